@@ -1,0 +1,24 @@
+//! The machine: all supervision logic, without I/O.
+//!
+//! No clock, no system call, no thread, no async, no randomness but a supplied seed, no Lua. Inputs go in, outputs are
+//! pulled out until there is none, and the next deadline is asked for. See [`Machine`].
+
+mod event;
+mod ids;
+mod input;
+mod machine;
+mod output;
+mod reply;
+mod status;
+mod time;
+
+pub use event::{Cause, Ending, Event, EventKind, HealthStatus, HoldKind, RelationKind, StateName};
+pub use ids::{CommandId, Pid, ProcessId, RunId};
+pub use input::{
+    Adoption, Command, ExitStatus, HookKind, HookResult, Input, Notification, ProbeKind, SpawnError, SpawnStep,
+};
+pub use machine::{Machine, Settings};
+pub use output::{Output, Scope};
+pub use reply::{Applied, Done, Refusal, Reply, Updated};
+pub use status::{Hold, Status, Want};
+pub use time::{Now, Time, WallTime};

@@ -1,0 +1,98 @@
+//! Everything the machine asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::Event;
+use super::ids::{CommandId, ProcessId, RunId};
+use super::input::{HookKind, ProbeKind};
+use super::reply::Reply;
+use crate::spec::{Hook, Probe, Signal, Spec};
+
+/// Who of a run gets a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The main process.
+    Main,
+    /// The leader's process group.
+    Group,
+    /// Everything the run started.
+    Tree,
+}
+
+/// Something to be done. The driver does it and decides nothing; what comes of it returns as an input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Check the conditions and prepare everything a spawn needs. Answered by `Prepared`, `PrepareFailed` or `ConditionUnmet`.
+    Prepare {
+        /// The attempt.
+        run: RunId,
+        /// Whose.
+        process: ProcessId,
+        /// What is to be run.
+        spec: Arc<Spec>,
+    },
+    /// Make the child from what was prepared. Answered by `Executed` or `SpawnFailed`.
+    Spawn(RunId),
+    /// The run is over: give back all that is held for it. The last output of every run that was prepared.
+    Release(RunId),
+    /// Send a signal.
+    Signal {
+        /// To which run.
+        run: RunId,
+        /// Which one.
+        signal: Signal,
+        /// To whom of it.
+        scope: Scope,
+    },
+    /// SIGKILL the whole tree, and go on doing so until it is empty: answered by `TreeEmpty`, or `TreeStuck` if it will not be.
+    KillTree(RunId),
+    /// Tell when the tree is empty (at once when it already is). Asked when the leader ended.
+    WatchTree(RunId),
+    /// Find the daemon of a forking type: by its pidfile, else in its tree. Answered by `MainFound` or `MainNotFound`.
+    FindMain(RunId),
+    /// Ask once. Answered by `Probed`, also when `probe.timeout` has passed.
+    StartProbe {
+        /// Of which run.
+        run: RunId,
+        /// Which probe.
+        kind: ProbeKind,
+        /// What to ask, with its timeout filled in.
+        probe: Probe,
+    },
+    /// Drop the probe in flight; no answer is wanted.
+    StopProbe(RunId, ProbeKind),
+    /// Run a hook, the stop command or the reload command. Answered by `HookFinished`, also when its timeout has passed.
+    RunHook {
+        /// Of which run.
+        run: RunId,
+        /// Whose.
+        process: ProcessId,
+        /// Which turning point.
+        kind: HookKind,
+        /// What to do.
+        hook: Hook,
+    },
+    /// Kill the hook in flight; no answer is wanted.
+    CancelHook(RunId, HookKind),
+    /// Listen, and tell of the first connection.
+    ArmSockets(ProcessId, Arc<Spec>),
+    /// Stop telling of connections; stay bound, so that they queue.
+    DisarmSockets(ProcessId),
+    /// Close the process's listeners: it is gone from the plan.
+    CloseSockets(ProcessId),
+    /// Answer a command.
+    Reply(CommandId, Reply),
+    /// Tell the world.
+    Emit(Event),
+    /// Everything is down after a shutdown. Nothing follows it.
+    Finished {
+        /// The exit code of the critical process whose end began the shutdown, if one did.
+        code: Option<i32>,
+        /// Processes that would not die.
+        stuck: Vec<ProcessId>,
+    },
+}
+
+/// How long a hook may take beyond its own timeout before the machine goes on without it.
+pub(super) const HOOK_GRACE: Duration = Duration::from_secs(5);

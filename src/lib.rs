@@ -1,0 +1,15 @@
+//! Neap: a process supervisor, as a library first.
+
+pub mod core;
+pub mod driver;
+#[cfg(feature = "lua")]
+pub mod lua;
+mod log;
+#[cfg(feature = "sim")]
+pub mod sim;
+pub mod spec;
+mod supervisor;
+#[cfg(feature = "cli")]
+pub mod cli;
+
+pub use supervisor::*;

@@ -1,0 +1,31 @@
+//! What a user declares: plain data, and the reading and checking of it.
+//!
+//! A [`Spec`] defines one process, a [`Plan`] is a set of them. Lua, YAML, JSON and Rust share the keys; there
+//! is one table of them ([`schema`]) and one reader ([`read`]), so a key means the same and a mistake is told the
+//! same way everywhere. Nothing here reads a file, a clock or the environment.
+
+mod builder;
+mod hook;
+mod plan;
+mod probe;
+mod process;
+pub mod read;
+mod restart;
+pub mod schema;
+mod serde_impl;
+mod signal;
+mod stop;
+pub mod units;
+mod validate;
+pub mod value;
+
+pub use hook::{FunctionId, Hook, HookAction, Hooks};
+pub use plan::{Plan, PlanError, Problem, Severity, Source};
+pub use probe::{Health, HttpProbe, LogLine, Probe, ProbeTarget, Ready};
+pub use process::{
+    Conditions, EnvFile, Limits, Listener, ListenAddress, LogSettings, ProcessType, Rlimit, Secret, Spec, Stream,
+};
+pub use restart::{Restart, RestartPolicy, StartLimit};
+pub use signal::Signal;
+pub use stop::{Reload, Stop, StopMode, StopStep};
+pub use value::{Node, Position, Value};

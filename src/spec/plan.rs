@@ -1,0 +1,157 @@
+//! A set of specs, and what is wrong with one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::process::Spec;
+
+/// Where something was declared.
+#[derive(Clone, Debug, Default, Eq)]
+pub struct Source {
+    /// The file, as the user named it.
+    pub file: Option<String>,
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// Lines of the spec's keys, by field path (`restart.delay`), where the front end knows them.
+    pub fields: BTreeMap<String, u32>,
+}
+
+impl PartialEq for Source {
+    /// Always equal: where a spec stands is no part of what it says.
+    fn eq(&self, _: &Source) -> bool {
+        true
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{file}:{line}"),
+            (Some(file), None) => f.write_str(file),
+            _ => f.write_str("(made at run time)"),
+        }
+    }
+}
+
+/// Whether a problem refuses the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Said, and gone on (`check --strict` refuses).
+    Warning,
+    /// Refused.
+    Error,
+}
+
+/// One thing that is wrong with a plan, with where and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Whether it refuses the plan.
+    pub severity: Severity,
+    /// The file it is in.
+    pub file: Option<String>,
+    /// The line it is on, from 1.
+    pub line: Option<u32>,
+    /// The process it is about.
+    pub process: Option<String>,
+    /// The path of the key it is about (`restart.limit.burst`, `command[2]`).
+    pub field: Option<String>,
+    /// What is wrong and what was expected, as a sentence without its place.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{file}:{line}: ")?,
+            (Some(file), None) => write!(f, "{file}: ")?,
+            _ => {}
+        }
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
+        match (&self.process, &self.field) {
+            (Some(process), Some(field)) => write!(f, "process `{process}`: {field}: ")?,
+            (Some(process), None) => write!(f, "process `{process}`: ")?,
+            (None, Some(field)) => write!(f, "{field}: ")?,
+            _ => {}
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// A plan was refused; every problem is listed, and nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct PlanError {
+    /// All that is wrong, in the order of file and line. Warnings are listed too; at least one is an error.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// A set of specs that is applied as a whole or not at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    specs: BTreeMap<String, Spec>,
+}
+
+impl Plan {
+    /// An empty plan.
+    pub fn new() -> Self {
+        Plan::default()
+    }
+
+    /// Adds a spec. A name that is taken is an error that names both places.
+    pub fn insert(&mut self, spec: Spec) -> Result<(), Problem> {
+        if let Some(first) = self.specs.get(&spec.name) {
+            return Err(Problem {
+                severity: Severity::Error,
+                file: spec.source.file.clone(),
+                line: spec.source.line,
+                process: Some(spec.name.clone()),
+                field: None,
+                message: format!("is declared twice; the first is at {}", first.source),
+            });
+        }
+        self.specs.insert(spec.name.clone(), spec);
+        Ok(())
+    }
+
+    /// The spec of this name.
+    pub fn get(&self, name: &str) -> Option<&Spec> {
+        self.specs.get(name)
+    }
+
+    /// All specs, by name.
+    pub fn specs(&self) -> impl Iterator<Item = &Spec> {
+        self.specs.values()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.specs.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.specs.is_empty()
+    }
+}
+
+impl IntoIterator for Plan {
+    type Item = Spec;
+    type IntoIter = std::collections::btree_map::IntoValues<String, Spec>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.specs.into_values()
+    }
+}
