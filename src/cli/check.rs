@@ -1,6 +1,7 @@
 //! `neap check`: evaluate and validate, start nothing.
 
 use std::io::{Write, stderr, stdout};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -24,7 +25,7 @@ struct Accepted<'a> {
 /// Checks.
 pub(super) fn check(args: &Check, voice: Voice) -> Result<Exit, Failure> {
     let result = locate(args.config.config.as_deref()).and_then(|path| {
-        let loaded = config::load(&path, &args.config.profile, None)?;
+        let loaded = config::load(&path, &args.config.profile, Arc::new(printed))?;
         Ok((path, loaded))
     });
     match result {
@@ -34,6 +35,11 @@ pub(super) fn check(args: &Check, voice: Voice) -> Result<Exit, Failure> {
         Ok((_, Ok(loaded))) if args.strict && !loaded.warnings.is_empty() => refuse(args, voice, &loaded.warnings),
         Ok((path, Ok(loaded))) => accept(args, voice, &path.display().to_string(), &loaded),
     }
+}
+
+/// What the configuration printed while it was evaluated.
+fn printed(text: &str) {
+    let _ = writeln!(stderr(), "{text}");
 }
 
 fn refuse(args: &Check, voice: Voice, problems: &[Problem]) -> Result<Exit, Failure> {

@@ -7,6 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -45,9 +46,48 @@ enum Wake {
 }
 
 /// Something to show that is neither a line nor an event.
-struct Note {
+pub(super) struct Note {
     tone: Tone,
     text: String,
+}
+
+/// Where notes are handed in. Cheap to clone; none waits for the printing.
+#[derive(Clone)]
+pub(super) struct Notes(UnboundedSender<Note>);
+
+impl Notes {
+    fn say(&self, tone: Tone, text: impl Into<String>) {
+        // Nobody prints any more: nothing to say it to.
+        let _ = self.0.send(Note { tone, text: text.into() });
+    }
+
+    /// Takes what the configuration prints.
+    pub(super) fn sink(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
+        let weak = self.0.downgrade();
+        Arc::new(move |text| {
+            if let Some(notes) = weak.upgrade() {
+                Notes(notes).say(Tone::Plain, text);
+            }
+        })
+    }
+}
+
+/// A way to hand in notes, and where they come out.
+pub(super) fn notes() -> (Notes, UnboundedReceiver<Note>) {
+    let (sender, pending) = unbounded_channel();
+    (Notes(sender), pending)
+}
+
+/// What is printed, and where.
+pub(super) struct Printing<W> {
+    /// Where.
+    pub(super) screen: Screen<W>,
+    /// Which events.
+    pub(super) filter: Filter,
+    /// Where Neap's own notes are handed in.
+    pub(super) notes: Notes,
+    /// Where they come out.
+    pub(super) pending: UnboundedReceiver<Note>,
 }
 
 /// How it went.
@@ -63,7 +103,7 @@ pub(super) struct Session {
     supervisor: Supervisor,
     wakes: Receiver<Wake>,
     wake: Sender<Wake>,
-    notes: UnboundedSender<Note>,
+    notes: Notes,
     resting: Summary,
     stopping: Option<Stopping>,
 }
@@ -83,12 +123,11 @@ impl Session {
         supervisor: Supervisor,
         signals: Blocked,
         summary: Summary,
-        screen: Screen<W>,
-        filter: Filter,
+        printing: Printing<W>,
     ) -> Result<Session, Failure> {
         let (wake, wakes) = mpsc::channel();
         signals.deliver(wake.clone(), Wake::Signal)?;
-        let (notes, pending) = unbounded_channel();
+        let Printing { screen, filter, notes, pending } = printing;
         let printer = Printer { screen, filter, wake: wake.clone(), told: false };
         let (lines, events) = (supervisor.output(), supervisor.events());
         spawn("neap-print", move || printer.run(lines, events, pending))?;
@@ -96,12 +135,6 @@ impl Session {
         let following = summary.clone();
         spawn("neap-follow", move || follow(&of, events, following, &follower))?;
         Ok(Session { supervisor, wakes, wake, notes, resting: summary, stopping: None })
-    }
-
-    /// Says something of Neap's own.
-    pub(super) fn note(&self, tone: Tone, text: impl Into<String>) {
-        // Nobody prints any more: nothing to say it to.
-        let _ = self.notes.send(Note { tone, text: text.into() });
     }
 
     /// Supervises until all is over.
@@ -179,7 +212,7 @@ impl Session {
         if let Some(stopping) = &mut self.stopping {
             if !stopping.escalated {
                 stopping.escalated = true;
-                self.note(Tone::Warn, "killing what is left");
+                self.notes.say(Tone::Warn, "killing what is left");
             }
             drop(self.supervisor.shutdown());
         }
@@ -189,7 +222,7 @@ impl Session {
         let up = self.supervisor.list().unwrap_or_default();
         let up = up.iter().filter(|one| !self.resting.is_at_rest(&one.name, one.state)).count();
         let what = if up == 1 { "1 process".to_owned() } else { format!("{up} processes") };
-        self.note(Tone::Strong, format!("stopping {what}; once more to kill"));
+        self.notes.say(Tone::Strong, format!("stopping {what}; once more to kill"));
     }
 
     fn say_what_it_waits_for(&mut self) {
@@ -197,7 +230,7 @@ impl Session {
         let waiting: Vec<String> =
             statuses.iter().filter(|one| one.state == StateName::Stopping).map(|one| self.waits_for(one)).collect();
         if !waiting.is_empty() {
-            self.note(Tone::Warn, format!("waiting for {}", waiting.join(", ")));
+            self.notes.say(Tone::Warn, format!("waiting for {}", waiting.join(", ")));
         }
         if let Some(stopping) = &mut self.stopping {
             stopping.next_note = Instant::now() + NOTE_EVERY;

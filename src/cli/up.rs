@@ -11,7 +11,7 @@ use super::locate::locate;
 use super::narrate::Talk;
 use super::paint::Tone;
 use super::screen::{Look, Screen};
-use super::session::{Outcome, Session};
+use super::session::{self, Outcome, Printing, Session};
 use super::summary::Summary;
 use super::{problems, select, signals};
 use crate::core::Event;
@@ -23,25 +23,29 @@ pub(super) fn up(args: &Up, voice: Voice) -> Result<Exit, Failure> {
     let signals = signals::block(false)?;
     let path = locate(args.config.config.as_deref())?;
     let look = Look { paint: voice.out, terminal: stdout().is_terminal(), talk: voice.talk };
-    let loaded = config::load(&path, &args.config.profile, Some(look))?.map_err(|problems| {
+    let (notes, pending) = session::notes();
+    let loaded = config::load(&path, &args.config.profile, notes.sink())?.map_err(|problems| {
         problems::show(&mut stderr(), voice.err, &problems);
         Failure::new(format!("{}; nothing was started", problems::count(&problems)))
     })?;
     problems::show(&mut stderr(), voice.err, &loaded.warnings);
-    let Loaded { plan, evaluated, .. } = loaded;
+    let Loaded { plan, live, .. } = loaded;
     let plan = select::only(plan, &args.only)?;
     if !plan.specs().any(|spec| spec.auto_start) {
         voice.error(&format!("{}: no process starts by itself; nothing to do", path.display()));
         return Ok(Exit::Done);
     }
     become_reaper()?;
-    let supervisor = evaluated.supervisor()?;
+    let (supervisor, functions) = live.supervisor()?;
     let screen = Screen::new(BufWriter::new(stdout()), look, plan.specs().map(|spec| spec.name.as_str()));
     let summary = Summary::new(remaining(&plan));
-    let session = Session::begin(supervisor.clone(), signals, summary, screen, everything)?;
+    let printer = Printing { screen, filter: everything, notes, pending };
+    let session = Session::begin(supervisor.clone(), signals, summary, printer)?;
     supervisor.apply(plan).wait().map_err(|error| Failure::new(error.to_string()))?;
     drop(supervisor);
-    finish(&session.supervise(), voice)
+    let outcome = session.supervise();
+    drop(functions);
+    finish(&outcome, voice)
 }
 
 fn everything(_: &Event) -> bool {
