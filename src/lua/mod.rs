@@ -12,6 +12,7 @@ pub mod error;
 mod generation;
 pub mod host;
 pub mod limits;
+mod pattern;
 pub mod reader;
 mod runtime;
 mod sandbox;
