@@ -1,17 +1,25 @@
-//! The `neap` module, one file a part.
+//! The `neap` module: one file for each part of it.
 
+mod call;
 mod events;
 mod finish;
 mod group;
 mod handle;
 mod inputs;
 mod json;
+mod library;
 mod log;
 mod module;
 mod probes;
 mod process;
-mod runtime;
+mod run_time;
 mod settings;
 
+pub use super::evaluation::{Declared, Handler, Settings, Timer};
+pub use call::{arguments, outcome};
 pub use finish::finish;
-pub use module::{attach, loaded, register};
+pub use library::{embedded, modules};
+pub use module::register;
+
+pub(crate) use events::topics;
+pub(crate) use settings::KEYS as SETTINGS_KEYS;
