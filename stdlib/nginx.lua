@@ -15,7 +15,7 @@
 --   data_dir  its prefix: temporary files, the written configuration ("state/NAME" in the configuration's folder)
 --   program   the server ("nginx"; /usr/sbin is searched too)
 local neap = require "neap"
-local recipe = require "recipe"
+local recipe = require "neap.recipe"
 
 -- Written at each start from what the recipe was given. Every path that a distribution compiled in is replaced, so
 -- that it runs as any user.

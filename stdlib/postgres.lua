@@ -14,7 +14,7 @@
 -- PostgreSQL refuses to run as root: an instance that is root runs it as the user `postgres`, who must be able to
 -- reach `data_dir`. A local socket lies in `data_dir` (`psql -h DATA_DIR`), where the cluster's owner needs no password.
 local neap = require "neap"
-local recipe = require "recipe"
+local recipe = require "neap.recipe"
 
 local function newest_bin()
   local best, best_version = nil, -1

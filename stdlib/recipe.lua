@@ -1,6 +1,6 @@
 --- recipe: constructors for well-known servers, shaped like `neap.process`.
 --
---   local recipe = require "recipe"
+--   local recipe = require "neap.recipe"
 --   return recipe {
 --     name    = "redis",                          -- the process's name when the caller gives none
 --     options = { port = 6379, data_dir = true }, -- the recipe's own keys: a default, or true for "no default"

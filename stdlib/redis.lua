@@ -13,7 +13,7 @@
 --
 -- It needs a Redis built with systemd support, as distributions build it. Where yours is not: type = "simple".
 local neap = require "neap"
-local recipe = require "recipe"
+local recipe = require "neap.recipe"
 
 return recipe {
   name = "redis",

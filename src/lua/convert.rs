@@ -72,8 +72,8 @@ impl<'a> Converter<'a> {
         match self.table(table, keys, line)? {
             Value::Map(fields) => Ok(fields),
             Value::List(items) if items.is_empty() => Ok(Vec::new()),
-            Value::List(_) => Err(self.mistake(line, "expected a table of keys (`key = value`), found a list")),
-            _ => Err(self.mistake(line, "expected a table of keys (`key = value`)")),
+            Value::List(_) => Err(self.mistake(line, "expected a table of keys, found a list; did you mean `command = { … }`?")),
+            _ => Err(self.mistake(line, "expected a table of keys")),
         }
     }
 
@@ -90,8 +90,8 @@ impl<'a> Converter<'a> {
             LuaValue::Table(table) => self.table(table, keys, line)?,
             LuaValue::Function(function) => Value::Function(self.functions.keep(function)),
             LuaValue::UserData(data) => return self.userdata(data, line),
-            LuaValue::Thread(_) => Value::Other("a coroutine"),
-            LuaValue::LightUserData(_) | LuaValue::Error(_) | LuaValue::Other(_) => Value::Other("a foreign value"),
+            LuaValue::Thread(_) => Value::Other("coroutine"),
+            LuaValue::LightUserData(_) | LuaValue::Error(_) | LuaValue::Other(_) => Value::Other("foreign value"),
         };
         Ok(Node::at(value, line))
     }
@@ -113,9 +113,9 @@ impl<'a> Converter<'a> {
         } else if data.is::<Unset>() {
             Value::Unset
         } else if data.is::<Template>() {
-            Value::Other("a template")
+            Value::Other("template")
         } else {
-            Value::Other("a foreign value")
+            Value::Other("foreign value")
         };
         Ok(Node::at(value, line))
     }
@@ -169,12 +169,13 @@ impl<'a> Converter<'a> {
                 }
             }
         }
-        if items.is_empty() && !named.is_empty() {
+        if !named.is_empty() {
+            // Positions as keys, for the reader to say what they mean there.
+            for (index, value) in items {
+                let place = self.line_of(keys.and_then(|keys| keys.item(index.saturating_sub(1))), line);
+                named.push((index.to_string(), value, place));
+            }
             return self.map(named, keys);
-        }
-        if let Some((name, _, place)) = named.first() {
-            let message = format!("mixes list items with the key `{name}`; expected a list or a table of keys");
-            return Err(self.mistake(*place, message));
         }
         items.sort_by_key(|(index, _)| *index);
         let mut list = Vec::with_capacity(items.len());

@@ -70,16 +70,10 @@ fn every(lua: &Lua, (interval, function): (Value, Value)) -> mlua::Result<()> {
 
 /// A duration as scripts write it: seconds, or text. The error is a sentence without a place.
 pub(super) fn duration(value: &Value) -> Result<Duration, String> {
-    let expected = "expected a duration (seconds, or text such as \"1m30s\" or \"250ms\")";
     match value {
-        Value::Integer(seconds) => match u64::try_from(*seconds) {
-            Ok(seconds) => Ok(Duration::from_secs(seconds)),
-            Err(_) => Err(format!("{expected}, found the negative number {seconds}")),
-        },
-        Value::Number(seconds) => {
-            Duration::try_from_secs_f64(*seconds).map_err(|_| format!("{expected}, found the number {seconds}"))
-        }
+        Value::Integer(seconds) => units::duration_from_seconds(*seconds as f64).map_err(|error| error.to_string()),
+        Value::Number(seconds) => units::duration_from_seconds(*seconds).map_err(|error| error.to_string()),
         Value::String(text) => units::parse_duration(&text.to_string_lossy()).map_err(|error| error.to_string()),
-        other => Err(format!("{expected}, found {}", described(other))),
+        other => Err(format!("expected a duration (seconds, or text such as \"1m30s\"), found {}", described(other))),
     }
 }

@@ -14,6 +14,7 @@ mod probes;
 mod process;
 mod run_time;
 mod settings;
+mod update;
 
 pub use super::evaluation::{Declared, Handler, Settings, Timer};
 pub use call::{arguments, outcome};
@@ -22,4 +23,5 @@ pub use library::{embedded, modules};
 pub use module::register;
 
 pub(crate) use events::topics;
+pub(crate) use run_time::{event_table, topic};
 pub(crate) use settings::KEYS as SETTINGS_KEYS;

@@ -27,14 +27,9 @@ fn make(lua: &Lua, kind: &'static str, given: &Value) -> mlua::Result<Made> {
     let made = match (given, positional) {
         (Value::Table(table), _) if !is_list(table) => Evaluation::with(lua, |evaluation| {
             let line = evaluation.number(&place);
-            with_positional(table, positional)
-                .and_then(|(rest, value)| {
-                    let mut fields = evaluation.fields(&rest, &place, kind)?;
-                    if let (Some(key), Some(value)) = (positional, value) {
-                        fields.push((key.to_owned(), evaluation.node(&value, &place)?));
-                    }
-                    Ok(Made { kind, line, size: size(&fields), fields })
-                })
+            let fields = evaluation.fields(table, &place, kind);
+            fields
+                .map(|fields| Made { kind, line, size: size(&fields), fields })
                 .map_err(|mistake| evaluation.problem(&place, None, mistake))
         })?,
         (Value::Table(_) | Value::String(_) | Value::Integer(_) | Value::Function(_), Some(key)) => {
@@ -63,30 +58,6 @@ fn make(lua: &Lua, kind: &'static str, given: &Value) -> mlua::Result<Made> {
 fn is_list(table: &Table) -> bool {
     table.raw_len() > 0
         && table.pairs::<Value, Value>().all(|pair| matches!(pair, Ok((Value::Integer(_), Value::String(_) | Value::Integer(_)))))
-}
-
-/// Takes the one value without a name out of a table of keys (`neap.check { function() … end, interval = "5s" }`).
-fn with_positional(
-    table: &Table,
-    positional: Option<&str>,
-) -> Result<(Table, Option<Value>), crate::lua::convert::Mistake> {
-    let unreadable = |error: mlua::Error| crate::lua::convert::Mistake {
-        line: 0,
-        path: String::new(),
-        message: format!("cannot read the table: {error}"),
-    };
-    if positional.is_none() || table.raw_len() != 1 {
-        return Ok((table.clone(), None));
-    }
-    let value: Value = table.raw_get(1).map_err(unreadable)?;
-    let rest = table.weak_lua().upgrade().create_table().map_err(unreadable)?;
-    for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair.map_err(unreadable)?;
-        if !matches!(key, Value::Integer(1)) {
-            rest.raw_set(key, value).map_err(unreadable)?;
-        }
-    }
-    Ok((rest, Some(value)))
 }
 
 fn size(fields: &[(String, Node)]) -> usize {
