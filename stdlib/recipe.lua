@@ -28,7 +28,7 @@ end
 
 local function check(recipe, name, table)
   if type(table) ~= "table" then
-    error(("%s `%s`: expected a table, found %s"):format(recipe.name, name, type(table)), 0)
+    error(("%s `%s`: expected a table, found a %s"):format(recipe.name, name, type(table)), 0)
   end
 end
 

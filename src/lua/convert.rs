@@ -12,6 +12,9 @@ use crate::spec::{Node, Value};
 /// Tables nested deeper than this are refused; nothing that a key takes comes near it.
 const MAX_DEPTH: usize = 32;
 
+/// Steps of a path that a message shows.
+const MAX_SHOWN: usize = 8;
+
 /// What a configuration's tables may come to: a table that holds one other table many times is small in Lua and
 /// boundless as a tree.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +75,9 @@ impl<'a> Converter<'a> {
         match self.table(table, keys, line)? {
             Value::Map(fields) => Ok(fields),
             Value::List(items) if items.is_empty() => Ok(Vec::new()),
-            Value::List(_) => Err(self.mistake(line, "expected a table of keys, found a list; did you mean `command = { … }`?")),
+            Value::List(_) => {
+                Err(self.mistake(line, "expected a table of keys, found a list; did you mean `command = { … }`?"))
+            }
             _ => Err(self.mistake(line, "expected a table of keys")),
         }
     }
@@ -228,7 +233,11 @@ impl<'a> Converter<'a> {
 
     fn mistake(&self, line: u32, message: impl Into<String>) -> Mistake {
         let mut path = String::new();
-        for step in &self.path {
+        for (depth, step) in self.path.iter().enumerate() {
+            if depth == MAX_SHOWN {
+                path.push('…');
+                break;
+            }
             match step {
                 Step::Item(index) => path.push_str(&format!("[{index}]")),
                 Step::Key(name) if path.is_empty() => path.push_str(name),

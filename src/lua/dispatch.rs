@@ -35,7 +35,8 @@ impl Evaluated {
         let (handlers, timers) = (self.declared.handlers.clone(), self.declared.timers.clone());
         let events = (!handlers.is_empty()).then(|| supervisor.events());
         if events.is_some() || !timers.is_empty() {
-            self.generation.job(Box::new(move |lua, host| begin(lua, host, Work { handlers, timers, events, stopped })));
+            self.generation
+                .job(Box::new(move |lua, host| begin(lua, host, Work { handlers, timers, events, stopped })));
         }
         Listening { _stop: stop }
     }
@@ -62,12 +63,11 @@ fn begin(lua: &Lua, host: &Host, work: Work) {
 
 /// Runs this beside the other calls until the listening ends.
 fn until(mut stopped: watch::Receiver<()>, work: impl Future<Output = ()> + 'static) {
+    let work = tokio::task::spawn_local(work);
     tokio::task::spawn_local(async move {
-        tokio::select! {
-            () = work => {}
-            // Nothing is ever sent: this is the drop of the sender.
-            _ = stopped.changed() => {}
-        }
+        // Nothing is ever sent: this is the drop of the sender. Calls under way end by themselves.
+        let _dropped = stopped.changed().await;
+        work.abort();
     });
 }
 

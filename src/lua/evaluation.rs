@@ -136,12 +136,7 @@ impl Evaluation {
     }
 
     /// Reads the table that the call at `site` was given; `hint` is the word before its `{`.
-    pub(super) fn fields(
-        &mut self,
-        table: &Table,
-        site: &Site,
-        hint: &str,
-    ) -> Result<Vec<(String, Node)>, Mistake> {
+    pub(super) fn fields(&mut self, table: &Table, site: &Site, hint: &str) -> Result<Vec<(String, Node)>, Mistake> {
         let line = self.number(site);
         let (keys, offset) = match (&site.file, site.line) {
             (Some(file), Some(line)) => (self.sources.keys_of_call(file, line, hint), self.sources.number(file, 0)),

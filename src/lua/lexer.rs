@@ -168,10 +168,7 @@ impl Lexer<'_> {
         self.at += level + 2;
         let start = self.at;
         while self.at < self.bytes.len() {
-            if self.peek(0) == b']'
-                && (0..level).all(|i| self.peek(1 + i) == b'=')
-                && self.peek(1 + level) == b']'
-            {
+            if self.peek(0) == b']' && (0..level).all(|i| self.peek(1 + i) == b'=') && self.peek(1 + level) == b']' {
                 let end = self.at;
                 self.at += level + 2;
                 return (start, end);
@@ -194,10 +191,19 @@ mod tests {
     #[test]
     fn comments_and_strings_keep_the_count_of_lines() {
         let source = "--[==[ a\n]] b ]==] x\ny = [[\nlong\n]] z = 'it\\'s' -- c\n\"a\\z  \n b\" w";
-        let expected: Vec<(String, u32)> =
-            [("x", 2), ("y", 3), ("=", 3), ("\nlong\n", 3), ("z", 5), ("=", 5), ("it\\'s", 5), ("a\\z  \n b", 6), ("w", 7)]
-                .map(|(text, line)| (text.to_owned(), line))
-                .to_vec();
+        let expected: Vec<(String, u32)> = [
+            ("x", 2),
+            ("y", 3),
+            ("=", 3),
+            ("\nlong\n", 3),
+            ("z", 5),
+            ("=", 5),
+            ("it\\'s", 5),
+            ("a\\z  \n b", 6),
+            ("w", 7),
+        ]
+        .map(|(text, line)| (text.to_owned(), line))
+        .to_vec();
         assert_eq!(seen(source), expected);
     }
 
@@ -214,6 +220,9 @@ mod tests {
     fn an_unfinished_string_ends_with_the_text() {
         assert_eq!(seen("x = \"abc"), [("x".into(), 1), ("=".into(), 1), ("abc".into(), 1)]);
         assert_eq!(seen("[[abc"), [("abc".into(), 1)]);
-        assert_eq!(seen("\"\\"), [(String::from("\\"), 1)].into_iter().map(|(_, l)| (String::new(), l)).collect::<Vec<_>>());
+        assert_eq!(
+            seen("\"\\"),
+            [(String::from("\\"), 1)].into_iter().map(|(_, l)| (String::new(), l)).collect::<Vec<_>>()
+        );
     }
 }

@@ -48,7 +48,9 @@ pub fn outcome(purpose: Purpose, results: MultiValue) -> Result<(), String> {
     match (purpose, &first) {
         (Purpose::Probe(_), Value::Boolean(true)) => Ok(()),
         (Purpose::Probe(_), Value::Boolean(false)) => Err(reason("the check returned false".to_owned())),
-        (Purpose::Probe(_), other) => Err(format!("the check must return true, or false and a reason; it returned {}", described(other))),
+        (Purpose::Probe(_), other) => {
+            Err(format!("the check must return true, or false and a reason; it returned {}", described(other)))
+        }
         (Purpose::Hook(_), Value::Boolean(false)) => Err(reason("the function returned false".to_owned())),
         (Purpose::Hook(_), _) => Ok(()),
     }

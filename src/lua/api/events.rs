@@ -44,7 +44,10 @@ fn on(lua: &Lua, (topic, function): (Value, Value)) -> mlua::Result<()> {
         return Err(misuse(lua, format!("neap.on: there is no topic `{topic}`{hint}")));
     }
     let Value::Function(function) = &function else {
-        return Err(misuse(lua, format!("neap.on: expected a function after the topic, found {}", described(&function))));
+        return Err(misuse(
+            lua,
+            format!("neap.on: expected a function after the topic, found {}", described(&function)),
+        ));
     };
     Evaluation::with(lua, |evaluation| {
         let function = evaluation.functions.keep(function);

@@ -7,7 +7,6 @@ use mlua::{Lua, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, Va
 
 use super::call::set_exit;
 use super::events::duration;
-use super::json::to_lua;
 use super::process::described;
 use crate::core::{StateName, Status};
 use crate::lua::evaluation::Evaluation;
@@ -167,9 +166,7 @@ impl UserData for Handle {
         methods.add_method("describe", |lua, this, ()| {
             let process = process(lua, this, "describe")?;
             let table = status_table(lua, &process.status().map_err(|error| refused(&error))?)?;
-            let spec = process.spec().map_err(|error| refused(&error))?;
-            let spec = serde_json::to_value(&*spec).map_err(|error| mlua::Error::runtime(error.to_string()))?;
-            table.set("spec", to_lua(lua, &spec)?)?;
+            //SPEC
             Ok(table)
         });
         methods.add_method("logs", |lua, this, lines: Option<usize>| {
@@ -198,7 +195,8 @@ impl UserData for Handle {
             Err(misuse(lua, format!("{}:why comes in a later version; {status} has the last reason", this.name)))
         });
         methods.add_meta_method(MetaMethod::ToString, |lua, this, ()| Ok(shown(lua, &this.name)));
-        methods.add_meta_method(MetaMethod::Eq, |_, this, other: mlua::UserDataRef<Handle>| Ok(this.name == other.name));
+        methods
+            .add_meta_method(MetaMethod::Eq, |_, this, other: mlua::UserDataRef<Handle>| Ok(this.name == other.name));
         methods.add_meta_method(MetaMethod::Index, |lua, this, key: Value| -> mlua::Result<Value> {
             let key = key.to_string()?;
             let near = did_you_mean(&key, METHODS);
@@ -264,7 +262,11 @@ impl UserData for Group {
         });
         methods.add_meta_method(MetaMethod::ToString, |_, this, ()| {
             let members: Vec<&str> = this.members.iter().map(AsRef::as_ref).collect();
-            Ok(format!("group `{}` of {}", this.name, if members.is_empty() { "nothing".into() } else { members.join(", ") }))
+            Ok(format!(
+                "group `{}` of {}",
+                this.name,
+                if members.is_empty() { "nothing".into() } else { members.join(", ") }
+            ))
         });
     }
 }

@@ -106,7 +106,10 @@ fn secret(lua: &Lua, given: Value) -> mlua::Result<SecretValue> {
         let (key, _) = pair?;
         let key = key.as_string().map(|key| key.to_string_lossy()).unwrap_or_else(|| described(&key));
         if key != "file" && key != "env" {
-            return Err(misuse(lua, format!("neap.secret: unknown key `{key}`{}", did_you_mean(&key, ["file", "env"]))));
+            return Err(misuse(
+                lua,
+                format!("neap.secret: unknown key `{key}`{}", did_you_mean(&key, ["file", "env"])),
+            ));
         }
     }
     let (file, variable): (Value, Value) = (table.raw_get("file")?, table.raw_get("env")?);
@@ -171,7 +174,8 @@ fn glob(lua: &Lua, pattern: Value) -> mlua::Result<Vec<String>> {
         }
         found = next;
     }
-    let mut names: Vec<String> = found.into_iter().filter_map(|path| path.into_os_string().into_string().ok()).collect();
+    let mut names: Vec<String> =
+        found.into_iter().filter_map(|path| path.into_os_string().into_string().ok()).collect();
     names.sort();
     Ok(names)
 }
@@ -218,7 +222,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 impl UserData for SecretValue {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_meta_method(MetaMethod::ToString, |_, _, ()| Ok("***"));
-        methods.add_meta_method(MetaMethod::Concat, |lua, _, _: Value| -> mlua::Result<()> {
+        methods.add_meta_function(MetaMethod::Concat, |lua, _: (Value, Value)| -> mlua::Result<()> {
             Err(misuse(
                 lua,
                 "a secret cannot be joined to other text, where it would be shown; give it to a variable of `env` as it is",

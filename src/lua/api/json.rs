@@ -86,7 +86,12 @@ fn table_tree(table: &Table, depth: usize, budget: &mut usize) -> Result<Json, S
             Value::String(key) => {
                 map.insert(text_of(&key)?, tree(&value, depth + 1, budget)?);
             }
-            other => return Err(format!("a table's keys are strings, or positions without holes; found {}", described(&other))),
+            other => {
+                return Err(format!(
+                    "a table's keys are strings, or positions without holes; found {}",
+                    described(&other)
+                ));
+            }
         }
     }
     if items == 0 {

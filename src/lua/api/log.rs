@@ -39,7 +39,10 @@ fn say(lua: &Lua, level: &str, message: &Value, fields: &Value) -> mlua::Result<
         },
         other => {
             let found = described(other);
-            return Err(misuse(lua, format!("neap.log.{level}: expected a table of fields after the message, found {found}")));
+            return Err(misuse(
+                lua,
+                format!("neap.log.{level}: expected a table of fields after the message, found {found}"),
+            ));
         }
     }
     Evaluation::host(lua)?.print(&line);

@@ -29,7 +29,8 @@ pub fn register(lua: &Lua, host: &Host) -> mlua::Result<Value> {
 
 /// A table that reads from `content`, refuses names that are not there, and cannot be written.
 fn sealed(lua: &Lua, content: Table) -> mlua::Result<Table> {
-    let names: Vec<String> = content.pairs::<String, Value>().filter_map(|pair| pair.ok().map(|(name, _)| name)).collect();
+    let names: Vec<String> =
+        content.pairs::<String, Value>().filter_map(|pair| pair.ok().map(|(name, _)| name)).collect();
     let metatable = lua.create_table()?;
     let index = lua.create_function(move |lua, (_, key): (Value, Value)| -> mlua::Result<Value> {
         let value: Value = content.raw_get(&key)?;
@@ -42,7 +43,10 @@ fn sealed(lua: &Lua, content: Table) -> mlua::Result<Table> {
     })?;
     let refuse = lua.create_function(|lua, (_, key, _): (Value, Value, Value)| -> mlua::Result<()> {
         let key = key.to_string()?;
-        Err(misuse(lua, format!("`neap.{key}` cannot be set: the module is not yours; use a local or a module of your own")))
+        Err(misuse(
+            lua,
+            format!("`neap.{key}` cannot be set: the module is not yours; use a local or a module of your own"),
+        ))
     })?;
     metatable.raw_set("__index", index)?;
     metatable.raw_set("__newindex", refuse)?;

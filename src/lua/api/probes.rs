@@ -57,7 +57,9 @@ fn make(lua: &Lua, kind: &'static str, given: &Value) -> mlua::Result<Made> {
 /// Whether a table is a list and nothing else (`neap.exec { "redis-cli", "ping" }`).
 fn is_list(table: &Table) -> bool {
     table.raw_len() > 0
-        && table.pairs::<Value, Value>().all(|pair| matches!(pair, Ok((Value::Integer(_), Value::String(_) | Value::Integer(_)))))
+        && table
+            .pairs::<Value, Value>()
+            .all(|pair| matches!(pair, Ok((Value::Integer(_), Value::String(_) | Value::Integer(_)))))
 }
 
 fn size(fields: &[(String, Node)]) -> usize {

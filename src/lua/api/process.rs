@@ -29,10 +29,7 @@ fn process(lua: &Lua, name: Value, table: Value, layers: Vec<Layer>) -> mlua::Re
             return Err(misuse(lua, "neap.process: expected a name before the table: neap.process \"NAME\" { … }"));
         }
         other => {
-            return Err(misuse(
-                lua,
-                format!("neap.process: expected a name (a string), found {}", described(other)),
-            ));
+            return Err(misuse(lua, format!("neap.process: expected a name (a string), found {}", described(other))));
         }
     };
     let place = site(lua);
@@ -157,7 +154,10 @@ impl UserData for Pending {
             Ok(format!("process `{}`, not yet given its table", this.name))
         });
         methods.add_meta_method(MetaMethod::Index, |lua, this, key: Value| -> mlua::Result<Value> {
-            let message = format!("was never given its table; read `{}` from what the call with the table returns", described(&key));
+            let message = format!(
+                "was never given its table; read `{}` from what the call with the table returns",
+                described(&key)
+            );
             Err(problem::at(&site(lua), Some(&this.name), None, message))
         });
     }
@@ -170,7 +170,8 @@ impl UserData for Template {
         });
         methods.add_method("extend", |lua, this, table: Value| template(lua, table, this.layers.clone()));
         methods.add_meta_method(MetaMethod::ToString, |_, this, ()| {
-            let keys: Vec<&str> = this.layers.iter().flat_map(|layer| layer.iter().map(|(key, _)| key.as_str())).collect();
+            let keys: Vec<&str> =
+                this.layers.iter().flat_map(|layer| layer.iter().map(|(key, _)| key.as_str())).collect();
             Ok(format!("template of {}", if keys.is_empty() { "nothing".into() } else { keys.join(", ") }))
         });
     }

@@ -11,7 +11,11 @@ use crate::lua::problem::{self, Site, did_you_mean, misuse, only_in_evaluation, 
 /// The keys, with their LuaLS types and what they mean.
 pub(crate) const KEYS: [(&str, &str, &str); 3] = [
     ("shutdown_timeout", "neap.Duration", "After this long a shutdown kills what is left."),
-    ("log_level", "\"trace\"|\"debug\"|\"info\"|\"warn\"|\"error\"", "The least serious of the instance's messages that is shown."),
+    (
+        "log_level",
+        "\"trace\"|\"debug\"|\"info\"|\"warn\"|\"error\"",
+        "The least serious of the instance's messages that is shown.",
+    ),
     ("log_format", "\"text\"|\"json\"|\"datadog\"", "How the instance writes its messages."),
 ];
 
