@@ -17,6 +17,7 @@ mod generation;
 pub mod host;
 mod lexer;
 pub mod limits;
+mod pattern;
 mod positions;
 mod problem;
 pub mod reader;
