@@ -62,8 +62,7 @@ impl Narrator {
         let memory = event.name.as_ref().map(|name| self.processes.entry(Arc::clone(name)).or_default());
         let (least, sentence) = match (&event.kind, memory) {
             (EventKind::State { to, reason, retry_in, .. }, Some(memory)) => {
-                let change =
-                    Change { to: *to, reason, retry_in: *retry_in, cause: &event.cause, time: event.time };
+                let change = Change { to: *to, reason, retry_in: *retry_in, cause: &event.cause, time: event.time };
                 state(&change, memory, talk)
             }
             (EventKind::Executed { pid }, Some(memory)) => {
@@ -105,7 +104,8 @@ fn state(change: &Change<'_>, memory: &mut Memory, talk: Talk) -> (Talk, Sentenc
 fn running(now: WallTime, memory: &Memory) -> String {
     let took = memory.starting.map(|since| u64::try_from(now.0 - since.0).unwrap_or(0));
     // A start that a person did not notice needs no figure.
-    let took = took.filter(|millis| *millis >= 100).map(|millis| format!("after {}", about(Duration::from_millis(millis))));
+    let took =
+        took.filter(|millis| *millis >= 100).map(|millis| format!("after {}", about(Duration::from_millis(millis))));
     let details: Vec<String> = memory.pid.map(|pid| format!("pid {pid}")).into_iter().chain(took).collect();
     if details.is_empty() { "running".into() } else { format!("running ({})", details.join(", ")) }
 }

@@ -13,11 +13,16 @@ pub(super) fn types(args: &Types, voice: Voice) -> Result<Exit, Failure> {
     std::fs::create_dir_all(dir)
         .map_err(|error| Failure::new(format!("cannot make the folder `{}`: {error}", dir.display())))?;
     let file = dir.join("neap.d.lua");
-    std::fs::write(&file, crate::lua::definitions())
+    std::fs::write(&file, definitions())
         .map_err(|error| Failure::new(format!("cannot write `{}`: {error}", file.display())))?;
     if voice.talk > Talk::Quiet {
-        let text = format!("wrote {}; add its folder to `workspace.library` of your Lua language server", file.display());
+        let text =
+            format!("wrote {}; add its folder to `workspace.library` of your Lua language server", file.display());
         writeln!(stdout(), "{text}").map_err(|error| Failure::new(format!("cannot write to stdout: {error}")))?;
     }
     Ok(Exit::Done)
+}
+
+fn definitions() -> &'static str {
+    "---@meta\n"
 }

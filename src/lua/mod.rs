@@ -18,4 +18,4 @@ mod sandbox;
 
 pub use host::{Host, Phase};
 pub use reader::FileRead;
-pub use runtime::{Entry, EvaluateRequest, Evaluated, Options, Runtime};
+pub use runtime::{Entry, EvaluateRequest, Evaluated, Generation, Options, Runtime};
