@@ -224,8 +224,9 @@ impl Session {
 
     fn say_what_it_waits_for(&mut self) {
         let statuses = self.supervisor.list().unwrap_or_default();
-        let waiting: Vec<String> =
-            statuses.iter().filter(|one| one.state == StateName::Stopping).map(|one| self.waits_for(one)).collect();
+        // One that itself waits for others is none that is waited for.
+        let stopping = statuses.iter().filter(|one| one.state == StateName::Stopping && one.holds.is_empty());
+        let waiting: Vec<String> = stopping.map(|one| self.waits_for(one)).collect();
         if !waiting.is_empty() {
             self.notes.say(Tone::Warn, format!("waiting for {}", waiting.join(", ")));
         }
