@@ -12,8 +12,8 @@ pub(super) fn types(args: &Types, voice: Voice) -> Result<Exit, Failure> {
     let dir = &args.dir;
     std::fs::create_dir_all(dir)
         .map_err(|error| Failure::new(format!("cannot make the folder `{}`: {error}", dir.display())))?;
-    let file = dir.join("neap.d.lua");
-    std::fs::write(&file, definitions())
+    let file = dir.join("neap.lua");
+    std::fs::write(&file, crate::lua::luals_definitions())
         .map_err(|error| Failure::new(format!("cannot write `{}`: {error}", file.display())))?;
     if voice.talk > Talk::Quiet {
         let text =
@@ -21,8 +21,4 @@ pub(super) fn types(args: &Types, voice: Voice) -> Result<Exit, Failure> {
         writeln!(stdout(), "{text}").map_err(|error| Failure::new(format!("cannot write to stdout: {error}")))?;
     }
     Ok(Exit::Done)
-}
-
-fn definitions() -> &'static str {
-    "---@meta\n"
 }
