@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) enum Due {
     /// The machine hears of something.
     Tell(Input),
+    /// The machine hears of it once more, if that is still possible by then.
+    Again(Input),
     /// Something happens to a run, whether or not the machine hears of it.
     Happens(RunId, Happening),
 }
@@ -60,6 +62,14 @@ pub(super) enum Stage {
     NotExecuted,
 }
 
+/// A hook in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    pub(super) token: u64,
+    pub(super) timeout: Duration,
+    pub(super) cancelled: bool,
+}
+
 /// A run as the kernel and the driver know it.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
@@ -81,7 +91,7 @@ pub(super) struct Run {
     pub(super) empty_told: bool,
     pub(super) kill_asked: bool,
     pub(super) stuck_told: bool,
-    pub(super) hooks: BTreeMap<HookKind, (u64, Duration)>,
+    pub(super) hooks: BTreeMap<HookKind, Flight>,
     pub(super) probes: BTreeMap<ProbeKind, (u64, Duration)>,
     pub(super) released: bool,
 }
@@ -188,7 +198,13 @@ impl Kernel {
             Output::WatchTree(run) => {
                 let it = self.held(*run, "WatchTree")?;
                 it.empty_wanted = true;
-                self.tell_if_empty(now, *run);
+                if it.members.is_empty() {
+                    self.tell_if_empty(now, *run);
+                } else {
+                    let delay = self.delay();
+                    self.hold_back(*run, now.after(delay));
+                    self.tell(now.after(delay), Input::TreeOccupied(*run));
+                }
                 Ok(())
             }
             Output::FindMain(run) => self.find_main(now, *run),
@@ -197,11 +213,8 @@ impl Kernel {
                 Some(_) => Ok(()),
                 None => Err(format!("StopProbe({run}, {kind:?}), but none is in flight")),
             },
-            Output::RunHook { run, process, kind, hook } => self.run_hook(now, *run, (*process, *kind), hook),
-            Output::CancelHook(run, kind) => match self.held(*run, "CancelHook")?.hooks.remove(kind) {
-                Some(_) => Ok(()),
-                None => Err(format!("CancelHook({run}, {kind:?}), but none is in flight")),
-            },
+            Output::RunHook { run, process, kind, hook, .. } => self.run_hook(now, *run, (*process, *kind), hook),
+            Output::CancelHook(run, kind) => self.cancel_hook(now, *run, *kind),
             Output::ArmSockets(process, _) => {
                 self.armed.insert(*process, true);
                 if self.hostile && self.rng.chance(500) {
@@ -319,7 +332,7 @@ impl Kernel {
         if it.stage == Stage::Spawning {
             return Err(format!("Release({run}) while its child is being made"));
         }
-        if let Some(kind) = it.hooks.keys().next() {
+        if let Some((kind, _)) = it.hooks.iter().find(|(_, flight)| !flight.cancelled) {
             return Err(format!("Release({run}) with its {kind:?} hook in flight"));
         }
         if let Some(kind) = it.probes.keys().next() {
@@ -441,13 +454,28 @@ impl Kernel {
         if it.process != process {
             return Err(format!("RunHook({run}, {kind:?}) for {process}, but the run is {}'s", it.process));
         }
-        if it.hooks.insert(kind, (token, hook.timeout)).is_some() {
+        let flight = Flight { token, timeout: hook.timeout, cancelled: false };
+        if it.hooks.insert(kind, flight).is_some() {
             return Err(format!("RunHook({run}, {kind:?}) while one is in flight"));
         }
         let takes = it.does.hooks.get(&kind).map_or(Duration::ZERO, |(time, _)| *time).min(hook.timeout);
         let late = if self.hostile && takes == hook.timeout { self.rng.millis(0, 500) } else { Duration::ZERO };
         self.happens(now.after(takes).after(late), run, Happening::HookEnds(kind, token));
         Ok(())
+    }
+
+    fn cancel_hook(&mut self, now: Time, run: RunId, kind: HookKind) -> Result<(), String> {
+        let delay = self.delay();
+        match self.held(run, "CancelHook")?.hooks.get_mut(&kind) {
+            Some(flight) if flight.cancelled => Err(format!("CancelHook({run}, {kind:?}) a second time")),
+            Some(flight) => {
+                flight.cancelled = true;
+                let token = flight.token;
+                self.happens(now.after(delay), run, Happening::HookEnds(kind, token));
+                Ok(())
+            }
+            None => Err(format!("CancelHook({run}, {kind:?}), but none is in flight")),
+        }
     }
 
     /// The result of a hook that took this long.

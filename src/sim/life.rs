@@ -2,7 +2,7 @@
 
 use super::behaviour::{self, Behaviour, Killing};
 use super::kernel::{Happening, Kernel, Stage};
-use crate::core::{ExitStatus, HookKind, Input, Notification, Pid, ProbeKind, RunId, Time};
+use crate::core::{ExitStatus, HookKind, HookResult, Input, Notification, Pid, ProbeKind, RunId, Time};
 use crate::spec::{ProcessType, Ready, Signal};
 
 impl Kernel {
@@ -158,9 +158,13 @@ impl Kernel {
 
     fn hook_ends(&mut self, run: RunId, kind: HookKind, token: u64) -> Option<Input> {
         let it = self.runs.get_mut(&run)?;
-        let timeout = it.hooks.get(&kind).filter(|(current, _)| *current == token)?.1;
+        let flight = *it.hooks.get(&kind).filter(|flight| flight.token == token)?;
         it.hooks.remove(&kind);
-        Some(Input::HookFinished(run, kind, Kernel::hook_result(&it.does, kind, timeout)))
+        let result = match flight.cancelled {
+            true => HookResult::Failed("cancelled".into()),
+            false => Kernel::hook_result(&it.does, kind, flight.timeout),
+        };
+        Some(Input::HookFinished(run, kind, result))
     }
 
     fn probe_ends(&mut self, run: RunId, kind: ProbeKind, token: u64) -> Option<Input> {
