@@ -117,6 +117,8 @@ pub(super) struct Kernel {
     pub(super) rng: Rng,
     /// Whether it is as mean as it can be.
     pub(super) hostile: bool,
+    /// Whether somebody connects to every listener at once.
+    pub(super) sociable: bool,
     /// What the next runs of these processes do.
     pub(super) behaviours: BTreeMap<String, Behaviour>,
     pub(super) runs: BTreeMap<RunId, Run>,
@@ -135,6 +137,7 @@ impl Kernel {
         Kernel {
             rng,
             hostile,
+            sociable: false,
             behaviours: BTreeMap::new(),
             runs: BTreeMap::new(),
             over: BTreeSet::new(),
@@ -217,7 +220,9 @@ impl Kernel {
             Output::CancelHook(run, kind) => self.cancel_hook(now, *run, *kind),
             Output::ArmSockets(process, _) => {
                 self.armed.insert(*process, true);
-                if self.hostile && self.rng.chance(500) {
+                if self.sociable {
+                    self.tell(now, Input::SocketReadable(*process));
+                } else if self.hostile && self.rng.chance(500) {
                     let at = now.after(self.rng.millis(0, 60_000));
                     self.tell(at, Input::SocketReadable(*process));
                 }

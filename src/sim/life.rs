@@ -179,6 +179,7 @@ impl Kernel {
     /// From now on every program is a good one, also those that run.
     pub(super) fn calm(&mut self, now: Time) {
         self.hostile = false;
+        self.sociable = true;
         self.behaviours.clear();
         let live: Vec<RunId> = self.runs.iter().filter(|(_, it)| !it.released).map(|(run, _)| *run).collect();
         for run in live {

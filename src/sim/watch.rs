@@ -39,6 +39,8 @@ pub(super) struct Asked {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch {
     pub(super) step: u64,
+    /// Changes of state so far.
+    pub(super) changes: u64,
     pub(super) sequence: Option<u64>,
     pub(super) views: BTreeMap<ProcessId, View>,
     pub(super) asked: BTreeMap<CommandId, Asked>,
@@ -222,6 +224,7 @@ impl Watch {
                     view.stuck = false;
                 }
                 view.state = *to;
+                self.changes += 1;
                 view.for_shutdown = *to == StateName::Stopping && event.cause == Cause::Shutdown;
                 if view.for_shutdown && self.shutting_down.is_none() {
                     return Err(format!("`{}` is stopped for a shutdown that has not begun", view.name));
