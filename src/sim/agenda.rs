@@ -28,12 +28,4 @@ impl<T> Agenda<T> {
     pub(super) fn pop(&mut self) -> Option<(Time, T)> {
         self.due.pop_first().map(|((time, _), thing)| (time, thing))
     }
-
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
-        self.due.retain(|_, thing| keep(thing));
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.due.is_empty()
-    }
 }

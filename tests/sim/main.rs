@@ -1,0 +1,3 @@
+//! The machine in a simulated kernel.
+
+mod schedules;
