@@ -85,8 +85,10 @@ pub(super) struct Run {
     pub(super) known: BTreeSet<Pid>,
     /// Whom the driver takes for the main process.
     pub(super) driver_main: Option<Pid>,
-    /// No news of an empty tree comes before this.
+    /// No news of a death comes before this.
     pub(super) told_until: Time,
+    /// No news of an empty tree comes before this: the news of its execution comes first.
+    pub(super) executed_told: Time,
     pub(super) empty_wanted: bool,
     pub(super) empty_told: bool,
     pub(super) kill_asked: bool,
@@ -100,6 +102,28 @@ impl Run {
     /// Whether anything of it is alive that is the supervisor's business.
     pub(super) fn is_live(&self) -> bool {
         self.stage == Stage::Spawning || !self.members.is_empty()
+    }
+
+    fn new(process: ProcessId, spec: Arc<Spec>, does: Behaviour, (stage, now): (Stage, Time)) -> Self {
+        Run {
+            process,
+            spec,
+            does,
+            stage,
+            members: BTreeSet::new(),
+            main: None,
+            known: BTreeSet::new(),
+            driver_main: None,
+            told_until: now,
+            executed_told: now,
+            empty_wanted: false,
+            empty_told: false,
+            kill_asked: false,
+            stuck_told: false,
+            hooks: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            released: false,
+        }
     }
 
     fn killed_before_exec(&self) -> SpawnError {
@@ -202,6 +226,7 @@ impl Kernel {
                 let it = self.held(*run, "WatchTree")?;
                 it.empty_wanted = true;
                 if it.members.is_empty() {
+                    it.empty_told = false;
                     self.tell_if_empty(now, *run);
                 } else {
                     let delay = self.delay();
@@ -216,7 +241,14 @@ impl Kernel {
                 Some(_) => Ok(()),
                 None => Err(format!("StopProbe({run}, {kind:?}), but none is in flight")),
             },
-            Output::RunHook { run, process, kind, hook, .. } => self.run_hook(now, *run, (*process, *kind), hook),
+            Output::RunHook { run, process, kind, spec, hook } => {
+                if *kind == HookKind::OnFailure && !self.runs.contains_key(run) && !self.over.contains(run) {
+                    // A start that came to nothing before anything was prepared: its alarm has a run of its own.
+                    let does = self.behaviour(spec);
+                    self.runs.insert(*run, Run::new(*process, Arc::clone(spec), does, (Stage::Refused, now)));
+                }
+                self.run_hook(now, *run, (*process, *kind), hook)
+            }
             Output::CancelHook(run, kind) => self.cancel_hook(now, *run, *kind),
             Output::ArmSockets(process, _) => {
                 self.armed.insert(*process, true);
@@ -257,42 +289,24 @@ impl Kernel {
         if self.runs.contains_key(&run) || self.over.contains(&run) {
             return Err(format!("Prepare({run}) a second time"));
         }
-        let does = match self.behaviours.get(&spec.name) {
-            Some(does) => does.clone(),
-            None if self.hostile => Behaviour::hostile(&mut self.rng, spec),
-            None => Behaviour::good(spec),
-        };
+        let does = self.behaviour(spec);
         let (input, stage) = match &does.preparation {
             Preparation::Ready => (Input::Prepared(run), Stage::Prepared),
             Preparation::Fails(error) => (Input::PrepareFailed(run, error.clone()), Stage::Refused),
             Preparation::Unmet(what) => (Input::ConditionUnmet(run, what.clone()), Stage::Refused),
         };
         self.tell(now.after(does.prepare_time), input);
-        let run_now = Run {
-            process,
-            spec: Arc::clone(spec),
-            does,
-            stage: Stage::Preparing,
-            members: BTreeSet::new(),
-            main: None,
-            known: BTreeSet::new(),
-            driver_main: None,
-            told_until: now,
-            empty_wanted: false,
-            empty_told: false,
-            kill_asked: false,
-            stuck_told: false,
-            hooks: BTreeMap::new(),
-            probes: BTreeMap::new(),
-            released: false,
-        };
-        self.runs.insert(run, run_now);
-        if stage == Stage::Refused {
-            if let Some(it) = self.runs.get_mut(&run) {
-                it.stage = stage;
-            }
-        }
+        let stage = if stage == Stage::Refused { stage } else { Stage::Preparing };
+        self.runs.insert(run, Run::new(process, Arc::clone(spec), does, (stage, now)));
         Ok(())
+    }
+
+    fn behaviour(&mut self, spec: &Spec) -> Behaviour {
+        match self.behaviours.get(&spec.name) {
+            Some(does) => does.clone(),
+            None if self.hostile => Behaviour::hostile(&mut self.rng, spec),
+            None => Behaviour::good(spec),
+        }
     }
 
     /// The machine was told that a run is prepared.
@@ -390,6 +404,7 @@ impl Kernel {
         let again = std::mem::replace(&mut it.kill_asked, true);
         let killing = it.does.killing;
         if it.members.is_empty() {
+            it.empty_told = false;
             self.tell_if_empty(now, run);
         } else if !again {
             match killing {

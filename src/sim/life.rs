@@ -67,7 +67,11 @@ impl Kernel {
             }
         }
         // The news of the execution may be overtaken by all that the program does.
-        self.tell_later(now, Input::Executed(run, pid));
+        let told = now.after(self.delay());
+        if let Some(it) = self.runs.get_mut(&run) {
+            it.executed_told = told;
+        }
+        self.tell(told, Input::Executed(run, pid));
         let speaks = spec.process_type == ProcessType::Forking
             || spec.process_type == ProcessType::Notify
             || matches!(spec.ready, Ready::Notify | Ready::LogLine(_));
@@ -151,7 +155,7 @@ impl Kernel {
             return;
         }
         it.empty_told = true;
-        let until = it.told_until;
+        let until = it.told_until.max(it.executed_told);
         let delay = self.delay();
         self.tell(now.after(delay).max(until), Input::TreeEmpty(run));
     }

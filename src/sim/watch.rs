@@ -295,8 +295,8 @@ pub(super) fn ordered_after(later: &Spec, earlier: &Spec) -> bool {
 pub fn legal(from: StateName, to: StateName) -> bool {
     use StateName::{Backoff, Crashed, Created, Exited, Failed, Running, Starting, Stopped, Stopping, Waiting};
     match from {
-        // At rest: only a start leaves (or a start that fails for what it needs).
-        Created | Stopped | Exited | Failed | Crashed => matches!(to, Waiting | Starting | Failed),
+        // At rest: only a start leaves, or one that comes to nothing at once (what it needs cannot be had, a conflict).
+        Created | Stopped | Exited | Failed | Crashed => matches!(to, Waiting | Starting | Failed | Stopped),
         // Free to go, no longer wanted, or what it needs cannot be had.
         Waiting => matches!(to, Starting | Created | Stopped | Exited | Failed | Crashed | Backoff),
         // Ready, ended, or skipped; a oneshot's success is its end.

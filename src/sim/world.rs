@@ -277,9 +277,11 @@ impl World {
             self.watch.escalated |= self.clock.mono >= began.after(limit);
         }
         let scene = Scene { now: self.clock.mono, machine: &self.machine, kernel: &self.kernel };
-        match self.watch.judge_step(&scene) {
-            Err(what) => self.broken(&what),
-            Ok(()) => Ok(()),
+        let judged = self.watch.judge_step(&scene);
+        match (judged, self.machine.check()) {
+            (Err(what), _) => self.broken(&what),
+            (Ok(()), Err(violation)) => self.broken(&format!("an invariant is broken: {violation}")),
+            (Ok(()), Ok(())) => Ok(()),
         }
     }
 
@@ -290,7 +292,15 @@ impl World {
         Err(failure)
     }
 
+    /// Now and then the twin is made anew from a snapshot; in between it lives on by itself.
     fn take_snapshot(&mut self) -> Result<(), Failure> {
+        if !self.hostility.twin || (self.twin.is_some() && self.rng.chance(500)) {
+            return Ok(());
+        }
+        match Machine::restore(&self.machine.snapshot()) {
+            Ok(twin) => self.twin = Some(twin),
+            Err(error) => return self.broken(&format!("a snapshot cannot be restored: {error}")),
+        }
         Ok(())
     }
 

@@ -37,7 +37,8 @@ fn an_update_that_applies_live_keeps_the_run() {
     s.start("web");
     let run = s.run("web");
     let updated = s.update(spec("web").stop(term_within(3)).restart(Restart::always()), true);
-    assert_eq!(updated.fields, ["restart", "stop"]);
+    let told = |key: &str| updated.fields.iter().any(|field| field.starts_with(key));
+    assert!(told("restart.policy") && told("stop.timeout"), "{:?}", updated.fields);
     assert!(updated.needs_restart.is_empty() && !updated.restarted);
     assert_eq!(s.run("web"), run);
     s.behave("web", stubborn());

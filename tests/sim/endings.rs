@@ -70,9 +70,9 @@ fn an_unclean_signal_is_also_an_abnormal_end_and_an_abort() {
 }
 
 #[test]
-fn a_status_that_nobody_could_learn_counts_as_a_failure() {
+fn a_status_that_nobody_could_learn_counts_as_a_failure_and_as_an_abnormal_end() {
     let (restarts, rests) = restarted_by(|| spec("it"), &Behaviour::default(), |s| s.exit("it", ExitStatus::Unknown));
-    assert_eq!(restarts, [RestartPolicy::Always, RestartPolicy::OnFailure]);
+    assert_eq!(restarts, [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::OnAbnormal]);
     assert_eq!(rests, [Failed]);
 }
 
@@ -202,7 +202,7 @@ fn a_life_of_reset_after_resets_delay_and_limit() {
     let mut s = Scenario::with([spec("web").restart(restart)]);
     s.behave("web", ends(secs(31), BAD));
     s.start("web");
-    s.pass(secs(320));
+    s.pass(secs(319));
     assert_eq!(s.attempts("web"), 10);
     let gaps: Vec<u64> = s.attempt_times("web").windows(2).map(|pair| pair[1].since(pair[0]).as_secs()).collect();
     assert!(gaps.iter().all(|gap| *gap == 32), "{gaps:?}");
@@ -260,17 +260,19 @@ fn with_health(restart_after: u32) -> Spec {
 fn health_follows_its_thresholds() {
     let mut s = Scenario::with([with_health(0)]);
     s.start("web");
-    s.pass(secs(10));
+    assert_eq!(s.health("web"), HealthStatus::Starting);
+    // Intervals of ten seconds are spread by a tenth, so that not all processes are asked at once.
+    s.pass(secs(11));
     assert_eq!(s.health("web"), HealthStatus::Healthy);
     s.world.behave_now("web", |does| does.probes = (Duration::ZERO, Err("503".into())));
-    s.pass(secs(20));
+    s.pass(secs(24));
     assert_eq!(s.health("web"), HealthStatus::Healthy, "two failures are not three");
-    s.pass(secs(10));
+    s.pass(secs(11));
     assert_eq!(s.health("web"), HealthStatus::Unhealthy);
     s.pass(secs(100));
     s.is("web", Running);
     s.world.behave_now("web", |does| does.probes = (Duration::ZERO, Ok(())));
-    s.pass(secs(10));
+    s.pass(secs(11));
     assert_eq!(s.health("web"), HealthStatus::Healthy);
 }
 

@@ -127,14 +127,16 @@ fn whoever_waits_for_a_start_is_told_of_the_shutdown() {
     s.shutdown();
     s.pass(secs(60));
     for start in [db, web] {
-        assert!(matches!(s.refused(start), Refusal::Superseded { by: "the shutdown", .. } | Refusal::ShuttingDown));
+        let refusal = s.refused(start);
+        let told = matches!(refusal, Refusal::Superseded { by: "the shutdown", .. } | Refusal::ShuttingDown);
+        s.assert(told, &format!("answered with {refusal:?}"));
     }
 }
 
 #[test]
 fn a_connection_during_the_shutdown_starts_nothing() {
     let listener = Listener::new(ListenAddress::Unix("/run/web.sock".into()));
-    let mut s = Scenario::with([spec("web").listen(listener).auto_start(true), spec("slow").auto_start(true)]);
+    let mut s = Scenario::with([spec("web").listen(listener).auto_start(false), spec("slow").auto_start(true)]);
     s.world.behave_now("slow", |does| does.obeys = Some(secs(5)));
     let web = s.id("web");
     s.shutdown();

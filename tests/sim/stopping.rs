@@ -93,7 +93,7 @@ fn mode_process_leaves_alone_what_the_main_process_leaves_behind() {
 }
 
 #[test]
-fn a_stop_command_takes_the_place_of_the_first_signal() {
+fn a_stop_command_takes_the_place_of_the_first_signal_and_is_let_finish() {
     let mut stop = term_within(5);
     stop.command = Some(vec!["/opt/stop".into()]);
     let mut s = Scenario::with([spec("web").stop(stop)]);
@@ -104,6 +104,7 @@ fn a_stop_command_takes_the_place_of_the_first_signal() {
     assert_eq!(s.hooks("web"), [HookKind::StopCommand]);
     assert_eq!(s.sent("web"), []);
     s.exit("web", OK);
+    s.pass(secs(2));
     s.came_to(stop, Stopped);
     assert_eq!(s.sent("web"), []);
 }
@@ -328,7 +329,7 @@ fn a_restart_of_a_stubborn_process_waits_for_its_ladder() {
 #[test]
 fn stopping_a_process_with_a_listener_that_runs_leaves_it_stopped() {
     let listener = Listener::new(ListenAddress::Unix("/run/web.sock".into()));
-    let mut s = Scenario::with([spec("web").listen(listener).auto_start(true)]);
+    let mut s = Scenario::with([spec("web").listen(listener).auto_start(false)]);
     let web = s.id("web");
     s.hear(Input::SocketReadable(web));
     s.is("web", Running);
@@ -342,7 +343,7 @@ fn stopping_a_process_with_a_listener_that_runs_leaves_it_stopped() {
 #[test]
 fn a_listening_process_is_armed_again_when_its_run_ended() {
     let listener = Listener::new(ListenAddress::Unix("/run/web.sock".into()));
-    let mut s = Scenario::with([spec("web").listen(listener).auto_start(true)]);
+    let mut s = Scenario::with([spec("web").listen(listener).auto_start(false)]);
     let web = s.id("web");
     s.hear(Input::SocketReadable(web));
     s.exit("web", OK);
