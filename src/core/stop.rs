@@ -69,7 +69,12 @@ impl Machine {
         p.want = if bring_back { Want::Up } else { Want::Down };
         let next = if bring_back { Next::Again(cause.clone()) } else { Next::Stay };
         if !bring_back {
-            self.supersede(id, Goal::Ready, "a stop");
+            let by = match cause {
+                Cause::Shutdown => "the shutdown",
+                Cause::Apply => "a removal",
+                _ => "a stop",
+            };
+            self.supersede(id, Goal::Ready, by);
         }
         let Some(p) = self.processes.get_mut(id) else { return false };
         match &mut p.state {
