@@ -169,6 +169,9 @@ pub(super) struct Run {
     /// What was heard of it before the news that it was executed, which it may overtake.
     #[serde(default)]
     pub(super) early: Vec<Early>,
+    /// Whether its reload command runs.
+    #[serde(default)]
+    pub(super) reloading: bool,
 }
 
 /// News that may overtake that of the execution.
@@ -372,6 +375,7 @@ impl Run {
             watchdog,
             ooms: 0,
             early: Vec::new(),
+            reloading: false,
         }
     }
 

@@ -120,7 +120,7 @@ impl Machine {
     }
 
     /// Makes it waiting, without an event: whether it waits at all is decided before the next input.
-    fn mark_waiting(&mut self, id: ProcessId, start: Start) {
+    pub(super) fn mark_waiting(&mut self, id: ProcessId, start: Start) {
         if let Some(p) = self.processes.get_mut(id) {
             self.entering.entry(id).or_insert(p.state.name());
             p.state = State::Waiting(Waiting { start, on: WaitFor::Holds(BTreeSet::new()) });

@@ -218,6 +218,9 @@ impl Life<'_> {
     /// A wrong plan is refused at once, and changes nothing at all.
     fn apply_invalid(&mut self) -> Result<(), Failure> {
         let plan = plans::invalid(&mut self.rng, &self.plan.clone(), self.size);
+        if plan.validate().is_empty() {
+            return Ok(());
+        }
         let before = self.picture();
         let id = self.world.command(Command::Apply(Box::new(plan)))?;
         match self.world.reply(id) {

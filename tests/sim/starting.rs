@@ -619,3 +619,13 @@ fn a_start_during_backoff_starts_at_once() {
     let start = s.start("web");
     s.came_to(start, Running);
 }
+
+#[test]
+fn the_after_start_hooks_of_a_oneshot_run_when_it_succeeded_and_before_it_counts_as_ended() {
+    let mut s = Scenario::with([oneshot("migrate").after_start(Hook::command(["/opt/hook"]))]);
+    s.behave("migrate", ends(secs(1), OK));
+    let start = s.start("migrate");
+    s.pass(secs(1));
+    s.came_to(start, Exited);
+    assert_eq!(s.hooks("migrate"), [HookKind::AfterStart]);
+}

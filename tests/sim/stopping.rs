@@ -438,3 +438,76 @@ fn a_failed_spawn_is_no_reason_to_signal_anybody() {
     assert_eq!(s.sent("web"), []);
     let _: Option<Pid> = None;
 }
+
+#[test]
+fn a_stop_during_a_reload_kills_the_reload_and_answers_it() {
+    let mut s = Scenario::with([spec("web").reload(neap::spec::Reload::Command(vec!["/opt/reload".into()]))]);
+    let hooks = [(HookKind::Reload, (secs(20), Ok(())))].into();
+    s.behave("web", Behaviour { hooks, ..Behaviour::default() });
+    s.start("web");
+    let reload = s.reload("web");
+    let stop = s.stop("web");
+    s.came_to(stop, Stopped);
+    assert!(matches!(s.refused(reload), Refusal::Failed { .. }));
+}
+
+#[test]
+fn a_reload_under_way_is_shared_also_when_its_first_caller_went_away() {
+    let mut s = Scenario::with([spec("web").reload(neap::spec::Reload::Command(vec!["/opt/reload".into()]))]);
+    let hooks = [(HookKind::Reload, (secs(5), Ok(())))].into();
+    s.behave("web", Behaviour { hooks, ..Behaviour::default() });
+    s.start("web");
+    let first = s.reload("web");
+    assert!(s.world.abandon(first).is_ok());
+    let second = s.reload("web");
+    s.pass(secs(5));
+    assert_eq!(s.reply(second), Ok(Done::Sent));
+    assert_eq!(s.hooks("web"), [HookKind::Reload]);
+}
+
+#[test]
+fn a_restart_while_preparing_prepares_anew_and_is_answered_when_that_is_ready() {
+    let mut s = Scenario::with([spec("web")]);
+    s.behave("web", Behaviour { prepare_time: secs(5), ..Behaviour::default() });
+    let start = s.start("web");
+    let restart = s.restart("web");
+    s.pass(secs(5));
+    s.came_to(start, Running);
+    s.came_to(restart, Running);
+    assert_eq!((s.attempts("web"), s.status("web").run_count), (2, 1));
+}
+
+#[test]
+fn whoever_waits_for_a_process_waits_on_when_that_is_restarted_while_it_starts() {
+    for slow in [
+        Behaviour { prepare_time: secs(5), ..Behaviour::default() },
+        Behaviour { exec_time: secs(5), ..Behaviour::default() },
+        Behaviour { ready_after: Some(secs(5)), ..Behaviour::default() },
+        Behaviour { hooks: [(HookKind::BeforeStart, (secs(5), Ok(())))].into(), ..Behaviour::default() },
+    ] {
+        let db = notify("db").before_start(Hook::command(["/opt/hook"]));
+        let mut s = Scenario::with([db, spec("web").requires("db")]);
+        s.behave("db", slow);
+        let web = s.start("web");
+        s.pass(secs(1));
+        let restart = s.restart("db");
+        s.pass(secs(30));
+        s.came_to(restart, Running);
+        s.came_to(web, Running);
+    }
+}
+
+#[test]
+fn a_stop_while_the_daemon_of_a_forking_process_is_looked_for_leaves_nothing() {
+    let mut s = Scenario::with([spec("nginx").process_type(neap::spec::ProcessType::Forking).stop(term_within(10))]);
+    s.behave("nginx", silent());
+    s.start("nginx");
+    let (run, parent) = (s.run("nginx"), s.pid("nginx"));
+    // The parent ends and leaves a daemon, but the search for it takes its time.
+    s.hear(Input::Exited(run, parent, OK));
+    let stop = s.stop("nginx");
+    s.pass(secs(60));
+    assert!(!s.is_open(stop));
+    assert_eq!(s.world.members("nginx"), []);
+    s.is("nginx", Stopped);
+}
