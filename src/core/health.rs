@@ -7,7 +7,7 @@ use super::ids::ProcessId;
 use super::input::{Notification, ProbeKind};
 use super::machine::Machine;
 use super::output::Output;
-use super::process::{Health, Leader, Running, StartPhase, Starting, State, Stopping};
+use super::process::{Early, Health, Leader, Running, StartPhase, Starting, State, Stopping};
 use super::timers::TimerKind;
 use crate::spec::{Probe, ProcessType, Ready};
 
@@ -221,12 +221,18 @@ impl Machine {
 
     /// The awaited line was printed.
     pub(super) fn log_line(&mut self, id: ProcessId) {
+        if self.keep_early(id, || Early::LogLine) {
+            return;
+        }
         let awaited = self.start_phase(id) == Some(StartPhase::Readying)
             && self.run_of(id).is_some_and(|run| matches!(run.spec.ready, Ready::LogLine(_)) && tells_by_itself(run));
         if awaited { self.ready(id, Cause::Progress) } else { self.drop_input() }
     }
 
     pub(super) fn notified(&mut self, id: ProcessId, message: Notification) {
+        if self.keep_early(id, || Early::Notified(message.clone())) {
+            return;
+        }
         match message {
             Notification::Ready => {
                 let awaited = self.start_phase(id) == Some(StartPhase::Readying)

@@ -7,7 +7,7 @@ use super::input::{Adoption, ExitStatus, HookKind};
 use super::machine::Machine;
 use super::output::Output;
 use super::process::{
-    Alarm, Backoff, Goal, Leader, Next, Origin, Rest, Run, Start, StartPhase, StartedBy, Starting, State, StopPhase,
+    Alarm, Backoff, Early, Goal, Leader, Next, Origin, Rest, Run, Start, StartPhase, StartedBy, Starting, State, StopPhase,
     Stopping, Why,
 };
 use super::propagate::Notice;
@@ -19,6 +19,9 @@ use crate::spec::{ProcessType, RestartPolicy, Signal, Spec, StopMode};
 impl Machine {
     /// A process that the run was known by ended.
     pub(super) fn exited(&mut self, id: ProcessId, pid: Pid, status: ExitStatus) {
+        if self.keep_early(id, || Early::Exited(pid, status)) {
+            return;
+        }
         let Some(p) = self.processes.get_mut(id) else { return };
         let Some(run) = p.state.run_mut() else { return self.drop_input() };
         match run.leader {
