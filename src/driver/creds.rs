@@ -1,0 +1,135 @@
+//! Users and groups by name. Whatever is not known is an error: nothing ever falls back to root.
+
+use std::ffi::CString;
+
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+
+use crate::core::{SpawnError, SpawnStep};
+
+use super::launch::Ids;
+use super::sys;
+
+/// Who a process is to run as, looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What the kernel is told; `None` when we are that already and may not change it.
+    pub ids: Option<Ids>,
+    /// HOME, USER, LOGNAME and SHELL, as far as the user database knows them; empty when no user was named.
+    pub env: Vec<(&'static str, String)>,
+}
+
+/// Looks up a user (a name, or a number in digits), its primary group unless one is given, and its supplementary groups
+/// unless they are given. May block for as long as the user database does: never call it from the engine's thread.
+///
+/// # Errors
+/// `SpawnStep::User`, `Group` or `SupplementaryGroups`, with a message that names what is not known.
+pub fn resolve(user: Option<&str>, group: Option<&str>, groups: Option<&[String]>) -> Result<Account, SpawnError> {
+    let known = user.map(find_user).transpose()?;
+    let (our_uid, our_gid) = sys::effective_ids();
+    if user.is_none() && group.is_none() && groups.is_none() {
+        return Ok(Account { ids: None, env: Vec::new() });
+    }
+    let uid = known.as_ref().map_or(our_uid, |k| k.uid);
+    let gid = match (group, &known) {
+        (Some(group), _) => find_group(group, SpawnStep::Group)?,
+        (None, Some(known)) => known.entry.as_ref().map(|e| e.gid.as_raw()).ok_or_else(|| {
+            error(
+                SpawnStep::Group,
+                format!("user {uid} has no entry in the user database, so its group is not known; set `group`, too"),
+            )
+        })?,
+        (None, None) => our_gid,
+    };
+    let entry = known.as_ref().and_then(|k| k.entry.as_ref());
+    let supplementary = match groups {
+        Some(names) => names.iter().map(|n| find_group(n, SpawnStep::SupplementaryGroups)).collect::<Result<_, _>>()?,
+        None => entry.map_or_else(|| Ok(vec![gid]), |e| groups_of(e, gid))?,
+    };
+    // Without privileges one may stay who one is, and setgroups(2) is refused even for no change.
+    let stays = our_uid != 0 && uid == our_uid && gid == our_gid && groups.is_none();
+    let label = user.or(group).unwrap_or("with other groups").to_owned();
+    let ids = (!stays).then_some(Ids { uid, gid, groups: supplementary, label });
+    Ok(Account { ids, env: entry.map(variables).unwrap_or_default() })
+}
+
+struct Known {
+    uid: u32,
+    entry: Option<User>,
+}
+
+fn find_user(name: &str) -> Result<Known, SpawnError> {
+    if let Some(number) = number(name, "user", SpawnStep::User)? {
+        let entry = User::from_uid(Uid::from_raw(number)).map_err(|e| failed(SpawnStep::User, "user", name, e))?;
+        return Ok(Known { uid: number, entry });
+    }
+    check(name, "user", SpawnStep::User)?;
+    match User::from_name(name) {
+        Ok(Some(entry)) => Ok(Known { uid: entry.uid.as_raw(), entry: Some(entry) }),
+        Ok(None) => Err(error(SpawnStep::User, format!("user `{name}` does not exist; create it, or name another"))),
+        Err(e) => Err(failed(SpawnStep::User, "user", name, e)),
+    }
+}
+
+fn find_group(name: &str, step: SpawnStep) -> Result<u32, SpawnError> {
+    if let Some(number) = number(name, "group", step)? {
+        return Ok(number);
+    }
+    check(name, "group", step)?;
+    match Group::from_name(name) {
+        Ok(Some(entry)) => Ok(entry.gid.as_raw()),
+        Ok(None) => Err(error(step, format!("group `{name}` does not exist; create it, or name another"))),
+        Err(e) => Err(failed(step, "group", name, e)),
+    }
+}
+
+fn groups_of(user: &User, gid: u32) -> Result<Vec<u32>, SpawnError> {
+    let step = SpawnStep::SupplementaryGroups;
+    let name = CString::new(user.name.as_str()).map_err(|_| error(step, "a user's name has a NUL".to_owned()))?;
+    let found = getgrouplist(&name, Gid::from_raw(gid)).map_err(|e| failed(step, "groups of user", &user.name, e))?;
+    Ok(found.into_iter().map(Gid::as_raw).collect())
+}
+
+/// A number in plain decimal digits; `None` when it is a name. What looks like a number and is not is an error: other
+/// tools have read `0x10` as 16 and `4294967295` as "no change".
+fn number(text: &str, what: &str, step: SpawnStep) -> Result<Option<u32>, SpawnError> {
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return Ok(None);
+    }
+    let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    match text.parse::<u32>() {
+        Ok(number) if plain && number < u32::MAX => Ok(Some(number)),
+        _ => Err(error(
+            step,
+            format!(
+                "`{text}` is no {what}: names do not start with a digit, numbers are plain decimals below 4294967295"
+            ),
+        )),
+    }
+}
+
+fn check(name: &str, what: &str, step: SpawnStep) -> Result<(), SpawnError> {
+    let bad = name.is_empty()
+        || name.starts_with(['-', '+'])
+        || name.contains(|c: char| c.is_control() || c.is_whitespace() || c == ':' || c == '/');
+    if bad {
+        return Err(error(step, format!("{name:?} cannot be the name of a {what}")));
+    }
+    Ok(())
+}
+
+fn variables(user: &User) -> Vec<(&'static str, String)> {
+    vec![
+        ("HOME", user.dir.to_string_lossy().into_owned()),
+        ("USER", user.name.clone()),
+        ("LOGNAME", user.name.clone()),
+        ("SHELL", user.shell.to_string_lossy().into_owned()),
+    ]
+}
+
+fn error(step: SpawnStep, message: String) -> SpawnError {
+    SpawnError { step, errno: None, message }
+}
+
+fn failed(step: SpawnStep, what: &str, name: &str, errno: nix::errno::Errno) -> SpawnError {
+    SpawnError { step, errno: Some(errno as i32), message: format!("cannot look up {what} `{name}`: {}", errno.desc()) }
+}

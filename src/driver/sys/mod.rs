@@ -1,0 +1,23 @@
+//! The kernel, one small function a call. Only here (and in `child`) is there `unsafe`, only here is libc named.
+
+pub mod fault;
+mod fd;
+pub(super) mod nr;
+mod process;
+mod stack;
+
+pub use fd::{
+    Region, close_range_works, duplicate_low, high_fd, is_open, open_at, open_null, pipe, read, read_at, write,
+};
+pub use process::{
+    SavedMask, WaitNow, block_all_signals, clone3_works, dumpable, effective_ids, exit_info, ignores_child_signals,
+    nofile, pidfd_open, pidfd_signal, process_group, set_dumpable, wait_pidfd,
+};
+pub(super) use stack::Slot;
+
+use std::io;
+
+/// A call's answer as a result: what is negative is an error, told by errno.
+fn checked(answer: i64) -> io::Result<i64> {
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}

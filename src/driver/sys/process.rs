@@ -1,0 +1,186 @@
+//! Processes: pidfds, waiting, signal masks, what this kernel allows.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use super::checked;
+use super::fault::{self, Call};
+
+/// How a child ended, as waitid(2) tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitNow {
+    /// It has not ended.
+    Running,
+    /// It called exit with this code.
+    Exited(i32),
+    /// A signal ended it; whether it left a core dump.
+    Killed(i32, bool),
+}
+
+/// Asks how the child behind a pidfd ended. `keep` leaves it a zombie, so that its pid and group stay taken; `block`
+/// waits for its end. `ECHILD`: it is not ours, or somebody else reaped it.
+pub fn wait_pidfd(pidfd: BorrowedFd<'_>, keep: bool, block: bool) -> io::Result<WaitNow> {
+    fault::point(Call::Wait)?;
+    let mut options = libc::WEXITED | libc::__WALL;
+    if keep {
+        options |= libc::WNOWAIT;
+    }
+    if !block {
+        options |= libc::WNOHANG;
+    }
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    loop {
+        // SAFETY: `info` has room for a siginfo_t; the pidfd is open.
+        let answer = unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as _, info.as_mut_ptr(), options) };
+        match checked(answer.into()) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+            Ok(_) => break,
+        }
+    }
+    // SAFETY: zeroed before the call, filled by it: every field is initialised, and si_pid is 0 when nothing ended.
+    let (pid, code, status) = unsafe {
+        let info = info.assume_init();
+        (info.si_pid(), info.si_code, info.si_status())
+    };
+    Ok(match code {
+        _ if pid == 0 => WaitNow::Running,
+        libc::CLD_EXITED => WaitNow::Exited(status),
+        libc::CLD_DUMPED => WaitNow::Killed(status, true),
+        _ => WaitNow::Killed(status, false),
+    })
+}
+
+/// `struct pidfd_info` of the kernel, as far as the exit status.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    pids: [u32; 3],
+    ids: [u32; 8],
+    exit_code: i32,
+}
+
+/// The exit status of a process that somebody else has reaped, from a kernel that keeps it with the pidfd (6.15 and
+/// later). `None` where it cannot be learnt, or the process has not ended.
+pub fn exit_info(pidfd: BorrowedFd<'_>) -> Option<WaitNow> {
+    const INFO_EXIT: u64 = 1 << 3;
+    let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
+    // _IOWR(0xFF, 11, struct pidfd_info)
+    let request = (3u64 << 30) | ((size_of::<PidfdInfo>() as u64) << 16) | (0xFF << 8) | 11;
+    // SAFETY: the request's size field is that of `info`, so the kernel writes no more than that.
+    checked(unsafe { libc::ioctl(pidfd.as_raw_fd(), request as _, &raw mut info) }.into()).ok()?;
+    if info.mask & INFO_EXIT == 0 {
+        return None;
+    }
+    let status = info.exit_code;
+    Some(if libc::WIFEXITED(status) {
+        WaitNow::Exited(libc::WEXITSTATUS(status))
+    } else {
+        WaitNow::Killed(libc::WTERMSIG(status), libc::WCOREDUMP(status))
+    })
+}
+
+/// A pidfd on this process, close-on-exec. `ESRCH`: there is none.
+pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    fault::point(Call::PidfdOpen)?;
+    // SAFETY: takes numbers only.
+    let fd = checked(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: the call just made it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Sends a signal to the process behind a pidfd, and to no other whatever became of its pid. `ESRCH`: it was reaped.
+pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: the pidfd is open; no siginfo is passed.
+    checked(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::c_void>(), 0)
+    })
+    .map(drop)
+}
+
+/// The process group of a process.
+pub fn process_group(pid: u32) -> io::Result<u32> {
+    // SAFETY: takes a number only.
+    checked(unsafe { libc::getpgid(pid as libc::pid_t) }.into()).map(|g| g as u32)
+}
+
+/// A signal mask to be put back.
+#[must_use = "signals stay blocked until this is dropped"]
+pub struct SavedMask(u64);
+
+/// Blocks every signal of this thread, the C library's own ones too, until the answer is dropped.
+pub fn block_all_signals() -> SavedMask {
+    let all = u64::MAX;
+    let mut old = 0u64;
+    // SAFETY: both masks are 64 bits, as the last argument says. Cannot fail with these arguments.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, &raw mut old, 8) };
+    SavedMask(old)
+}
+
+impl Drop for SavedMask {
+    fn drop(&mut self) {
+        // SAFETY: the mask is 64 bits, as the last argument says.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigprocmask,
+                libc::SIG_SETMASK,
+                &raw const self.0,
+                std::ptr::null_mut::<u64>(),
+                8,
+            )
+        };
+    }
+}
+
+/// Whether clone3(2) is there and allowed: `Err` has the kernel's refusal. No child is made: the arguments are too
+/// short to be valid, which only a kernel that has the call says.
+pub fn clone3_works() -> io::Result<()> {
+    fault::point(Call::Clone3)?;
+    // SAFETY: with a size of 0 the kernel reads nothing.
+    match checked(unsafe { libc::syscall(libc::SYS_clone3, std::ptr::null::<libc::c_void>(), 0usize) }) {
+        Err(e) if e.raw_os_error() != Some(libc::EINVAL) => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Whether this program's memory may be looked into by its user (PR_GET_DUMPABLE): 0 no, 1 yes, 2 by root.
+pub fn dumpable() -> i32 {
+    // SAFETY: takes no pointers.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) }
+}
+
+/// Puts that back.
+pub fn set_dumpable(value: i32) {
+    // SAFETY: takes no pointers.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, value, 0, 0, 0) };
+}
+
+/// Our effective user and group.
+pub fn effective_ids() -> (u32, u32) {
+    // SAFETY: these two cannot fail and take nothing.
+    unsafe { (libc::geteuid(), libc::getegid()) }
+}
+
+/// How many descriptors we may have open.
+pub fn nofile() -> io::Result<u64> {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: `limit` has room for the answer, and is read only when there is one.
+    unsafe {
+        checked(libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()).into())?;
+        Ok(limit.assume_init().rlim_cur)
+    }
+}
+
+/// Whether the program ignores SIGCHLD (or asked for no zombies): then the kernel forgets how children ended.
+pub fn ignores_child_signals() -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: only asks; `action` has room for the answer and was zeroed.
+    unsafe {
+        libc::sigaction(libc::SIGCHLD, std::ptr::null(), action.as_mut_ptr());
+        let action = action.assume_init();
+        action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0
+    }
+}
