@@ -11,8 +11,8 @@ mod probes;
 use std::fmt;
 
 pub use keys::{
-    ALIASES, CONDITIONS, HOOK, HOOKS, LIMITS, LISTEN, LOG, RELOAD, RESTART, RLIMIT, RLIMITS, SPEC, START_LIMIT, STOP,
-    STOP_STEP,
+    ALIASES, CONDITIONS, ENV_FILE, HOOK, HOOKS, LIMITS, LISTEN, LOG, RELOAD, RESTART, RLIMIT, RLIMITS, SPEC,
+    START_LIMIT, STOP, STOP_STEP,
 };
 pub use nearest::nearest;
 pub use probes::{CHECK, EXEC, HTTP, LOGLINE, PACE, TCP};
@@ -183,7 +183,7 @@ pub static TABLES: [&Table; 21] = [
     &EXEC,
     &LOGLINE,
     &CHECK,
-    &keys::ENV_FILE,
+    &ENV_FILE,
 ];
 
 /// The table that a constructor (`neap.http`, `neap.listen`, …) takes, by the constructor's name.

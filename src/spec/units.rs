@@ -11,7 +11,11 @@ use std::fmt;
 
 pub use cpu::{cpu_from_number, format_cpu, parse_cpu};
 pub use size::{MAX_SIZE, format_mode, format_size, mode_from_number, parse_mode, parse_size, size_from_number};
-pub use time::{MAX_DURATION, duration_from_seconds, format_duration, parse_duration};
+pub use time::{MAX_DURATION, duration_from_seconds, duration_from_whole_seconds, format_duration, parse_duration};
+
+pub(super) use cpu::not_a_cpu;
+pub(super) use size::{not_a_mode, not_a_size};
+pub(super) use time::not_a_duration;
 
 /// Why a text or number is not a quantity. Shows what would be, and what was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,7 +127,7 @@ pub mod duration {
     use serde::de::{self, Deserializer, Visitor};
     use serde::ser::Serializer;
 
-    use super::{duration_from_seconds, format_duration, parse_duration};
+    use super::{duration_from_seconds, duration_from_whole_seconds, format_duration, parse_duration};
 
     /// Writes it as text such as `"1h30m"`.
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -149,11 +153,13 @@ pub mod duration {
         }
 
         fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Duration, E> {
-            super::time::from_whole_seconds(i128::from(seconds)).map_err(E::custom)
+            i64::try_from(seconds)
+                .map_or_else(|_| duration_from_seconds(seconds as f64), duration_from_whole_seconds)
+                .map_err(E::custom)
         }
 
         fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Duration, E> {
-            super::time::from_whole_seconds(i128::from(seconds)).map_err(E::custom)
+            duration_from_whole_seconds(seconds).map_err(E::custom)
         }
 
         fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Duration, E> {

@@ -41,6 +41,11 @@ pub fn cpu_from_number(cores: f64) -> Result<u64, UnitError> {
     Ok(millis as u64)
 }
 
+/// The refusal of something that is neither text nor a number.
+pub(in crate::spec) fn not_a_cpu(found: String) -> UnitError {
+    UnitError { expected: EXPECTED, found, detail: None }
+}
+
 fn offer(number: impl std::fmt::Display) -> String {
     format!("a bare number is whole cores; write \"{number}m\" for {number} thousandths of a core")
 }

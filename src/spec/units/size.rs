@@ -59,6 +59,11 @@ pub fn size_from_number(bytes: f64) -> Result<u64, UnitError> {
     Ok(bytes as u64)
 }
 
+/// The refusal of something that is neither text nor a number.
+pub(in crate::spec) fn not_a_size(found: String) -> UnitError {
+    UnitError { expected: EXPECTED, found, detail: None }
+}
+
 /// Writes a size in its canonical form, which [`parse_size`] reads back exactly: the largest unit that divides it.
 pub fn format_size(bytes: u64) -> String {
     for (prefix, shift) in PREFIXES.iter().rev() {
@@ -89,6 +94,11 @@ pub fn mode_from_number(number: i64) -> UnitError {
         Ok(_) => error.because(format!("write \"{digits:0>4}\"")),
         Err(_) => error.because("one to four digits in quotes, each 0 to 7"),
     }
+}
+
+/// The refusal of something that is not text.
+pub(in crate::spec) fn not_a_mode(found: String) -> UnitError {
+    UnitError { expected: MODE, found, detail: None }
 }
 
 /// Writes a mode as four octal digits.

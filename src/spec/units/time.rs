@@ -76,7 +76,8 @@ pub fn duration_from_seconds(seconds: f64) -> Result<Duration, UnitError> {
     }
 }
 
-pub(in crate::spec) fn from_whole_seconds(seconds: i128) -> Result<Duration, UnitError> {
+/// Reads a duration from a whole number of seconds. Negative and more than [`MAX_DURATION`] are refused.
+pub fn duration_from_whole_seconds(seconds: i64) -> Result<Duration, UnitError> {
     let error = || UnitError::number(EXPECTED, seconds);
     if seconds < 0 {
         return Err(error().because("it cannot be negative"));
@@ -85,6 +86,11 @@ pub(in crate::spec) fn from_whole_seconds(seconds: i128) -> Result<Duration, Uni
         Ok(duration) if duration <= MAX_DURATION => Ok(duration),
         _ => Err(error().because("the longest is 36500d")),
     }
+}
+
+/// The refusal of something that is neither text nor a number.
+pub(in crate::spec) fn not_a_duration(found: String) -> UnitError {
+    UnitError { expected: EXPECTED, found, detail: None }
 }
 
 fn from_nanoseconds(nanoseconds: u128) -> Option<Duration> {
@@ -199,10 +205,13 @@ mod tests {
         for (seconds, rest) in cases {
             assert_eq!(duration_from_seconds(seconds).unwrap_err().to_string(), format!("{expected} {rest}"));
         }
-        assert_eq!(from_whole_seconds(90).unwrap(), Duration::from_secs(90));
-        assert_eq!(from_whole_seconds(-1).unwrap_err().to_string(), format!("{expected} -1: it cannot be negative"));
-        let far = from_whole_seconds(i128::from(u64::MAX)).unwrap_err().to_string();
-        assert_eq!(far, format!("{expected} 18446744073709551615: the longest is 36500d"));
+        assert_eq!(duration_from_whole_seconds(90).unwrap(), Duration::from_secs(90));
+        assert_eq!(
+            duration_from_whole_seconds(-1).unwrap_err().to_string(),
+            format!("{expected} -1: it cannot be negative")
+        );
+        let far = duration_from_whole_seconds(i64::MAX).unwrap_err().to_string();
+        assert_eq!(far, format!("{expected} 9223372036854775807: the longest is 36500d"));
     }
 
     #[test]
