@@ -40,7 +40,7 @@ pub(crate) enum Assignment {
 #[derive(Debug)]
 pub(crate) enum Received {
     /// From this pid, as the kernel says.
-    Message { sender: u32, uid: u32, assignments: Vec<Assignment> },
+    Message { sender: u32, assignments: Vec<Assignment> },
     /// Dropped: too long, not text, or without credentials.
     Garbage,
     /// Nothing waits.
@@ -52,6 +52,7 @@ pub(crate) enum Received {
 pub(crate) struct NotifySocket {
     fd: OwnedFd,
     path: PathBuf,
+    keep_path: bool,
 }
 
 impl NotifySocket {
@@ -65,7 +66,7 @@ impl NotifySocket {
             _ => {}
         }
         bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-        let notify = NotifySocket { fd, path: path.to_owned() };
+        let notify = NotifySocket { fd, path: path.to_owned(), keep_path: false };
         notify.give_to(owner)?;
         Ok(notify)
     }
@@ -79,9 +80,9 @@ impl NotifySocket {
         }
     }
 
-    /// Where it is, for NOTIFY_SOCKET.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Leaves the path alone when it is dropped: it is another socket's by now.
+    pub fn keep_path(mut self) {
+        self.keep_path = true;
     }
 
     /// Takes one datagram. Descriptors that came with it are closed, which is also what answers BARRIER=1: all that
@@ -108,7 +109,7 @@ impl NotifySocket {
         match (sender, text) {
             (Some(sender), Some(text)) if whole => match u32::try_from(sender.pid()) {
                 Ok(pid) if pid > 0 => {
-                    Received::Message { sender: pid, uid: sender.uid(), assignments: parse(text) }
+                    Received::Message { sender: pid, assignments: parse(text) }
                 }
                 _ => Received::Garbage,
             },
@@ -125,7 +126,9 @@ impl AsFd for NotifySocket {
 
 impl Drop for NotifySocket {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if !self.keep_path {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -207,7 +210,7 @@ mod tests {
 
         fn expect(&mut self, wanted: &[Assignment]) {
             match self.receive() {
-                Received::Message { sender, assignments, .. } => {
+                Received::Message { sender, assignments } => {
                     assert_eq!(sender, std::process::id());
                     assert_eq!(assignments, wanted);
                 }

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use regex::bytes::Regex;
@@ -40,32 +40,34 @@ pub(crate) struct Surroundings {
 #[derive(Debug)]
 pub(crate) struct RuntimeDir {
     path: PathBuf,
-    /// Whether it is a private one that goes with the supervisor.
-    private: bool,
+    /// For a private one, which goes with the supervisor: whether we made it.
+    made: Option<Mutex<bool>>,
 }
 
 impl RuntimeDir {
     /// This folder, which stays.
     pub fn given(path: PathBuf) -> Self {
-        RuntimeDir { path, private: false }
+        RuntimeDir { path, made: None }
     }
 
     /// A folder with a name of its own below this one, removed in the end.
     pub fn private(path: PathBuf) -> Self {
-        RuntimeDir { path, private: true }
+        RuntimeDir { path, made: Some(Mutex::new(false)) }
     }
 
     /// The folder, made now if it is not there. Others may pass through it but not look.
     pub fn make(&self) -> io::Result<&Path> {
-        if self.private {
-            match fs::DirBuilder::new().mode(0o711).create(&self.path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                Err(_) => {}
-                // The umask may have taken something away.
-                Ok(()) => fs::set_permissions(&self.path, fs::Permissions::from_mode(0o711))?,
-            }
-        } else {
+        let Some(made) = &self.made else {
             fs::create_dir_all(&self.path)?;
+            return Ok(&self.path);
+        };
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*made {
+            // Whatever has the name already is a stranger's, and an error.
+            fs::DirBuilder::new().mode(0o711).create(&self.path)?;
+            // The umask may have taken something away.
+            fs::set_permissions(&self.path, fs::Permissions::from_mode(0o711))?;
+            *made = true;
         }
         Ok(&self.path)
     }
@@ -83,10 +85,12 @@ impl RuntimeDir {
 
     /// Removes what was made, as far as it is ours and empty.
     pub fn clean(&self) {
-        if self.private {
-            let _ = fs::remove_dir_all(&self.path);
-        } else {
-            let _ = fs::remove_dir(self.path.join("notify"));
+        match &self.made {
+            Some(made) if *made.lock().unwrap_or_else(PoisonError::into_inner) => {
+                let _ = fs::remove_dir_all(&self.path);
+            }
+            Some(_) => {}
+            None => drop(fs::remove_dir(self.path.join("notify"))),
         }
     }
 }

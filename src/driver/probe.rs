@@ -1,8 +1,9 @@
 //! Probes over the network: a connection, or an HTTP request. One thread with a small runtime asks them all.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -206,17 +207,19 @@ where
             Err(format!("{} {}: the body does not contain `{needle}`", http.method, http.url))
         }
     };
-    tokio::pin!(exchange);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        biased;
-        result = &mut exchange => result,
-        ended = &mut connection => match ended {
-            Err(error) => Err(failed(error)),
-            // The answer may be there although the connection is closed already.
-            Ok(()) => exchange.await,
-        },
-    }
+    let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
+    let mut closed = false;
+    poll_fn(|cx| {
+        if !closed && let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            closed = true;
+            if let Err(error) = ended {
+                return Poll::Ready(Err(failed(error)));
+            }
+        }
+        // The answer may be there although the connection is closed already.
+        exchange.as_mut().poll(cx)
+    })
+    .await
 }
 
 fn expected(http: &HttpProbe) -> String {

@@ -1,19 +1,20 @@
 //! One process's output: its pipes, kept over its runs, and its ring.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::{Gid, Uid, fchown, pipe2};
+use nix::unistd::{Gid, Uid, fchown, getegid, geteuid, pipe2};
 use regex::bytes::Regex;
 
 use super::file::LogFile;
 use super::reader::{Logs, Order, TargetId};
 use super::ring::Ring;
 use crate::core::RunId;
-use super::line::{Line, StreamKind};
+use crate::driver::sys::high_fd;
+use crate::log::{Line, StreamKind};
 
 /// A reader of logs waits this long for the newest lines; then it gets what is there.
 const SYNC: Duration = Duration::from_secs(1);
@@ -24,8 +25,15 @@ pub(crate) struct ProcessLog {
     id: TargetId,
     logs: Logs,
     ring: Arc<Mutex<Ring>>,
-    stdout: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
+    stdout: Option<Writer>,
+    stderr: Option<Writer>,
+}
+
+/// The writing end of a pipe.
+#[derive(Debug)]
+struct Writer {
+    fd: Arc<OwnedFd>,
+    owner: Option<(u32, u32)>,
 }
 
 impl ProcessLog {
@@ -33,28 +41,28 @@ impl ProcessLog {
         ProcessLog { id, logs, ring, stdout: None, stderr: None }
     }
 
-    /// The writing end of a stream's pipe, which is made when there is none yet.
-    pub fn writer(&mut self, stream: StreamKind) -> io::Result<BorrowedFd<'_>> {
+    /// The writing end of a stream's pipe, which is made when there is none yet, and given to this user: a process could
+    /// not open its own `/dev/stdout` else.
+    pub fn writer(&mut self, stream: StreamKind, owner: Option<(u32, u32)>) -> io::Result<Arc<OwnedFd>> {
         let slot = match stream {
             StreamKind::Stdout => &mut self.stdout,
             StreamKind::Stderr => &mut self.stderr,
         };
-        if slot.is_none() {
-            let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-            let read = raise(read);
-            fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            self.logs.order(Order::Pipe(self.id, stream, read));
-            *slot = Some(raise(write));
+        let pipe = match slot {
+            Some(pipe) => pipe,
+            None => {
+                let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+                fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+                self.logs.order(Order::Pipe(self.id, stream, high_fd(read)));
+                slot.insert(Writer { fd: Arc::new(high_fd(write)), owner: None })
+            }
+        };
+        if pipe.owner != owner {
+            let (uid, gid) = owner.unwrap_or((geteuid().as_raw(), getegid().as_raw()));
+            fchown(&pipe.fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            pipe.owner = owner;
         }
-        slot.as_ref().map(AsFd::as_fd).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    /// Gives the pipes to this user: else the process could not open its own `/dev/stdout`.
-    pub fn give_to(&self, uid: u32, gid: u32) -> io::Result<()> {
-        for pipe in [&self.stdout, &self.stderr].into_iter().flatten() {
-            fchown(pipe, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-        }
-        Ok(())
+        Ok(pipe.fd.clone())
     }
 
     /// Keeps this many bytes from now on.

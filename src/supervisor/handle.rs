@@ -155,7 +155,7 @@ impl Supervisor {
 
     /// How well this host lets the promises be kept: how children are made and how their trees are held together.
     pub fn host(&self) -> HostReport {
-        self.shared().host.get().cloned().unwrap_or_default()
+        self.shared().host.clone()
     }
 
     /// Stops everything in order, then the engine. A second call escalates: SIGKILL to what is still being stopped.

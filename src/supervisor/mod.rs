@@ -13,7 +13,9 @@ pub use handle::{Supervisor, WeakSupervisor};
 pub use pending::{Pending, Shutdown};
 pub use process::Process;
 
-pub use crate::driver::{FunctionCall, FunctionDone, FunctionHost, HostReport, Purpose, SpawnPath, TreeSupport};
+pub use crate::driver::contain::TreeKind;
+pub use crate::driver::spawn::Method;
+pub use crate::driver::{FunctionCall, FunctionDone, FunctionHost, HostReport, Purpose};
 pub use crate::events::{Events, Lines, Next};
 pub use crate::log::{Line, StreamKind};
 

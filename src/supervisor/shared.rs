@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     pub events: Arc<Hub<Event>>,
     pub lines: Arc<LineHub>,
     pub ended: OnceLock<Shutdown>,
-    pub host: OnceLock<HostReport>,
+    pub host: HostReport,
     pub thread: OnceLock<ThreadId>,
     pub join: Mutex<Option<JoinHandle<()>>>,
     pub commands: AtomicU64,
