@@ -19,6 +19,7 @@ pub mod units;
 mod validate;
 pub mod value;
 
+pub use serde_impl::stored;
 pub use hook::{FunctionId, Hook, HookAction, Hooks};
 pub use plan::{Plan, PlanError, Problem, Severity, Source};
 pub use probe::{Health, HttpProbe, LogLine, Probe, ProbeTarget, Ready};
