@@ -1,12 +1,17 @@
 //! Syscalls without policy: the machine's outputs in, the kernel's answers out.
 
 pub mod caps;
+mod child;
 mod condition;
 pub mod contain;
+pub mod contain;
 pub mod creds;
+pub mod creds;
+mod dumpable;
 mod engine;
 mod envfile;
 pub mod exit;
+mod failure;
 pub mod fdmap;
 mod function;
 mod heard;
@@ -23,6 +28,7 @@ mod pool;
 mod prepare;
 mod probe;
 mod run;
+mod slots;
 mod sources;
 pub mod spawn;
 pub mod sys;
