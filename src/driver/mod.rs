@@ -1,6 +1,7 @@
 //! Syscalls without policy: the machine's outputs in, the kernel's answers out.
 
 pub mod caps;
+mod cgroup;
 mod child;
 pub mod contain;
 pub mod creds;
@@ -8,6 +9,7 @@ mod dumpable;
 pub mod exit;
 mod failure;
 pub mod fdmap;
+mod group;
 pub mod identity;
 mod launch;
 pub mod limits;
