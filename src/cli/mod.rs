@@ -1,1 +1,27 @@
-//! To be.
+//! The `neap` command: one file a command, and what they share.
+//!
+//! The library touches no terminal, signal, home directory or environment variable. This module does, for the binary:
+//! it finds the configuration, takes INT and TERM, makes the process the reaper of what its children orphan, and
+//! prints. What it knows of supervision it asks the public [`Supervisor`](crate::Supervisor) handle like any program.
+
+mod app;
+mod args;
+mod check;
+mod config;
+mod escape;
+mod exit;
+mod locate;
+mod narrate;
+mod paint;
+mod problems;
+mod run;
+mod screen;
+mod select;
+mod session;
+mod signals;
+mod summary;
+mod types;
+mod units;
+mod up;
+
+pub use app::main;

@@ -233,8 +233,10 @@ pub enum Input {
     HookFinished(RunId, HookKind, HookResult),
     /// When a connection (or datagram) waits on a listener of an armed process.
     SocketReadable(ProcessId),
-    /// When nothing of the run's tree is left.
+    /// When nothing of the run's tree is left. Never before the main process's `Exited`, unless it was never executed.
     TreeEmpty(RunId),
+    /// When something of the tree is left, as the answer to `WatchTree`; `TreeEmpty` follows once it is not.
+    TreeOccupied(RunId),
     /// When, after a SIGKILL to all of it, these members of the tree are still there.
     TreeStuck(RunId, Vec<Pid>),
     /// When the kernel killed a member of the tree for lack of memory.

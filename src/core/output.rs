@@ -45,9 +45,11 @@ pub enum Output {
         /// To whom of it.
         scope: Scope,
     },
-    /// SIGKILL the whole tree, and go on doing so until it is empty: answered by `TreeEmpty`, or `TreeStuck` if it will not be.
+    /// SIGKILL the whole tree, and go on doing so until it is empty: answered by `TreeEmpty` (after the main process's `Exited`; by
+    /// `SpawnFailed` or `Executed` first when the child is not executed yet), or `TreeStuck` if it will not be, and `TreeEmpty` when it then is.
     KillTree(RunId),
-    /// Tell when the tree is empty (at once when it already is). Asked when the leader ended.
+    /// Look at the tree: answered at once by `TreeEmpty` or `TreeOccupied`, and after the latter by `TreeEmpty` when it is. Asked when the
+    /// main process ended.
     WatchTree(RunId),
     /// Find the daemon of a forking type: by its pidfile, else in its tree. Answered by `MainFound` or `MainNotFound`.
     FindMain(RunId),
@@ -70,10 +72,12 @@ pub enum Output {
         process: ProcessId,
         /// Which turning point.
         kind: HookKind,
+        /// The spec whose environment, directory and user it runs with.
+        spec: Arc<Spec>,
         /// What to do.
         hook: Hook,
     },
-    /// Kill the hook in flight; no answer is wanted.
+    /// Kill the hook in flight. Answered by `HookFinished` (failed, "cancelled") once nothing of it is left; a function is given up at once.
     CancelHook(RunId, HookKind),
     /// Listen, and tell of the first connection.
     ArmSockets(ProcessId, Arc<Spec>),

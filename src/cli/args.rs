@@ -1,0 +1,186 @@
+//! What may be typed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::spec::RestartPolicy;
+
+/// Supervises processes: starts them in order, brings back what crashes, leaves nothing behind.
+#[derive(Debug, Parser)]
+#[command(name = "neap", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 it failed, 2 usage, 3 no such process.")]
+pub(super) struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(super) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Global {
+    /// When to colour: auto means on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t = ColorWhen::Auto, value_name = "WHEN")]
+    pub(super) color: ColorWhen,
+    /// Say less: only what processes print, and what goes wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Say more: pids, signals, causes
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ColorWhen {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Supervise what a configuration declares, in the foreground, until Ctrl-C or nothing can run again
+    Up(Up),
+    /// Supervise one command, without a configuration; exits with its code
+    Run(Run),
+    /// Evaluate and validate a configuration; start nothing
+    Check(Check),
+    /// Write the Lua definitions that editors complete and check configurations with
+    Types(Types),
+}
+
+/// Which configuration, evaluated how.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ConfigArgs {
+    /// A .lua file, or a folder of them [default: ./neap.lua, else neap/neap.lua in the user's configuration folder]
+    #[arg(value_name = "CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// Profiles that `neap.profile` answers to, separated by commas
+    #[arg(long, value_name = "P,…", value_delimiter = ',', action = ArgAction::Append)]
+    pub(super) profile: Vec<String>,
+}
+
+/// `neap up`.
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Start only these (names or globs), and what they need
+    #[arg(long, value_name = "NAME", num_args = 1.., action = ArgAction::Append)]
+    pub(super) only: Vec<String>,
+}
+
+/// `neap run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: the command's own; 128 and the signal's number when one ended it; 127 not found, \
+    126 not executable, 125 Neap itself failed.")]
+pub(super) struct Run {
+    /// When to start it again
+    #[arg(long, value_enum, default_value_t = Policy::Never, value_name = "POLICY")]
+    pub(super) restart: Policy,
+    /// What to call it [default: the program's file name]
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The program and its arguments, never seen by a shell
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(super) command: Vec<OsString>,
+}
+
+/// `neap check`.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Fail on warnings, too
+    #[arg(long)]
+    pub(super) strict: bool,
+    /// Answer as JSON: the result on stdout, or one object with the errors on stderr
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `neap types`.
+#[derive(Debug, Args)]
+pub(super) struct Types {
+    /// Where to write them
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(super) dir: PathBuf,
+}
+
+/// [`RestartPolicy`] as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Policy {
+    /// Not at all
+    Never,
+    /// However it ended
+    Always,
+    /// When it ended badly
+    OnFailure,
+    /// When it ended with success
+    OnSuccess,
+    /// On a signal, a timeout or a missed watchdog
+    OnAbnormal,
+    /// On a signal that is not a clean one
+    OnAbort,
+    /// On a missed watchdog
+    OnWatchdog,
+}
+
+impl From<Policy> for RestartPolicy {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Never => RestartPolicy::Never,
+            Policy::Always => RestartPolicy::Always,
+            Policy::OnFailure => RestartPolicy::OnFailure,
+            Policy::OnSuccess => RestartPolicy::OnSuccess,
+            Policy::OnAbnormal => RestartPolicy::OnAbnormal,
+            Policy::OnAbort => RestartPolicy::OnAbort,
+            Policy::OnWatchdog => RestartPolicy::OnWatchdog,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Cli, Command, Policy};
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn only_takes_several_names_and_repeats() {
+        let cli = Cli::try_parse_from(["neap", "up", "a.lua", "--only", "web", "db", "--only", "x"]).unwrap();
+        let Command::Up(up) = cli.command else { panic!("not up") };
+        assert_eq!(up.only, ["web", "db", "x"]);
+        assert_eq!(up.config.config.unwrap().to_str(), Some("a.lua"));
+    }
+
+    #[test]
+    fn everything_after_the_dashes_is_the_command() {
+        let cli = Cli::try_parse_from(["neap", "run", "--restart", "on-failure", "--", "sh", "-c", "--name"]).unwrap();
+        let Command::Run(run) = cli.command else { panic!("not run") };
+        assert_eq!(run.restart, Policy::OnFailure);
+        assert_eq!(run.command, ["sh", "-c", "--name"]);
+        assert!(Cli::try_parse_from(["neap", "run"]).is_err());
+    }
+
+    #[test]
+    fn profiles_are_split_at_commas() {
+        let cli = Cli::try_parse_from(["neap", "check", "--profile", "prod,eu", "--profile", "x"]).unwrap();
+        let Command::Check(check) = cli.command else { panic!("not check") };
+        assert_eq!(check.config.profile, ["prod", "eu", "x"]);
+    }
+}

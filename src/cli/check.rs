@@ -1,0 +1,77 @@
+//! `neap check`: evaluate and validate, start nothing.
+
+use std::io::{Write, stderr, stdout};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::app::Voice;
+use super::args::Check;
+use super::config::{self, Loaded};
+use super::exit::{Exit, Failure};
+use super::locate::locate;
+use super::narrate::Talk;
+use super::problems::{self, Item, Refused};
+use crate::spec::Problem;
+
+/// What `--json` puts on stdout when all is well.
+#[derive(Serialize)]
+struct Accepted<'a> {
+    config: String,
+    processes: Vec<&'a str>,
+    warnings: Vec<Item<'a>>,
+}
+
+/// Checks.
+pub(super) fn check(args: &Check, voice: Voice) -> Result<Exit, Failure> {
+    let result = locate(args.config.config.as_deref()).and_then(|path| {
+        let loaded = config::load(&path, &args.config.profile, Arc::new(printed))?;
+        Ok((path, loaded))
+    });
+    match result {
+        Err(failure) if args.json => refuse_as_json(&Refused::other(&failure.message, failure.exit), failure.exit),
+        Err(failure) => Err(failure),
+        Ok((_, Err(problems))) => refuse(args, voice, &problems),
+        Ok((_, Ok(loaded))) if args.strict && !loaded.warnings.is_empty() => refuse(args, voice, &loaded.warnings),
+        Ok((path, Ok(loaded))) => accept(args, voice, &path.display().to_string(), &loaded),
+    }
+}
+
+/// What the configuration printed while it was evaluated.
+fn printed(text: &str) {
+    let _ = writeln!(stderr(), "{text}");
+}
+
+fn refuse(args: &Check, voice: Voice, problems: &[Problem]) -> Result<Exit, Failure> {
+    if args.json {
+        return refuse_as_json(&Refused::new(problems), Exit::Failed);
+    }
+    problems::show(&mut stderr(), voice.err, problems);
+    Err(Failure::new(problems::count(problems)))
+}
+
+fn refuse_as_json(refused: &Refused<'_>, exit: Exit) -> Result<Exit, Failure> {
+    let text = serde_json::to_string(refused).map_err(|error| Failure::new(error.to_string()))?;
+    let _ = writeln!(stderr(), "{text}");
+    Ok(exit)
+}
+
+fn accept(args: &Check, voice: Voice, path: &str, loaded: &Loaded) -> Result<Exit, Failure> {
+    let text = if args.json {
+        let accepted = Accepted {
+            config: path.to_owned(),
+            processes: loaded.plan.specs().map(|spec| spec.name.as_str()).collect(),
+            warnings: loaded.warnings.iter().map(Item::from).collect(),
+        };
+        serde_json::to_string(&accepted).map_err(|error| Failure::new(error.to_string()))?
+    } else {
+        problems::show(&mut stderr(), voice.err, &loaded.warnings);
+        let count = loaded.plan.len();
+        let what = if count == 1 { "1 process".to_owned() } else { format!("{count} processes") };
+        format!("{path}: {what}, no errors")
+    };
+    if args.json || voice.talk > Talk::Quiet {
+        writeln!(stdout(), "{text}").map_err(|error| Failure::new(format!("cannot write to stdout: {error}")))?;
+    }
+    Ok(Exit::Done)
+}

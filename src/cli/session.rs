@@ -1,0 +1,370 @@
+//! A supervision in the foreground, from the first event to the last: shared by `up` and `run`.
+//!
+//! Four threads, so that none can hold up another: one waits for signals, one follows the events and knows when all
+//! is over, one prints, and the one that called [`supervise`] decides. Only the printing one writes; if its reader
+//! stalls, Ctrl-C still works.
+
+use std::future::{Future, poll_fn};
+use std::io::Write;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::task::Poll;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::Signal;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::exit::Failure;
+use super::paint::Tone;
+use super::screen::Screen;
+use super::signals::Blocked;
+use super::summary::Summary;
+use super::units::about;
+use crate::core::{Event, StateName, Status};
+use crate::{Events, Line, Lines, Next, Shutdown, Supervisor};
+
+/// A stop that takes longer than this is explained.
+const FIRST_NOTE: Duration = Duration::from_secs(1);
+/// And again this often.
+const NOTE_EVERY: Duration = Duration::from_secs(5);
+/// How long the last lines may take to be printed when all is over.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What wakes the deciding thread.
+enum Wake {
+    /// A signal came.
+    Signal(Signal),
+    /// It looks as if nothing can run again.
+    Settled,
+    /// Whoever read the output has gone.
+    ReaderGone,
+    /// Everything is down.
+    Ended(Box<Outcome>),
+    /// The last line is printed.
+    Printed,
+}
+
+/// Something to show that is neither a line nor an event.
+pub(super) struct Note {
+    tone: Tone,
+    text: String,
+}
+
+/// Where notes are handed in. Cheap to clone; none waits for the printing.
+#[derive(Clone)]
+pub(super) struct Notes(UnboundedSender<Note>);
+
+impl Notes {
+    fn say(&self, tone: Tone, text: impl Into<String>) {
+        // Nobody prints any more: nothing to say it to.
+        let _ = self.0.send(Note { tone, text: text.into() });
+    }
+
+    /// Takes what the configuration prints.
+    pub(super) fn sink(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
+        let weak = self.0.downgrade();
+        Arc::new(move |text| {
+            if let Some(notes) = weak.upgrade() {
+                Notes(notes).say(Tone::Plain, text);
+            }
+        })
+    }
+}
+
+/// A way to hand in notes, and where they come out.
+pub(super) fn notes() -> (Notes, UnboundedReceiver<Note>) {
+    let (sender, pending) = unbounded_channel();
+    (Notes(sender), pending)
+}
+
+/// What is printed, and where.
+pub(super) struct Printing<W> {
+    /// Where.
+    pub(super) screen: Screen<W>,
+    /// Which events.
+    pub(super) filter: Filter,
+    /// Where Neap's own notes are handed in.
+    pub(super) notes: Notes,
+    /// Where they come out.
+    pub(super) pending: UnboundedReceiver<Note>,
+}
+
+/// How it went.
+pub(super) struct Outcome {
+    /// The engine's account of it.
+    pub(super) shutdown: Result<Shutdown, crate::Error>,
+    /// What became of the processes.
+    pub(super) summary: Summary,
+}
+
+/// The supervisor, and all that watches it. Made before the plan is applied, so that nothing is missed.
+pub(super) struct Session {
+    supervisor: Supervisor,
+    wakes: Receiver<Wake>,
+    wake: Sender<Wake>,
+    notes: Notes,
+    resting: Summary,
+    stopping: Option<Stopping>,
+}
+
+/// A shutdown under way.
+struct Stopping {
+    next_note: Instant,
+    escalated: bool,
+}
+
+/// Which events are shown.
+pub(super) type Filter = fn(&Event) -> bool;
+
+impl Session {
+    /// Starts the threads.
+    pub(super) fn begin<W: Write + Send + 'static>(
+        supervisor: Supervisor,
+        signals: Blocked,
+        summary: Summary,
+        printing: Printing<W>,
+    ) -> Result<Session, Failure> {
+        let (wake, wakes) = mpsc::channel();
+        signals.deliver(wake.clone(), Wake::Signal)?;
+        let Printing { screen, filter, notes, pending } = printing;
+        let printer = Printer { screen, filter, wake: wake.clone(), told: false };
+        let (lines, events) = (supervisor.output(), supervisor.events());
+        spawn("neap-print", move || printer.run(lines, events, pending))?;
+        let (events, follower, of) = (supervisor.events(), wake.clone(), supervisor.clone());
+        let following = summary.clone();
+        spawn("neap-follow", move || follow(&of, events, following, &follower))?;
+        Ok(Session { supervisor, wakes, wake, notes, resting: summary, stopping: None })
+    }
+
+    /// Supervises until all is over.
+    pub(super) fn supervise(mut self) -> Outcome {
+        // What was applied may have had nothing to start.
+        let _ = self.wake.send(Wake::Settled);
+        loop {
+            match self.next_wake() {
+                None => self.say_what_it_waits_for(),
+                Some(Wake::Settled) => self.settle(),
+                Some(Wake::Signal(signal)) => self.signal(signal),
+                Some(Wake::ReaderGone) => self.stop(),
+                Some(Wake::Printed) => {}
+                Some(Wake::Ended(outcome)) => return self.finish(*outcome),
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Option<Wake> {
+        match &self.stopping {
+            // The senders live as long as this does: an error is impossible, and would be as good as a note's turn.
+            None => self.wakes.recv().ok(),
+            Some(stopping) => {
+                let wait = stopping.next_note.saturating_duration_since(Instant::now());
+                self.wakes.recv_timeout(wait).ok()
+            }
+        }
+    }
+
+    /// Ends it if really nothing can run again.
+    fn settle(&mut self) {
+        let Ok(statuses) = self.supervisor.list() else { return };
+        if self.stopping.is_none() && statuses.iter().all(|one| self.resting.is_at_rest(&one.name, one.state)) {
+            self.stop();
+        }
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::SIGUSR1 | Signal::SIGUSR2 => self.forward(signal),
+            _ if self.stopping.is_none() => {
+                self.say_it_stops();
+                self.stop();
+                if signal == Signal::SIGQUIT {
+                    self.escalate();
+                }
+            }
+            // The terminal went away: no hurry about that.
+            Signal::SIGHUP => {}
+            _ => self.escalate(),
+        }
+    }
+
+    fn forward(&self, signal: Signal) {
+        for status in self.supervisor.list().unwrap_or_default() {
+            let number = crate::spec::Signal::from_number(signal as i32);
+            if let (Some(process), Some(number)) = (self.supervisor.get(&status.name), number) {
+                drop(process.signal(number));
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.stopping.is_none() {
+            self.stopping = Some(Stopping { next_note: Instant::now() + FIRST_NOTE, escalated: false });
+            // Its answer is the end of the engine, which the follower reports.
+            drop(self.supervisor.shutdown());
+        }
+    }
+
+    fn escalate(&mut self) {
+        if let Some(stopping) = &mut self.stopping {
+            if !stopping.escalated {
+                stopping.escalated = true;
+                self.notes.say(Tone::Warn, "killing what is left");
+            }
+            drop(self.supervisor.shutdown());
+        }
+    }
+
+    fn say_it_stops(&self) {
+        let up = self.supervisor.list().unwrap_or_default();
+        let up = up.iter().filter(|one| !self.resting.is_at_rest(&one.name, one.state)).count();
+        let what = if up == 1 { "1 process".to_owned() } else { format!("{up} processes") };
+        self.notes.say(Tone::Strong, format!("stopping {what}; once more to kill"));
+    }
+
+    fn say_what_it_waits_for(&mut self) {
+        let statuses = self.supervisor.list().unwrap_or_default();
+        // One that itself waits for others is none that is waited for.
+        let stopping = statuses.iter().filter(|one| one.state == StateName::Stopping && one.holds.is_empty());
+        let waiting: Vec<String> = stopping.map(|one| self.waits_for(one)).collect();
+        if !waiting.is_empty() {
+            self.notes.say(Tone::Warn, format!("waiting for {}", waiting.join(", ")));
+        }
+        if let Some(stopping) = &mut self.stopping {
+            stopping.next_note = Instant::now() + NOTE_EVERY;
+        }
+    }
+
+    /// `db (pid 12, 3 s of 10 s)`.
+    fn waits_for(&self, status: &Status) -> String {
+        let pid = status.pid.map(|pid| format!("pid {pid}, ")).unwrap_or_default();
+        let waited = since(status);
+        let allowed = self.supervisor.get(&status.name).and_then(|process| process.spec().ok());
+        let allowed: Option<Duration> = allowed.map(|spec| spec.stop.sequence.iter().map(|step| step.wait).sum());
+        let name = &status.name;
+        match allowed.filter(|allowed| *allowed >= waited) {
+            Some(allowed) => format!("{name} ({pid}{} of {})", about(waited), about(allowed)),
+            None => format!("{name} ({pid}{})", about(waited)),
+        }
+    }
+
+    /// Waits for the last lines to be printed, but not for a reader that stalls.
+    fn finish(self, outcome: Outcome) -> Outcome {
+        drop(self.notes);
+        let deadline = Instant::now() + LAST_WORDS;
+        while let Ok(wake) = self.wakes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            if matches!(wake, Wake::Printed) {
+                break;
+            }
+        }
+        outcome
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(body);
+    thread.map(drop).map_err(|error| Failure::new(format!("cannot make a thread: {error}")))
+}
+
+/// How long it has been in its state, in whole seconds.
+fn since(status: &Status) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let then = Duration::from_millis(u64::try_from(status.since.0).unwrap_or(0));
+    Duration::from_secs(now.saturating_sub(then).as_secs())
+}
+
+/// Follows the events to the end.
+fn follow(supervisor: &Supervisor, mut events: Events, mut summary: Summary, wake: &Sender<Wake>) {
+    while let Some(next) = events.next_blocking() {
+        let settled = match next {
+            Next::Item(event) => summary.note(&event),
+            // What was missed may have been the last of it: the deciding thread looks.
+            Next::Lagged(_) => true,
+        };
+        if settled && wake.send(Wake::Settled).is_err() {
+            return;
+        }
+    }
+    let shutdown = supervisor.ended().wait();
+    // If nobody listens any more, nobody needs to know.
+    let _ = wake.send(Wake::Ended(Box::new(Outcome { shutdown, summary })));
+}
+
+/// The thread that writes.
+struct Printer<W> {
+    screen: Screen<W>,
+    filter: Filter,
+    wake: Sender<Wake>,
+    told: bool,
+}
+
+/// What there is to print next.
+enum Item {
+    Line(Option<Next<Line>>),
+    Event(Option<Next<Event>>),
+    Note(Option<Note>),
+}
+
+impl<W: Write> Printer<W> {
+    fn run(mut self, lines: Lines, events: Events, notes: UnboundedReceiver<Note>) {
+        // Only an executor: it needs neither clock nor sockets.
+        if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() {
+            runtime.block_on(self.print(lines, events, notes));
+        }
+        self.screen.flush();
+        let _ = self.wake.send(Wake::Printed);
+    }
+
+    /// Until all three have ended. Lines first: what a process printed last comes before the news of its end.
+    async fn print(&mut self, mut lines: Lines, mut events: Events, mut notes: UnboundedReceiver<Note>) {
+        let mut open = [true; 3];
+        while open.contains(&true) {
+            let item = {
+                let mut line = pin!(lines.next());
+                let mut event = pin!(events.next());
+                poll_fn(|context| {
+                    if open[0]
+                        && let Poll::Ready(line) = line.as_mut().poll(context)
+                    {
+                        return Poll::Ready(Item::Line(line));
+                    }
+                    if open[1]
+                        && let Poll::Ready(event) = event.as_mut().poll(context)
+                    {
+                        return Poll::Ready(Item::Event(event));
+                    }
+                    if open[2]
+                        && let Poll::Ready(note) = notes.poll_recv(context)
+                    {
+                        return Poll::Ready(Item::Note(note));
+                    }
+                    // Nothing for now: time to show what is there.
+                    self.screen.flush();
+                    Poll::Pending
+                })
+                .await
+            };
+            match item {
+                Item::Line(None) => open[0] = false,
+                Item::Event(None) => open[1] = false,
+                Item::Note(None) => open[2] = false,
+                Item::Line(Some(Next::Item(line))) => self.screen.line(&line),
+                Item::Event(Some(Next::Item(event))) if (self.filter)(&event) => self.screen.event(&event),
+                Item::Event(Some(_)) => {}
+                Item::Line(Some(Next::Lagged(lost))) => {
+                    self.screen
+                        .note(Tone::Warn, &format!("{lost} lines were not shown: printing is slower than they came"));
+                }
+                Item::Note(Some(note)) => self.screen.note(note.tone, &note.text),
+            }
+            self.tell_if_gone();
+        }
+    }
+
+    fn tell_if_gone(&mut self) {
+        if self.screen.is_gone() && !self.told {
+            self.told = true;
+            let _ = self.wake.send(Wake::ReaderGone);
+        }
+    }
+}

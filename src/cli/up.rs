@@ -1,0 +1,82 @@
+//! `neap up`: supervise what a configuration declares, in the foreground.
+
+use std::collections::BTreeSet;
+use std::io::{BufWriter, IsTerminal, stderr, stdout};
+
+use super::app::Voice;
+use super::args::Up;
+use super::config::{self, Loaded};
+use super::exit::{Exit, Failure};
+use super::locate::locate;
+use super::narrate::Talk;
+use super::paint::Tone;
+use super::screen::{Look, Screen};
+use super::session::{self, Outcome, Printing, Session};
+use super::summary::Summary;
+use super::{problems, select, signals};
+use crate::core::Event;
+use crate::spec::{Plan, ProcessType};
+
+/// Supervises until Ctrl-C, or until nothing can run again.
+pub(super) fn up(args: &Up, voice: Voice) -> Result<Exit, Failure> {
+    // Before any thread is made: they inherit what is blocked.
+    let signals = signals::block(false)?;
+    let path = locate(args.config.config.as_deref())?;
+    let look = Look { paint: voice.out, terminal: stdout().is_terminal(), talk: voice.talk };
+    let (notes, pending) = session::notes();
+    let loaded = config::load(&path, &args.config.profile, notes.sink())?.map_err(|problems| {
+        problems::show(&mut stderr(), voice.err, &problems);
+        Failure::new(format!("{}; nothing was started", problems::count(&problems)))
+    })?;
+    problems::show(&mut stderr(), voice.err, &loaded.warnings);
+    let Loaded { plan, live, .. } = loaded;
+    let plan = select::only(plan, &args.only)?;
+    if !plan.specs().any(|spec| spec.auto_start) {
+        voice.error(&format!("{}: no process starts by itself; nothing to do", path.display()));
+        return Ok(Exit::Done);
+    }
+    become_reaper()?;
+    let (supervisor, functions) = live.supervisor()?;
+    let screen = Screen::new(BufWriter::new(stdout()), look, plan.specs().map(|spec| spec.name.as_str()));
+    let summary = Summary::new(remaining(&plan));
+    let printer = Printing { screen, filter: everything, notes, pending };
+    let session = Session::begin(supervisor.clone(), signals, summary, printer)?;
+    supervisor.apply(plan).wait().map_err(|error| Failure::new(error.to_string()))?;
+    let outcome = session.supervise();
+    drop(functions);
+    finish(&outcome, voice)
+}
+
+fn everything(_: &Event) -> bool {
+    true
+}
+
+/// Makes this process the parent of what its children orphan, so that nothing that they started gets out of reach.
+pub(super) fn become_reaper() -> Result<(), Failure> {
+    nix::sys::prctl::set_child_subreaper(true)
+        .map_err(|errno| Failure::new(format!("cannot become the reaper of orphaned processes: {errno}")))
+}
+
+/// Oneshots that count as running after their success.
+fn remaining(plan: &Plan) -> BTreeSet<String> {
+    let remaining = plan.specs().filter(|spec| spec.process_type == ProcessType::Oneshot && spec.remain);
+    remaining.map(|spec| spec.name.clone()).collect()
+}
+
+fn finish(outcome: &Outcome, voice: Voice) -> Result<Exit, Failure> {
+    let shutdown = outcome.shutdown.as_ref().map_err(|error| Failure::new(error.to_string()))?;
+    if !shutdown.stuck.is_empty() {
+        return Err(Failure::new(format!("these would not die: {}", shutdown.stuck.join(", "))));
+    }
+    let failed = outcome.summary.failed();
+    if voice.talk > Talk::Quiet {
+        for (name, why) in &failed {
+            voice.error(&format!("{} failed: {why}", voice.err.tone(Tone::Strong, name)));
+        }
+    }
+    match shutdown.code {
+        Some(code) => Ok(Exit::Code(u8::try_from(code & 0xff).unwrap_or(1))),
+        None if failed.is_empty() => Ok(Exit::Done),
+        None => Ok(Exit::Failed),
+    }
+}

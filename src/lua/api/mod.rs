@@ -1,0 +1,27 @@
+//! The `neap` module: one file for each part of it.
+
+mod call;
+mod events;
+mod finish;
+mod group;
+mod handle;
+mod inputs;
+mod json;
+mod library;
+mod log;
+mod module;
+mod probes;
+mod process;
+mod run_time;
+mod settings;
+mod update;
+
+pub use super::evaluation::{Declared, Handler, Settings, Timer};
+pub use call::{arguments, outcome};
+pub use finish::finish;
+pub use library::{embedded, modules};
+pub use module::register;
+
+pub(crate) use events::topics;
+pub(crate) use run_time::{event_table, topic};
+pub(crate) use settings::KEYS as SETTINGS_KEYS;

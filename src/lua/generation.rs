@@ -1,0 +1,249 @@
+//! One evaluated configuration: its state, and the thread that owns it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use std::{future::Future, pin::Pin};
+
+use mlua::thread::AsyncThread;
+use mlua::{Function, Lua, MultiValue};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::api::{self, Declared};
+use super::error::error_problem;
+use super::host::Host;
+use super::limits::Limits;
+use super::runtime::Entry;
+use super::sandbox;
+use crate::spec::{Problem, Severity};
+use crate::{FunctionCall, FunctionDone};
+
+/// How long a call may compute before others get a turn.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// What the thread is asked for.
+pub(crate) enum Request {
+    /// Call a function of this generation.
+    Call(FunctionCall, FunctionDone),
+    /// Do something with the state.
+    Job(Job),
+}
+
+/// Something to be done on the state's thread.
+pub(crate) type Job = Box<dyn FnOnce(&Lua, &Host) + Send>;
+
+/// Tells that the thread has ended, however it did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ended(Arc<AtomicBool>);
+
+impl Ended {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+struct EndedOnDrop(Ended);
+
+impl Drop for EndedOnDrop {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Release);
+    }
+}
+
+/// What an evaluation came to, with the way to the functions it declared.
+pub(crate) struct Outcome {
+    pub result: Result<Declared, Vec<Problem>>,
+    pub requests: Option<UnboundedSender<Request>>,
+}
+
+/// The thread's body: evaluates, answers, then serves calls until nobody can ask for any.
+pub(crate) fn run(host: Host, entry: Entry, deadline: Duration, ended: Ended, answer: impl FnOnce(Outcome)) {
+    let _ended = EndedOnDrop(ended);
+    let evaluated = evaluate(&host, &entry, deadline);
+    let (requests, receiver) = unbounded_channel();
+    match evaluated {
+        Ok((lua, declared)) => {
+            host.enter_run_time();
+            answer(Outcome { result: Ok(declared), requests: Some(requests) });
+            serve(&lua, &host, receiver);
+            host.clear();
+        }
+        Err(problems) => {
+            host.clear();
+            answer(Outcome { result: Err(problems), requests: None });
+        }
+    }
+}
+
+fn evaluate(host: &Host, entry: &Entry, deadline: Duration) -> Result<(Lua, Declared), Vec<Problem>> {
+    let end = Instant::now() + deadline;
+    let lua = sandbox::new_state(host).map_err(|e| host.chunks().problems(&e))?;
+    let late = |place: Option<super::error::Place>| {
+        let mut problem = error_problem(format!(
+            "evaluation took longer than {}; look for a loop that does not end",
+            crate::spec::units::format_duration(deadline)
+        ));
+        if let Some(place) = place {
+            problem.file = host.chunks().file(&place.chunk).or(Some(place.chunk));
+            problem.line = Some(place.line);
+        }
+        vec![problem]
+    };
+    let armed = host.limits().arm(end);
+    let ran = run_entry(&lua, host, entry);
+    if host.limits().expired() {
+        return Err(late(host.limits().place()));
+    }
+    ran?;
+    let declared = api::finish(&lua, host);
+    if host.limits().expired() {
+        return Err(late(host.limits().place()));
+    }
+    drop(armed);
+    let mut problems = host.take_errors();
+    match declared {
+        Ok(declared) if problems.iter().all(|p| p.severity == Severity::Warning) => Ok((lua, declared)),
+        Ok(_) => Err(problems),
+        Err(more) => {
+            problems.extend(more);
+            Err(problems)
+        }
+    }
+}
+
+fn run_entry(lua: &Lua, host: &Host, entry: &Entry) -> Result<(), Vec<Problem>> {
+    let refused = |error: super::reader::ReadError| vec![error_problem(error.to_string())];
+    match entry {
+        Entry::Source { name, text } => run_chunk(lua, host, name, text.as_bytes()),
+        Entry::File(path) => {
+            let shown = path.display().to_string();
+            let file = host.reader().read_entry(path, shown).map_err(refused)?;
+            run_chunk(lua, host, &file.display, &file.content)
+        }
+        Entry::Folder(path) => {
+            for name in
+                lua_files(path).map_err(|e| vec![error_problem(format!("cannot read {}: {e}", path.display()))])?
+            {
+                let file = host.reader().read(Path::new(&name)).map_err(refused)?;
+                run_chunk(lua, host, &file.display, &file.content)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The `*.lua` files of a folder, by name.
+fn lua_files(folder: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in folder.read_dir()? {
+        if let Ok(name) = entry?.file_name().into_string()
+            && name.ends_with(".lua")
+            && !name.starts_with('.')
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn run_chunk(lua: &Lua, host: &Host, name: &str, content: &[u8]) -> Result<(), Vec<Problem>> {
+    let told = |e: mlua::Error| host.chunks().problems(&e);
+    let function = sandbox::compile(lua, host, name, content).map_err(told)?;
+    // In a coroutine, so that the hook can end it by suspending it.
+    let coroutine = lua.create_thread(function).map_err(told)?;
+    coroutine.resume::<()>(()).map_err(told)?;
+    if coroutine.is_resumable() && !host.limits().expired() {
+        let mut problem = error_problem("the file ended in coroutine.yield; there is nothing to yield to");
+        problem.file = Some(name.to_owned());
+        return Err(vec![problem]);
+    }
+    Ok(())
+}
+
+/// Serves requests until the last sender is gone and the last call is over.
+fn serve(lua: &Lua, host: &Host, mut requests: UnboundedReceiver<Request>) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return;
+    };
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        while let Some(request) = requests.recv().await {
+            match request {
+                Request::Call(call, done) => {
+                    let (lua, host) = (lua.clone(), host.clone());
+                    tokio::task::spawn_local(async move { done.finish(self::call(&lua, &host, &call).await) });
+                }
+                Request::Job(job) => job(lua, host),
+            }
+        }
+    });
+    runtime.block_on(local);
+}
+
+async fn call(lua: &Lua, host: &Host, call: &FunctionCall) -> Result<(), String> {
+    let deadline = Instant::now() + call.timeout;
+    let function =
+        host.function(call.function).ok_or("the function belongs to a configuration that is no longer loaded")?;
+    let arguments = {
+        let _armed = host.limits().arm(deadline);
+        api::arguments(lua, host, call).map_err(|e| host.chunks().describe(&e))?
+    };
+    let results = run_call(lua, host, function, arguments, deadline).await?;
+    api::outcome(call.purpose, results)
+}
+
+/// Runs a function as a coroutine beside others, until it returns or its deadline has passed.
+pub(crate) async fn run_call(
+    lua: &Lua,
+    host: &Host,
+    function: Function,
+    arguments: MultiValue,
+    deadline: Instant,
+) -> Result<MultiValue, String> {
+    let told = |e: mlua::Error| host.chunks().describe(&e);
+    let coroutine = lua.create_thread(function).map_err(told)?;
+    let turns = Turns {
+        top: coroutine.state() as usize,
+        inner: coroutine.into_async::<MultiValue>(arguments).map_err(told)?,
+        limits: host.limits().clone(),
+        host: host.clone(),
+        deadline,
+    };
+    match tokio::time::timeout_at(deadline.into(), turns).await {
+        Ok(Ok(results)) => Ok(results),
+        Ok(Err(message)) => Err(message),
+        Err(_) => Err("took longer than it may".to_owned()),
+    }
+}
+
+/// A call, polled: each poll is a turn under the call's own deadline.
+struct Turns {
+    inner: AsyncThread<MultiValue>,
+    top: usize,
+    limits: Limits,
+    host: Host,
+    deadline: Instant,
+}
+
+impl Future for Turns {
+    type Output = Result<MultiValue, String>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let armed = this.limits.arm_turn(this.deadline, SLICE, this.top);
+        let polled = Pin::new(&mut this.inner).poll(cx);
+        let late = this.limits.expired();
+        drop(armed);
+        if late {
+            let message = match this.limits.place() {
+                Some(place) => format!("{}:{}: took longer than it may", place.chunk, place.line),
+                None => "took longer than it may".to_owned(),
+            };
+            return Poll::Ready(Err(message));
+        }
+        polled.map_err(|e| this.host.chunks().describe(&e))
+    }
+}

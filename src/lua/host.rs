@@ -1,0 +1,219 @@
+//! What the modules of a state share: which phase it is in, what it read, what it declared.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mlua::{Function, Lua};
+
+use super::error::{Chunks, error_here};
+use super::limits::Limits;
+use super::reader::Reader;
+use crate::Supervisor;
+use crate::spec::{FunctionId, Problem};
+
+/// What a state is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The configuration is being turned into a plan; nothing may have an effect, or depend on anything but
+    /// files, environment and profiles.
+    Evaluation,
+    /// The plan is in force; hooks, probes and handlers are called.
+    RunTime,
+}
+
+/// The surroundings of one state. Cheap to clone; native functions keep one.
+#[derive(Clone)]
+pub struct Host(Arc<Inner>);
+
+struct Inner {
+    settings: HostSettings,
+    run_time: AtomicBool,
+    limits: Limits,
+    chunks: Chunks,
+    reader: Reader,
+    functions: Mutex<Vec<Function>>,
+    warnings: Mutex<Vec<Problem>>,
+    errors: Mutex<Vec<Problem>>,
+}
+
+/// What a [`Host`] is made of.
+pub(crate) struct HostSettings {
+    /// Number of the generation, part of each function's id.
+    pub generation: u64,
+    /// Folder of the configuration: base of relative paths, and what `require` and `neap.read` are kept below.
+    pub root: PathBuf,
+    /// That folder as the user named it, for messages.
+    pub display_root: PathBuf,
+    /// What `neap.env` sees.
+    pub env: BTreeMap<String, String>,
+    /// What `neap.profile` sees.
+    pub profiles: Vec<String>,
+    /// The memory cap, in bytes.
+    pub memory: usize,
+    /// Where `print` goes.
+    pub print: Option<PrintSink>,
+    /// Who answers handle methods, once there is somebody.
+    pub supervisor: Arc<Mutex<Option<Supervisor>>>,
+}
+
+/// Takes what a script prints, a line at a time.
+pub type PrintSink = Arc<dyn Fn(&str) + Send + Sync>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Host {
+    pub(crate) fn new(settings: HostSettings) -> Self {
+        let reader = Reader::new(settings.root.clone(), settings.display_root.clone());
+        Host(Arc::new(Inner {
+            settings,
+            run_time: AtomicBool::new(false),
+            limits: Limits::new(),
+            chunks: Chunks::default(),
+            reader,
+            functions: Mutex::default(),
+            warnings: Mutex::default(),
+            errors: Mutex::default(),
+        }))
+    }
+
+    /// Surroundings without any: for tests.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Host::new(HostSettings {
+            generation: 1,
+            root: PathBuf::from("."),
+            display_root: PathBuf::from("."),
+            env: BTreeMap::new(),
+            profiles: Vec::new(),
+            memory: 64 * 1024 * 1024,
+            print: None,
+            supervisor: Arc::default(),
+        })
+    }
+
+    /// What the state is doing.
+    pub fn phase(&self) -> Phase {
+        if self.0.run_time.load(Ordering::Relaxed) { Phase::RunTime } else { Phase::Evaluation }
+    }
+
+    pub(crate) fn enter_run_time(&self) {
+        self.0.run_time.store(true, Ordering::Relaxed);
+    }
+
+    /// Refuses, at the script's line, what has an effect while the configuration is evaluated. `what` is a name
+    /// as the script writes it (`process:start`).
+    pub fn only_at_run_time(&self, lua: &Lua, what: &str) -> mlua::Result<()> {
+        match self.phase() {
+            Phase::RunTime => Ok(()),
+            Phase::Evaluation => Err(error_here(
+                lua,
+                format_args!(
+                    "`{what}` cannot be used while the configuration is evaluated: evaluation only describes what \
+                     should run; call it from a hook, a handler or a check"
+                ),
+            )),
+        }
+    }
+
+    /// Refuses, at the script's line, what declares something once the plan is in force.
+    pub fn only_in_evaluation(&self, lua: &Lua, what: &str) -> mlua::Result<()> {
+        match self.phase() {
+            Phase::Evaluation => Ok(()),
+            Phase::RunTime => Err(error_here(
+                lua,
+                format_args!(
+                    "`{what}` declares configuration, and can be used only while the configuration is evaluated"
+                ),
+            )),
+        }
+    }
+
+    /// The deadline of what runs now.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// The files that chunks come from.
+    pub fn chunks(&self) -> &Chunks {
+        &self.0.chunks
+    }
+
+    /// Reads files below the root, and keeps record of them.
+    pub fn reader(&self) -> &Reader {
+        &self.0.reader
+    }
+
+    /// Folder of the configuration, absolute.
+    pub fn root(&self) -> &Path {
+        &self.0.settings.root
+    }
+
+    /// The instance's environment.
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.0.settings.env
+    }
+
+    /// The profiles in force.
+    pub fn profiles(&self) -> &[String] {
+        &self.0.settings.profiles
+    }
+
+    /// The memory cap, in bytes.
+    pub fn memory(&self) -> usize {
+        self.0.settings.memory
+    }
+
+    /// Hands a line to whoever shows what scripts print.
+    pub fn print(&self, line: &str) {
+        if let Some(print) = &self.0.settings.print {
+            print(line);
+        }
+    }
+
+    /// The supervisor whose processes handles act on; `None` until one is attached, and in `check`.
+    pub fn supervisor(&self) -> Option<Supervisor> {
+        lock(&self.0.settings.supervisor).clone()
+    }
+
+    /// Keeps a function for later calls, and gives it a number that is unique over all generations.
+    pub fn add_function(&self, function: Function) -> FunctionId {
+        let mut functions = lock(&self.0.functions);
+        functions.push(function);
+        FunctionId(self.0.settings.generation << 32 | functions.len() as u64)
+    }
+
+    pub(crate) fn function(&self, id: FunctionId) -> Option<Function> {
+        if id.0 >> 32 != self.0.settings.generation {
+            return None;
+        }
+        let index = usize::try_from(id.0 & 0xffff_ffff).ok()?.checked_sub(1)?;
+        lock(&self.0.functions).get(index).cloned()
+    }
+
+    /// Notes something that is said and gone on with.
+    pub fn warn(&self, problem: Problem) {
+        lock(&self.0.warnings).push(problem);
+    }
+
+    /// Notes an error, so that evaluation goes on to find more; it is refused at its end.
+    pub fn refuse(&self, problem: Problem) {
+        lock(&self.0.errors).push(problem);
+    }
+
+    pub(crate) fn take_warnings(&self) -> Vec<Problem> {
+        std::mem::take(&mut lock(&self.0.warnings))
+    }
+
+    pub(crate) fn take_errors(&self) -> Vec<Problem> {
+        std::mem::take(&mut lock(&self.0.errors))
+    }
+
+    /// Lets go of all Lua values, so that the state can be dropped.
+    pub(crate) fn clear(&self) {
+        lock(&self.0.functions).clear();
+    }
+}

@@ -1,0 +1,280 @@
+//! The runtime: evaluates configurations, and calls the functions they declared.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::api::Declared;
+use super::error::error_problem;
+use super::generation::{self, Ended, Outcome, Request};
+use super::host::{Host, HostSettings, PrintSink};
+use super::reader::FileRead;
+use crate::spec::{PlanError, Problem};
+use crate::{FunctionCall, FunctionDone, FunctionHost, Supervisor};
+
+/// How much later than its deadline an evaluation may answer before it counts as wedged.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What a runtime is made with.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// Takes what scripts print; dropped unless given.
+    pub print: Option<PrintSink>,
+    /// Told when a state could not be interrupted and was left behind.
+    pub wedged: Option<Arc<dyn Fn(&Problem) + Send + Sync>>,
+}
+
+/// What is evaluated.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// One file, which may `require` others below the root.
+    File(PathBuf),
+    /// All `*.lua` files of the root, by name, in one state.
+    Folder(PathBuf),
+    /// Text that stands in no file.
+    Source {
+        /// What messages call it.
+        name: String,
+        /// The text.
+        text: String,
+    },
+}
+
+/// An evaluation: what, where, and with which surroundings.
+#[derive(Clone, Debug)]
+pub struct EvaluateRequest {
+    /// What is evaluated.
+    pub entry: Entry,
+    /// The configuration's folder: nothing outside is read. The entry's own unless set.
+    pub root: PathBuf,
+    /// The environment that `neap.env` sees.
+    pub env: BTreeMap<String, String>,
+    /// The profiles that `neap.profile` sees.
+    pub profiles: Vec<String>,
+    /// How long it may take.
+    pub deadline: Duration,
+    /// How much memory the state may use, in bytes, in this evaluation and in the calls after it.
+    pub memory: usize,
+}
+
+impl EvaluateRequest {
+    /// The deadline of an evaluation that names none.
+    pub const DEADLINE: Duration = Duration::from_secs(10);
+    /// The memory cap of an evaluation that names none.
+    pub const MEMORY: usize = 64 * 1024 * 1024;
+
+    fn new(entry: Entry, root: PathBuf) -> Self {
+        let (deadline, memory) = (EvaluateRequest::DEADLINE, EvaluateRequest::MEMORY);
+        EvaluateRequest { entry, root, env: BTreeMap::new(), profiles: Vec::new(), deadline, memory }
+    }
+
+    /// One file; its folder is the root.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let root = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        EvaluateRequest::new(Entry::File(path), root)
+    }
+
+    /// All `*.lua` files of a folder, which is the root.
+    pub fn folder(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        EvaluateRequest::new(Entry::Folder(path.clone()), path)
+    }
+
+    /// A text, with a root for what it requires.
+    pub fn source(name: impl Into<String>, text: impl Into<String>, root: impl Into<PathBuf>) -> Self {
+        EvaluateRequest::new(Entry::Source { name: name.into(), text: text.into() }, root.into())
+    }
+
+    /// Sets how long it may take.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets how much memory the state may use, in bytes.
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.memory = bytes;
+        self
+    }
+}
+
+/// An evaluation that succeeded.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// What the scripts declared.
+    pub declared: Declared,
+    /// What is said and gone on with.
+    pub warnings: Vec<Problem>,
+    /// Every file that was read.
+    pub files: Vec<FileRead>,
+    /// Keeps the functions callable; dropped, the state is dropped once its calls are over.
+    pub generation: Generation,
+}
+
+/// An evaluated configuration's functions. Cheap to clone; they can be called while one clone lives.
+#[derive(Clone, Debug)]
+pub struct Generation(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    number: u64,
+    requests: UnboundedSender<Request>,
+}
+
+impl Generation {
+    /// Has something done on the state's thread, unless that has ended.
+    pub(crate) fn job(&self, job: super::generation::Job) {
+        let _the_thread_has_ended = self.0.requests.send(Request::Job(job));
+    }
+
+    /// Its number: 1 for the first evaluation of a runtime.
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+}
+
+/// Evaluates configurations, and answers for their functions as a supervisor's [`FunctionHost`].
+///
+/// Cheap to clone; all clones are the same runtime.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    options: Options,
+    next: AtomicU64,
+    generations: Mutex<HashMap<u64, Weak<Handle>>>,
+    wedged: Mutex<Option<Ended>>,
+    supervisor: Arc<Mutex<Option<Supervisor>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn refused(message: impl Into<String>) -> PlanError {
+    PlanError { problems: vec![error_problem(message)] }
+}
+
+impl Runtime {
+    /// A runtime that has evaluated nothing yet.
+    pub fn start(options: Options) -> Runtime {
+        Runtime(Arc::new(Inner {
+            options,
+            next: AtomicU64::new(1),
+            generations: Mutex::default(),
+            wedged: Mutex::default(),
+            supervisor: Arc::default(),
+        }))
+    }
+
+    /// Gives handles in scripts the supervisor they act on. It is kept alive until [`detach`](Runtime::detach).
+    pub fn attach(&self, supervisor: Supervisor) {
+        *lock(&self.0.supervisor) = Some(supervisor);
+    }
+
+    /// Takes the supervisor away again.
+    pub fn detach(&self) {
+        lock(&self.0.supervisor).take();
+    }
+
+    /// Evaluates a configuration in a state of its own. Blocks for as long as that takes: at most the deadline, and
+    /// a little. Nothing but the answer comes of a refused one.
+    pub fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, PlanError> {
+        if lock(&self.0.wedged).as_ref().is_some_and(|ended| !ended.is_set()) {
+            return Err(refused(
+                "an earlier configuration could not be interrupted and still runs; no other is evaluated until it \
+                 ends or the instance is started anew",
+            ));
+        }
+        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let host = self.host(number, &request)?;
+        let ended = Ended::default();
+        let (sender, receiver) = sync_channel::<Outcome>(1);
+        let (thread_host, entry, deadline, thread_ended) =
+            (host.clone(), request.entry, request.deadline, ended.clone());
+        std::thread::Builder::new()
+            .name(format!("neap-lua-{number}"))
+            .spawn(move || {
+                generation::run(thread_host, entry, deadline, thread_ended, |outcome| {
+                    let _nobody_waits = sender.send(outcome);
+                });
+            })
+            .map_err(|e| refused(format!("cannot start a thread for the configuration: {e}")))?;
+        let outcome = match receiver.recv_timeout(deadline + GRACE) {
+            Ok(outcome) => outcome,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(refused("the configuration's thread ended unexpectedly"));
+            }
+            Err(RecvTimeoutError::Timeout) => return Err(self.leave_behind(ended, deadline)),
+        };
+        let problems = |problems| PlanError { problems };
+        let declared = outcome.result.map_err(problems)?;
+        let Some(requests) = outcome.requests else {
+            return Err(refused("the configuration's thread ended unexpectedly"));
+        };
+        let handle = Arc::new(Handle { number, requests });
+        let mut generations = lock(&self.0.generations);
+        generations.retain(|_, handle| handle.strong_count() > 0);
+        generations.insert(number, Arc::downgrade(&handle));
+        let (warnings, files) = (host.take_warnings(), host.reader().files());
+        Ok(Evaluated { declared, warnings, files, generation: Generation(handle) })
+    }
+
+    fn host(&self, generation: u64, request: &EvaluateRequest) -> Result<Host, PlanError> {
+        let root = std::path::absolute(&request.root)
+            .map_err(|e| refused(format!("cannot find the folder {}: {e}", request.root.display())))?;
+        Ok(Host::new(HostSettings {
+            generation,
+            root,
+            display_root: request.root.clone(),
+            env: request.env.clone(),
+            profiles: request.profiles.clone(),
+            memory: request.memory,
+            print: self.0.options.print.clone(),
+            supervisor: Arc::clone(&self.0.supervisor),
+        }))
+    }
+
+    fn leave_behind(&self, ended: Ended, deadline: Duration) -> PlanError {
+        *lock(&self.0.wedged) = Some(ended);
+        let problem = error_problem(format!(
+            "evaluation took longer than {} and could not be interrupted; it is left behind, and no other \
+             configuration is evaluated until it ends",
+            crate::spec::units::format_duration(deadline)
+        ));
+        if let Some(wedged) = &self.0.options.wedged {
+            wedged(&problem);
+        }
+        PlanError { problems: vec![problem] }
+    }
+}
+
+impl FunctionHost for Runtime {
+    fn call(&self, call: FunctionCall, done: FunctionDone) {
+        let handle = lock(&self.0.generations).get(&(call.function.0 >> 32)).and_then(Weak::upgrade);
+        let request = Request::Call(call, done);
+        match handle {
+            Some(handle) => {
+                if let Err(unsent) = handle.requests.send(request)
+                    && let Request::Call(_, done) = unsent.0
+                {
+                    done.finish(Err("the configuration's thread has ended".to_owned()));
+                }
+            }
+            None => {
+                if let Request::Call(_, done) = request {
+                    done.finish(Err("the function belongs to a configuration that is no longer loaded".to_owned()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Reading `stop` and `reload`.
+
+use super::super::schema::{RELOAD, STOP, STOP_STEP};
+use super::super::stop::{Reload, Stop, StopMode, StopStep};
+use super::super::value::{Node, Value};
+use super::reader::{At, Reader};
+
+/// The modes by name.
+pub(super) const MODES: [(&str, StopMode); 4] = [
+    ("control-group", StopMode::ControlGroup),
+    ("process-group", StopMode::ProcessGroup),
+    ("process", StopMode::Process),
+    ("mixed", StopMode::Mixed),
+];
+
+impl Reader<'_> {
+    /// `stop`.
+    pub(super) fn stop(&mut self, at: &At, node: &Node) -> Option<Stop> {
+        let fields = self.table(at, node, &STOP, "a table such as { signal = \"TERM\", timeout = \"10s\" }")?;
+        let mut stop = self.dialect.stop.clone();
+        self.set(at, &fields, "mode", &mut stop.mode, |r, at, n| r.choice(at, n, &MODES));
+        self.set(at, &fields, "command", &mut stop.command, |r, at, n| r.command(at, n).map(Some));
+        if let Some(node) = fields.get("sequence") {
+            let at = at.key("sequence", node);
+            for other in ["signal", "timeout"] {
+                if fields.has(other) {
+                    self.problem(
+                        &at,
+                        format!("each step has its signal and its wait, so `stop.{other}` cannot go with it"),
+                    );
+                }
+            }
+            stop.sequence = self.sequence(&at, node)?;
+        } else if (fields.has("signal") || fields.has("timeout"))
+            && let Some(mut step) = stop.sequence.first().cloned()
+        {
+            self.set(at, &fields, "signal", &mut step.signal, Reader::signal);
+            self.set(at, &fields, "timeout", &mut step.wait, Reader::duration);
+            stop.sequence = vec![step];
+        }
+        Some(stop)
+    }
+
+    fn sequence(&mut self, at: &At, node: &Node) -> Option<Vec<StopStep>> {
+        match &node.value {
+            Value::List(items) => Some(self.items(at, items, Reader::step)),
+            Value::Map(entries) if entries.is_empty() => Some(Vec::new()),
+            _ => self.expected(at, "a list of steps such as { \"INT\", \"5s\" }", node),
+        }
+    }
+
+    fn step(&mut self, at: &At, node: &Node) -> Option<StopStep> {
+        const WHAT: &str = "a step such as { \"INT\", \"5s\" }";
+        let (signal, wait) = match &node.value {
+            Value::List(items) => match items.as_slice() {
+                [signal, wait] => (self.signal(&at.item(0, signal), signal), self.duration(&at.item(1, wait), wait)),
+                _ => return self.expected(at, WHAT, node),
+            },
+            Value::Map(_) => {
+                let fields = self.table(at, node, &STOP_STEP, WHAT)?;
+                let (Some(signal), Some(wait)) = (fields.get("signal"), fields.get("timeout")) else {
+                    self.problem(at, "a step needs both `signal` and `timeout`");
+                    return None;
+                };
+                (self.signal(&at.key("signal", signal), signal), self.duration(&at.key("timeout", wait), wait))
+            }
+            _ => return self.expected(at, WHAT, node),
+        };
+        Some(StopStep { signal: signal?, wait: wait? })
+    }
+
+    /// `reload`.
+    pub(super) fn reload(&mut self, at: &At, node: &Node) -> Option<Reload> {
+        const WHAT: &str = "a table with `signal` or `command`";
+        let fields = self.table(at, node, &RELOAD, WHAT)?;
+        match (fields.get("signal"), fields.get("command")) {
+            (Some(node), None) => self.signal(&at.key("signal", node), node).map(Reload::Signal),
+            (None, Some(node)) => self.command(&at.key("command", node), node).map(Reload::Command),
+            (Some(_), Some(_)) => {
+                self.problem(at, "is done by a `signal` or by a `command`, not by both");
+                None
+            }
+            (None, None) => {
+                self.problem(at, "needs a `signal` or a `command`");
+                None
+            }
+        }
+    }
+}
