@@ -17,6 +17,6 @@ pub mod reader;
 mod runtime;
 mod sandbox;
 
-pub use host::{Host, Phase};
+pub use host::{Host, Phase, PrintSink};
 pub use reader::FileRead;
-pub use runtime::{Entry, EvaluateRequest, Evaluated, Options, Runtime};
+pub use runtime::{Entry, EvaluateRequest, Evaluated, Generation, Options, Runtime};

@@ -82,7 +82,7 @@ pub(crate) fn new_state(host: &Host) -> mlua::Result<Lua> {
     let neap = api::register(&lua, host)?;
     add_require(&lua, host, neap)?;
     guard_globals(&lua, &globals)?;
-    lua.set_memory_limit(host.memory())?;
+    host.limits().cap_memory(&lua, host.memory())?;
     Ok(lua)
 }
 
@@ -292,7 +292,7 @@ fn load(
 fn run_prelude(lua: &Lua, host: &Host, gmatch_step: Function) -> mlua::Result<()> {
     let native = lua.create_table()?;
     let limits = host.limits().clone();
-    native.raw_set("expired", lua.create_function(move |_, ()| Ok(limits.expired()))?)?;
+    native.raw_set("expired", lua.create_function(move |lua, ()| Ok(limits.expired_here(lua)))?)?;
     let describer = host.clone();
     let describe = lua.create_function(move |_, error: Value| match error {
         Value::Error(error) => Ok(describer.chunks().describe(&error)),

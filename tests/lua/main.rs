@@ -1,5 +1,7 @@
 //! The Lua runtime from outside: sandbox, limits, evaluation.
 #![cfg(feature = "lua")]
 
+mod files;
 mod hostile;
+mod sandbox;
 mod support;
