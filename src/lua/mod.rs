@@ -19,4 +19,4 @@ mod sandbox;
 
 pub use host::{Host, Phase, PrintSink};
 pub use reader::FileRead;
-pub use runtime::{Entry, EvaluateRequest, Evaluated, Generation, Options, Runtime};
+pub use runtime::{Entry, EvaluateRequest, Evaluated, Generation, Options, Runtime, WedgedSink};

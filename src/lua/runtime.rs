@@ -29,8 +29,11 @@ pub struct Options {
     /// Takes what scripts print; dropped unless given.
     pub print: Option<PrintSink>,
     /// Told when a state could not be interrupted and was left behind.
-    pub wedged: Option<Arc<dyn Fn(&Problem) + Send + Sync>>,
+    pub wedged: Option<WedgedSink>,
 }
+
+/// Takes the news that a state could not be interrupted.
+pub type WedgedSink = Arc<dyn Fn(&Problem) + Send + Sync>;
 
 /// What is evaluated.
 #[derive(Clone, Debug)]

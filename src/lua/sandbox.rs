@@ -317,6 +317,11 @@ pub(crate) fn source_of(content: &[u8]) -> Vec<u8> {
 /// Compiles a file of the configuration.
 pub(crate) fn compile(lua: &Lua, host: &Host, display: &str, content: &[u8]) -> mlua::Result<Function> {
     let name = host.chunks().add(display);
+    if content.first() == Some(&0x1b) {
+        return Err(mlua::Error::RuntimeError(format!(
+            "{display}:1: this is compiled Lua, only its source is accepted"
+        )));
+    }
     lua.load(source_of(content)).set_name(name).set_mode(ChunkMode::Text).into_function()
 }
 

@@ -104,10 +104,14 @@ fn native_loops_over_huge_ranges_are_stopped() {
     is_stopped("table.insert(setmetatable({}, { __len = function() return 1 << 60 end }), 1, 'x')");
     is_stopped("table.remove(setmetatable({}, { __len = function() return 1 << 60 end }), 1)");
     is_stopped("table.concat(setmetatable({}, { __index = function() return '' end }), '', 1, 1 << 60)");
-    is_stopped("table.sort(setmetatable({}, { __len = function() return 1 << 30 end, __index = function() return 1 end }))");
+    is_stopped(
+        "table.sort(setmetatable({}, { __len = function() return 1 << 30 end, __index = function() return 1 end }))",
+    );
     is_stopped("while true do pcall(table.unpack, {}, 1, 300000) end");
     is_stopped("while true do (''):rep(1 << 62) end");
-    is_stopped("local t = {} for i = 1, 100000 do t[i] = i end while true do table.remove(t, 1) table.insert(t, 1, 1) end");
+    is_stopped(
+        "local t = {} for i = 1, 100000 do t[i] = i end while true do table.remove(t, 1) table.insert(t, 1, 1) end",
+    );
     is_stopped("while true do utf8.len(('ä'):rep(100000)) end");
 }
 
@@ -205,7 +209,10 @@ fn more_memory_than_there_is_is_refused() {
     memory("local function f(...) return f(1, ...) end f()", "test.lua:1:");
     memory("local t = {} for i = 1, 1e9 do t[i] = i end", "memory");
     memory("local t = {} for i = 1, 1e9 do t['k' .. i] = i end", "memory");
-    memory("string.format(('%s'):rep(99), table.unpack((function() local t = {} for i = 1, 99 do t[i] = ('x'):rep(1000000) end return t end)()))", "memory");
+    memory(
+        "string.format(('%s'):rep(99), table.unpack((function() local t = {} for i = 1, 99 do t[i] = ('x'):rep(1000000) end return t end)()))",
+        "memory",
+    );
     memory("local co = {} while true do co[#co + 1] = coroutine.create(function() end) end", "memory");
     is_stopped("while true do pcall(function() local t = {} while true do t[#t + 1] = {} end end) end");
 }
@@ -214,9 +221,15 @@ fn more_memory_than_there_is_is_refused() {
 fn a_deep_recursion_is_refused() {
     let message = refused(text("local function f() return 1 + f() end f()").memory(256 * 1024 * 1024));
     assert!(message.starts_with("test.lua:1: stack overflow"), "{message}");
-    is_refused("local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k] end local _ = t.x", "overflow");
+    is_refused(
+        "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k] end local _ = t.x",
+        "overflow",
+    );
     is_refused("local s = ('('):rep(1000) .. '1' .. (')'):rep(1000) assert(load(s))", "C stack overflow");
-    is_refused("local f = function() end for i = 1, 1e6 do local g = f f = function() return g() + 1 end end f()", "stack overflow");
+    is_refused(
+        "local f = function() end for i = 1, 1e6 do local g = f f = function() return g() + 1 end end f()",
+        "stack overflow",
+    );
     is_refused("return (('x'):rep(1000)):find(('(x'):rep(33))", "too many captures");
     is_stopped("local function f() local ok = pcall(f) return 1 + f() end while true do pcall(f) end");
 }
