@@ -58,14 +58,21 @@ impl Machine {
             }
         }
         for id in &begun {
-            for other in graph.of(*id).conflicts.clone() {
-                if self.state(other).is_some_and(|state| !state.is_rest()) {
-                    self.stop(other, Cause::Relation(RelationKind::Conflicts, self.name_of(*id)));
-                }
-            }
+            self.stop_conflicts(*id);
         }
         for id in begun {
             self.hold_or_launch(id);
+        }
+    }
+
+    /// Whoever is started last wins over what it conflicts with. One that has itself just lost to another of the same start stops nobody.
+    fn stop_conflicts(&mut self, id: ProcessId) {
+        let graph = self.graph();
+        for other in &graph.of(id).conflicts {
+            let waiting = matches!(self.state(id), Some(State::Waiting(_)));
+            if waiting && self.state(*other).is_some_and(|state| !state.is_rest()) {
+                self.stop(*other, Cause::Relation(RelationKind::Conflicts, self.name_of(id)));
+            }
         }
     }
 
@@ -345,7 +352,8 @@ impl Machine {
         p.last.executed = p.last.executed.saturating_add(1);
         p.tally.fed();
         self.emit(id, EventKind::Executed { pid }, Cause::Progress);
-        let early = self.processes.get_mut(id).and_then(|p| p.state.run_mut()).map(|run| std::mem::take(&mut run.early));
+        let early = self.processes.get_mut(id).and_then(|p| p.state.run_mut());
+        let early = early.map(|run| (run.id, std::mem::take(&mut run.early)));
         if wanted {
             self.set_start_phase(id, StartPhase::Readying);
             let Some(spec) = self.run_of(id).map(|run| run.spec.clone()) else { return };
@@ -357,12 +365,15 @@ impl Machine {
         } else {
             self.executed_unwanted(id);
         }
-        for news in early.into_iter().flatten() {
-            match news {
-                Early::Exited(pid, status) => self.exited(id, pid, status),
-                Early::Notified(message) => self.notified(id, message),
-                Early::LogLine => self.log_line(id),
-            }
+        let Some((run, early)) = early else { return };
+        for news in early {
+            // As if it were heard only now: what its execution means for others comes first.
+            self.settle();
+            self.with_run(run, |m, id| match news {
+                Early::Exited(pid, status) => m.exited(id, pid, status),
+                Early::Notified(message) => m.notified(id, message),
+                Early::LogLine => m.log_line(id),
+            });
         }
     }
 
@@ -501,6 +512,7 @@ impl Machine {
         if !needed.is_empty() {
             self.start_all(&needed, Reach::Needs);
         }
+        self.stop_conflicts(id);
         self.hold_or_launch(id);
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Run};
 use crate::core::{
     Cause, Command, CommandId, Event, EventKind, HookKind, Machine, Output, ProcessId, Reply, RunId, StateName, Time,
 };
@@ -96,6 +96,12 @@ impl Watch {
                 self.judge_requirements(scene, *process, spec)
             }
             Output::Spawn(run) => self.judge_spawn(scene, *run),
+            Output::Release(run) => match scene.kernel.runs.get(run) {
+                Some(it) if !it.members.is_empty() && !leaves_others_alone(scene, it) => {
+                    Err(format!("Release({run}) while {:?} are alive", it.members))
+                }
+                _ => Ok(()),
+            },
             Output::Signal { run, .. } | Output::KillTree(run) => self.judge_order(scene, *run),
             Output::RunHook { run, kind: HookKind::StopCommand, .. } => self.judge_order(scene, *run),
             Output::Reply(id, reply) => self.judge_reply(*id, reply),
@@ -270,13 +276,18 @@ impl Watch {
             let knows = self.views.get(&it.process).is_some_and(|view| {
                 matches!(view.state, StateName::Starting | StateName::Running | StateName::Stopping)
             });
-            let alone = it.spec.stop.mode == StopMode::Process;
-            if !knows && !alone {
+            if !knows && !leaves_others_alone(scene, it) {
                 return Err(format!("{run} of `{}` is alive, and no process knows it", it.spec.name));
             }
         }
         Ok(())
     }
+}
+
+/// Whether the run's stop mode is `process`: who is not the main process is left alone. The mode may have been changed since it was prepared.
+fn leaves_others_alone(scene: &Scene<'_>, run: &Run) -> bool {
+    let now = scene.machine.spec(run.process).is_some_and(|spec| spec.stop.mode == StopMode::Process);
+    now || run.spec.stop.mode == StopMode::Process
 }
 
 /// Whether a process with spec `later` starts after one with spec `earlier` (explicitly, or because it leans on it).

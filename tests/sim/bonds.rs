@@ -259,3 +259,26 @@ fn what_waits_for_a_failure_fails_with_its_reason_and_starts_nothing() {
     assert_eq!((s.attempts("b"), s.attempts("c")), (0, 0));
     assert!(s.status("a").reason.contains("nobody-here"));
 }
+
+#[test]
+fn of_two_that_conflict_the_one_that_was_asked_for_last_wins() {
+    let mut s = Scenario::with([spec("old").stop(term_within(5)), spec("new").conflicts("old")]);
+    s.behave("old", Behaviour { obeys: Some(secs(2)), ..Behaviour::default() });
+    s.start("old");
+    let new = s.start("new");
+    s.is("new", Waiting);
+    let old = s.restart("old");
+    s.pass(secs(5));
+    s.came_to(old, Running);
+    assert!(matches!(s.refused(new), Refusal::Superseded { .. }));
+    s.is("new", Stopped);
+}
+
+#[test]
+fn of_two_that_conflict_and_are_started_together_one_runs() {
+    let mut s = Scenario::with([spec("a"), spec("b").conflicts("a"), spec("both").wants("a").wants("b")]);
+    let start = s.start("both");
+    s.came_to(start, Running);
+    let up = ["a", "b"].into_iter().filter(|name| s.state(name) == Running).count();
+    assert_eq!(up, 1);
+}

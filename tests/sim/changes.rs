@@ -272,3 +272,36 @@ fn an_apply_that_restarts_what_others_require_brings_them_back() {
     s.pass(secs(1));
     s.are(&["db", "web"], Running);
 }
+
+#[test]
+fn whoever_waits_to_start_waits_for_what_the_new_plan_says() {
+    let mut s = Scenario::with([notify("db"), spec("web").binds_to("db")]);
+    s.behave("db", silent());
+    let start = s.start("web");
+    s.is("web", Waiting);
+    s.apply([notify("db"), spec("web")]);
+    s.came_to(start, Running);
+
+    let mut s = Scenario::with([notify("db"), notify("cache"), spec("web").requires("db")]);
+    s.behave("db", silent());
+    s.behave("cache", silent());
+    let start = s.start("web");
+    s.apply([notify("db"), notify("cache"), spec("web").requires("cache")]);
+    s.is("web", Waiting);
+    s.is("cache", Starting);
+    let cache = s.run("cache");
+    s.hear(neap::core::Input::Notified(cache, neap::core::Notification::Ready));
+    s.came_to(start, Running);
+}
+
+#[test]
+fn whoever_waits_to_stop_waits_for_what_the_new_plan_says() {
+    let mut s = Scenario::with([spec("db"), spec("web").requires("db").stop(term_within(90))]);
+    s.behave("web", stubborn());
+    s.start("web");
+    let stop = s.stop("db");
+    assert!(s.is_open(stop));
+    s.apply([spec("db"), spec("web").stop(term_within(90))]);
+    s.came_to(stop, Stopped);
+    s.is("web", Stopping);
+}
