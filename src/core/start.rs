@@ -172,7 +172,15 @@ impl Machine {
                 self.refuse_if_gone(id, *other)?;
             }
         }
-        for other in &edges.conflicts {
+        holds.append(&mut self.conflicts_of(id)?);
+        Ok(holds)
+    }
+
+    /// Which of those that it conflicts with still live, or why that will not change.
+    fn conflicts_of(&mut self, id: ProcessId) -> Result<BTreeSet<(ProcessId, HoldKind)>, Ending> {
+        let graph = self.graph();
+        let mut holds = BTreeSet::new();
+        for other in &graph.of(id).conflicts {
             match self.state(*other) {
                 Some(state) if state.is_stuck() => {
                     return Err(Ending::Conflict(self.name_of(*other), "would not die".into()));
@@ -204,6 +212,7 @@ impl Machine {
             State::Stopping(stopping) => {
                 let stuck = matches!(stopping.phase, StopPhase::Stuck(_));
                 match (&stopping.next, needs) {
+                    (_, true) if stuck => return Err(self.dependency_ending(other)),
                     (Next::Stay, true) => return Err(self.dependency_ending(other)),
                     (_, true) => Some(hard),
                     (Next::Again(_), false) if !stuck => Some(HoldKind::Order),
@@ -223,6 +232,8 @@ impl Machine {
         let edges = graph.of(id);
         match self.state(other) {
             Some(State::Rest(rest)) if edges.needs(other) => match &rest.why {
+                // What was skipped holds up only who binds to it.
+                _ if rest.skipped.is_some() && !edges.binds_to.contains(&other) => Ok(()),
                 Why::Exited(_) if !edges.binds_to.contains(&other) => Ok(()),
                 _ => Err(self.dependency_ending(other)),
             },
@@ -241,6 +252,7 @@ impl Machine {
                 (Why::Failed(ending), _) => format!("failed: {ending}"),
                 (Why::Crashed(ending), _) => format!("crashed too often: {ending}"),
             },
+            Some(state) if state.is_stuck() => "would not die".into(),
             Some(State::Stopping(_)) => "is being stopped".into(),
             Some(state) => format!("is {}", state.name()),
             None => "is gone".into(),
@@ -248,8 +260,27 @@ impl Machine {
         Ending::Dependency(self.name_of(other), why)
     }
 
+    /// What has come up against a start while it waited: a conflict that was started, a need that is no longer met.
+    fn last_look(&mut self, id: ProcessId) -> Result<BTreeSet<(ProcessId, HoldKind)>, Ending> {
+        self.stop_conflicts(id);
+        let mut holds = self.conflicts_of(id)?;
+        let graph = self.graph();
+        let edges = graph.of(id);
+        for other in edges.after.iter().filter(|other| edges.needs(**other)) {
+            if let Some(kind) = self.hold_on(id, *other)? {
+                holds.insert((*other, kind));
+            }
+        }
+        Ok(holds)
+    }
+
     /// Makes a run for a process that has nothing to wait for, and has it prepared.
     pub(super) fn launch(&mut self, id: ProcessId) {
+        match self.last_look(id) {
+            Ok(holds) if holds.is_empty() => {}
+            Ok(holds) => return self.wait_for(id, holds),
+            Err(ending) => return self.fail_waiting(id, ending),
+        }
         let Some(p) = self.processes.get(id) else { return };
         let State::Waiting(waiting) = &p.state else { return };
         let (start, spec) = (waiting.start.clone(), p.spec.clone());
@@ -308,12 +339,12 @@ impl Machine {
         if self.start_phase(id) != Some(StartPhase::Preparing) {
             return self.drop_input();
         }
-        self.emit(id, EventKind::Skipped { condition: condition.clone() }, Cause::Progress);
         self.skip(id, condition);
     }
 
     /// Takes a start back: the process is again what it was before, and says why.
     pub(super) fn skip(&mut self, id: ProcessId, condition: String) {
+        self.emit(id, EventKind::Skipped { condition: condition.clone() }, Cause::Progress);
         let Some(p) = self.processes.get_mut(id) else { return };
         let why = p.rest_why();
         p.want = Want::Down;

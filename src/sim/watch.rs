@@ -60,9 +60,12 @@ pub(super) struct Scene<'a> {
 impl Watch {
     /// Somebody asks for something.
     pub(super) fn ask(&mut self, at: Time, id: CommandId, command: &Command) {
-        if matches!(command, Command::Shutdown) && self.shutting_down.is_some() {
-            self.escalated = true;
-        }
+        // A second shutdown, or a second stop, escalates: order gives way.
+        self.escalated |= match command {
+            Command::Shutdown => self.shutting_down.is_some(),
+            Command::Stop(process) => self.views.get(process).is_some_and(|view| view.state == StateName::Stopping),
+            _ => false,
+        };
         let what = match command {
             Command::Create { spec, .. } => format!("create `{}`", spec.name),
             Command::Apply(plan) => format!("apply {} specs", plan.len()),
@@ -128,9 +131,11 @@ impl Watch {
             if !ordered_after(spec, &other_spec) {
                 continue;
             }
+            // What ended with success has done what it was needed for, unless one binds to it; what listens was there once armed.
             let up = view.state == StateName::Running
+                || (view.state == StateName::Exited && !bound)
                 || (view.state == StateName::Exited && other_spec.process_type == ProcessType::Oneshot)
-                || scene.kernel.armed.get(&other).copied().unwrap_or(false);
+                || !other_spec.listen.is_empty();
             if up || (!bound && (view.skipped || view.ready_at > begun_at)) {
                 continue;
             }
