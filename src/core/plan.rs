@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::backoff::Tally;
 use super::event::{Cause, EventKind, HealthStatus};
 use super::graph::relations;
-use super::ids::{CommandId, ProcessId};
+use super::ids::{CommandId, Pid, ProcessId};
 use super::machine::Machine;
 use super::output::Output;
 use super::process::{Goal, Last, Origin, Process, State, StopPhase, Stopping, Stored, WaitFor, Waiter, Waiting, Why};
@@ -169,8 +169,19 @@ impl Machine {
             (_, false) if !force => return self.refuse_state(command, id, "stop it first, or use force"),
             _ => {}
         }
-        self.wait_for_deletion(id, command);
+        match self.stuck_pids(id) {
+            // It is forgotten should it ever go; nobody waits for that.
+            Some((name, pids)) => self.reply(command, Err(Refusal::Stuck { name, pids })),
+            None => self.wait_for_deletion(id, command),
+        }
         self.leave(id, Cause::Command(command));
+    }
+
+    fn stuck_pids(&self, id: ProcessId) -> Option<(Arc<str>, Vec<Pid>)> {
+        match self.process(id).map(|p| (&p.state, &p.name)) {
+            Some((State::Stopping(Stopping { phase: StopPhase::Stuck(pids), .. }), name)) => Some((name.clone(), pids.clone())),
+            _ => None,
+        }
     }
 
     fn wait_for_deletion(&mut self, id: ProcessId, command: CommandId) {
