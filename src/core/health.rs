@@ -211,8 +211,11 @@ impl Machine {
     }
 
     pub(super) fn watchdog_missed(&mut self, id: ProcessId) {
-        if matches!(self.state(id), Some(State::Running(_))) {
+        let alive = self.run_of(id).is_some_and(|run| matches!(run.leader, Leader::Alive(_)));
+        if alive && matches!(self.state(id), Some(State::Running(_))) {
             self.end_run(id, Ending::Watchdog);
+        } else {
+            self.drop_input();
         }
     }
 
@@ -250,6 +253,8 @@ impl Machine {
             Notification::Watchdog => {
                 if matches!(self.state(id), Some(State::Running(_))) {
                     self.begin_watchdog(id);
+                } else {
+                    self.drop_input();
                 }
             }
             Notification::WatchdogTrigger => self.watchdog_missed(id),
@@ -277,7 +282,7 @@ impl Machine {
                 let kind = match self.state(id) {
                     Some(State::Starting(_)) => TimerKind::Start,
                     Some(State::Stopping(Stopping { .. })) => TimerKind::Stop,
-                    _ => return,
+                    _ => return self.drop_input(),
                 };
                 let at = self.now.mono.after(by);
                 if self.process(id).and_then(|p| p.deadlines.get(kind)).is_some_and(|set| set < at) {

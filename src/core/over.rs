@@ -341,12 +341,18 @@ impl Machine {
         }
         self.enter(id, why.into(), reason.clone(), cause);
         let name = self.name_of(id);
-        self.answer(id, Goal::Ready, |_| {
-            Err(Refusal::StartFailed { name: name.clone(), reason: reason.clone(), retry_in: None })
-        });
+        // One that is brought back goes on being waited for.
+        let returns = self.process(id).is_some_and(|p| p.want == Want::Up);
+        if !returns {
+            self.answer(id, Goal::Ready, |_| {
+                Err(Refusal::StartFailed { name: name.clone(), reason: reason.clone(), retry_in: None })
+            });
+        }
         self.answer(id, Goal::Down, |state| Ok(Done::State(state)));
         self.answer(id, Goal::Reloaded, |_| Err(Refusal::Failed { name: name.clone(), reason: "it ended".into() }));
-        self.notice(if succeeded { Notice::Ended(id) } else { Notice::Over(id) });
+        if !returns {
+            self.notice(if succeeded { Notice::Ended(id) } else { Notice::Over(id) });
+        }
         self.notice(Notice::Down(id));
         if self.process(id).is_some_and(|p| p.origin == Origin::Leaving) {
             self.notice(Notice::Forget(id));
