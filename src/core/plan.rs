@@ -350,6 +350,7 @@ impl Machine {
             .collect();
         self.start_all(&waiting, Reach::Needs);
         for (id, _) in waiting {
+            self.stop_conflicts(id);
             self.hold_or_launch(id);
         }
         let stopping: Vec<ProcessId> = self

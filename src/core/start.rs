@@ -66,7 +66,7 @@ impl Machine {
     }
 
     /// Whoever is started last wins over what it conflicts with. One that has itself just lost to another of the same start stops nobody.
-    fn stop_conflicts(&mut self, id: ProcessId) {
+    pub(super) fn stop_conflicts(&mut self, id: ProcessId) {
         let graph = self.graph();
         for other in &graph.of(id).conflicts {
             let waiting = matches!(self.state(id), Some(State::Waiting(_)));

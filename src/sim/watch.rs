@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::kernel::{Kernel, Run};
+use super::kernel::{Kernel, Run, Stage};
 use crate::core::{
     Cause, Command, CommandId, Event, EventKind, HookKind, Machine, Output, ProcessId, Reply, RunId, StateName, Time,
 };
@@ -169,7 +169,8 @@ impl Watch {
             return Ok(());
         }
         let Some(it) = scene.kernel.runs.get(&run) else { return Ok(()) };
-        if !self.views.get(&it.process).is_some_and(|view| view.for_shutdown) {
+        // Nobody leans on a child that is not executed yet.
+        if it.stage != Stage::Executed || !self.views.get(&it.process).is_some_and(|view| view.for_shutdown) {
             return Ok(());
         }
         self.later_ones_are_gone(scene, it.process, &it.spec)

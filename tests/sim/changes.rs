@@ -307,3 +307,16 @@ fn whoever_waits_to_stop_waits_for_what_the_new_plan_says() {
     s.came_to(stop, Stopped);
     s.is("web", Stopping);
 }
+
+#[test]
+fn a_plan_that_makes_a_waiting_process_conflict_with_a_running_one_stops_that() {
+    let mut s = Scenario::with([spec("old"), notify("db"), spec("web").requires("db")]);
+    s.behave("db", silent());
+    s.start("old");
+    let web = s.start("web");
+    s.apply([spec("old"), notify("db"), spec("web").requires("db").conflicts("old")]);
+    s.is("old", Stopped);
+    let db = s.run("db");
+    s.hear(neap::core::Input::Notified(db, neap::core::Notification::Ready));
+    s.came_to(web, Running);
+}
