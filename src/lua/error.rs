@@ -107,6 +107,7 @@ impl Chunks {
             other => other.to_string(),
         };
         let (message, traceback) = text.split_once("\nstack traceback:").unwrap_or((&text, outer));
+        let message = without_own_place(message);
         let mut problem = error_problem(message.trim_end());
         if let Some((file, line, rest)) = self.split(message) {
             (problem.file, problem.line, problem.message) = (Some(file), Some(line), rest.trim_end().to_owned());
@@ -126,6 +127,15 @@ impl Chunks {
 /// An error without a place.
 pub fn error_problem(message: impl Into<String>) -> Problem {
     Problem { severity: Severity::Error, file: None, line: None, process: None, field: None, message: message.into() }
+}
+
+/// A message without a place in our own Lua code, which means nothing to whoever reads it.
+fn without_own_place(message: &str) -> &str {
+    let after = |own: &str| {
+        let (line, rest) = message.strip_prefix(own)?.strip_prefix("]:")?.split_once(": ")?;
+        line.bytes().all(|byte| byte.is_ascii_digit()).then_some(rest)
+    };
+    after("[neap").unwrap_or(message)
 }
 
 /// How Lua shortens the name of a file in its messages (`luaO_chunkid`).

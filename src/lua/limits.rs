@@ -25,7 +25,7 @@ use super::error::Place;
 const COUNT: u32 = 256;
 
 /// Steps of native functions between two looks at the clock.
-const STEPS: u32 = 4096;
+const STEPS: usize = 4096;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
@@ -194,18 +194,22 @@ impl Drop for Armed<'_> {
 pub struct Steps<'a> {
     limits: &'a Limits,
     lua: &'a Lua,
-    left: u32,
+    left: usize,
 }
 
 impl Steps<'_> {
-    /// One step, some nanoseconds of work. Fails when the call's deadline has passed.
+    /// Some steps, each some nanoseconds of work. Fails when the call's deadline has passed.
     #[inline]
-    pub fn step(&mut self) -> mlua::Result<()> {
-        self.left -= 1;
-        if self.left == 0 {
-            self.left = STEPS;
-            return self.limits.check(self.lua);
+    pub fn spend(&mut self, steps: usize) -> mlua::Result<()> {
+        match self.left.checked_sub(steps) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => {
+                self.left = STEPS;
+                self.limits.check(self.lua)
+            }
         }
-        Ok(())
     }
 }

@@ -131,6 +131,11 @@ struct Handle {
 }
 
 impl Generation {
+    /// Has something done on the state's thread, unless that has ended.
+    pub(crate) fn job(&self, job: super::generation::Job) {
+        let _the_thread_has_ended = self.0.requests.send(Request::Job(job));
+    }
+
     /// Its number: 1 for the first evaluation of a runtime.
     pub fn number(&self) -> u64 {
         self.0.number

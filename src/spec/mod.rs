@@ -6,6 +6,8 @@
 
 mod builder;
 mod hook;
+pub mod names;
+mod order;
 mod plan;
 mod probe;
 mod process;
@@ -16,17 +18,22 @@ mod serde_impl;
 mod signal;
 mod stop;
 pub mod units;
+mod url;
 mod validate;
 pub mod value;
 
 pub use serde_impl::stored;
 pub use hook::{FunctionId, Hook, HookAction, Hooks};
+pub use order::{OrderEdge, order_cycles, order_edges};
 pub use plan::{Plan, PlanError, Problem, Severity, Source};
 pub use probe::{Health, HttpProbe, LogLine, Probe, ProbeTarget, Ready};
 pub use process::{
-    Conditions, EnvFile, Limits, Listener, ListenAddress, LogSettings, ProcessType, Rlimit, Secret, Spec, Stream,
+    Conditions, EnvFile, Limits, ListenAddress, Listener, LogSettings, ProcessType, Rlimit, Secret, Spec, Stream,
 };
 pub use restart::{Restart, RestartPolicy, StartLimit};
+pub use schema::{Effect, FieldChange, changed_fields};
 pub use signal::Signal;
 pub use stop::{Reload, Stop, StopMode, StopStep};
+pub use url::ProbeUrl;
+pub use validate::check_relations;
 pub use value::{Node, Position, Value};

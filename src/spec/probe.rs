@@ -119,7 +119,11 @@ pub enum Ready {
 impl Ready {
     /// Ready once this port on 127.0.0.1 accepts a connection.
     pub fn tcp(port: u16) -> Self {
-        Ready::Probe(Probe { target: ProbeTarget::Tcp { host: "127.0.0.1".into(), port }, interval: None, timeout: None })
+        Ready::Probe(Probe {
+            target: ProbeTarget::Tcp { host: "127.0.0.1".into(), port },
+            interval: None,
+            timeout: None,
+        })
     }
 
     /// Ready once a GET of this URL is answered with a 2xx status.

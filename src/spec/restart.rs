@@ -97,9 +97,10 @@ impl Restart {
         Restart::with_policy(RestartPolicy::OnFailure)
     }
 
-    /// Wait this long before the first restart.
+    /// Wait this long before the first restart. A shorter `max_delay` is raised to it.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
+        self.max_delay = self.max_delay.max(delay);
         self
     }
 

@@ -47,7 +47,11 @@ impl Signal {
         }
         let short = upper.strip_prefix("SIG").unwrap_or(&upper);
         if let Some(offset) = short.strip_prefix("RTMIN+") {
-            return offset.parse::<i32>().ok().filter(|o| (0..=30).contains(o)).and_then(|o| Signal::from_number(34 + o));
+            return offset
+                .parse::<i32>()
+                .ok()
+                .filter(|o| (0..=30).contains(o))
+                .and_then(|o| Signal::from_number(34 + o));
         }
         match short {
             "" => None,

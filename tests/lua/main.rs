@@ -1,5 +1,7 @@
-//! The Lua runtime from outside: sandbox, limits, evaluation.
+//! The Lua runtime from outside: sandbox, limits, evaluation, golden configurations.
 #![cfg(feature = "lua")]
 
+mod config;
+mod golden;
 mod hostile;
 mod support;

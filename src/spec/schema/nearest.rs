@@ -10,10 +10,11 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let allowed = (length / 3).max(1);
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
-        if candidate.len().abs_diff(word.len()) > allowed + 4 {
+        let known = plain(candidate);
+        if known.chars().count().abs_diff(length) > allowed {
             continue;
         }
-        let distance = strsim::damerau_levenshtein(&wanted, &plain(candidate));
+        let distance = strsim::damerau_levenshtein(&wanted, &known);
         let within = distance <= allowed && distance < length;
         if within && best.is_none_or(|(shortest, _)| distance < shortest) {
             best = Some((distance, candidate));

@@ -1,0 +1,133 @@
+//! Collecting problems of one spec.
+
+use std::time::Duration;
+
+use super::super::names::account_error;
+use super::super::plan::{Problem, Severity, Source};
+use super::super::process::Spec;
+use super::super::schema::{Availability, LIMITS};
+
+/// The longest single argument or variable that the kernel takes, without its NUL (execve(2)).
+const LONGEST_ARGUMENT: usize = 131_071;
+
+/// The problems of one spec so far.
+pub(super) struct Check<'a> {
+    pub(super) spec: &'a Spec,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Check<'a> {
+    /// Nothing is wrong yet.
+    pub(super) fn new(spec: &'a Spec) -> Self {
+        Check { spec, problems: Vec::new() }
+    }
+
+    /// All that was found.
+    pub(super) fn finish(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// Something that refuses the spec.
+    pub(super) fn error(&mut self, field: &str, message: impl Into<String>) {
+        self.problems.push(problem(self.spec, Severity::Error, field, message.into()));
+    }
+
+    /// Something that is said and gone on from.
+    pub(super) fn warning(&mut self, field: &str, message: impl Into<String>) {
+        self.problems.push(problem(self.spec, Severity::Warning, field, message.into()));
+    }
+
+    /// Text that the kernel takes: not too long, and without a NUL byte.
+    pub(super) fn kernel_text(&mut self, field: &str, text: &str) {
+        if text.contains('\0') {
+            self.error(field, "holds a NUL byte, which the kernel takes for its end");
+        }
+        if text.len() > LONGEST_ARGUMENT {
+            self.error(field, format!("is longer than the {LONGEST_ARGUMENT} bytes that the kernel takes"));
+        }
+    }
+
+    /// A path: not empty, and text that the kernel takes.
+    pub(super) fn path(&mut self, field: &str, path: &str) {
+        if path.is_empty() {
+            self.error(field, "the path is empty");
+        }
+        self.kernel_text(field, path);
+    }
+
+    /// A program and its arguments.
+    pub(super) fn command(&mut self, field: &str, command: &[String]) {
+        match command.first() {
+            None => self.error(field, "is empty; it needs at least a program"),
+            Some(program) if program.is_empty() => self.error(&format!("{field}[1]"), "the program's name is empty"),
+            Some(_) => {}
+        }
+        for (place, word) in command.iter().enumerate() {
+            self.kernel_text(&format!("{field}[{}]", place + 1), word);
+        }
+    }
+
+    /// A user or group.
+    pub(super) fn account(&mut self, field: &str, account: Option<&String>) {
+        if let Some(message) = account.and_then(|account| account_error(account)) {
+            self.error(field, message);
+        }
+    }
+
+    /// A duration that is not zero.
+    pub(super) fn more_than_zero(&mut self, field: &str, duration: Duration) {
+        if duration.is_zero() {
+            self.error(field, "must be longer than 0");
+        }
+    }
+
+    /// Keys that nothing acts on yet.
+    pub(super) fn unsupported(&mut self) {
+        let spec = self.spec;
+        let mut later = |field: &str, availability: Option<Availability>| {
+            if let Some(Availability::Later(waits_for)) = availability {
+                self.error(field, format!("waits for {waits_for}: nothing of it is in this version"));
+            }
+        };
+        if !spec.listen.is_empty() {
+            later("listen", super::super::schema::SPEC.key("listen").map(|key| key.availability));
+        }
+        let limits = &spec.limits;
+        let given = [
+            ("memory", limits.memory.is_some()),
+            ("memory_high", limits.memory_high.is_some()),
+            ("memory_low", limits.memory_low.is_some()),
+            ("cpu", limits.cpu_millis.is_some()),
+            ("cpu_weight", limits.cpu_weight.is_some()),
+            ("pids", limits.pids.is_some()),
+            ("io_weight", limits.io_weight.is_some()),
+        ];
+        for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+            later(&format!("limits.{key}"), LIMITS.key(key).map(|key| key.availability));
+        }
+    }
+}
+
+/// A problem of a spec, with the line of its field.
+pub(super) fn problem(spec: &Spec, severity: Severity, field: &str, message: String) -> Problem {
+    Problem {
+        severity,
+        file: spec.source.file.clone(),
+        line: line_of(&spec.source, field),
+        process: Some(spec.name.escape_debug().to_string()),
+        field: Some(field.to_owned()).filter(|field| !field.is_empty()),
+        message,
+    }
+}
+
+/// The line of a field: its own, else that of what holds it, else the spec's.
+fn line_of(source: &Source, field: &str) -> Option<u32> {
+    let mut path = field;
+    while !path.is_empty() {
+        if let Some(line) = source.fields.get(path) {
+            return Some(*line);
+        }
+        path = path.rfind(['.', '[']).map_or("", |end| &path[..end]);
+    }
+    source.line
+}
