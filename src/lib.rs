@@ -16,3 +16,12 @@ mod supervisor;
 pub mod cli;
 
 pub use supervisor::*;
+
+/// The guide's Rust, run by `cargo test --doc`.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/rust.md")]
+    struct Rust;
+}

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::exit::Failure;
 use crate::Supervisor;
-use crate::lua::{EvaluateRequest, Generation, Options, PrintSink, Runtime};
+use crate::lua::host::PrintSink;
+use crate::lua::{EvaluateRequest, Generation, Options, Runtime};
 use crate::spec::{Plan, Problem};
 
 /// A configuration that was accepted.
@@ -27,7 +28,11 @@ pub(super) struct Live {
 }
 
 /// Evaluates it, here and now. The inner error is what is wrong with it.
-pub(super) fn load(path: &Path, profiles: &[String], print: PrintSink) -> Result<Result<Loaded, Vec<Problem>>, Failure> {
+pub(super) fn load(
+    path: &Path,
+    profiles: &[String],
+    print: PrintSink,
+) -> Result<Result<Loaded, Vec<Problem>>, Failure> {
     let mut request = if path.is_dir() { EvaluateRequest::folder(path) } else { EvaluateRequest::file(path) };
     request.env = environment();
     request.profiles = profiles.to_vec();
@@ -43,7 +48,9 @@ pub(super) fn load(path: &Path, profiles: &[String], print: PrintSink) -> Result
 
 /// What `neap.env` sees. Lua's strings could hold anything, but a name or value that is no text has no use there.
 fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 impl Live {

@@ -40,7 +40,6 @@ fn begin(args: Run, voice: Voice) -> Result<Exit, Failure> {
     let mut plan = Plan::new();
     plan.insert(spec).map_err(|problem| Failure::new(problem.to_string()))?;
     supervisor.apply(plan).wait().map_err(|error| Failure::new(error.to_string()))?;
-    drop(supervisor);
     finish(&session.supervise())
 }
 

@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -159,10 +159,7 @@ impl Session {
             None => self.wakes.recv().ok(),
             Some(stopping) => {
                 let wait = stopping.next_note.saturating_duration_since(Instant::now());
-                match self.wakes.recv_timeout(wait) {
-                    Ok(wake) => Some(wake),
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-                }
+                self.wakes.recv_timeout(wait).ok()
             }
         }
     }
@@ -227,8 +224,9 @@ impl Session {
 
     fn say_what_it_waits_for(&mut self) {
         let statuses = self.supervisor.list().unwrap_or_default();
-        let waiting: Vec<String> =
-            statuses.iter().filter(|one| one.state == StateName::Stopping).map(|one| self.waits_for(one)).collect();
+        // One that itself waits for others is none that is waited for.
+        let stopping = statuses.iter().filter(|one| one.state == StateName::Stopping && one.holds.is_empty());
+        let waiting: Vec<String> = stopping.map(|one| self.waits_for(one)).collect();
         if !waiting.is_empty() {
             self.notes.say(Tone::Warn, format!("waiting for {}", waiting.join(", ")));
         }
@@ -325,13 +323,19 @@ impl<W: Write> Printer<W> {
                 let mut line = pin!(lines.next());
                 let mut event = pin!(events.next());
                 poll_fn(|context| {
-                    if open[0] && let Poll::Ready(line) = line.as_mut().poll(context) {
+                    if open[0]
+                        && let Poll::Ready(line) = line.as_mut().poll(context)
+                    {
                         return Poll::Ready(Item::Line(line));
                     }
-                    if open[1] && let Poll::Ready(event) = event.as_mut().poll(context) {
+                    if open[1]
+                        && let Poll::Ready(event) = event.as_mut().poll(context)
+                    {
                         return Poll::Ready(Item::Event(event));
                     }
-                    if open[2] && let Poll::Ready(note) = notes.poll_recv(context) {
+                    if open[2]
+                        && let Poll::Ready(note) = notes.poll_recv(context)
+                    {
                         return Poll::Ready(Item::Note(note));
                     }
                     // Nothing for now: time to show what is there.
@@ -348,7 +352,8 @@ impl<W: Write> Printer<W> {
                 Item::Event(Some(Next::Item(event))) if (self.filter)(&event) => self.screen.event(&event),
                 Item::Event(Some(_)) => {}
                 Item::Line(Some(Next::Lagged(lost))) => {
-                    self.screen.note(Tone::Warn, &format!("{lost} lines were not shown: printing is slower than they came"));
+                    self.screen
+                        .note(Tone::Warn, &format!("{lost} lines were not shown: printing is slower than they came"));
                 }
                 Item::Note(Some(note)) => self.screen.note(note.tone, &note.text),
             }

@@ -42,7 +42,6 @@ pub(super) fn up(args: &Up, voice: Voice) -> Result<Exit, Failure> {
     let printer = Printing { screen, filter: everything, notes, pending };
     let session = Session::begin(supervisor.clone(), signals, summary, printer)?;
     supervisor.apply(plan).wait().map_err(|error| Failure::new(error.to_string()))?;
-    drop(supervisor);
     let outcome = session.supervise();
     drop(functions);
     finish(&outcome, voice)
