@@ -1,10 +1,13 @@
 //! Neap: a process supervisor, as a library first.
 
+mod block;
 pub mod core;
 pub mod driver;
+mod events;
 #[cfg(feature = "lua")]
 pub mod lua;
 mod log;
+mod mailbox;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod spec;

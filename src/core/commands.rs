@@ -166,9 +166,10 @@ impl Machine {
                 self.reply(command, Ok(Done::Sent));
             }
             Some(Reload::Command(words)) => {
-                let under_way = self.process(id).is_some_and(|p| p.waiters.iter().any(|w| w.goal == Goal::Reloaded));
+                let under_way = running.run.reloading;
                 self.wait(id, command, Goal::Reloaded);
                 if !under_way {
+                    self.set_reloading(id, true);
                     self.emit(id, EventKind::Reloading, Cause::Command(command));
                     let hook = Hook { action: HookAction::Command(words.clone()), user: None, timeout: Hook::DEFAULT_TIMEOUT };
                     self.start_hook(id, HookKind::Reload, hook);

@@ -7,7 +7,7 @@ use super::ids::ProcessId;
 use super::input::{Notification, ProbeKind};
 use super::machine::Machine;
 use super::output::Output;
-use super::process::{Health, Leader, Running, StartPhase, Starting, State, Stopping};
+use super::process::{Early, Health, Leader, Running, StartPhase, Starting, State, Stopping};
 use super::timers::TimerKind;
 use crate::spec::{Probe, ProcessType, Ready};
 
@@ -211,19 +211,28 @@ impl Machine {
     }
 
     pub(super) fn watchdog_missed(&mut self, id: ProcessId) {
-        if matches!(self.state(id), Some(State::Running(_))) {
+        let alive = self.run_of(id).is_some_and(|run| matches!(run.leader, Leader::Alive(_)));
+        if alive && matches!(self.state(id), Some(State::Running(_))) {
             self.end_run(id, Ending::Watchdog);
+        } else {
+            self.drop_input();
         }
     }
 
     /// The awaited line was printed.
     pub(super) fn log_line(&mut self, id: ProcessId) {
+        if self.keep_early(id, || Early::LogLine) {
+            return;
+        }
         let awaited = self.start_phase(id) == Some(StartPhase::Readying)
             && self.run_of(id).is_some_and(|run| matches!(run.spec.ready, Ready::LogLine(_)) && tells_by_itself(run));
         if awaited { self.ready(id, Cause::Progress) } else { self.drop_input() }
     }
 
     pub(super) fn notified(&mut self, id: ProcessId, message: Notification) {
+        if self.keep_early(id, || Early::Notified(message.clone())) {
+            return;
+        }
         match message {
             Notification::Ready => {
                 let awaited = self.start_phase(id) == Some(StartPhase::Readying)
@@ -244,6 +253,8 @@ impl Machine {
             Notification::Watchdog => {
                 if matches!(self.state(id), Some(State::Running(_))) {
                     self.begin_watchdog(id);
+                } else {
+                    self.drop_input();
                 }
             }
             Notification::WatchdogTrigger => self.watchdog_missed(id),
@@ -271,7 +282,7 @@ impl Machine {
                 let kind = match self.state(id) {
                     Some(State::Starting(_)) => TimerKind::Start,
                     Some(State::Stopping(Stopping { .. })) => TimerKind::Stop,
-                    _ => return,
+                    _ => return self.drop_input(),
                 };
                 let at = self.now.mono.after(by);
                 if self.process(id).and_then(|p| p.deadlines.get(kind)).is_some_and(|set| set < at) {

@@ -103,6 +103,11 @@ impl Machine {
                 if self.run_hook(id, kind, next) {
                     self.set_start_phase(id, StartPhase::AfterStart(next));
                 } else if let super::process::Leader::Gone(status) = leader {
+<<<<<<< HEAD
+=======
+                    // No hook is in flight any more: none is to be called off.
+>>>>>>> sim
+                    self.set_start_phase(id, StartPhase::Readying);
                     self.leader_ended(id, Ending::Exit(status));
                 }
             }
@@ -121,7 +126,7 @@ impl Machine {
                 self.told(id, kind, result);
                 self.on_failure(id, next);
             }
-            (Some(_), HookKind::Reload) => self.reload_finished(id, result),
+            (Some(State::Running(Running { run, .. })), HookKind::Reload) if run.reloading => self.reload_finished(id, result),
             _ => self.drop_input(),
         }
     }
@@ -156,13 +161,13 @@ impl Machine {
                 self.told(id, kind, result);
                 self.after_stop(id, index + 1);
             }
-            (_, HookKind::Reload) => self.reload_finished(id, result),
             _ => self.drop_input(),
         }
     }
 
     fn reload_finished(&mut self, id: ProcessId, result: HookResult) {
         let name = self.name_of(id);
+        self.set_reloading(id, false);
         match &result {
             HookResult::Done => self.answer(id, Goal::Reloaded, |_| Ok(Done::Sent)),
             HookResult::Failed(reason) => {
@@ -171,6 +176,23 @@ impl Machine {
         }
         if let HookResult::Failed(reason) = result {
             self.emit(id, EventKind::HookFailed { hook: HookKind::Reload, reason }, Cause::Progress);
+        }
+    }
+
+    pub(super) fn set_reloading(&mut self, id: ProcessId, reloading: bool) {
+        if let Some(run) = self.processes.get_mut(id).and_then(|p| p.state.run_mut()) {
+            run.reloading = reloading;
+        }
+    }
+
+    /// The process is being stopped, and with it a reload command that is under way.
+    pub(super) fn give_up_reload(&mut self, id: ProcessId) {
+        if self.run_of(id).is_some_and(|run| run.reloading) {
+            self.cancel_hook(id, HookKind::Reload);
+            self.set_reloading(id, false);
+            let name = self.name_of(id);
+            let reason = "it ended while it was reloading";
+            self.answer(id, Goal::Reloaded, |_| Err(Refusal::Failed { name: name.clone(), reason: reason.into() }));
         }
     }
 

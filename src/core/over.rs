@@ -7,7 +7,7 @@ use super::input::{Adoption, ExitStatus, HookKind};
 use super::machine::Machine;
 use super::output::Output;
 use super::process::{
-    Alarm, Backoff, Goal, Leader, Next, Origin, Rest, Run, Start, StartPhase, StartedBy, Starting, State, StopPhase,
+    Alarm, Backoff, Early, Goal, Leader, Next, Origin, Rest, Run, Start, StartPhase, StartedBy, Starting, State, StopPhase,
     Stopping, Why,
 };
 use super::propagate::Notice;
@@ -19,6 +19,9 @@ use crate::spec::{ProcessType, RestartPolicy, Signal, Spec, StopMode};
 impl Machine {
     /// A process that the run was known by ended.
     pub(super) fn exited(&mut self, id: ProcessId, pid: Pid, status: ExitStatus) {
+        if self.keep_early(id, || Early::Exited(pid, status)) {
+            return;
+        }
         let Some(p) = self.processes.get_mut(id) else { return };
         let Some(run) = p.state.run_mut() else { return self.drop_input() };
         match run.leader {
@@ -338,12 +341,18 @@ impl Machine {
         }
         self.enter(id, why.into(), reason.clone(), cause);
         let name = self.name_of(id);
-        self.answer(id, Goal::Ready, |_| {
-            Err(Refusal::StartFailed { name: name.clone(), reason: reason.clone(), retry_in: None })
-        });
+        // One that is brought back goes on being waited for.
+        let returns = self.process(id).is_some_and(|p| p.want == Want::Up);
+        if !returns {
+            self.answer(id, Goal::Ready, |_| {
+                Err(Refusal::StartFailed { name: name.clone(), reason: reason.clone(), retry_in: None })
+            });
+        }
         self.answer(id, Goal::Down, |state| Ok(Done::State(state)));
         self.answer(id, Goal::Reloaded, |_| Err(Refusal::Failed { name: name.clone(), reason: "it ended".into() }));
-        self.notice(if succeeded { Notice::Ended(id) } else { Notice::Over(id) });
+        if !returns {
+            self.notice(if succeeded { Notice::Ended(id) } else { Notice::Over(id) });
+        }
         self.notice(Notice::Down(id));
         if self.process(id).is_some_and(|p| p.origin == Origin::Leaving) {
             self.notice(Notice::Forget(id));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::backoff::Tally;
 use super::event::{Cause, Ending, HealthStatus, HoldKind, StateName};
 use super::ids::{CommandId, Pid, ProcessId, RunId};
-use super::input::ExitStatus;
+use super::input::{ExitStatus, Notification};
 use super::status::Want;
 use super::time::{Time, WallTime};
 use super::timers::Deadlines;
@@ -166,6 +166,20 @@ pub(super) struct Run {
     pub(super) health: Health,
     pub(super) watchdog: Option<Duration>,
     pub(super) ooms: u32,
+    /// What was heard of it before the news that it was executed, which it may overtake.
+    #[serde(default)]
+    pub(super) early: Vec<Early>,
+    /// Whether its reload command runs.
+    #[serde(default)]
+    pub(super) reloading: bool,
+}
+
+/// News that may overtake that of the execution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Early {
+    Exited(Pid, ExitStatus),
+    Notified(Notification),
+    LogLine,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -360,6 +374,8 @@ impl Run {
             health: Health::default(),
             watchdog,
             ooms: 0,
+            early: Vec::new(),
+            reloading: false,
         }
     }
 

@@ -8,7 +8,7 @@ use super::input::{ExitStatus, HookKind, SpawnError};
 use super::machine::Machine;
 use super::output::Output;
 use super::process::{
-    Backoff, Goal, Leader, Next, Rest, Run, Running, Start, StartPhase, StartedBy, Starting, State, StopPhase, Stopping,
+    Backoff, Early, Goal, Leader, Next, Rest, Run, Running, Start, StartPhase, StartedBy, Starting, State, StopPhase, Stopping,
     WaitFor, Waiting, Why,
 };
 use super::propagate::Notice;
@@ -16,6 +16,9 @@ use super::reply::{Done, Refusal};
 use super::status::Want;
 use super::timers::TimerKind;
 use crate::spec::{ProcessType, Ready};
+
+/// How many pieces of news are kept of a child that is not known to be executed yet.
+const EARLY_NEWS: usize = 16;
 
 /// How far a start reaches for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +120,7 @@ impl Machine {
     }
 
     /// Makes it waiting, without an event: whether it waits at all is decided before the next input.
-    fn mark_waiting(&mut self, id: ProcessId, start: Start) {
+    pub(super) fn mark_waiting(&mut self, id: ProcessId, start: Start) {
         if let Some(p) = self.processes.get_mut(id) {
             self.entering.entry(id).or_insert(p.state.name());
             p.state = State::Waiting(Waiting { start, on: WaitFor::Holds(BTreeSet::new()) });
@@ -342,16 +345,46 @@ impl Machine {
         p.last.executed = p.last.executed.saturating_add(1);
         p.tally.fed();
         self.emit(id, EventKind::Executed { pid }, Cause::Progress);
-        if !wanted {
-            return self.executed_unwanted(id);
+        let early = self.processes.get_mut(id).and_then(|p| p.state.run_mut()).map(|run| std::mem::take(&mut run.early));
+        if wanted {
+            self.set_start_phase(id, StartPhase::Readying);
+            let Some(spec) = self.run_of(id).map(|run| run.spec.clone()) else { return };
+            match (spec.process_type, &spec.ready) {
+                (ProcessType::Simple, Ready::Executed) => self.ready(id, Cause::Progress),
+                (ProcessType::Forking | ProcessType::Oneshot, _) => {}
+                _ => self.ask_whether_ready(id),
+            }
+        } else {
+            self.executed_unwanted(id);
         }
-        self.set_start_phase(id, StartPhase::Readying);
-        let Some(spec) = self.run_of(id).map(|run| run.spec.clone()) else { return };
-        match (spec.process_type, &spec.ready) {
-            (ProcessType::Simple, Ready::Executed) => self.ready(id, Cause::Progress),
-            (ProcessType::Forking | ProcessType::Oneshot, _) => {}
-            _ => self.ask_whether_ready(id),
+        for news in early.into_iter().flatten() {
+            match news {
+                Early::Exited(pid, status) => self.exited(id, pid, status),
+                Early::Notified(message) => self.notified(id, message),
+                Early::LogLine => self.log_line(id),
+            }
         }
+    }
+
+    /// Keeps news of a child that is not known to be executed yet until it is. Whether it was kept.
+    pub(super) fn keep_early(&mut self, id: ProcessId, news: impl FnOnce() -> Early) -> bool {
+        let Some(p) = self.processes.get_mut(id) else { return false };
+        let awaited = match &p.state {
+            State::Starting(starting) => starting.phase == StartPhase::Spawning,
+            State::Stopping(stopping) => {
+                matches!(stopping.phase, StopPhase::AwaitExec | StopPhase::Killed | StopPhase::Stuck(_))
+            }
+            _ => false,
+        };
+        let Some(run) = p.state.run_mut().filter(|run| awaited && run.leader == Leader::None) else { return false };
+        let news = news();
+        // Once is enough, and a program that floods its notify socket fills no memory. Its end is never lost.
+        let full = run.early.len() >= EARLY_NEWS && !matches!(news, Early::Exited(..));
+        if full || run.early.contains(&news) {
+            return false;
+        }
+        run.early.push(news);
+        true
     }
 
     pub(super) fn spawn_failed(&mut self, id: ProcessId, error: SpawnError) {

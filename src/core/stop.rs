@@ -69,23 +69,47 @@ impl Machine {
         p.want = if bring_back { Want::Up } else { Want::Down };
         let next = if bring_back { Next::Again(cause.clone()) } else { Next::Stay };
         if !bring_back {
-            self.supersede(id, Goal::Ready, "a stop");
+            let by = match cause {
+                Cause::Shutdown => "the shutdown",
+                Cause::Apply => "a removal",
+                _ => "a stop",
+            };
+            self.supersede(id, Goal::Ready, by);
         }
         let Some(p) = self.processes.get_mut(id) else { return false };
         match &mut p.state {
             State::Rest(_) => return bring_back,
             State::Waiting(Waiting { on: WaitFor::Holds(_), .. }) if bring_back => return true,
+            // What is brought back was never down: whoever waits for it waits on.
+            State::Waiting(_) if bring_back => {
+                self.output(Output::DisarmSockets(id));
+                self.wait_anew(id, cause);
+                return true;
+            }
+            State::Backoff(_) if bring_back => {
+                self.clear_timer(id, TimerKind::Backoff);
+                self.wait_anew(id, cause);
+                return true;
+            }
+            State::Starting(Starting { phase: StartPhase::Preparing, run }) if bring_back => {
+                let run = run.id;
+                self.clear_timers(id);
+                self.remember_run(id, None);
+                self.wait_anew(id, cause);
+                self.release(run);
+                return true;
+            }
             State::Waiting(waiting) => {
                 if waiting.on == WaitFor::Socket {
                     self.output(Output::DisarmSockets(id));
                 }
                 self.rest(id, Why::Stopped(cause.clone()), cause.clone());
-                return bring_back;
+                return false;
             }
             State::Backoff(_) => {
                 self.clear_timer(id, TimerKind::Backoff);
                 self.rest(id, Why::Stopped(cause.clone()), cause.clone());
-                return bring_back;
+                return false;
             }
             State::Stopping(stopping) => {
                 stopping.next = next;
@@ -96,7 +120,7 @@ impl Machine {
             State::Starting(Starting { phase, .. }) => match *phase {
                 StartPhase::Preparing => {
                     self.abandon_preparation(id, cause);
-                    return bring_back;
+                    return false;
                 }
                 StartPhase::BeforeStart(_) => {
                     self.cancel_hook(id, HookKind::BeforeStart);
@@ -117,6 +141,13 @@ impl Machine {
         false
     }
 
+    /// Back to waiting, from a start that has no process yet; the holds are looked at when all are marked.
+    fn wait_anew(&mut self, id: ProcessId, cause: &Cause) {
+        let Some(p) = self.process(id) else { return };
+        let (by, fallback) = (super::process::StartedBy::Order, p.rest_why());
+        self.mark_waiting(id, super::process::Start { by, cause: cause.clone(), fallback });
+    }
+
     fn first_wait(&self, id: ProcessId) -> Duration {
         self.run_of(id).and_then(|run| run.spec.stop.sequence.first()).map_or(STUCK_AFTER, |step| step.wait)
     }
@@ -132,6 +163,7 @@ impl Machine {
 
     /// From starting or running to stopping. Everything that belongs to being up is called off.
     pub(super) fn begin_stopping(&mut self, id: ProcessId, phase: StopPhase, next: Next, cause: &Cause) {
+        self.give_up_reload(id);
         let Some(p) = self.processes.get(id) else { return };
         let (run, after_start) = match &p.state {
             State::Starting(Starting { run, phase }) => (run.clone(), matches!(phase, StartPhase::AfterStart(_))),

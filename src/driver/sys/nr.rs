@@ -1,7 +1,7 @@
 //! Numbers of the kernel's interface that `child` needs, which makes its calls by itself.
 
 pub(in crate::driver) use libc::{
-    AT_FDCWD, EACCES, EINTR, ENODEV, ENOENT, ENOTDIR, ESTALE, ETIMEDOUT, F_SETFD, O_CLOEXEC, O_WRONLY, PR_CAP_AMBIENT,
+    AT_FDCWD, EACCES, ENODEV, ENOENT, ENOTDIR, ESTALE, ETIMEDOUT, F_SETFD, O_CLOEXEC, O_WRONLY, PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL, PR_CAP_AMBIENT_RAISE, PR_CAPBSET_DROP, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS,
     PRIO_PROCESS, SIG_SETMASK, SIGCHLD, SIGKILL, SIGSTOP, SYS_capset, SYS_chdir, SYS_clone, SYS_clone3, SYS_close,
     SYS_close_range, SYS_dup3, SYS_execve, SYS_exit_group, SYS_fcntl, SYS_getpid, SYS_openat, SYS_prctl, SYS_prlimit64,
