@@ -4,8 +4,6 @@ pub mod caps;
 mod child;
 mod condition;
 pub mod contain;
-pub mod contain;
-pub mod creds;
 pub mod creds;
 mod dumpable;
 mod engine;
