@@ -103,10 +103,7 @@ impl Machine {
                 if self.run_hook(id, kind, next) {
                     self.set_start_phase(id, StartPhase::AfterStart(next));
                 } else if let super::process::Leader::Gone(status) = leader {
-<<<<<<< HEAD
-=======
                     // No hook is in flight any more: none is to be called off.
->>>>>>> sim
                     self.set_start_phase(id, StartPhase::Readying);
                     self.leader_ended(id, Ending::Exit(status));
                 }
