@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::exit::Failure;
 use crate::Supervisor;
 use crate::lua::host::PrintSink;
-use crate::lua::{EvaluateRequest, Generation, Options, Runtime};
+use crate::lua::{EvaluateRequest, Generation, Listening, Options, Runtime};
 use crate::spec::{Plan, Problem};
 
 /// A configuration that was accepted.
@@ -60,14 +60,16 @@ impl Live {
         let builder = Supervisor::builder().base_dir(self.root).functions(Arc::new(self.runtime.clone()));
         let supervisor = builder.build().map_err(|error| Failure::new(error.to_string()))?;
         self.runtime.attach(supervisor.clone());
-        Ok((supervisor, Functions { runtime: self.runtime, _generation: self.generation }))
+        let listening = self.generation.listen(&supervisor);
+        Ok((supervisor, Functions { runtime: self.runtime, _generation: self.generation, _listening: listening }))
     }
 }
 
-/// Keeps a configuration's functions callable.
+/// Keeps a configuration's functions callable, and its handlers and timers called.
 pub(super) struct Functions {
     runtime: Runtime,
     _generation: Generation,
+    _listening: Listening,
 }
 
 impl Drop for Functions {

@@ -25,7 +25,6 @@ mod validate;
 pub mod value;
 pub mod write;
 
-pub use serde_impl::stored;
 pub use hook::{FunctionId, Hook, HookAction, Hooks};
 pub use order::{OrderEdge, order_cycles, order_edges};
 pub use plan::{Plan, PlanError, Problem, Severity, Source};
