@@ -2,7 +2,7 @@
 local neap = require "neap"
 local nginx, redis = require "nginx", require "redis"
 
-local cache = redis "cache" { port = 6390, settings = { maxmemory = "100mb", appendonly = true }, user = "redis" }
+local cache = redis "cache" { port = 6390, settings = { maxmemory = "100mb", appendonly = true } }
 
 require "redis" { data_dir = "/var/lib/other", stop = { timeout = "5s" } }
 
