@@ -20,7 +20,7 @@ impl Reader<'_> {
             ("on_failure", &mut hooks.on_failure),
         ];
         for (key, place) in turns {
-            self.set(at, &fields, key, place, |r, at, n| Some(r.hook_list(at, n)));
+            self.set(&fields, key, place, |r, at, n| Some(r.hook_list(at, n)));
         }
         Some(hooks)
     }
@@ -64,9 +64,9 @@ impl Reader<'_> {
             }
         };
         let mut user = None;
-        self.set(at, &fields, "user", &mut user, |r, at, n| r.account(at, n).map(Some));
+        self.set(&fields, "user", &mut user, |r, at, n| r.account(at, n).map(Some));
         let mut timeout = self.dialect.hook_timeout;
-        self.set(at, &fields, "timeout", &mut timeout, Reader::duration);
+        self.set(&fields, "timeout", &mut timeout, Reader::duration);
         if let (Some(node), Some(HookAction::Function(_))) = (fields.get("user"), &action) {
             self.problem(&at.key("user", node), "a function runs in the supervisor; only a command has a user");
         }
