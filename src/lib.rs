@@ -1,10 +1,13 @@
 //! Neap: a process supervisor, as a library first.
 
+mod block;
 pub mod core;
 pub mod driver;
+mod events;
 #[cfg(feature = "lua")]
 pub mod lua;
 mod log;
+mod mailbox;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod spec;
@@ -13,3 +16,12 @@ mod supervisor;
 pub mod cli;
 
 pub use supervisor::*;
+
+/// The guide's Rust, run by `cargo test --doc`.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/rust.md")]
+    struct Rust;
+}

@@ -62,8 +62,7 @@ impl Narrator {
         let memory = event.name.as_ref().map(|name| self.processes.entry(Arc::clone(name)).or_default());
         let (least, sentence) = match (&event.kind, memory) {
             (EventKind::State { to, reason, retry_in, .. }, Some(memory)) => {
-                let change =
-                    Change { to: *to, reason, retry_in: *retry_in, cause: &event.cause, time: event.time };
+                let change = Change { to: *to, reason, retry_in: *retry_in, cause: &event.cause, time: event.time };
                 state(&change, memory, talk)
             }
             (EventKind::Executed { pid }, Some(memory)) => {
@@ -82,8 +81,10 @@ impl Narrator {
 
 fn state(change: &Change<'_>, memory: &mut Memory, talk: Talk) -> (Talk, Sentence) {
     match change.to {
+        // Said by the event of its own.
+        _ if change.reason.starts_with("skipped: ") => (Talk::Verbose, faint(change.reason.into())),
         StateName::Created => (Talk::Verbose, faint("defined".into())),
-        StateName::Waiting => (Talk::Normal, faint(with_reason("waiting", change.reason))),
+        StateName::Waiting => (Talk::Normal, faint(format!("waiting {}", change.reason).trim_end().into())),
         StateName::Starting => {
             memory.starting = Some(change.time);
             (Talk::Normal, faint(because("starting", change, talk)))
@@ -94,34 +95,31 @@ fn state(change: &Change<'_>, memory: &mut Memory, talk: Talk) -> (Talk, Sentenc
             Cause::Ended(ending) => (Talk::Verbose, faint(format!("ended: {ending}"))),
             _ => (Talk::Normal, faint(because("stopping", change, talk))),
         },
-        StateName::Backoff => (Talk::Quiet, say(Tone::Warn, backoff(change))),
+        StateName::Backoff => (Talk::Quiet, say(Tone::Warn, backoff(change.reason, change.retry_in))),
         StateName::Stopped => (Talk::Normal, say(Tone::Plain, with_reason("stopped", change.reason))),
-        StateName::Exited => (Talk::Normal, say(Tone::Good, "done".into())),
-        StateName::Failed => (Talk::Quiet, say(Tone::Bad, with_reason("failed", why(change)))),
-        StateName::Crashed => (Talk::Quiet, say(Tone::Bad, with_reason("crashed", why(change)))),
+        StateName::Exited if change.reason == "exit code 0" => (Talk::Normal, say(Tone::Good, "done".into())),
+        StateName::Exited => (Talk::Normal, say(Tone::Good, with_reason("done", change.reason))),
+        StateName::Failed => (Talk::Quiet, say(Tone::Bad, with_reason("failed", change.reason))),
+        StateName::Crashed => (Talk::Quiet, say(Tone::Bad, with_reason("crashed", change.reason))),
     }
 }
 
 fn running(now: WallTime, memory: &Memory) -> String {
     let took = memory.starting.map(|since| u64::try_from(now.0 - since.0).unwrap_or(0));
     // A start that a person did not notice needs no figure.
-    let took = took.filter(|millis| *millis >= 100).map(|millis| format!("after {}", about(Duration::from_millis(millis))));
+    let took =
+        took.filter(|millis| *millis >= 100).map(|millis| format!("after {}", about(Duration::from_millis(millis))));
     let details: Vec<String> = memory.pid.map(|pid| format!("pid {pid}")).into_iter().chain(took).collect();
     if details.is_empty() { "running".into() } else { format!("running ({})", details.join(", ")) }
 }
 
-fn backoff(change: &Change<'_>) -> String {
-    let ended = why(change);
+fn backoff(ended: &str, retry_in: Option<Duration>) -> String {
     let ended = if ended.is_empty() { "ended" } else { ended };
-    match change.retry_in {
+    match retry_in {
         Some(wait) if wait.is_zero() => format!("{ended}; starts again now"),
         Some(wait) => format!("{ended}; starts again in {}", about(wait)),
         None => format!("{ended}; starts again"),
     }
-}
-
-fn why<'a>(change: &'a Change<'_>) -> &'a str {
-    change.reason
 }
 
 fn because(verb: &str, change: &Change<'_>, talk: Talk) -> String {
@@ -182,4 +180,76 @@ fn faint(text: String) -> Sentence {
 
 fn say(tone: Tone, text: String) -> Sentence {
     Sentence { tone, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Narrator, Talk};
+    use crate::core::{Cause, Ending, Event, EventKind, ExitStatus, Pid, StateName, WallTime};
+
+    fn event(time: i64, kind: EventKind, cause: Cause) -> Event {
+        let name = Some("web".into());
+        Event { sequence: 1, time: WallTime(time), process: None, name, run: None, kind, cause }
+    }
+
+    fn to(time: i64, to: StateName, reason: &str) -> Event {
+        let kind = EventKind::State { from: StateName::Created, to, reason: reason.into(), retry_in: None };
+        event(time, kind, Cause::AutoStart)
+    }
+
+    fn told(talk: Talk, events: &[Event]) -> Vec<String> {
+        let mut narrator = Narrator::new(talk);
+        events.iter().filter_map(|event| narrator.tell(event)).map(|sentence| sentence.text).collect()
+    }
+
+    fn a_life() -> Vec<Event> {
+        let ending = Ending::Exit(ExitStatus::Code(3));
+        let backoff = EventKind::State {
+            from: StateName::Stopping,
+            to: StateName::Backoff,
+            reason: ending.to_string(),
+            retry_in: Some(Duration::from_millis(500)),
+        };
+        vec![
+            to(0, StateName::Waiting, "for `db`"),
+            to(100, StateName::Starting, ""),
+            event(110, EventKind::Executed { pid: Pid(42) }, Cause::Progress),
+            to(1_300, StateName::Running, ""),
+            event(1_400, backoff, Cause::Ended(ending)),
+            to(1_900, StateName::Failed, "exit code 3"),
+            to(2_000, StateName::Exited, "exit code 0"),
+        ]
+    }
+
+    #[test]
+    fn a_life_reads_as_one() {
+        let expected = [
+            "waiting for `db`",
+            "starting",
+            "running (pid 42, after 1.2 s)",
+            "exit code 3; starts again in 500 ms",
+            "failed: exit code 3",
+            "done",
+        ];
+        assert_eq!(told(Talk::Normal, &a_life()), expected);
+    }
+
+    #[test]
+    fn quiet_tells_what_goes_wrong_and_verbose_tells_more() {
+        assert_eq!(told(Talk::Quiet, &a_life()), ["exit code 3; starts again in 500 ms", "failed: exit code 3"]);
+        let verbose = told(Talk::Verbose, &a_life());
+        assert!(verbose.contains(&"executed as pid 42".into()), "{verbose:?}");
+        assert!(verbose.contains(&"starting: starts by itself".into()), "{verbose:?}");
+    }
+
+    #[test]
+    fn a_skipped_start_is_told_once() {
+        let events = [
+            event(0, EventKind::Skipped { condition: "path_exists=/x".into() }, Cause::Progress),
+            to(0, StateName::Created, "skipped: condition path_exists=/x does not hold"),
+        ];
+        assert_eq!(told(Talk::Normal, &events), ["not started: condition path_exists=/x does not hold"]);
+    }
 }

@@ -10,8 +10,10 @@ use super::app::Voice;
 use super::args::Run;
 use super::exit::{Exit, Failure, RUN_FAILED, RUN_NOT_EXECUTABLE, RUN_NOT_FOUND};
 use super::narrate::Talk;
+use super::notes;
+use super::printer::Printing;
 use super::screen::{Look, Screen};
-use super::session::{self, Outcome, Printing, Session};
+use super::session::{Outcome, Session};
 use super::signals;
 use super::summary::Summary;
 use super::up::become_reaper;
@@ -34,13 +36,12 @@ fn begin(args: Run, voice: Voice) -> Result<Exit, Failure> {
     let look = Look { paint: voice.err, terminal: std::io::IsTerminal::is_terminal(&stderr()), talk };
     let screen = Screen::new(stderr(), look, std::iter::once(name.as_str()));
     let filter = if voice.talk == Talk::Quiet { nothing } else { news };
-    let (notes, pending) = session::notes();
+    let (notes, pending) = notes::notes();
     let printer = Printing { screen, filter, notes, pending };
     let session = Session::begin(supervisor.clone(), signals, Summary::new(BTreeSet::new()), printer)?;
     let mut plan = Plan::new();
     plan.insert(spec).map_err(|problem| Failure::new(problem.to_string()))?;
     supervisor.apply(plan).wait().map_err(|error| Failure::new(error.to_string()))?;
-    drop(supervisor);
     finish(&session.supervise())
 }
 

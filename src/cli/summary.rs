@@ -42,7 +42,8 @@ impl Summary {
         let (Some(name), EventKind::State { to, reason, .. }) = (&event.name, &event.kind) else {
             return matches!(event.kind, EventKind::Skipped { .. }) && self.rests();
         };
-        let was_busy = self.fates.get(name).and_then(|fate| fate.state).is_some_and(|state| !self.is_at_rest(name, state));
+        let was_busy =
+            self.fates.get(name).and_then(|fate| fate.state).is_some_and(|state| !self.is_at_rest(name, state));
         let is_busy = !self.is_at_rest(name, *to);
         self.busy = self.busy + usize::from(is_busy) - usize::from(was_busy);
         let fate = self.fates.entry(Arc::clone(name)).or_default();
@@ -63,7 +64,9 @@ impl Summary {
     /// Whether a process in this state will stay in it.
     pub(super) fn is_at_rest(&self, name: &str, state: StateName) -> bool {
         match state {
-            StateName::Created | StateName::Stopped | StateName::Exited | StateName::Failed | StateName::Crashed => true,
+            StateName::Created | StateName::Stopped | StateName::Exited | StateName::Failed | StateName::Crashed => {
+                true
+            }
             StateName::Running => self.remaining.contains(name),
             StateName::Waiting | StateName::Starting | StateName::Stopping | StateName::Backoff => false,
         }

@@ -124,6 +124,8 @@ pub enum HoldKind {
 pub enum Ending {
     /// The main process ended with this status.
     Exit(ExitStatus),
+    /// It ended, if with success, before it was ready.
+    NotReady(ExitStatus),
     /// The program was not executed.
     Spawn(SpawnError),
     /// It was not ready within its start timeout.
@@ -151,6 +153,7 @@ impl fmt::Display for Ending {
             Ending::Exit(ExitStatus::Signal { signal, core: true }) => write!(f, "killed by {signal}, core dumped"),
             Ending::Exit(ExitStatus::Signal { signal, core: false }) => write!(f, "killed by {signal}"),
             Ending::Exit(ExitStatus::Unknown) => f.write_str("ended, status unknown (somebody else reaped it)"),
+            Ending::NotReady(status) => write!(f, "ended before it was ready ({})", Ending::Exit(*status)),
             Ending::Spawn(error) => f.write_str(&error.message),
             Ending::StartTimeout => f.write_str("not ready within its start timeout"),
             Ending::Watchdog => f.write_str("missed its watchdog"),

@@ -3,22 +3,43 @@
 //! No clock, no system call, no thread, no async, no randomness but a supplied seed, no Lua. Inputs go in, outputs are
 //! pulled out until there is none, and the next deadline is asked for. See [`Machine`].
 
+mod backoff;
+mod commands;
 mod event;
+mod graph;
+mod health;
+mod hooks;
 mod ids;
 mod input;
+mod invariant;
 mod machine;
 mod output;
+mod over;
+mod plan;
+mod process;
+mod propagate;
 mod reply;
+mod rng;
+mod snapshot;
+mod start;
 mod status;
+mod stop;
+mod table;
 mod time;
+mod timers;
+#[cfg(test)]
+mod tests;
+mod view;
 
 pub use event::{Cause, Ending, Event, EventKind, HealthStatus, HoldKind, RelationKind, StateName};
 pub use ids::{CommandId, Pid, ProcessId, RunId};
 pub use input::{
     Adoption, Command, ExitStatus, HookKind, HookResult, Input, Notification, ProbeKind, SpawnError, SpawnStep,
 };
+pub use invariant::Violation;
 pub use machine::{Machine, Settings};
 pub use output::{Output, Scope};
 pub use reply::{Applied, Done, Refusal, Reply, Updated};
+pub use snapshot::{SNAPSHOT_VERSION, SnapshotError};
 pub use status::{Hold, Status, Want};
 pub use time::{Now, Time, WallTime};

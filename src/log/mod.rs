@@ -1,1 +1,13 @@
-//! To be.
+//! Bytes from children to places: rings, followers, files. A thread of its own reads all pipes, fairly.
+
+mod file;
+mod frame;
+mod line;
+mod reader;
+mod ring;
+mod stream;
+
+pub(crate) use file::LogFile;
+pub use line::{Line, StreamKind};
+pub(crate) use reader::{LineHub, Logs};
+pub(crate) use stream::{ProcessLog, Tail};

@@ -80,6 +80,21 @@ impl Host {
         }))
     }
 
+    /// Surroundings without any: for tests.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Host::new(HostSettings {
+            generation: 1,
+            root: PathBuf::from("."),
+            display_root: PathBuf::from("."),
+            env: BTreeMap::new(),
+            profiles: Vec::new(),
+            memory: 64 * 1024 * 1024,
+            print: None,
+            supervisor: Arc::default(),
+        })
+    }
+
     /// What the state is doing.
     pub fn phase(&self) -> Phase {
         if self.0.run_time.load(Ordering::Relaxed) { Phase::RunTime } else { Phase::Evaluation }

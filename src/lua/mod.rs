@@ -8,14 +8,26 @@
 //! A script is held to a deadline and a memory cap whatever it does, see [`limits`].
 
 pub mod api;
+mod convert;
+mod dispatch;
 pub mod error;
+mod evaluation;
+mod functions;
 mod generation;
 pub mod host;
+mod lexer;
 pub mod limits;
+mod pattern;
+mod positions;
+mod problem;
 pub mod reader;
 mod runtime;
 mod sandbox;
+mod types;
+mod values;
 
-pub use host::{Host, Phase};
+pub use dispatch::Listening;
+pub use host::{Host, Phase, PrintSink};
 pub use reader::FileRead;
-pub use runtime::{Entry, EvaluateRequest, Evaluated, Options, Runtime};
+pub use runtime::{Entry, EvaluateRequest, Evaluated, Generation, Options, Runtime, WedgedSink};
+pub use types::luals_definitions;

@@ -11,6 +11,7 @@ use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, Variadic
 use super::api;
 use super::error::{OWN_CHUNK, error_here};
 use super::host::{Host, Phase};
+use super::pattern;
 use super::reader::ReadError;
 
 /// The globals that scripts see, besides the tables of libraries.
@@ -60,6 +61,12 @@ const ABSENT: &[(&str, &str)] = &[
 /// The largest text that `load` compiles: compiling cannot be interrupted.
 const MAX_LOAD: usize = 1024 * 1024;
 
+/// The longest line that `print` prints.
+const MAX_LINE: usize = 64 * 1024;
+
+/// The longest name of a chunk or a module.
+const MAX_NAME: usize = 256;
+
 /// A state for `host`, with the `neap` module in it.
 pub(crate) fn new_state(host: &Host) -> mlua::Result<Lua> {
     let libs = StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::MATH | StdLib::OS;
@@ -68,14 +75,14 @@ pub(crate) fn new_state(host: &Host) -> mlua::Result<Lua> {
     let globals = lua.globals();
     restrict_os(&lua, host, &globals)?;
     restrict_math(&lua, host, &globals)?;
-    restrict_string(&lua, host, &globals)?;
+    let gmatch_step = restrict_string(&lua, host, &globals)?;
     keep_only(&globals, GLOBALS, &["os"])?;
     add_functions(&lua, host, &globals)?;
-    run_prelude(&lua, host)?;
+    run_prelude(&lua, host, gmatch_step)?;
     let neap = api::register(&lua, host)?;
     add_require(&lua, host, neap)?;
     guard_globals(&lua, &globals)?;
-    lua.set_memory_limit(host.memory())?;
+    host.limits().cap_memory(&lua, host.memory())?;
     Ok(lua)
 }
 
@@ -194,7 +201,7 @@ fn restrict_math(lua: &Lua, host: &Host, globals: &Table) -> mlua::Result<()> {
     Ok(())
 }
 
-fn restrict_string(lua: &Lua, _host: &Host, globals: &Table) -> mlua::Result<()> {
+fn restrict_string(lua: &Lua, host: &Host, globals: &Table) -> mlua::Result<Function> {
     let string: Table = globals.raw_get("string")?;
     string.raw_set("dump", Value::Nil)?;
     // The metatable that all strings share: methods go to our table, and nobody gets hold of it.
@@ -202,7 +209,7 @@ fn restrict_string(lua: &Lua, _host: &Host, globals: &Table) -> mlua::Result<()>
     metatable.raw_set("__index", &string)?;
     metatable.raw_set("__metatable", "protected")?;
     lua.set_type_metatable::<mlua::LuaString>(Some(metatable));
-    Ok(())
+    pattern::install(lua, host, &string)
 }
 
 fn add_functions(lua: &Lua, host: &Host, globals: &Table) -> mlua::Result<()> {
@@ -214,7 +221,9 @@ fn add_functions(lua: &Lua, host: &Host, globals: &Table) -> mlua::Result<()> {
             if index > 0 {
                 line.push('\t');
             }
-            line.push_str(&tostring.call::<mlua::LuaString>(value)?.to_string_lossy());
+            let text = tostring.call::<mlua::LuaString>(value)?;
+            let bytes = text.as_bytes();
+            line.push_str(&String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_LINE.saturating_sub(line.len()))]));
         }
         printer.print(&line);
         Ok(())
@@ -257,7 +266,14 @@ fn load(
     if mode.is_some_and(|mode| !mode.as_bytes().contains(&b't')) || source.first() == Some(&0x1b) {
         return Ok((Value::Nil, Some("load: compiled Lua is not accepted, only its source".to_owned())));
     }
-    let name = name.map_or_else(|| "=(load)".to_owned(), |name| name.to_string_lossy().replace('\0', "?"));
+    let name = match name {
+        Some(name) if name.as_bytes().len() <= MAX_NAME => name.to_string_lossy().replace('\0', "?"),
+        // As plain Lua does it: a text is its own name, of which messages show the first line.
+        None if matches!(chunk, Value::String(_)) => {
+            String::from_utf8_lossy(&source[..source.len().min(MAX_NAME)]).replace('\0', "?")
+        }
+        _ => "=(load)".to_owned(),
+    };
     let name = if name.starts_with(OWN_CHUNK) { "=(load)".to_owned() } else { name };
     let mut chunk = lua.load(source).set_name(name).set_mode(ChunkMode::Text);
     if let Some(env) = env.into_iter().next() {
@@ -273,10 +289,10 @@ fn load(
     }
 }
 
-fn run_prelude(lua: &Lua, host: &Host) -> mlua::Result<()> {
+fn run_prelude(lua: &Lua, host: &Host, gmatch_step: Function) -> mlua::Result<()> {
     let native = lua.create_table()?;
     let limits = host.limits().clone();
-    native.raw_set("expired", lua.create_function(move |_, ()| Ok(limits.expired()))?)?;
+    native.raw_set("expired", lua.create_function(move |lua, ()| Ok(limits.expired_here(lua)))?)?;
     let describer = host.clone();
     let describe = lua.create_function(move |_, error: Value| match error {
         Value::Error(error) => Ok(describer.chunks().describe(&error)),
@@ -284,6 +300,8 @@ fn run_prelude(lua: &Lua, host: &Host) -> mlua::Result<()> {
     })?;
     native.raw_set("describe", describe)?;
     native.raw_set("pending", Lua::poll_pending())?;
+    native.raw_set("gmatch_step", gmatch_step)?;
+    native.raw_set("memory", host.memory())?;
     lua.load(include_str!("sandbox.lua")).set_name("=[neap]").set_mode(ChunkMode::Text).call(native)
 }
 
@@ -299,6 +317,11 @@ pub(crate) fn source_of(content: &[u8]) -> Vec<u8> {
 /// Compiles a file of the configuration.
 pub(crate) fn compile(lua: &Lua, host: &Host, display: &str, content: &[u8]) -> mlua::Result<Function> {
     let name = host.chunks().add(display);
+    if content.first() == Some(&0x1b) {
+        return Err(mlua::Error::RuntimeError(format!(
+            "{display}:1: this is compiled Lua, only its source is accepted"
+        )));
+    }
     lua.load(source_of(content)).set_name(name).set_mode(ChunkMode::Text).into_function()
 }
 
@@ -357,3 +380,6 @@ fn find_module(lua: &Lua, host: &Host, name: &str) -> mlua::Result<Function> {
     let tried: Vec<String> = candidates.iter().map(|c| host.reader().display(Path::new(c))).collect();
     Err(error_here(lua, format_args!("module `{name}` not found; looked for {}", tried.join(" and "))))
 }
+
+#[cfg(test)]
+mod tests;

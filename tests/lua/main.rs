@@ -1,5 +1,9 @@
-//! The Lua runtime from outside: sandbox, limits, evaluation.
+//! The Lua runtime from outside: sandbox, limits, evaluation, golden configurations.
 #![cfg(feature = "lua")]
 
+mod config;
+mod files;
+mod golden;
 mod hostile;
+mod sandbox;
 mod support;

@@ -13,7 +13,7 @@ pub use process::{
     SavedMask, WaitNow, block_all_signals, clone3_works, dumpable, effective_ids, exit_info, ignores_child_signals,
     nofile, pidfd_open, pidfd_signal, process_group, set_dumpable, wait_pidfd,
 };
-pub(super) use stack::Slot;
+pub(super) use stack::{Shared, Slot};
 
 use std::io;
 

@@ -1,0 +1,249 @@
+//! What is asked for, and its answers.
+
+use super::event::{Cause, EventKind, StateName};
+use super::ids::{CommandId, ProcessId};
+use super::input::{Command, HookKind};
+use super::machine::{INSTANCE, Machine, Mode};
+use super::output::{Output, Scope};
+use super::process::{Goal, Leader, Origin, Process, Rest, State, StopPhase, Stopping, Waiter};
+use super::reply::{Done, Refusal, Reply};
+use super::start::Reach;
+use super::status::Want;
+use super::timers::TimerKind;
+use crate::spec::{Hook, HookAction, Reload, Signal};
+
+impl Machine {
+    pub(super) fn command(&mut self, command_id: CommandId, command: Command) {
+        if self.is_shutting_down() && !matches!(command, Command::Stop(_) | Command::Signal(..) | Command::Shutdown) {
+            return self.reply(command_id, Err(Refusal::ShuttingDown));
+        }
+        let (id, act): (ProcessId, fn(&mut Machine, CommandId, ProcessId)) = match command {
+            Command::Create { spec, start } => return self.create(command_id, *spec, start),
+            Command::Apply(plan) => return self.apply(command_id, *plan),
+            Command::Shutdown => return self.shutdown(command_id),
+            Command::Update { process, spec, restart, dry_run } => {
+                return self.update(command_id, process, *spec, (restart, dry_run));
+            }
+            Command::Signal(process, signal) => return self.signal(command_id, process, signal),
+            Command::Delete { process, force } => return self.delete(command_id, process, force),
+            Command::Start(id) => (id, Machine::start_command),
+            Command::Stop(id) => (id, Machine::stop_command),
+            Command::Restart(id) => (id, Machine::restart_command),
+            Command::Reload(id) => (id, Machine::reload_command),
+        };
+        match self.process(id) {
+            Some(_) => act(self, command_id, id),
+            None => self.reply(command_id, Err(Refusal::NotFound)),
+        }
+    }
+
+    /// Answers everybody who waits for this of the process; the state given is the one it is in.
+    pub(super) fn answer(&mut self, id: ProcessId, goal: Goal, reply: impl Fn(StateName) -> Reply) {
+        let Some(p) = self.processes.get_mut(id) else { return };
+        if p.waiters.is_empty() {
+            return;
+        }
+        let state = p.state.name();
+        let (met, rest): (Vec<Waiter>, Vec<Waiter>) =
+            std::mem::take(&mut p.waiters).into_iter().partition(|waiter| waiter.goal == goal);
+        p.waiters = rest;
+        for waiter in met {
+            self.reply(waiter.command, reply(state));
+        }
+    }
+
+    /// Tells everybody who waits for this of the process that something else was asked for in between.
+    pub(super) fn supersede(&mut self, id: ProcessId, goal: Goal, by: &'static str) {
+        let name = self.name_of(id);
+        self.answer(id, goal, |_| Err(Refusal::Superseded { name: name.clone(), by }));
+    }
+
+    fn wait(&mut self, id: ProcessId, command: CommandId, goal: Goal) {
+        if let Some(p) = self.processes.get_mut(id) {
+            p.waiters.push(Waiter { command, goal });
+        }
+    }
+
+    pub(super) fn abandon(&mut self, command: CommandId) {
+        for p in self.processes.iter_mut() {
+            p.waiters.retain(|waiter| waiter.command != command);
+        }
+        if let Mode::ShuttingDown { waiting, .. } = &mut self.mode {
+            waiting.retain(|waiter| *waiter != command);
+        }
+    }
+
+    pub(super) fn refuse_state(&mut self, command: CommandId, id: ProcessId, hint: &str) {
+        if let Some(p) = self.process(id) {
+            let refusal = Refusal::State { name: p.name.clone(), state: p.state.name(), hint: hint.to_owned() };
+            self.reply(command, Err(refusal));
+        }
+    }
+
+    /// Refuses what would need a process that is leaving, or one that would not die, to start. Whether it did.
+    fn refuse_start(&mut self, command: CommandId, id: ProcessId) -> bool {
+        let Some(p) = self.process(id) else { return false };
+        if p.origin == Origin::Leaving {
+            self.refuse_state(command, id, "it is being removed");
+        } else if let State::Stopping(Stopping { phase: StopPhase::Stuck(pids), .. }) = &p.state {
+            let refusal = Refusal::Stuck { name: p.name.clone(), pids: pids.clone() };
+            self.reply(command, Err(refusal));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn start_command(&mut self, command: CommandId, id: ProcessId) {
+        if self.refuse_start(command, id) {
+            return;
+        }
+        match self.state(id) {
+            Some(State::Running(_)) => self.reply(command, Ok(Done::State(StateName::Running))),
+            Some(state) => {
+                let wakes = matches!(state, State::Rest(_) | State::Waiting(_) | State::Backoff(_) | State::Stopping(_));
+                self.wait(id, command, Goal::Ready);
+                if wakes {
+                    self.start_all(&[(id, Cause::Command(command))], Reach::Everything);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn stop_command(&mut self, command: CommandId, id: ProcessId) {
+        let Some(p) = self.process(id) else { return };
+        let cause = Cause::Command(command);
+        match &p.state {
+            State::Rest(rest) => {
+                let state = rest.why.name();
+                self.stop(id, cause);
+                self.reply(command, Ok(Done::State(state)));
+            }
+            State::Stopping(Stopping { phase: StopPhase::Stuck(pids), .. }) => {
+                let refusal = Refusal::Stuck { name: p.name.clone(), pids: pids.clone() };
+                self.reply(command, Err(refusal));
+            }
+            State::Stopping(_) if p.want == Want::Down => {
+                self.wait(id, command, Goal::Down);
+                self.escalate_with_dependents(id);
+            }
+            _ => {
+                self.wait(id, command, Goal::Down);
+                self.stop(id, cause);
+            }
+        }
+    }
+
+    fn restart_command(&mut self, command: CommandId, id: ProcessId) {
+        if self.refuse_start(command, id) {
+            return;
+        }
+        let Some(p) = self.processes.get_mut(id) else { return };
+        p.tally.reset();
+        self.wait(id, command, Goal::Ready);
+        let cause = Cause::Command(command);
+        match self.state(id) {
+            Some(State::Rest(_) | State::Backoff(_) | State::Waiting(_)) => self.start_all(&[(id, cause)], Reach::Everything),
+            _ => self.restart(id, cause),
+        }
+    }
+
+    fn reload_command(&mut self, command: CommandId, id: ProcessId) {
+        let Some(State::Running(running)) = self.state(id) else {
+            return self.refuse_state(command, id, "only a running process can be reloaded");
+        };
+        let (run, spec) = (running.run.id, running.run.spec.clone());
+        match &spec.reload {
+            None => {
+                let name = spec.name.as_str().into();
+                let reason = "it has no `reload`; declare a signal or a command, or restart it".into();
+                self.reply(command, Err(Refusal::Failed { name, reason }));
+            }
+            Some(Reload::Signal(signal)) => {
+                self.emit(id, EventKind::Reloading, Cause::Command(command));
+                self.output(Output::Signal { run, signal: *signal, scope: Scope::Main });
+                self.reply(command, Ok(Done::Sent));
+            }
+            Some(Reload::Command(words)) => {
+                let under_way = running.run.reloading;
+                self.wait(id, command, Goal::Reloaded);
+                if !under_way {
+                    self.set_reloading(id, true);
+                    self.emit(id, EventKind::Reloading, Cause::Command(command));
+                    let hook = Hook { action: HookAction::Command(words.clone()), user: None, timeout: Hook::DEFAULT_TIMEOUT };
+                    self.start_hook(id, HookKind::Reload, hook);
+                }
+            }
+        }
+    }
+
+    fn signal(&mut self, command: CommandId, id: ProcessId, signal: Signal) {
+        let Some(p) = self.process(id) else { return self.reply(command, Err(Refusal::NotFound)) };
+        match p.state.run().map(|run| (run.id, run.leader)) {
+            Some((run, Leader::Alive(_) | Leader::Parent(_))) => {
+                self.emit(id, EventKind::Signalled { signal }, Cause::Command(command));
+                self.output(Output::Signal { run, signal, scope: Scope::Main });
+                self.reply(command, Ok(Done::Sent));
+            }
+            _ => self.refuse_state(command, id, "it has no process to signal"),
+        }
+    }
+
+    // The instance.
+
+    pub(super) fn is_shutting_down(&self) -> bool {
+        self.mode != Mode::Serving
+    }
+
+    fn shutdown(&mut self, command: CommandId) {
+        match &mut self.mode {
+            Mode::ShuttingDown { waiting, .. } => {
+                waiting.push(command);
+                self.escalate_all();
+            }
+            _ => self.begin_shutdown(Some(command), None),
+        }
+    }
+
+    /// Stops everything, in order, for good.
+    pub(super) fn begin_shutdown(&mut self, command: Option<CommandId>, code: Option<i32>) {
+        if self.is_shutting_down() {
+            return;
+        }
+        self.mode = Mode::ShuttingDown { waiting: command.into_iter().collect(), code };
+        let cause = command.map_or(Cause::Shutdown, Cause::Command);
+        self.emit_instance(EventKind::ShuttingDown, cause);
+        let up: Vec<(ProcessId, Cause)> =
+            self.processes.iter().filter(|p| !p.state.is_rest()).map(|p| (p.id, Cause::Shutdown)).collect();
+        self.stop_with_dependents(up, false);
+        if let Some(timeout) = self.shutdown_timeout {
+            self.set_timer(INSTANCE, TimerKind::Shutdown, timeout);
+        }
+    }
+
+    /// Every stop in progress goes to SIGKILL; alarms are given up.
+    pub(super) fn escalate_all(&mut self) {
+        for id in self.processes.ids() {
+            self.escalate(id);
+            self.forget_alarm(id);
+        }
+    }
+
+    /// Ends the machine once a shutdown has nothing left to wait for.
+    pub(super) fn finish_if_down(&mut self) {
+        let Mode::ShuttingDown { waiting, code } = &self.mode else { return };
+        let down = |p: &Process| matches!(&p.state, State::Rest(Rest { alarm: None, .. })) || p.state.is_stuck();
+        if !self.processes.iter().all(down) {
+            return;
+        }
+        let (waiting, code) = (waiting.clone(), *code);
+        let stuck = self.processes.iter().filter(|p| p.state.is_stuck()).map(|p| p.id).collect();
+        self.timers.clear_all(&mut self.deadlines, INSTANCE);
+        for command in waiting {
+            self.reply(command, Ok(Done::ShutDown));
+        }
+        self.mode = Mode::Finished;
+        self.output(Output::Finished { code, stuck });
+    }
+}

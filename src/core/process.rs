@@ -1,0 +1,402 @@
+//! A process in the machine: what is wanted of it, what it is, and the data of each state in the state itself.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::backoff::Tally;
+use super::event::{Cause, Ending, HealthStatus, HoldKind, StateName};
+use super::ids::{CommandId, Pid, ProcessId, RunId};
+use super::input::{ExitStatus, Notification};
+use super::status::Want;
+use super::time::{Time, WallTime};
+use super::timers::Deadlines;
+use crate::spec::Spec;
+use crate::spec::stored;
+
+/// Who defined a process, and whether it is to stay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Origin {
+    /// A plan; with the plan's spec when an update replaced it.
+    Plan { replaced: Option<Stored> },
+    /// Somebody at run time.
+    Runtime,
+    /// It is to be forgotten once it is down.
+    Leaving,
+}
+
+/// A spec in a snapshot: with its secrets and functions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Stored(#[serde(with = "stored")] pub(super) Arc<Spec>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Process {
+    pub(super) id: ProcessId,
+    pub(super) name: Arc<str>,
+    #[serde(with = "stored")]
+    pub(super) spec: Arc<Spec>,
+    pub(super) origin: Origin,
+    pub(super) want: Want,
+    pub(super) state: State,
+    pub(super) deadlines: Deadlines,
+    pub(super) tally: Tally,
+    pub(super) last: Last,
+    pub(super) created_at: WallTime,
+    pub(super) since: WallTime,
+    pub(super) waiters: Vec<Waiter>,
+}
+
+/// What is remembered of the runs that are over.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Last {
+    pub(super) run: Option<RunId>,
+    pub(super) exit: Option<ExitStatus>,
+    pub(super) started_at: Option<WallTime>,
+    pub(super) ended_at: Option<WallTime>,
+    /// Runs that were executed.
+    pub(super) executed: u32,
+    /// Runs that became ready.
+    pub(super) ready: u32,
+}
+
+/// A command that waits for something of this process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Waiter {
+    pub(super) command: CommandId,
+    pub(super) goal: Goal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Goal {
+    /// To be ready.
+    Ready,
+    /// To be down.
+    Down,
+    /// To be forgotten.
+    Deleted,
+    /// To have carried out its reload command.
+    Reloaded,
+}
+
+/// What a process is. Ten names, six shapes: what is at rest differs only in why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum State {
+    Rest(Rest),
+    Waiting(Waiting),
+    Starting(Starting),
+    Running(Running),
+    Stopping(Stopping),
+    Backoff(Backoff),
+}
+
+/// Nothing of it lives and nothing is due.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Rest {
+    pub(super) why: Why,
+    /// The condition for which the last start was skipped.
+    pub(super) skipped: Option<String>,
+    /// The on_failure hooks in progress.
+    pub(super) alarm: Option<Alarm>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Why {
+    Created,
+    Stopped(Cause),
+    Exited(Ending),
+    Failed(Ending),
+    Crashed(Ending),
+}
+
+/// on_failure hooks, run for the run that failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Alarm {
+    pub(super) run: RunId,
+    #[serde(with = "stored")]
+    pub(super) spec: Arc<Spec>,
+    pub(super) index: usize,
+}
+
+/// A start on its way: who made it, and what the process is again should the start be skipped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Start {
+    pub(super) by: StartedBy,
+    pub(super) cause: Cause,
+    pub(super) fallback: Why,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum StartedBy {
+    /// A person, the plan, or what follows from those.
+    Order,
+    /// The restart policy.
+    Policy,
+    /// A connection.
+    Socket,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Waiting {
+    pub(super) start: Start,
+    pub(super) on: WaitFor,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum WaitFor {
+    Socket,
+    /// Never empty between two inputs.
+    Holds(BTreeSet<(ProcessId, HoldKind)>),
+}
+
+/// One incarnation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Run {
+    pub(super) id: RunId,
+    #[serde(with = "stored")]
+    pub(super) spec: Arc<Spec>,
+    pub(super) start: Start,
+    pub(super) leader: Leader,
+    /// Processes that were the main one, or a forking type's parent, and live on in the tree.
+    pub(super) former: Vec<Pid>,
+    pub(super) executed_at: Option<Time>,
+    pub(super) started_at: Option<WallTime>,
+    pub(super) status_text: Option<String>,
+    pub(super) health: Health,
+    pub(super) watchdog: Option<Duration>,
+    pub(super) ooms: u32,
+    /// What was heard of it before the news that it was executed, which it may overtake.
+    #[serde(default)]
+    pub(super) early: Vec<Early>,
+    /// Whether its reload command runs.
+    #[serde(default)]
+    pub(super) reloading: bool,
+}
+
+/// News that may overtake that of the execution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Early {
+    Exited(Pid, ExitStatus),
+    Notified(Notification),
+    LogLine,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Leader {
+    /// Not executed.
+    None,
+    /// A forking type's parent runs.
+    Parent(Pid),
+    /// The parent of a forking type ended well; its daemon is looked for.
+    Sought,
+    /// The main process runs.
+    Alive(Pid),
+    /// The main process ended.
+    Gone(ExitStatus),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Health {
+    pub(super) status: HealthStatus,
+    pub(super) failures: u32,
+    pub(super) successes: u32,
+    /// Ready probes made so far.
+    pub(super) attempts: u32,
+    /// The last failure, for people.
+    pub(super) reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Starting {
+    pub(super) run: Run,
+    pub(super) phase: StartPhase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum StartPhase {
+    /// The driver prepares.
+    Preparing,
+    /// A before_start hook runs.
+    BeforeStart(usize),
+    /// The child is made; not executed yet.
+    Spawning,
+    /// Executed, not ready.
+    Readying,
+    /// A oneshot ended well; an after_start hook runs.
+    AfterStart(usize),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Running {
+    pub(super) run: Run,
+    /// The after_start hook that runs.
+    pub(super) after_start: Option<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Stopping {
+    pub(super) run: Run,
+    pub(super) phase: StopPhase,
+    /// How the run ended by itself, or what was wrong with it; `None` when it was only asked to.
+    pub(super) ending: Option<Ending>,
+    pub(super) next: Next,
+    /// Why it is being stopped.
+    pub(super) by: Cause,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum StopPhase {
+    /// What depends on it goes first.
+    Ordered(BTreeSet<ProcessId>),
+    /// A before_start hook that is no longer wanted is being killed.
+    CancelledHook,
+    /// A child that is no longer wanted is not executed yet.
+    AwaitExec,
+    /// A before_stop hook runs.
+    BeforeStop(usize),
+    /// The stop command runs.
+    Command,
+    /// A signal was sent.
+    Ladder(Rung),
+    /// The main process ended; whether anything is left is being looked at.
+    Emptying,
+    /// SIGKILL was sent to all of it.
+    Killed,
+    /// These survived it.
+    Stuck(Vec<Pid>),
+    /// Nothing is left; an after_stop hook runs.
+    AfterStop(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Rung {
+    /// SIGABRT for a missed watchdog.
+    Abort,
+    /// A step of the spec's sequence.
+    Step(usize),
+}
+
+/// What follows a run, unless what is wanted is that it be down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Next {
+    /// What the restart policy says.
+    Policy,
+    /// Nothing.
+    Stay,
+    /// Another start, at once.
+    Again(Cause),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Backoff {
+    pub(super) until: Time,
+    pub(super) delay: Duration,
+    pub(super) ending: Ending,
+    /// Whether the start that is due counts as an automatic restart.
+    pub(super) counts: bool,
+}
+
+impl Why {
+    pub(super) fn name(&self) -> StateName {
+        match self {
+            Why::Created => StateName::Created,
+            Why::Stopped(_) => StateName::Stopped,
+            Why::Exited(_) => StateName::Exited,
+            Why::Failed(_) => StateName::Failed,
+            Why::Crashed(_) => StateName::Crashed,
+        }
+    }
+}
+
+impl From<Why> for State {
+    fn from(why: Why) -> State {
+        State::Rest(Rest { why, skipped: None, alarm: None })
+    }
+}
+
+impl State {
+    pub(super) fn name(&self) -> StateName {
+        match self {
+            State::Rest(rest) => rest.why.name(),
+            State::Waiting(_) => StateName::Waiting,
+            State::Starting(_) => StateName::Starting,
+            State::Running(_) => StateName::Running,
+            State::Stopping(_) => StateName::Stopping,
+            State::Backoff(_) => StateName::Backoff,
+        }
+    }
+
+    /// The live run, if there is one.
+    pub(super) fn run(&self) -> Option<&Run> {
+        match self {
+            State::Starting(Starting { run, .. })
+            | State::Running(Running { run, .. })
+            | State::Stopping(Stopping { run, .. }) => Some(run),
+            State::Rest(_) | State::Waiting(_) | State::Backoff(_) => None,
+        }
+    }
+
+    pub(super) fn run_mut(&mut self) -> Option<&mut Run> {
+        match self {
+            State::Starting(Starting { run, .. })
+            | State::Running(Running { run, .. })
+            | State::Stopping(Stopping { run, .. }) => Some(run),
+            State::Rest(_) | State::Waiting(_) | State::Backoff(_) => None,
+        }
+    }
+
+    pub(super) fn is_rest(&self) -> bool {
+        matches!(self, State::Rest(_))
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        matches!(self, State::Stopping(Stopping { phase: StopPhase::Stuck(_), .. }))
+    }
+
+    pub(super) fn is_armed(&self) -> bool {
+        matches!(self, State::Waiting(Waiting { on: WaitFor::Socket, .. }))
+    }
+}
+
+impl Run {
+    pub(super) fn new(id: RunId, spec: Arc<Spec>, start: Start) -> Run {
+        let watchdog = spec.watchdog;
+        Run {
+            id,
+            spec,
+            start,
+            leader: Leader::None,
+            former: Vec::new(),
+            executed_at: None,
+            started_at: None,
+            status_text: None,
+            health: Health::default(),
+            watchdog,
+            ooms: 0,
+            early: Vec::new(),
+            reloading: false,
+        }
+    }
+
+    /// The main process, while it runs (a forking type's parent until the daemon is known).
+    pub(super) fn pid(&self) -> Option<Pid> {
+        match self.leader {
+            Leader::Alive(pid) | Leader::Parent(pid) => Some(pid),
+            Leader::None | Leader::Sought | Leader::Gone(_) => None,
+        }
+    }
+}
+
+impl Process {
+    /// What a restart that is skipped, or a stop, leaves it as.
+    pub(super) fn rest_why(&self) -> Why {
+        match &self.state {
+            State::Rest(rest) => rest.why.clone(),
+            State::Waiting(waiting) => waiting.start.fallback.clone(),
+            State::Backoff(backoff) => Why::Failed(backoff.ending.clone()),
+            State::Starting(Starting { run, .. }) => run.start.fallback.clone(),
+            State::Running(_) | State::Stopping(_) => Why::Stopped(Cause::Progress),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The main road: what the simulator then leaves in every direction.
+
+use std::time::Duration;
+
+use super::*;
+use crate::spec::{Plan, Restart, Spec};
+
+struct Bench {
+    machine: Machine,
+    now: Time,
+    command: u64,
+}
+
+impl Bench {
+    fn new(specs: Vec<Spec>) -> Bench {
+        let mut plan = Plan::new();
+        for spec in specs {
+            plan.insert(spec).expect("names differ");
+        }
+        let mut bench = Bench { machine: Machine::new(Settings::default()), now: Time(1), command: 0 };
+        bench.command(Command::Apply(Box::new(plan)));
+        bench
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Output> {
+        self.machine.handle(Now { mono: self.now, wall: WallTime(0) }, input);
+        self.machine.check().expect("the invariants hold");
+        std::iter::from_fn(|| self.machine.poll_output()).collect()
+    }
+
+    fn command(&mut self, command: Command) -> Vec<Output> {
+        self.command += 1;
+        self.input(Input::Command { id: CommandId(self.command), command })
+    }
+
+    fn state(&self, name: &str) -> StateName {
+        self.machine.status(self.machine.find(name).expect("it exists")).expect("it exists").state
+    }
+
+    fn run(&self, name: &str) -> RunId {
+        self.machine.status(self.machine.find(name).expect("it exists")).and_then(|s| s.run).expect("it has a run")
+    }
+
+    fn execute(&mut self, name: &str, pid: u32) -> Vec<Output> {
+        let run = self.run(name);
+        self.input(Input::Prepared(run));
+        self.input(Input::Executed(run, Pid(pid)))
+    }
+
+    fn die(&mut self, name: &str, pid: u32, status: ExitStatus) -> Vec<Output> {
+        let run = self.run(name);
+        let mut all = self.input(Input::Exited(run, Pid(pid), status));
+        all.extend(self.input(Input::TreeEmpty(run)));
+        all
+    }
+
+    fn pass(&mut self, duration: Duration) -> Vec<Output> {
+        self.now = self.now.after(duration);
+        self.input(Input::Timeout)
+    }
+}
+
+fn spec(name: &str) -> Spec {
+    Spec::new(name, ["/bin/x"])
+}
+
+#[test]
+fn two_processes_start_in_order_crash_come_back_and_stop_in_reverse() {
+    let mut b = Bench::new(vec![spec("db").restart(Restart::always().jitter(0.0)), spec("web").requires("db")]);
+    assert_eq!((b.state("db"), b.state("web")), (StateName::Starting, StateName::Waiting));
+    b.execute("db", 10);
+    assert_eq!((b.state("db"), b.state("web")), (StateName::Running, StateName::Starting));
+    b.execute("web", 11);
+    assert_eq!(b.state("web"), StateName::Running);
+
+    b.die("db", 10, ExitStatus::Code(1));
+    assert_eq!((b.state("db"), b.state("web")), (StateName::Backoff, StateName::Running));
+    b.pass(Duration::from_secs(1));
+    b.execute("db", 12);
+    assert_eq!(b.state("db"), StateName::Running);
+
+    b.command(Command::Shutdown);
+    assert_eq!((b.state("db"), b.state("web")), (StateName::Stopping, StateName::Stopping));
+    let done = b.die("web", 11, ExitStatus::Signal { signal: crate::spec::Signal::TERM, core: false });
+    assert!(done.iter().any(|o| matches!(o, Output::Signal { .. })), "db gets its signal now");
+    let done = b.die("db", 12, ExitStatus::Code(0));
+    assert!(matches!(done.last(), Some(Output::Finished { code: None, .. })));
+}
+
+#[test]
+fn what_binds_stops_with_a_crash_and_comes_back_only_if_it_follows() {
+    let mut b = Bench::new(vec![
+        spec("db").restart(Restart::always().delay(Duration::ZERO)),
+        spec("bound").binds_to("db"),
+        spec("follower").binds_to("db").follows("db"),
+    ]);
+    b.execute("db", 10);
+    b.execute("bound", 11);
+    b.execute("follower", 12);
+    b.die("db", 10, ExitStatus::Code(1));
+    assert_eq!(b.state("db"), StateName::Starting);
+    assert_eq!((b.state("bound"), b.state("follower")), (StateName::Stopping, StateName::Stopping));
+    b.die("bound", 11, ExitStatus::Code(0));
+    b.execute("db", 13);
+    b.die("follower", 12, ExitStatus::Code(0));
+    assert_eq!((b.state("bound"), b.state("follower")), (StateName::Stopped, StateName::Starting));
+}

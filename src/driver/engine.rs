@@ -1,0 +1,407 @@
+//! The loop: what the machine asks for becomes system calls, what the kernel answers becomes inputs. It decides nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::contain::Trees;
+use super::function::Functions;
+use super::held::Held;
+use super::hook::{Call, Job};
+use super::notify::NotifyBuffer;
+use super::place::Place;
+use super::pool::Pool;
+use super::prepare::{NotPrepared, Prepared, Surroundings};
+use super::probe::Probes;
+use super::run::Run;
+use super::sources::{Clock, JobId, Moment, Owner, Poller, Source, Token};
+use super::spawn::Launcher;
+use crate::core::{
+    Command, CommandId, Event, EventKind, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId, Settings, StateName,
+};
+use crate::log::{Logs, Tail};
+use crate::supervisor::{Answer, Message, Shared, Shutdown};
+
+/// Children made before the engine looks at what else has happened.
+const SPAWNS_A_TURN: usize = 16;
+/// Children that may be between clone and exec at a time.
+const MAX_IN_FLIGHT: usize = 64;
+/// Inputs handled before events are looked at again, so that a machine that keeps itself busy starves nobody.
+const INPUTS_A_TURN: usize = 4096;
+
+/// What a helper thread did for the engine.
+#[derive(Debug)]
+pub(crate) enum HelperDone {
+    Prepared(Owner, Result<Box<Prepared>, NotPrepared>),
+    PidRead(RunId, io::Result<Option<Pid>>),
+    Called(u64, Result<(), String>),
+}
+
+/// What an engine is started with.
+pub(crate) struct Parts {
+    pub shared: Arc<Shared>,
+    pub settings: Settings,
+    pub surroundings: Surroundings,
+    pub functions: Functions,
+    pub launcher: Launcher,
+    pub trees: Trees,
+}
+
+/// Who waits for a process to be in a state.
+struct Waiter {
+    process: ProcessId,
+    state: StateName,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Something to be told once nothing more urgent is left.
+enum Tell {
+    Event(Event),
+    Reply(CommandId, Reply),
+}
+
+/// The engine of one supervisor, on its own thread.
+pub(crate) struct Engine {
+    pub(super) machine: Machine,
+    pub(super) shared: Arc<Shared>,
+    pub(super) surroundings: Arc<Surroundings>,
+    pub(super) functions: Functions,
+    pub(super) poller: Poller,
+    pub(super) clock: Clock,
+    pub(super) launcher: Launcher,
+    pub(super) trees: Trees,
+    pub(super) pool: Pool,
+    pub(super) probes: Probes,
+    pub(super) logs: Logs,
+    pub(super) runs: HashMap<RunId, Run>,
+    pub(super) places: HashMap<ProcessId, Place>,
+    pub(super) jobs: HashMap<JobId, Job>,
+    pub(super) calls: HashMap<u64, Call>,
+    pub(super) next_id: u64,
+    pub(super) inputs: VecDeque<Input>,
+    /// Runs whose children are yet to be made.
+    pub(super) spawns: VecDeque<RunId>,
+    pub(super) in_flight: usize,
+    /// Trees that are over, to be removed when there is time.
+    pub(super) trash: Vec<Held>,
+    pub(super) notify_buffer: NotifyBuffer,
+    tells: Vec<Tell>,
+    answers: HashMap<CommandId, oneshot::Sender<Answer>>,
+    waiters: Vec<Waiter>,
+    end_waiters: Vec<oneshot::Sender<Answer>>,
+    ended: Option<Shutdown>,
+    log_thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Makes what the engine needs. Run it on its own thread with [`run`](Engine::run).
+    pub fn new(parts: Parts) -> Result<Self, (&'static str, io::Error)> {
+        let shared = parts.shared;
+        let mut poller = Poller::new().map_err(|e| ("making an epoll instance", e))?;
+        let clock = Clock::new().map_err(|e| ("making a timer", e))?;
+        let register = "watching descriptors";
+        poller.add(shared.mailbox.as_fd(), Source::Mailbox).map_err(|e| (register, e))?;
+        poller.add(clock.fd(), Source::Timer).map_err(|e| (register, e))?;
+        if let Some(notices) = parts.trees.notices() {
+            poller.add(notices, Source::Notices).map_err(|e| (register, e))?;
+        }
+        let post = {
+            let shared = shared.clone();
+            Arc::new(move |input| drop(shared.mailbox.post(Message::Input(input))))
+        };
+        let matched = {
+            let post = post.clone();
+            move |run| post(Input::LogLine(run))
+        };
+        let (logs, log_thread) =
+            Logs::start(shared.lines.clone(), matched).map_err(|e| ("starting the log thread", e))?;
+        Ok(Engine {
+            machine: Machine::new(parts.settings),
+            surroundings: Arc::new(parts.surroundings),
+            functions: parts.functions,
+            poller,
+            clock,
+            launcher: parts.launcher,
+            trees: parts.trees,
+            pool: Pool::new(),
+            probes: Probes::new(post),
+            logs,
+            runs: HashMap::new(),
+            places: HashMap::new(),
+            jobs: HashMap::new(),
+            calls: HashMap::new(),
+            next_id: 0,
+            inputs: VecDeque::new(),
+            spawns: VecDeque::new(),
+            in_flight: 0,
+            trash: Vec::new(),
+            notify_buffer: NotifyBuffer::new(),
+            tells: Vec::new(),
+            answers: HashMap::new(),
+            waiters: Vec::new(),
+            end_waiters: Vec::new(),
+            ended: None,
+            log_thread: Some(log_thread),
+            shared,
+        })
+    }
+
+    /// The machine, for questions.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// The newest lines of a process.
+    pub fn tail(&self, process: ProcessId) -> Option<Tail> {
+        self.places.get(&process).map(|place| place.log.tail())
+    }
+
+    /// Supervises until everything is down after a shutdown.
+    pub fn run(mut self) {
+        let mut ready = Vec::new();
+        let mut messages = VecDeque::new();
+        while self.ended.is_none() {
+            let busy = !self.spawns.is_empty() && self.in_flight < MAX_IN_FLIGHT || !self.inputs.is_empty();
+            self.clock.arm(self.machine.poll_timeout());
+            match self.poller.wait(busy || !self.trash.is_empty(), &mut ready) {
+                Ok(false) if !busy && self.trash.pop().is_some() => continue,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+            for token in ready.drain(..) {
+                self.event(token, &mut messages);
+            }
+            self.settle();
+        }
+        self.end();
+    }
+
+    fn event(&mut self, token: Token, messages: &mut VecDeque<Message>) {
+        match self.poller.source(token) {
+            Some(Source::Mailbox) => {
+                self.shared.mailbox.quiet();
+                self.shared.mailbox.take(messages);
+                for message in messages.drain(..) {
+                    self.message(message);
+                }
+            }
+            Some(Source::Timer) => self.clock.quiet(),
+            Some(Source::Notices) => {
+                for run in self.trees.read_notices() {
+                    self.look_again(Owner::Run(run));
+                }
+            }
+            Some(Source::Exec(owner)) => self.flight_event(owner),
+            Some(Source::Child(owner)) => self.child_event(owner),
+            Some(Source::Main(run)) => self.main_event(run),
+            Some(Source::Member(owner)) => self.look_again(owner),
+            Some(Source::Notify(process)) => self.read_notify(process),
+            None => {}
+        }
+        // What one event means may decide how the next is to be understood.
+        self.settle();
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Command { id, command, answer } => {
+                if let Some(answer) = answer {
+                    self.answers.insert(id, answer);
+                }
+                self.inputs.push_back(Input::Command { id, command });
+            }
+            Message::Abandon(id) => {
+                if self.answers.remove(&id).is_some() {
+                    self.inputs.push_back(Input::Abandon(id));
+                }
+            }
+            Message::Query(question) => {
+                // What was asked for before is done first, so that a question sees it.
+                self.settle();
+                question(self);
+            }
+            Message::Wait { process, state, answer } => {
+                self.settle();
+                self.wait_for(Waiter { process, state, answer });
+            }
+            Message::WaitEnd(answer) => self.end_waiters.push(answer),
+            Message::Abandoned => {
+                let id = self.shared.next_command();
+                self.inputs.push_back(Input::Command { id, command: Command::Shutdown });
+            }
+            Message::Input(input) => self.inputs.push_back(input),
+            Message::Helper(HelperDone::Prepared(Owner::Run(run), result)) => self.run_prepared(run, result),
+            Message::Helper(HelperDone::Prepared(Owner::Job(job), result)) => self.job_prepared(job, result),
+            Message::Helper(HelperDone::PidRead(run, result)) => self.pid_read(run, result),
+            Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
+        }
+    }
+
+    /// Hands in all inputs and carries out all outputs, with what is due by now; then makes children, and at last tells
+    /// the world, which may take its time.
+    fn settle(&mut self) {
+        let mut spawned = 0;
+        for _ in 0..INPUTS_A_TURN {
+            while let Some(output) = self.machine.poll_output() {
+                self.carry_out(output);
+            }
+            if let Some(input) = self.inputs.pop_front() {
+                self.machine.handle(Clock::now(), input);
+                continue;
+            }
+            if spawned < SPAWNS_A_TURN
+                && self.in_flight < MAX_IN_FLIGHT
+                && let Some(run) = self.spawns.pop_front()
+            {
+                spawned += 1;
+                self.spawn(run);
+                continue;
+            }
+            let now = Clock::now();
+            if let Some(moment) = self.clock.due(now.mono) {
+                self.moment(moment);
+            } else if self.machine.poll_timeout().is_some_and(|time| time <= now.mono) {
+                self.machine.handle(now, Input::Timeout);
+            } else {
+                break;
+            }
+        }
+        self.tell();
+    }
+
+    fn moment(&mut self, moment: Moment) {
+        match moment {
+            Moment::Kill(owner) => self.kill_again(owner),
+            Moment::FindMain(run) => self.find_main(run),
+            Moment::AskStatus(run) => self.main_event(run),
+            Moment::JobTimeout(job) => self.job_timeout(job),
+            Moment::CallTimeout(call) => self.call_timeout(call),
+        }
+    }
+
+    fn carry_out(&mut self, output: crate::core::Output) {
+        use crate::core::Output;
+        match output {
+            Output::Prepare { run, process, spec } => self.prepare(run, process, spec),
+            Output::Spawn(run) => self.spawns.push_back(run),
+            Output::Release(run) => self.release(run),
+            Output::Signal { run, signal, scope } => self.signal(run, signal, scope),
+            Output::KillTree(run) => self.kill_tree(run),
+            Output::WatchTree(run) => self.watch_tree(run),
+            Output::FindMain(run) => self.begin_find_main(run),
+            Output::StartProbe { run, kind, probe } => self.start_probe(run, kind, probe),
+            Output::StopProbe(run, kind) => self.stop_probe(run, kind),
+            Output::RunHook { run, process, kind, spec, hook } => self.run_hook(run, process, kind, (spec, hook)),
+            Output::CancelHook(run, kind) => self.cancel_hook(run, kind),
+            // Held back until there is a driver for listeners; specs that ask for them are refused.
+            Output::ArmSockets(..) | Output::DisarmSockets(_) | Output::CloseSockets(_) => {}
+            Output::Reply(id, reply) => self.tells.push(Tell::Reply(id, reply)),
+            Output::Emit(event) => self.tells.push(Tell::Event(event)),
+            Output::Finished { code, stuck } => {
+                let stuck = stuck.into_iter().filter_map(|id| self.machine.name(id)).collect();
+                self.ended = Some(Shutdown { code, stuck });
+            }
+        }
+    }
+
+    /// Publishes events and delivers replies, in the order the machine gave them.
+    fn tell(&mut self) {
+        if self.tells.is_empty() {
+            return;
+        }
+        let tells = std::mem::take(&mut self.tells);
+        for tell in tells {
+            match tell {
+                Tell::Event(event) => self.publish(event),
+                Tell::Reply(id, reply) => {
+                    if let Some(answer) = self.answers.remove(&id) {
+                        let _ = answer.send(reply.map_or_else(Answer::Refused, Answer::Done));
+                    }
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, event: Event) {
+        if let Some(process) = event.process {
+            match &event.kind {
+                EventKind::State { to, .. } => self.answer_waiters(process, *to),
+                EventKind::Deleted => {
+                    self.forget_place(process);
+                    self.waiters.extract_if(.., |w| w.process == process).for_each(|w| {
+                        let _ = w.answer.send(Answer::Refused(Refusal::NotFound));
+                    });
+                }
+                _ => {}
+            }
+        }
+        self.shared.events.publish([(Arc::new(event), 1)]);
+    }
+
+    fn wait_for(&mut self, waiter: Waiter) {
+        let Some(status) = self.machine.status(waiter.process) else {
+            let _ = waiter.answer.send(Answer::Refused(Refusal::NotFound));
+            return;
+        };
+        if status.state == waiter.state {
+            let _ = waiter.answer.send(Answer::Status(Box::new(status)));
+        } else {
+            self.waiters.retain(|w| !w.answer.is_closed());
+            self.waiters.push(waiter);
+        }
+    }
+
+    fn answer_waiters(&mut self, process: ProcessId, state: StateName) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let status = self.machine.status(process);
+        for waiter in self.waiters.extract_if(.., |w| w.process == process && w.state == state) {
+            let answer = match status.clone() {
+                // It may be in another state again by now: the one that was waited for is what counts.
+                Some(mut status) => {
+                    status.state = state;
+                    Answer::Status(Box::new(status))
+                }
+                None => Answer::Refused(Refusal::NotFound),
+            };
+            let _ = waiter.answer.send(answer);
+        }
+    }
+
+    /// Everything is down, or the kernel took away what the engine lives by.
+    fn end(&mut self) {
+        self.tell();
+        self.logs.stop();
+        if let Some(thread) = self.log_thread.take() {
+            let _ = thread.join();
+        }
+        self.pool.close();
+        self.places.clear();
+        self.surroundings.runtime.clean();
+        self.trash.clear();
+    }
+}
+
+impl Drop for Engine {
+    /// Also after a panic: nobody may wait for an engine that is gone.
+    fn drop(&mut self) {
+        self.logs.stop();
+        let left = self.shared.mailbox.close();
+        self.shared.events.close();
+        if let Some(shutdown) = self.ended.take() {
+            let _ = self.shared.ended.set(shutdown.clone());
+            let late = left.into_iter().filter_map(|message| match message {
+                Message::WaitEnd(answer) => Some(answer),
+                _ => None,
+            });
+            for answer in self.end_waiters.drain(..).chain(late) {
+                let _ = answer.send(Answer::Ended(shutdown.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Short-lived commands beside a run, and functions: hooks, the stop and reload commands, exec and function probes. Each command
+//! has a tree of its own, which is killed when the command ends or its time is up.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::engine::{Engine, HelperDone};
+use super::exit;
+use super::function::{FunctionCall, FunctionDone, Purpose};
+use super::held::{Held, Look};
+use super::place::{Block, Place};
+use super::prepare::{self, NotPrepared, Prepared, Wanted};
+use super::probe::NetProbe;
+use super::run::RunChild;
+use super::sources::{Clock, JobId, Moment, Owner};
+use crate::core::{ExitStatus, HookKind, HookResult, Input, ProbeKind, ProcessId, RunId, SpawnError};
+use crate::spec::units::format_duration;
+use crate::spec::{FunctionId, Hook, HookAction, Probe, ProbeTarget, Spec};
+use crate::supervisor::Message;
+
+/// The timeout of a probe that the machine sends without one.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A command on its way.
+pub(super) struct Job {
+    run: RunId,
+    process: ProcessId,
+    purpose: Purpose,
+    child: RunChild,
+    pub held: Option<Held>,
+    /// How it ended, while what it left behind is being killed.
+    outcome: Option<Result<(), String>>,
+    timeout: Duration,
+    /// Whether nobody wants to hear of it any more.
+    silent: bool,
+}
+
+/// A function call on its way.
+pub(super) struct Call {
+    run: RunId,
+    purpose: Purpose,
+    timeout: Duration,
+}
+
+/// A function or command that is begun.
+struct Begin {
+    run: RunId,
+    process: ProcessId,
+    purpose: Purpose,
+    timeout: Duration,
+    spec: Arc<Spec>,
+}
+
+impl Engine {
+    pub(super) fn run_hook(&mut self, run: RunId, process: ProcessId, kind: HookKind, (spec, hook): (Arc<Spec>, Hook)) {
+        let begin = Begin { run, process, purpose: Purpose::Hook(kind), timeout: hook.timeout, spec };
+        match hook.action {
+            HookAction::Command(command) => self.begin_job(begin, command, hook.user),
+            HookAction::Function(function) => self.begin_call(begin, function),
+        }
+    }
+
+    pub(super) fn start_probe(&mut self, run: RunId, kind: ProbeKind, probe: Probe) {
+        let timeout = probe.timeout.unwrap_or(PROBE_TIMEOUT);
+        let Some(entry) = self.runs.get(&run) else { return };
+        let begin =
+            Begin { run, process: entry.process, purpose: Purpose::Probe(kind), timeout, spec: entry.spec.clone() };
+        let net = match probe.target {
+            ProbeTarget::Exec(command) => return self.begin_job(begin, command, None),
+            ProbeTarget::Function(function) => return self.begin_call(begin, function),
+            ProbeTarget::Tcp { host, port } => NetProbe::Tcp { host, port },
+            ProbeTarget::Http(http) => NetProbe::Http(http),
+        };
+        if let Err(error) = self.probes.start(run, kind, net, timeout) {
+            self.inputs.push_back(Input::Probed(run, kind, Err(format!("cannot start the probe: {error}"))));
+        }
+    }
+
+    pub(super) fn stop_probe(&mut self, run: RunId, kind: ProbeKind) {
+        self.probes.stop(run, kind);
+        let purpose = Purpose::Probe(kind);
+        self.calls.retain(|_, call| call.run != run || call.purpose != purpose);
+        for job in self.jobs_of(run, purpose) {
+            if let Some(job) = self.jobs.get_mut(&job) {
+                job.silent = true;
+            }
+            self.end_job(job, Err("cancelled".into()));
+        }
+    }
+
+    pub(super) fn cancel_hook(&mut self, run: RunId, kind: HookKind) {
+        let purpose = Purpose::Hook(kind);
+        let called = self.calls.extract_if(|_, call| call.run == run && call.purpose == purpose).count();
+        for _ in 0..called {
+            self.tell_outcome(run, purpose, Err("cancelled".into()));
+        }
+        for job in self.jobs_of(run, purpose) {
+            self.end_job(job, Err("cancelled".into()));
+        }
+    }
+
+    fn jobs_of(&self, run: RunId, purpose: Purpose) -> Vec<JobId> {
+        if self.jobs.is_empty() {
+            return Vec::new();
+        }
+        self.jobs.iter().filter(|(_, job)| job.run == run && job.purpose == purpose).map(|(id, _)| *id).collect()
+    }
+
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn tell_outcome(&mut self, run: RunId, purpose: Purpose, outcome: Result<(), String>) {
+        self.inputs.push_back(match purpose {
+            Purpose::Hook(kind) => {
+                Input::HookFinished(run, kind, outcome.map_or_else(HookResult::Failed, |()| HookResult::Done))
+            }
+            Purpose::Probe(kind) => Input::Probed(run, kind, outcome),
+        });
+    }
+
+    // Functions.
+
+    fn begin_call(&mut self, begin: Begin, function: FunctionId) {
+        let Begin { run, process, purpose, timeout, spec } = begin;
+        let id = self.new_id();
+        let call = FunctionCall {
+            function,
+            purpose,
+            process: self.machine.name(process).unwrap_or_else(|| spec.name.as_str().into()),
+            run,
+            exit: self.runs.get(&run).and_then(|entry| entry.exit),
+            timeout,
+        };
+        self.calls.insert(id, Call { run, purpose, timeout });
+        self.clock.at(Clock::now().mono.after(timeout), Moment::CallTimeout(id));
+        let shared = self.shared.clone();
+        let done = FunctionDone::new(move |result| {
+            let _ = shared.mailbox.post(Message::Helper(HelperDone::Called(id, result)));
+        });
+        if let Some(closure) = self.functions.closures.get(&function).cloned() {
+            let job = move || {
+                let result = catch_unwind(AssertUnwindSafe(|| closure(&call)));
+                done.finish(result.unwrap_or_else(|_| Err("the function panicked".into())));
+            };
+            // Without a thread the call is dropped, and has failed.
+            let _ = self.pool.run(job);
+        } else if let Some(host) = self.functions.host.clone() {
+            // A host that panics has dropped the call: it failed, and the engine goes on.
+            let _ = catch_unwind(AssertUnwindSafe(|| host.call(call, done)));
+        } else {
+            done.finish(Err(format!("there is no function {}: nobody answers for functions here", function.0)));
+        }
+    }
+
+    pub(super) fn call_ended(&mut self, id: u64, result: Result<(), String>) {
+        if let Some(call) = self.calls.remove(&id) {
+            self.tell_outcome(call.run, call.purpose, result);
+        }
+    }
+
+    pub(super) fn call_timeout(&mut self, id: u64) {
+        if let Some(timeout) = self.calls.get(&id).map(|call| call.timeout) {
+            self.call_ended(id, Err(timed_out(timeout)));
+        }
+    }
+
+    // Commands.
+
+    fn begin_job(&mut self, begin: Begin, command: Vec<String>, user: Option<String>) {
+        let Begin { run, process, purpose, timeout, spec } = begin;
+        let id = JobId(self.new_id());
+        let place = self.place(process, &spec);
+        let wanted = Wanted {
+            // Where the process itself has no socket yet, its hooks are told of none.
+            bind_notify: false,
+            notify_name: Place::notify_name(process),
+            open_log: place.needs_log_file(&spec),
+            spec,
+            command: Some(command),
+            user,
+        };
+        let job =
+            Job { run, process, purpose, child: RunChild::None, held: None, outcome: None, timeout, silent: false };
+        self.jobs.insert(id, job);
+        self.clock.at(Clock::now().mono.after(timeout), Moment::JobTimeout(id));
+        if wanted.is_prompt() {
+            let result = prepare::prepare(&wanted, &self.surroundings).map(Box::new);
+            self.job_prepared(id, result);
+        } else {
+            self.prepare_on_pool(Owner::Job(id), wanted);
+        }
+    }
+
+    pub(super) fn job_prepared(&mut self, id: JobId, result: Result<Box<Prepared>, NotPrepared>) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        if job.outcome.is_some() {
+            return self.job_look(id);
+        }
+        let spawned = match result {
+            Ok(prepared) => self.spawn_job(id, *prepared),
+            Err(NotPrepared::Failed(error)) => Err(error.message),
+            Err(NotPrepared::Unmet(condition)) => Err(format!("condition {condition} does not hold")),
+        };
+        if let Err(reason) = spawned {
+            self.end_job(id, Err(reason));
+        }
+    }
+
+    fn spawn_job(&mut self, id: JobId, prepared: Prepared) -> Result<(), String> {
+        let Some(job) = self.jobs.get(&id) else { return Ok(()) };
+        let (run, process) = (job.run, job.process);
+        let message = |error: SpawnError| error.message;
+        let name = match (self.places.get(&process), job.purpose) {
+            // A plus sign is in no process's name, and the number in no other command's.
+            (Some(place), Purpose::Hook(kind)) => format!("{}+{}+{}", place.name, kind.as_str(), id.0),
+            (Some(place), Purpose::Probe(_)) => format!("{}+probe+{}", place.name, id.0),
+            (None, _) => return Err("its process is gone".into()),
+        };
+        let Prepared { launch, stdout, stderr, .. } = prepared;
+        let block = Block { launch, stdout, stderr, ready_line: None };
+        let mut held = Held::new(self.trees.create(&name, run).map_err(message)?);
+        let launch = self.complete(process, run, &block, &held).map_err(message)?;
+        let flight = self.launcher.launch(launch).map_err(message)?;
+        held.tree.set_leader(flight.pid());
+        let child = self.watch_flight(Owner::Job(id), flight, &held).map_err(message)?;
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.child = child;
+            job.held = Some(held);
+        }
+        Ok(())
+    }
+
+    pub(super) fn job_flight(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let (flight, exec, child) = match std::mem::replace(&mut job.child, RunChild::None) {
+            RunChild::Flight(flight, exec, child) => (flight, exec, child),
+            other => {
+                job.child = other;
+                return;
+            }
+        };
+        let landed = self.land(Owner::Job(id), flight, exec, child);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        match landed {
+            Ok(child) => job.child = child,
+            Err(error) => {
+                job.child = RunChild::Gone;
+                self.end_job(id, Err(error.message));
+            }
+        }
+    }
+
+    pub(super) fn job_child_event(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if matches!(job.child, RunChild::Flight(..)) {
+            self.job_flight(id);
+        }
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let RunChild::Alive(_, fd, _) = &job.child else { return };
+        let pins = job.held.as_ref().is_some_and(|held| held.tree.pins_leader());
+        let status = {
+            use std::os::fd::AsFd;
+            if pins { exit::peek(fd.as_fd()) } else { exit::reap(fd.as_fd()) }
+        };
+        let status = match status {
+            Ok(None) => return,
+            Ok(Some(status)) => status,
+            Err(_) => ExitStatus::Unknown,
+        };
+        if let RunChild::Alive(_, fd, token) = std::mem::replace(&mut job.child, RunChild::Gone) {
+            self.poller.remove(&fd, token);
+            if pins {
+                job.child = RunChild::Pinned(fd);
+            }
+        }
+        let outcome = match status {
+            ExitStatus::Code(0) => Ok(()),
+            ExitStatus::Code(code) => Err(format!("exit code {code}")),
+            ExitStatus::Signal { signal, .. } => Err(format!("killed by {signal}")),
+            ExitStatus::Unknown => Err("ended, status unknown (somebody else reaped it)".into()),
+        };
+        self.end_job(id, outcome);
+    }
+
+    pub(super) fn job_timeout(&mut self, id: JobId) {
+        if let Some(timeout) = self.jobs.get(&id).map(|job| job.timeout) {
+            self.end_job(id, Err(timed_out(timeout)));
+        }
+    }
+
+    /// Decides what became of a command, and kills what there is of it. The first outcome counts.
+    fn end_job(&mut self, id: JobId, outcome: Result<(), String>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if job.outcome.is_some() {
+            return;
+        }
+        job.outcome = Some(outcome);
+        if let RunChild::Flight(flight, ..) = &job.child {
+            let _ = super::identity::signal(flight.pidfd(), crate::spec::Signal::KILL);
+        }
+        self.job_look(id);
+    }
+
+    /// Whether everything of a command that is over is gone; if not, it is killed.
+    pub(super) fn job_look(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if job.outcome.is_none() {
+            return;
+        }
+        let look = match job.held.as_mut() {
+            Some(held) => held.look(Owner::Job(id), &mut self.poller),
+            None => Look::Empty,
+        };
+        if look == Look::Empty {
+            // Its own end, when it was killed, is still to be reaped; that comes as an event.
+            match &job.child {
+                RunChild::Alive(..) | RunChild::Flight(..) => {}
+                _ => self.job_over(id),
+            }
+        } else if job.held.as_ref().is_some_and(|held| !held.is_killing()) {
+            self.kill_again(Owner::Job(id));
+        }
+    }
+
+    /// What a command left behind does not die: it is told of as over, and goes on being killed.
+    pub(super) fn job_stuck(&mut self, id: JobId, left: usize) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let (run, purpose, silent) = (job.run, job.purpose, std::mem::replace(&mut job.silent, true));
+        if !silent {
+            self.tell_outcome(run, purpose, Err(format!("{left} of its processes would not die")));
+        }
+    }
+
+    fn job_over(&mut self, id: JobId) {
+        let Some(mut job) = self.jobs.remove(&id) else { return };
+        if let RunChild::Pinned(fd) = &job.child {
+            use std::os::fd::AsFd;
+            let _ = exit::reap(fd.as_fd());
+        }
+        if let Some(mut held) = job.held.take() {
+            held.let_go(&mut self.poller);
+            self.trash.push(held);
+        }
+        if !job.silent {
+            let outcome = job.outcome.take().unwrap_or(Ok(()));
+            self.tell_outcome(job.run, job.purpose, outcome);
+        }
+    }
+}
+
+fn timed_out(timeout: Duration) -> String {
+    format!("not done within {}", format_duration(timeout))
+}

@@ -1,0 +1,35 @@
+//! What this machine allows, for `status`.
+
+use super::contain::{TreeKind, Trees};
+use super::exit;
+use super::spawn::{Launcher, Method};
+
+/// How well the host lets a supervisor keep its promises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostReport {
+    /// How children are made.
+    pub spawn: Method,
+    /// Why not better; empty when it is the best way.
+    pub spawn_reason: String,
+    /// What holds a process's tree together.
+    pub trees: TreeKind,
+    /// Why not better; empty when it is the best way.
+    pub trees_reason: String,
+    /// Whether the program ignores SIGCHLD, so that the kernel throws the statuses of its children away: they are
+    /// reported as unknown where it does.
+    pub statuses_may_be_lost: bool,
+}
+
+impl HostReport {
+    pub(crate) fn of(launcher: &Launcher, trees: &Trees) -> Self {
+        let spawn = launcher.status();
+        HostReport {
+            spawn: spawn.method,
+            spawn_reason: spawn.reason,
+            trees: trees.kind(),
+            trees_reason: trees.reason().to_owned(),
+            statuses_may_be_lost: exit::statuses_may_be_lost(),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What the engine keeps of a process over its runs: its output, its notify socket, its prepared launch, its pid file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use regex::bytes::Regex;
+
+use super::engine::Engine;
+use super::notify::NotifySocket;
+use super::pidfile::PidFile;
+use super::prepare::{Prepared, Sink};
+use super::sources::{Source, Token};
+use super::spawn::Launch;
+use crate::core::{ProcessId, RunId};
+use crate::log::ProcessLog;
+use crate::spec::Spec;
+
+/// What a prepared launch has that runs share.
+pub(super) struct Block {
+    pub launch: Launch,
+    pub stdout: Sink,
+    pub stderr: Sink,
+    pub ready_line: Option<Regex>,
+}
+
+/// Which file a process's lines are appended to, and how.
+type LogFileKey = Option<(String, u64, u32)>;
+
+/// What is kept of a process over its runs.
+pub(super) struct Place {
+    pub name: Arc<str>,
+    pub log: ProcessLog,
+    /// Its notify socket, once it needed one.
+    pub notify: Option<(NotifySocket, Token)>,
+    /// The run that notifications are for.
+    pub run: Option<RunId>,
+    /// The launch of a spec that needs no preparing beyond the first time.
+    pub cached: Option<(Arc<Spec>, Arc<Block>)>,
+    pub pidfile: Option<PidFile>,
+    log_file: LogFileKey,
+    owner: Option<(u32, u32)>,
+}
+
+fn log_file_key(spec: &Spec) -> LogFileKey {
+    spec.log.file.as_ref().map(|path| (path.clone(), spec.log.max_size, spec.log.keep))
+}
+
+impl Place {
+    /// The block for a run of this spec, when one is at hand.
+    pub fn cached(&self, spec: &Arc<Spec>) -> Option<Arc<Block>> {
+        let (of, block) = self.cached.as_ref()?;
+        Arc::ptr_eq(of, spec).then(|| block.clone())
+    }
+
+    /// Whether the log file that this spec names is yet to be opened.
+    pub fn needs_log_file(&self, spec: &Spec) -> bool {
+        spec.log.file.is_some() && self.log_file != log_file_key(spec)
+    }
+
+    /// Where its notify socket is to be.
+    pub fn notify_name(process: ProcessId) -> String {
+        format!("{}", process.0)
+    }
+}
+
+impl Engine {
+    /// What is kept of a process, made when this is its first run.
+    pub(super) fn place(&mut self, process: ProcessId, spec: &Spec) -> &mut Place {
+        let ring = usize::try_from(spec.log.ring).unwrap_or(usize::MAX);
+        self.places.entry(process).or_insert_with(|| {
+            let name: Arc<str> = spec.name.as_str().into();
+            Place {
+                log: self.logs.open(name.clone(), ring),
+                name,
+                notify: None,
+                run: None,
+                cached: None,
+                pidfile: None,
+                log_file: None,
+                owner: None,
+            }
+        })
+    }
+
+    /// Takes what a preparation for a run opened into the process's place, and returns the rest.
+    pub(super) fn settle_in(&mut self, process: ProcessId, spec: &Arc<Spec>, prepared: Prepared) -> std::io::Result<Block> {
+        let Prepared { launch, stdout, stderr, owner, log_file, notify, ready_line } = prepared;
+        let surroundings = self.surroundings.clone();
+        self.place(process, spec);
+        let Some(place) = self.places.get_mut(&process) else { return Err(std::io::ErrorKind::NotFound.into()) };
+        place.log.resize(usize::try_from(spec.log.ring).unwrap_or(usize::MAX));
+        if let Some(file) = log_file {
+            place.log.set_file(Some(file));
+            place.log_file = log_file_key(spec);
+        } else if spec.log.file.is_none() && place.log_file.take().is_some() {
+            place.log.set_file(None);
+        }
+        if let Some(socket) = notify {
+            if let Some((old, token)) = place.notify.take() {
+                self.poller.remove(&old, token);
+                // The path is the new one's already.
+                old.keep_path();
+            }
+            let token = self.poller.add(&socket, Source::Notify(process))?;
+            place.notify = Some((socket, token));
+        }
+        if place.owner != owner {
+            place.owner = owner;
+            if let Some((socket, _)) = &place.notify {
+                socket.give_to(owner)?;
+            }
+        }
+        place.pidfile = spec.pidfile.as_ref().map(|path| PidFile::new(surroundings.base.join(path)));
+        Ok(Block { launch, stdout, stderr, ready_line })
+    }
+
+    /// Forgets a process that was deleted.
+    pub(super) fn forget_place(&mut self, process: ProcessId) {
+        if let Some(place) = self.places.remove(&process)
+            && let Some((socket, token)) = place.notify
+        {
+            self.poller.remove(&socket, token);
+        }
+    }
+}
+
+impl Place {
+    /// The writing end of a stream's pipe, as the process's user may open it.
+    pub fn writer(&mut self, stream: crate::log::StreamKind) -> std::io::Result<Arc<std::os::fd::OwnedFd>> {
+        self.log.writer(stream, self.owner)
+    }
+
+    /// The pid file's path, for messages.
+    pub fn pidfile_path(&self) -> Option<PathBuf> {
+        self.pidfile.as_ref().map(|file| file.path().to_owned())
+    }
+}

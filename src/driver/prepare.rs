@@ -1,0 +1,434 @@
+//! From a spec to a launch: all that is looked up, read, opened or made before a child is.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use regex::bytes::Regex;
+
+use super::creds::{self, Account};
+use super::notify::NotifySocket;
+use super::spawn::{Launch, RlimitSet, Stdio, candidates};
+use super::{caps, condition, envfile, limits};
+use crate::core::{SpawnError, SpawnStep};
+use crate::log::LogFile;
+use crate::spec::{ProcessType, Ready, Spec, Stream};
+
+/// No file of variables is longer.
+const MAX_ENV_FILE: u64 = 16 << 20;
+
+/// Where children come from: captured when the supervisor is built, so that what the program does to its own
+/// environment and directory later changes nothing.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    /// What children inherit.
+    pub env: BTreeMap<OsString, OsString>,
+    /// Base of relative paths.
+    pub base: PathBuf,
+    /// Where notify sockets and runtime directories are made.
+    pub runtime: RuntimeDir,
+}
+
+/// The folder for notify sockets and runtime directories, made when it is first needed.
+#[derive(Debug)]
+pub(crate) struct RuntimeDir {
+    path: PathBuf,
+    /// For a private one, which goes with the supervisor: whether we made it.
+    made: Option<Mutex<bool>>,
+}
+
+impl RuntimeDir {
+    /// This folder, which stays.
+    pub fn given(path: PathBuf) -> Self {
+        RuntimeDir { path, made: None }
+    }
+
+    /// A folder with a name of its own below this one, removed in the end.
+    pub fn private(path: PathBuf) -> Self {
+        RuntimeDir { path, made: Some(Mutex::new(false)) }
+    }
+
+    /// The folder, made now if it is not there. Others may pass through it but not look.
+    pub fn make(&self) -> io::Result<&Path> {
+        let Some(made) = &self.made else {
+            fs::create_dir_all(&self.path)?;
+            return Ok(&self.path);
+        };
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*made {
+            // Whatever has the name already is a stranger's, and an error.
+            fs::DirBuilder::new().mode(0o711).create(&self.path)?;
+            // The umask may have taken something away.
+            fs::set_permissions(&self.path, fs::Permissions::from_mode(0o711))?;
+            *made = true;
+        }
+        Ok(&self.path)
+    }
+
+    /// The folder of the notify sockets.
+    pub fn make_notify(&self) -> io::Result<PathBuf> {
+        let path = self.make()?.join("notify");
+        match fs::DirBuilder::new().mode(0o711).create(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) => {}
+            Ok(()) => fs::set_permissions(&path, fs::Permissions::from_mode(0o711))?,
+        }
+        Ok(path)
+    }
+
+    /// Removes what was made, as far as it is ours and empty.
+    pub fn clean(&self) {
+        match &self.made {
+            Some(made) if *made.lock().unwrap_or_else(PoisonError::into_inner) => {
+                let _ = fs::remove_dir_all(&self.path);
+            }
+            Some(_) => {}
+            None => drop(fs::remove_dir(self.path.join("notify"))),
+        }
+    }
+}
+
+/// Where one stream of a child goes.
+#[derive(Clone, Debug)]
+pub(crate) enum Sink {
+    /// Into the process's pipe, whose writing end the engine fills in.
+    Capture,
+    /// Anything else.
+    Other(Stdio),
+}
+
+/// A launch that lacks only what differs between runs: the pipes, the tree, and the run's mark.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub launch: Launch,
+    pub stdout: Sink,
+    pub stderr: Sink,
+    /// Who must be able to open the pipes and send to the notify socket.
+    pub owner: Option<(u32, u32)>,
+    pub log_file: Option<LogFile>,
+    pub notify: Option<NotifySocket>,
+    pub ready_line: Option<Regex>,
+}
+
+/// What a preparation came to, when not to a launch.
+#[derive(Debug)]
+pub(crate) enum NotPrepared {
+    /// A condition does not hold.
+    Unmet(String),
+    /// Something failed.
+    Failed(SpawnError),
+}
+
+/// What is to be prepared.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub spec: Arc<Spec>,
+    /// Another command than the spec's: a hook's or a probe's.
+    pub command: Option<Vec<String>>,
+    /// Another user than the spec's.
+    pub user: Option<String>,
+    /// The path to bind a notify socket at, when the process has none yet.
+    pub bind_notify: bool,
+    /// The path of the notify socket.
+    pub notify_name: String,
+    /// Whether the log file is to be opened.
+    pub open_log: bool,
+}
+
+impl Wanted {
+    /// Whether nothing of this can block, and nothing that it depends on changes from run to run.
+    pub fn is_prompt(&self) -> bool {
+        let spec = &self.spec;
+        let is_file = |stream: &Stream| matches!(stream, Stream::File(_));
+        spec.conditions.is_empty()
+            && spec.env_file.is_empty()
+            && spec.user.is_none()
+            && spec.group.is_none()
+            && spec.groups.is_none()
+            && self.user.is_none()
+            && spec.runtime_directory.is_empty()
+            && !is_file(&spec.log.stdout)
+            && !is_file(&spec.log.stderr)
+            && !self.bind_notify
+            && !(self.open_log && spec.log.file.is_some())
+            && !(spec.process_type == ProcessType::Forking && spec.pidfile.is_some())
+    }
+}
+
+/// Whether a process with this spec is given a notify socket.
+pub(crate) fn wants_notify(spec: &Spec) -> bool {
+    spec.process_type == ProcessType::Notify || spec.ready == Ready::Notify || spec.watchdog.is_some()
+}
+
+/// Prepares everything. Blocks for as long as disks and user databases do, unless [`Wanted::is_prompt`].
+pub(crate) fn prepare(wanted: &Wanted, surroundings: &Surroundings) -> Result<Prepared, NotPrepared> {
+    let spec = &wanted.spec;
+    let is_main = wanted.command.is_none();
+    if is_main && let Some(unmet) = condition::unmet(&spec.conditions, &surroundings.base, &surroundings.env) {
+        return Err(NotPrepared::Unmet(unmet));
+    }
+    build(wanted, surroundings, is_main).map_err(NotPrepared::Failed)
+}
+
+fn build(wanted: &Wanted, surroundings: &Surroundings, is_main: bool) -> Result<Prepared, SpawnError> {
+    let spec = &wanted.spec;
+    let account = account(wanted)?;
+    let owner = account.ids.as_ref().map(|ids| (ids.uid, ids.gid));
+    let mut env = Environment::inherited(spec, surroundings);
+    for (name, value) in &account.env {
+        env.set(OsStr::new(name), OsStr::new(value));
+    }
+    let folders = runtime_directories(spec, surroundings, owner)?;
+    if !folders.is_empty() {
+        env.set(OsStr::new("RUNTIME_DIRECTORY"), &folders);
+    }
+    env.files(spec, surroundings)?;
+    spec.env.iter().for_each(|(name, value)| env.set(OsStr::new(name), OsStr::new(value)));
+    spec.secret_env.iter().for_each(|(name, value)| env.set(OsStr::new(name), OsStr::new(value.expose())));
+
+    let mut notify = None;
+    if wants_notify(spec) {
+        let path = notify_path(wanted, surroundings)?;
+        if wanted.bind_notify {
+            let socket = NotifySocket::bind(&path, owner)
+                .map_err(|e| failed(SpawnStep::Prepare, &format!("cannot bind the notify socket `{}`", path.display()), &e))?;
+            notify = Some(socket);
+        }
+        if is_main {
+            env.set(OsStr::new("NOTIFY_SOCKET"), path.as_os_str());
+            if let Some(watchdog) = spec.watchdog {
+                env.set(OsStr::new("WATCHDOG_USEC"), OsStr::new(&watchdog.as_micros().to_string()));
+            }
+        }
+    }
+    if is_main && spec.process_type == ProcessType::Forking && let Some(path) = &spec.pidfile {
+        // A file that a dead daemon left behind says nothing about this run.
+        let _ = fs::remove_file(surroundings.base.join(path));
+    }
+
+    let command = wanted.command.as_ref().unwrap_or(&spec.command);
+    let mut launch = launch_of(command, &env)?;
+    launch.env = env.into_strings()?;
+    launch.directory = Some(c_string(directory(spec, surroundings).as_os_str(), SpawnStep::WorkingDirectory)?);
+    launch.ids = account.ids;
+    set_limits(&mut launch, spec)?;
+    Ok(Prepared {
+        stdout: sink(&spec.log.stdout, surroundings)?,
+        stderr: sink(&spec.log.stderr, surroundings)?,
+        owner,
+        log_file: log_file(wanted, surroundings)?,
+        notify,
+        ready_line: if is_main { ready_line(spec)? } else { None },
+        launch,
+    })
+}
+
+fn account(wanted: &Wanted) -> Result<Account, SpawnError> {
+    let spec = &wanted.spec;
+    match &wanted.user {
+        Some(user) => creds::resolve(Some(user), None, None),
+        None => creds::resolve(spec.user.as_deref(), spec.group.as_deref(), spec.groups.as_deref()),
+    }
+}
+
+/// Where a process runs.
+pub(crate) fn directory(spec: &Spec, surroundings: &Surroundings) -> PathBuf {
+    spec.working_dir.as_ref().map_or_else(|| surroundings.base.clone(), |dir| surroundings.base.join(dir))
+}
+
+fn launch_of(command: &[String], env: &Environment) -> Result<Launch, SpawnError> {
+    let program = command.first().map(String::as_str).unwrap_or_default();
+    let path = env.0.get(OsStr::new("PATH")).map(OsString::as_os_str);
+    let programs = candidates(OsStr::new(program), path).ok_or_else(|| SpawnError {
+        step: SpawnStep::Prepare,
+        errno: None,
+        message: format!("`{}` cannot be the name of a program", program.escape_debug()),
+    })?;
+    let argv = command.iter().map(|arg| c_string(OsStr::new(arg), SpawnStep::Prepare)).collect::<Result<_, _>>()?;
+    Ok(Launch::new(programs, argv))
+}
+
+fn set_limits(launch: &mut Launch, spec: &Spec) -> Result<(), SpawnError> {
+    launch.umask = spec.umask;
+    launch.nice = spec.nice;
+    launch.oom_score_adj = spec.limits.oom_score_adj;
+    launch.no_new_privs = spec.no_new_privs;
+    let unknown = |step, what: &str, name: &str| SpawnError {
+        step,
+        errno: None,
+        message: format!("there is no {what} named `{name}`"),
+    };
+    for (name, limit) in &spec.rlimits {
+        let resource =
+            limits::resource(name).ok_or_else(|| unknown(SpawnStep::Rlimit, "resource limit", name))?;
+        let (soft, hard) = (limit.soft.unwrap_or(u64::MAX), limit.hard.unwrap_or(u64::MAX));
+        launch.rlimits.push(RlimitSet { resource, soft, hard });
+    }
+    launch.ambient = caps::bits(&spec.ambient_capabilities)
+        .map_err(|name| unknown(SpawnStep::AmbientCapabilities, "capability", name))?;
+    launch.bounding = spec
+        .bounding_capabilities
+        .as_ref()
+        .map(|names| caps::bits(names).map_err(|name| unknown(SpawnStep::BoundingSet, "capability", name)))
+        .transpose()?;
+    Ok(())
+}
+
+fn sink(stream: &Stream, surroundings: &Surroundings) -> Result<Sink, SpawnError> {
+    Ok(match stream {
+        Stream::Capture => Sink::Capture,
+        Stream::Inherit => Sink::Other(Stdio::Inherit),
+        Stream::Null => Sink::Other(Stdio::Null),
+        Stream::File(path) => {
+            let path = surroundings.base.join(path);
+            let file = open_for_child(&path)
+                .map_err(|e| failed(SpawnStep::Log, &format!("cannot open `{}` for output", path.display()), &e))?;
+            Sink::Other(Stdio::Fd(Arc::new(file)))
+        }
+    })
+}
+
+/// Opens a file that a child writes to by itself. One that would block (a pipe without a reader) is an error instead.
+fn open_for_child(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags.bits()).open(path)?;
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(file.into())
+}
+
+fn log_file(wanted: &Wanted, surroundings: &Surroundings) -> Result<Option<LogFile>, SpawnError> {
+    let log = &wanted.spec.log;
+    let Some(path) = log.file.as_ref().filter(|_| wanted.open_log) else { return Ok(None) };
+    let path = surroundings.base.join(path);
+    LogFile::open(&path, log.max_size, log.keep)
+        .map(Some)
+        .map_err(|e| failed(SpawnStep::Log, &format!("cannot open the log file `{}`", path.display()), &e))
+}
+
+fn ready_line(spec: &Spec) -> Result<Option<Regex>, SpawnError> {
+    let Ready::LogLine(line) = &spec.ready else { return Ok(None) };
+    Regex::new(&line.pattern).map(Some).map_err(|e| SpawnError {
+        step: SpawnStep::Log,
+        errno: None,
+        message: format!("the ready line `{}` is no regular expression: {e}", line.pattern),
+    })
+}
+
+fn notify_path(wanted: &Wanted, surroundings: &Surroundings) -> Result<PathBuf, SpawnError> {
+    surroundings
+        .runtime
+        .make_notify()
+        .map(|folder| folder.join(&wanted.notify_name))
+        .map_err(|e| failed(SpawnStep::Directory, "cannot make the folder of the notify sockets", &e))
+}
+
+/// Makes the runtime directories, for their user, and lists them as RUNTIME_DIRECTORY does (systemd.exec(5)).
+fn runtime_directories(
+    spec: &Spec,
+    surroundings: &Surroundings,
+    owner: Option<(u32, u32)>,
+) -> Result<OsString, SpawnError> {
+    let mut list = OsString::new();
+    for name in &spec.runtime_directory {
+        let make = || -> io::Result<PathBuf> {
+            let path = surroundings.runtime.make()?.join(name);
+            fs::create_dir_all(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+            if let Some((uid, gid)) = owner {
+                std::os::unix::fs::lchown(&path, Some(uid), Some(gid))?;
+            }
+            Ok(path)
+        };
+        let path =
+            make().map_err(|e| failed(SpawnStep::Directory, &format!("cannot make the runtime directory `{name}`"), &e))?;
+        if !list.is_empty() {
+            list.push(":");
+        }
+        list.push(path);
+    }
+    Ok(list)
+}
+
+/// A child's environment in the making.
+struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    fn inherited(spec: &Spec, surroundings: &Surroundings) -> Self {
+        Environment(if spec.clear_env { BTreeMap::new() } else { surroundings.env.clone() })
+    }
+
+    fn set(&mut self, name: &OsStr, value: &OsStr) {
+        self.0.insert(name.to_owned(), value.to_owned());
+    }
+
+    fn files(&mut self, spec: &Spec, surroundings: &Surroundings) -> Result<(), SpawnError> {
+        for file in &spec.env_file {
+            let path = surroundings.base.join(&file.path);
+            match read_env_file(&path) {
+                Ok(text) => {
+                    for (name, value) in envfile::parse(&text) {
+                        self.0.insert(OsString::from_vec(name), OsString::from_vec(value));
+                    }
+                }
+                Err(error) if file.optional && error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let what = format!("cannot read the environment file `{}`", path.display());
+                    return Err(failed(SpawnStep::EnvFile, &what, &error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn into_strings(self) -> Result<Vec<CString>, SpawnError> {
+        let mut strings = Vec::with_capacity(self.0.len() + 1);
+        for (name, value) in self.0 {
+            let mut text = name.into_vec();
+            text.push(b'=');
+            text.extend_from_slice(value.as_bytes());
+            strings.push(c_string(OsStr::from_bytes(&text), SpawnStep::Prepare)?);
+        }
+        Ok(strings)
+    }
+}
+
+fn read_env_file(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let mut text = Vec::new();
+    file.take(MAX_ENV_FILE + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_ENV_FILE {
+        return Err(io::Error::other("it is longer than 16 MiB"));
+    }
+    Ok(text)
+}
+
+/// The inherited environment less what belongs to the supervisor itself.
+pub(crate) fn inheritable(env: impl IntoIterator<Item = (OsString, OsString)>) -> BTreeMap<OsString, OsString> {
+    let own = |name: &OsStr| {
+        let name = name.as_bytes();
+        name.starts_with(b"NEAP_") || name.starts_with(b"LISTEN_") || name == b"NOTIFY_SOCKET"
+    };
+    env.into_iter().filter(|(name, _)| !own(name)).collect()
+}
+
+fn c_string(text: &OsStr, step: SpawnStep) -> Result<CString, SpawnError> {
+    CString::new(text.as_bytes()).map_err(|_| SpawnError {
+        step,
+        errno: None,
+        message: format!("`{}` has a NUL byte, which no program can be given", text.to_string_lossy().escape_debug()),
+    })
+}
+
+fn failed(step: SpawnStep, what: &str, error: &io::Error) -> SpawnError {
+    SpawnError { step, errno: error.raw_os_error(), message: format!("{what}: {error}") }
+}

@@ -1,0 +1,337 @@
+//! The log thread: reads all pipes in turns and hands lines to rings, followers, files and watches.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::unistd::read;
+use regex::bytes::Regex;
+
+use super::file::LogFile;
+use super::frame::Framer;
+use super::ring::Ring;
+use super::stream::ProcessLog;
+use crate::core::RunId;
+use crate::events::Hub;
+use crate::mailbox::Mailbox;
+use super::line::{Line, StreamKind};
+
+/// Longer lines are cut.
+const MAX_LINE: usize = 16 << 10;
+/// What one pipe may hand over before the next has its turn; also what a pipe holds.
+const TURN: usize = 64 << 10;
+const BELL: u64 = u64::MAX;
+
+/// Where followers get lines from.
+pub(crate) type LineHub = Hub<Line>;
+
+/// One process's place in the log thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TargetId(u64);
+
+/// What the log thread is told.
+pub(super) enum Order {
+    Target(TargetId, Arc<str>, Arc<Mutex<Ring>>),
+    Pipe(TargetId, StreamKind, OwnedFd),
+    File(TargetId, Option<Box<LogFile>>),
+    Watch(TargetId, RunId, Regex),
+    Unwatch(TargetId),
+    EndRun(TargetId),
+    Sync(TargetId, Sender<()>),
+    Remove(TargetId),
+    Stop,
+}
+
+/// A handle on the log thread.
+#[derive(Clone)]
+pub(crate) struct Logs {
+    mailbox: Arc<Mailbox<Order>>,
+    next: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for Logs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Logs")
+    }
+}
+
+impl Logs {
+    /// Starts the thread. `matched` is called from it when an awaited line was printed. It ends by [`stop`](Logs::stop).
+    pub fn start(
+        hub: Arc<LineHub>,
+        matched: impl Fn(RunId) + Send + 'static,
+    ) -> io::Result<(Logs, JoinHandle<()>)> {
+        let mailbox = Arc::new(Mailbox::new()?);
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        let mut thread = Reader {
+            mailbox: mailbox.clone(),
+            epoll,
+            hub,
+            matched: Box::new(matched),
+            targets: HashMap::new(),
+            pipes: HashMap::new(),
+            next_pipe: 0,
+            buffer: vec![0; TURN],
+        };
+        let join = std::thread::Builder::new().name("neap-log".into()).spawn(move || thread.run())?;
+        Ok((Logs { mailbox, next: Arc::default() }, join))
+    }
+
+    /// A place for one process's output, of which `ring` bytes are kept.
+    pub fn open(&self, process: Arc<str>, ring: usize) -> ProcessLog {
+        let id = TargetId(self.next.fetch_add(1, Ordering::Relaxed));
+        let ring = Arc::new(Mutex::new(Ring::new(ring)));
+        self.order(Order::Target(id, process, ring.clone()));
+        ProcessLog::new(id, self.clone(), ring)
+    }
+
+    /// Has the rest read, and ends the thread and the followers' streams.
+    pub fn stop(&self) {
+        self.order(Order::Stop);
+    }
+
+    /// Tells the thread something; false when it has ended.
+    pub(super) fn order(&self, order: Order) -> bool {
+        self.mailbox.post(order).is_ok()
+    }
+}
+
+struct Target {
+    name: Arc<str>,
+    ring: Arc<Mutex<Ring>>,
+    file: Option<Box<LogFile>>,
+    /// The stream whose unended line the file's last bytes are.
+    file_open: Option<StreamKind>,
+    watch: Option<(RunId, Regex)>,
+    pipes: Vec<u64>,
+}
+
+struct Pipe {
+    target: TargetId,
+    stream: StreamKind,
+    fd: OwnedFd,
+    framer: Framer,
+}
+
+struct Reader {
+    mailbox: Arc<Mailbox<Order>>,
+    epoll: Epoll,
+    hub: Arc<LineHub>,
+    matched: Box<dyn Fn(RunId) + Send>,
+    targets: HashMap<TargetId, Target>,
+    pipes: HashMap<u64, Pipe>,
+    next_pipe: u64,
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    fn run(&mut self) {
+        let mut events = [EpollEvent::empty(); 64];
+        let mut orders = VecDeque::new();
+        loop {
+            let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => continue,
+                Err(_) => break,
+            };
+            for event in events.iter().take(count) {
+                match event.data() {
+                    BELL => self.mailbox.quiet(),
+                    pipe => {
+                        self.turn(pipe);
+                    }
+                }
+            }
+            self.mailbox.take(&mut orders);
+            for order in orders.drain(..) {
+                if matches!(order, Order::Stop) {
+                    self.stop();
+                    return;
+                }
+                self.obey(order);
+            }
+        }
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        // Whoever still waits for a sync sees its sender dropped.
+        drop(self.mailbox.close());
+        let targets: Vec<TargetId> = self.targets.keys().copied().collect();
+        for target in targets {
+            self.drain(target);
+            self.end_lines(target);
+        }
+        self.hub.close();
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Target(id, name, ring) => {
+                let target = Target { name, ring, file: None, file_open: None, watch: None, pipes: Vec::new() };
+                self.targets.insert(id, target);
+            }
+            Order::Pipe(id, stream, fd) => self.add_pipe(id, stream, fd),
+            Order::File(id, file) => {
+                self.drain(id);
+                if let Some(target) = self.targets.get_mut(&id) {
+                    target.file = file;
+                    target.file_open = None;
+                }
+            }
+            Order::Watch(id, run, pattern) => {
+                self.drain(id);
+                if let Some(target) = self.targets.get_mut(&id) {
+                    target.watch = Some((run, pattern));
+                }
+            }
+            Order::Unwatch(id) => {
+                if let Some(target) = self.targets.get_mut(&id) {
+                    target.watch = None;
+                }
+            }
+            Order::EndRun(id) => {
+                self.drain(id);
+                self.end_lines(id);
+            }
+            Order::Sync(id, done) => {
+                self.drain(id);
+                let _ = done.send(());
+            }
+            Order::Remove(id) => {
+                self.drain(id);
+                self.end_lines(id);
+                for pipe in self.targets.remove(&id).into_iter().flat_map(|t| t.pipes) {
+                    self.close(pipe);
+                }
+            }
+            Order::Stop => {}
+        }
+    }
+
+    fn add_pipe(&mut self, id: TargetId, stream: StreamKind, fd: OwnedFd) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        self.next_pipe += 1;
+        if self.epoll.add(&fd, EpollEvent::new(EpollFlags::EPOLLIN, self.next_pipe)).is_err() {
+            // Closing the reading end is the one honest answer: the child gets EPIPE rather than blocking for ever.
+            return;
+        }
+        target.pipes.push(self.next_pipe);
+        self.pipes.insert(self.next_pipe, Pipe { target: id, stream, fd, framer: Framer::new(MAX_LINE) });
+    }
+
+    fn close(&mut self, pipe: u64) {
+        if let Some(pipe) = self.pipes.remove(&pipe) {
+            let _ = self.epoll.delete(&pipe.fd);
+        }
+    }
+
+    /// Reads what was in the target's pipes when this was called.
+    fn drain(&mut self, id: TargetId) {
+        let pipes = self.targets.get(&id).map(|t| t.pipes.clone()).unwrap_or_default();
+        for pipe in pipes {
+            let mut total = 0;
+            while total < TURN {
+                match self.turn(pipe) {
+                    0 => break,
+                    count => total += count,
+                }
+            }
+        }
+    }
+
+    /// Reads once from a pipe; returns how much.
+    fn turn(&mut self, id: u64) -> usize {
+        let Some(pipe) = self.pipes.get_mut(&id) else { return 0 };
+        let count = match read(pipe.fd.as_fd(), &mut self.buffer) {
+            Ok(0) => None,
+            Ok(count) => Some(count),
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOMEM) => return 0,
+            Err(_) => None,
+        };
+        let Some(target) = self.targets.get_mut(&pipe.target) else { return 0 };
+        let Some(count) = count else {
+            // Nobody holds the writing end any more, or the pipe is broken: nothing may keep it open unread.
+            target.pipes.retain(|p| *p != id);
+            let mut batch = Batch::new(target, pipe.stream);
+            pipe.framer.finish(|text, partial| batch.line(text, partial));
+            batch.deliver(target, &self.hub, &self.matched);
+            self.close(id);
+            return 0;
+        };
+        let mut batch = Batch::new(target, pipe.stream);
+        pipe.framer.push(self.buffer.get(..count).unwrap_or_default(), |text, partial| batch.line(text, partial));
+        batch.deliver(target, &self.hub, &self.matched);
+        count
+    }
+
+    /// Hands out the lines that got no end.
+    fn end_lines(&mut self, id: TargetId) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        for pipe in target.pipes.clone() {
+            let Some(pipe) = self.pipes.get_mut(&pipe) else { continue };
+            if pipe.framer.is_open() {
+                let mut batch = Batch::new(target, pipe.stream);
+                pipe.framer.finish(|text, partial| batch.line(text, partial));
+                batch.deliver(target, &self.hub, &self.matched);
+            }
+        }
+    }
+}
+
+/// The lines of one turn, delivered together.
+struct Batch {
+    name: Arc<str>,
+    stream: StreamKind,
+    lines: Vec<Arc<Line>>,
+}
+
+impl Batch {
+    fn new(target: &Target, stream: StreamKind) -> Self {
+        Batch { name: target.name.clone(), stream, lines: Vec::new() }
+    }
+
+    fn line(&mut self, text: &[u8], partial: bool) {
+        let line = Line { process: self.name.clone(), stream: self.stream, text: text.to_vec(), partial };
+        self.lines.push(Arc::new(line));
+    }
+
+    fn deliver(self, target: &mut Target, hub: &LineHub, matched: &(dyn Fn(RunId) + Send)) {
+        if self.lines.is_empty() {
+            return;
+        }
+        if let Some((run, pattern)) = &target.watch
+            && self.lines.iter().any(|line| pattern.is_match(&line.text))
+        {
+            matched(*run);
+            target.watch = None;
+        }
+        if let Some(file) = &mut target.file {
+            let mut bytes = Vec::new();
+            for line in &self.lines {
+                if target.file_open.is_some_and(|stream| stream != self.stream) {
+                    bytes.push(b'\n');
+                }
+                bytes.extend_from_slice(&line.text);
+                if !line.partial {
+                    bytes.push(b'\n');
+                }
+                target.file_open = line.partial.then_some(self.stream);
+            }
+            file.append(&bytes);
+        }
+        if hub.is_read() {
+            hub.publish(self.lines.iter().map(|line| (line.clone(), line.text.len())));
+        }
+        let mut ring = target.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lines.into_iter().for_each(|line| ring.push(line));
+    }
+}

@@ -1,0 +1,93 @@
+//! The newest lines of a process, within a number of bytes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::line::Line;
+
+/// What a line costs beyond its text, so that many empty lines are bounded too.
+const OVERHEAD: usize = 64;
+
+/// A bounded tail of lines. What falls out is counted.
+#[derive(Debug)]
+pub struct Ring {
+    lines: VecDeque<Arc<Line>>,
+    bytes: usize,
+    capacity: usize,
+    dropped: u64,
+}
+
+impl Ring {
+    /// A ring that keeps lines of up to `capacity` bytes in all, their bookkeeping included.
+    pub fn new(capacity: usize) -> Self {
+        Ring { lines: VecDeque::new(), bytes: 0, capacity, dropped: 0 }
+    }
+
+    /// Keeps this much from now on.
+    pub fn resize(&mut self, capacity: usize) {
+        self.capacity = capacity;
+        self.shrink();
+    }
+
+    /// Adds the newest line.
+    pub fn push(&mut self, line: Arc<Line>) {
+        self.bytes += line.text.len() + OVERHEAD;
+        self.lines.push_back(line);
+        self.shrink();
+    }
+
+    /// The newest `count` lines, oldest first.
+    pub fn last(&self, count: usize) -> Vec<Line> {
+        let skip = self.lines.len().saturating_sub(count);
+        self.lines.iter().skip(skip).map(|line| Line::clone(line)).collect()
+    }
+
+    /// How many lines fell out since the ring was made.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn shrink(&mut self) {
+        while self.bytes > self.capacity {
+            let Some(oldest) = self.lines.pop_front() else { return };
+            self.bytes -= oldest.text.len() + OVERHEAD;
+            self.dropped += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{OVERHEAD, Ring};
+    use crate::log::{Line, StreamKind};
+
+    fn line(text: &str) -> Arc<Line> {
+        let text = text.as_bytes().to_vec();
+        Arc::new(Line { process: "p".into(), stream: StreamKind::Stdout, text, partial: false })
+    }
+
+    #[test]
+    fn the_oldest_lines_fall_out_and_are_counted() {
+        let mut ring = Ring::new(3 * (OVERHEAD + 1));
+        for text in ["1", "2", "3", "4", "5"] {
+            ring.push(line(text));
+        }
+        let texts: Vec<Vec<u8>> = ring.last(10).into_iter().map(|l| l.text).collect();
+        assert_eq!(texts, [b"3", b"4", b"5"]);
+        assert_eq!(ring.dropped(), 2);
+        assert_eq!(ring.last(1)[0].text, b"5");
+    }
+
+    #[test]
+    fn a_line_larger_than_the_ring_is_not_kept() {
+        let mut ring = Ring::new(OVERHEAD + 3);
+        ring.push(line("small"));
+        assert!(ring.last(9).is_empty());
+        ring.resize(1000);
+        ring.push(line("small"));
+        assert_eq!(ring.last(9).len(), 1);
+        assert_eq!(ring.dropped(), 1);
+    }
+}

@@ -1,0 +1,127 @@
+//! One process's output: its pipes, kept over its runs, and its ring.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{Gid, Uid, fchown, getegid, geteuid, pipe2};
+use regex::bytes::Regex;
+
+use super::file::LogFile;
+use super::reader::{Logs, Order, TargetId};
+use super::ring::Ring;
+use crate::core::RunId;
+use crate::driver::sys::high_fd;
+use crate::log::{Line, StreamKind};
+
+/// A reader of logs waits this long for the newest lines; then it gets what is there.
+const SYNC: Duration = Duration::from_secs(1);
+
+/// The output of one process. Dropping it has the rest read, then the pipes closed.
+#[derive(Debug)]
+pub(crate) struct ProcessLog {
+    id: TargetId,
+    logs: Logs,
+    ring: Arc<Mutex<Ring>>,
+    stdout: Option<Writer>,
+    stderr: Option<Writer>,
+}
+
+/// The writing end of a pipe.
+#[derive(Debug)]
+struct Writer {
+    fd: Arc<OwnedFd>,
+    owner: Option<(u32, u32)>,
+}
+
+impl ProcessLog {
+    pub(super) fn new(id: TargetId, logs: Logs, ring: Arc<Mutex<Ring>>) -> Self {
+        ProcessLog { id, logs, ring, stdout: None, stderr: None }
+    }
+
+    /// The writing end of a stream's pipe, which is made when there is none yet, and given to this user: a process could
+    /// not open its own `/dev/stdout` else.
+    pub fn writer(&mut self, stream: StreamKind, owner: Option<(u32, u32)>) -> io::Result<Arc<OwnedFd>> {
+        let slot = match stream {
+            StreamKind::Stdout => &mut self.stdout,
+            StreamKind::Stderr => &mut self.stderr,
+        };
+        let pipe = match slot {
+            Some(pipe) => pipe,
+            None => {
+                let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+                fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+                self.logs.order(Order::Pipe(self.id, stream, high_fd(read)));
+                slot.insert(Writer { fd: Arc::new(high_fd(write)), owner: None })
+            }
+        };
+        if pipe.owner != owner {
+            let (uid, gid) = owner.unwrap_or((geteuid().as_raw(), getegid().as_raw()));
+            fchown(&pipe.fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            pipe.owner = owner;
+        }
+        Ok(pipe.fd.clone())
+    }
+
+    /// Keeps this many bytes from now on.
+    pub fn resize(&self, bytes: usize) {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).resize(bytes);
+    }
+
+    /// Appends lines to this file too, or to none.
+    pub fn set_file(&self, file: Option<LogFile>) {
+        self.logs.order(Order::File(self.id, file.map(Box::new)));
+    }
+
+    /// Tells when a line that this run prints matches. What was printed before does not count.
+    pub fn watch(&self, run: RunId, pattern: Regex) {
+        self.logs.order(Order::Watch(self.id, run, pattern));
+    }
+
+    /// Ends the watch.
+    pub fn unwatch(&self) {
+        self.logs.order(Order::Unwatch(self.id));
+    }
+
+    /// Says that a run and its tree are gone: a line without an end gets none any more.
+    pub fn end_run(&self) {
+        self.logs.order(Order::EndRun(self.id));
+    }
+
+    /// What a handle reads the tail by.
+    pub fn tail(&self) -> Tail {
+        Tail { id: self.id, logs: self.logs.clone(), ring: self.ring.clone() }
+    }
+}
+
+impl Drop for ProcessLog {
+    fn drop(&mut self) {
+        self.logs.order(Order::Remove(self.id));
+    }
+}
+
+/// Reads the newest lines of a process.
+#[derive(Clone, Debug)]
+pub(crate) struct Tail {
+    id: TargetId,
+    logs: Logs,
+    ring: Arc<Mutex<Ring>>,
+}
+
+impl Tail {
+    /// The newest lines, oldest first, with all that was printed before this call.
+    pub fn last(&self, lines: usize) -> Vec<Line> {
+        let (done, wait) = mpsc::channel();
+        if self.logs.order(Order::Sync(self.id, done)) {
+            let _ = wait.recv_timeout(SYNC);
+        }
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).last(lines)
+    }
+
+    /// How many lines made room for newer ones.
+    pub fn dropped(&self) -> u64 {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).dropped()
+    }
+}

@@ -1,0 +1,82 @@
+//! `neap.group`: several processes under one name.
+
+use std::sync::Arc;
+
+use mlua::{Lua, MetaMethod, Table, UserData, UserDataMethods, Value};
+
+use super::process::{described, shown};
+use crate::lua::evaluation::Evaluation;
+use crate::lua::problem::{self, misuse, only_in_evaluation, site};
+use crate::lua::values::{Group, Handle, Pending};
+
+/// Adds the function to the module.
+pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {
+    let group = lua.create_function(|lua, (name, members): (Value, Value)| {
+        only_in_evaluation(lua, "neap.group")?;
+        let Value::String(name) = &name else {
+            let message = format!("neap.group: expected a name before the list, found {}", described(&name));
+            return Err(misuse(lua, message));
+        };
+        let unfinished = Unfinished { name: Arc::from(name.to_string_lossy().as_str()) };
+        match members {
+            Value::Nil => Ok(Value::UserData(lua.create_userdata(unfinished)?)),
+            members => Ok(Value::UserData(lua.create_userdata(make(lua, &unfinished.name, members)?)?)),
+        }
+    })?;
+    module.set("group", group)
+}
+
+/// `neap.group "name"`, before its list.
+struct Unfinished {
+    name: Arc<str>,
+}
+
+impl UserData for Unfinished {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_meta_method(MetaMethod::Call, |lua, this, members: Value| make(lua, &this.name, members));
+        methods.add_meta_method(MetaMethod::ToString, |_, this, ()| {
+            Ok(format!("group `{}`, not yet given its list", this.name))
+        });
+    }
+}
+
+fn make(lua: &Lua, name: &Arc<str>, list: Value) -> mlua::Result<Group> {
+    let place = site(lua);
+    let wrong = |message: String| problem::at(&place, None, None, format!("group `{name}`: {message}"));
+    let Value::Table(list) = list else {
+        return Err(wrong(format!("expected a list of processes, found {}", described(&list))));
+    };
+    let taken = Evaluation::with(lua, |evaluation| {
+        let earlier = evaluation.groups.get(name.as_ref()).map(shown);
+        evaluation.groups.entry(name.to_string()).or_insert_with(|| place.clone());
+        earlier
+    })?;
+    if let Some(first) = taken {
+        return Err(wrong(format!("is declared twice; the first is at {first}")));
+    }
+    let mut members = Vec::new();
+    for (index, item) in list.sequence_values::<Value>().enumerate() {
+        let item = item?;
+        match &item {
+            Value::String(text) => members.push(Arc::from(text.to_string_lossy().as_str())),
+            Value::UserData(data) => {
+                if let Ok(handle) = data.borrow::<Handle>() {
+                    members.push(handle.name.clone());
+                } else if let Ok(pending) = data.borrow::<Pending>() {
+                    members.push(pending.name.clone());
+                } else if let Ok(group) = data.borrow::<Group>() {
+                    members.extend(group.members.iter().cloned());
+                } else {
+                    return Err(wrong(format!("[{}]: expected a process, found {}", index + 1, described(&item))));
+                }
+            }
+            other => {
+                let found = described(other);
+                return Err(wrong(format!("[{}]: expected a process's handle or name, found {found}", index + 1)));
+            }
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    members.retain(|member: &Arc<str>| seen.insert(member.clone()));
+    Ok(Group { name: name.clone(), members })
+}

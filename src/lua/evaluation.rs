@@ -1,0 +1,168 @@
+//! What a configuration has said so far, kept beside the Lua state while it is evaluated.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlua::{Lua, Table};
+
+use super::convert::{Budget, Converter, Mistake};
+use super::functions::Functions;
+use super::host::Host;
+use super::positions::SourceMap;
+use super::problem::{Site, problem_at};
+use crate::spec::{FunctionId, Node, Plan, Problem};
+
+/// What `neap.settings` said about the instance. Keys that were not given are `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// After this long a shutdown kills what is left.
+    pub shutdown_timeout: Option<Duration>,
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub log_level: Option<String>,
+    /// `text`, `json` or `datadog`.
+    pub log_format: Option<String>,
+}
+
+/// A function for events of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handler {
+    /// `process.<state>`, `health.<status>`, `config.applied` or `config.refused`.
+    pub topic: String,
+    /// What is called, with the event as a table.
+    pub function: FunctionId,
+}
+
+/// A function that is called again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// From the end of one call to the start of the next.
+    pub interval: Duration,
+    /// What is called, without arguments.
+    pub function: FunctionId,
+}
+
+/// What a configuration declared.
+#[derive(Clone, Debug, Default)]
+pub struct Declared {
+    /// The processes.
+    pub plan: Plan,
+    /// What it says about the instance.
+    pub settings: Settings,
+    /// Its handlers, in the order of their declaration.
+    pub handlers: Vec<Handler>,
+    /// Its timers, in the order of their declaration.
+    pub timers: Vec<Timer>,
+}
+
+/// Fields that processes share.
+pub(super) type Layer = Arc<Vec<(String, Node)>>;
+
+/// A process as the script declared it.
+pub(super) struct Declaration {
+    /// Its name.
+    pub(super) name: Arc<str>,
+    /// Fields it starts from, the outermost first.
+    pub(super) layers: Vec<Layer>,
+    /// Its own fields.
+    pub(super) fields: Vec<(String, Node)>,
+    /// Where.
+    pub(super) site: Site,
+}
+
+/// The record of one evaluation.
+pub(super) struct Evaluation {
+    /// The sources, for places.
+    pub(super) sources: SourceMap,
+    /// The functions that were given away.
+    pub(super) functions: Functions,
+    /// Processes, in the order of their declaration.
+    pub(super) declared: Vec<Declaration>,
+    /// Processes named but not yet given their table.
+    pub(super) pending: Vec<(Arc<str>, Site)>,
+    /// Groups, by name, with their place.
+    pub(super) groups: BTreeMap<String, Site>,
+    /// Fields that every process starts from.
+    pub(super) defaults: Option<(Layer, Site)>,
+    /// What was said about the instance.
+    pub(super) settings: Option<(Settings, Site)>,
+    /// Handlers so far.
+    pub(super) handlers: Vec<Handler>,
+    /// Timers so far.
+    pub(super) timers: Vec<Timer>,
+    host: Host,
+    budget: Budget,
+}
+
+impl Evaluation {
+    /// A new record.
+    pub(super) fn new(host: Host) -> Self {
+        Evaluation {
+            sources: SourceMap::default(),
+            functions: Functions::new(host.clone()),
+            declared: Vec::new(),
+            pending: Vec::new(),
+            groups: BTreeMap::new(),
+            defaults: None,
+            settings: None,
+            handlers: Vec::new(),
+            timers: Vec::new(),
+            host,
+            budget: Budget::default(),
+        }
+    }
+
+    /// Works with the record of this state. `work` must not call into the script, nor this function.
+    pub(super) fn with<T>(lua: &Lua, work: impl FnOnce(&mut Evaluation) -> T) -> mlua::Result<T> {
+        let missing = || mlua::Error::runtime("the neap module is used outside a configuration");
+        let mut evaluation = lua.try_app_data_mut::<Evaluation>().map_err(|_| missing())?.ok_or_else(missing)?;
+        Ok(work(&mut evaluation))
+    }
+
+    /// The surroundings of this state.
+    pub(super) fn host(lua: &Lua) -> mlua::Result<Host> {
+        Evaluation::with(lua, |evaluation| evaluation.host.clone())
+    }
+
+    /// The unique number of a place's line.
+    pub(super) fn number(&mut self, site: &Site) -> u32 {
+        let (Some(file), Some(line)) = (&site.file, site.line) else { return 0 };
+        if !self.sources.knows(file) {
+            let content = self.host.reader().content(file);
+            self.sources.add(file, content.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()));
+        }
+        self.sources.number(file, line)
+    }
+
+    /// Reads the table that the call at `site` was given; `hint` is the word before its `{`.
+    pub(super) fn fields(&mut self, table: &Table, site: &Site, hint: &str) -> Result<Vec<(String, Node)>, Mistake> {
+        let line = self.number(site);
+        let (keys, offset) = match (&site.file, site.line) {
+            (Some(file), Some(line)) => (self.sources.keys_of_call(file, line, hint), self.sources.number(file, 0)),
+            _ => (None, 0),
+        };
+        Converter::new(&mut self.functions, &mut self.budget, offset).fields(table, keys.as_ref(), line)
+    }
+
+    /// Reads one value given to the call at `site`.
+    pub(super) fn node(&mut self, value: &mlua::Value, site: &Site) -> Result<Node, Mistake> {
+        let line = self.number(site);
+        Converter::new(&mut self.functions, &mut self.budget, 0).node(value, None, line)
+    }
+
+    /// The place that a unique line number stands for, else the call's.
+    pub(super) fn place(&self, number: u32, otherwise: &Site) -> Site {
+        match self.sources.resolve(number) {
+            Some((file, line)) => Site { file: Some(file.to_owned()), line: Some(line) },
+            None => otherwise.clone(),
+        }
+    }
+
+    /// A mistake as a problem with file and line.
+    pub(super) fn problem(&self, call: &Site, process: Option<&str>, mistake: Mistake) -> Problem {
+        let place = self.place(mistake.line, call);
+        let field = Some(mistake.path.as_str()).filter(|path| !path.is_empty());
+        problem_at(&place, process, field, mistake.message)
+    }
+}

@@ -1,0 +1,326 @@
+//! The rules seen from outside: what no machine may ever do, judged by its outputs and the kernel's truth alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::kernel::{Kernel, Run, Stage};
+use crate::core::{
+    Cause, Command, CommandId, Event, EventKind, HookKind, Machine, Output, ProcessId, Reply, RunId, StateName, Time,
+};
+use crate::spec::{ProcessType, Spec, StopMode};
+
+/// A process as its events tell it.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) name: Arc<str>,
+    pub(super) state: StateName,
+    /// When, in steps, it last became ready.
+    pub(super) ready_at: u64,
+    /// When, in steps, its start was last begun.
+    pub(super) begun_at: u64,
+    /// Its last start was skipped.
+    pub(super) skipped: bool,
+    /// Its tree survived SIGKILL, and lives on.
+    pub(super) stuck: bool,
+    /// It is being stopped because of the shutdown.
+    pub(super) for_shutdown: bool,
+}
+
+/// A command and what became of it.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) what: String,
+    pub(super) at: Time,
+    pub(super) reply: Option<Reply>,
+    pub(super) abandoned: bool,
+}
+
+/// What the outside has seen so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watch {
+    pub(super) step: u64,
+    /// Changes of state so far.
+    pub(super) changes: u64,
+    pub(super) sequence: Option<u64>,
+    pub(super) views: BTreeMap<ProcessId, View>,
+    pub(super) asked: BTreeMap<CommandId, Asked>,
+    pub(super) touched: BTreeSet<ProcessId>,
+    pub(super) shutting_down: Option<Time>,
+    pub(super) escalated: bool,
+    pub(super) finished: bool,
+}
+
+/// What is known when an output is judged.
+pub(super) struct Scene<'a> {
+    pub(super) now: Time,
+    pub(super) machine: &'a Machine,
+    pub(super) kernel: &'a Kernel,
+}
+
+impl Watch {
+    /// Somebody asks for something.
+    pub(super) fn ask(&mut self, at: Time, id: CommandId, command: &Command) {
+        // A second shutdown, or a second stop, escalates: order gives way.
+        self.escalated |= match command {
+            Command::Shutdown => self.shutting_down.is_some(),
+            Command::Stop(process) => self.views.get(process).is_some_and(|view| view.state == StateName::Stopping),
+            _ => false,
+        };
+        let what = match command {
+            Command::Create { spec, .. } => format!("create `{}`", spec.name),
+            Command::Apply(plan) => format!("apply {} specs", plan.len()),
+            Command::Update { process, .. } => format!("update {process}"),
+            other => format!("{other:?}"),
+        };
+        self.asked.insert(id, Asked { what, at, reply: None, abandoned: false });
+    }
+
+    pub(super) fn abandon(&mut self, id: CommandId) {
+        if let Some(asked) = self.asked.get_mut(&id) {
+            asked.abandoned = true;
+        }
+    }
+
+    /// Commands that wait for their answers.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = (&CommandId, &Asked)> {
+        self.asked.iter().filter(|(_, asked)| asked.reply.is_none() && !asked.abandoned)
+    }
+
+    /// Judges an output. The kernel has not carried it out yet.
+    pub(super) fn judge(&mut self, scene: &Scene<'_>, output: &Output) -> Result<(), String> {
+        if self.finished {
+            return Err("an output after Finished".into());
+        }
+        match output {
+            Output::Prepare { process, spec, .. } => {
+                if self.shutting_down.is_some() {
+                    return Err(format!("`{}` is prepared although the shutdown began", spec.name));
+                }
+                self.judge_requirements(scene, *process, spec)
+            }
+            Output::Spawn(run) => self.judge_spawn(scene, *run),
+            Output::Release(run) => match scene.kernel.runs.get(run) {
+                Some(it) if !it.members.is_empty() && !leaves_others_alone(scene, it) => {
+                    Err(format!("Release({run}) while {:?} are alive", it.members))
+                }
+                _ => Ok(()),
+            },
+            Output::Signal { run, .. } | Output::KillTree(run) => self.judge_order(scene, *run),
+            Output::RunHook { run, kind: HookKind::StopCommand, .. } => self.judge_order(scene, *run),
+            Output::Reply(id, reply) => self.judge_reply(*id, reply),
+            Output::Emit(event) => self.judge_event(scene, event),
+            Output::Finished { stuck, .. } => {
+                self.finished = true;
+                let alive = scene.kernel.runs.values().find(|it| it.is_live() && !it.released && !stuck.contains(&it.process));
+                match (self.shutting_down, alive) {
+                    (None, _) => Err("Finished without a shutdown".into()),
+                    (_, Some(it)) => Err(format!("Finished while `{}` is alive and not said to be stuck", it.spec.name)),
+                    _ => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn judge_requirements(&self, scene: &Scene<'_>, process: ProcessId, spec: &Spec) -> Result<(), String> {
+        let begun_at = self.views.get(&process).map_or(0, |view| view.begun_at);
+        let hard = spec.requires.iter().map(|name| (name, false)).chain(spec.binds_to.iter().map(|name| (name, true)));
+        for (name, bound) in hard {
+            let Some(other) = scene.machine.find(name) else { continue };
+            let (Some(view), Some(other_spec)) = (self.views.get(&other), scene.machine.spec(other)) else { continue };
+            if !ordered_after(spec, &other_spec) {
+                continue;
+            }
+            // What ended with success has done what it was needed for, unless one binds to it; what listens was there once armed.
+            let up = view.state == StateName::Running
+                || (view.state == StateName::Exited && !bound)
+                || (view.state == StateName::Exited && other_spec.process_type == ProcessType::Oneshot)
+                || !other_spec.listen.is_empty();
+            if up || (!bound && (view.skipped || view.ready_at > begun_at)) {
+                continue;
+            }
+            let word = if bound { "binds to" } else { "requires" };
+            return Err(format!("`{}` is prepared while `{name}`, which it {word}, is {}", spec.name, view.state));
+        }
+        Ok(())
+    }
+
+    fn judge_spawn(&self, scene: &Scene<'_>, run: RunId) -> Result<(), String> {
+        let Some(it) = scene.kernel.runs.get(&run) else { return Ok(()) };
+        if self.shutting_down.is_some() {
+            return Err(format!("`{}` is spawned although the shutdown began", it.spec.name));
+        }
+        for (other, theirs) in scene.kernel.runs.iter().filter(|(id, it)| **id != run && it.is_live() && !it.released) {
+            if theirs.process == it.process {
+                return Err(format!("{run} of `{}` is spawned while {other} is alive", it.spec.name));
+            }
+            let declared = |spec: &Spec, name: &str| spec.conflicts.iter().any(|c| c == name);
+            let now = scene.machine.spec(theirs.process);
+            if declared(&it.spec, &theirs.spec.name) || now.is_some_and(|spec| declared(&spec, &it.spec.name)) {
+                return Err(format!("`{}` is spawned while `{}`, its conflict, is alive", it.spec.name, theirs.spec.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// During a shutdown nothing is ended while what is ordered after it lives.
+    fn judge_order(&self, scene: &Scene<'_>, run: RunId) -> Result<(), String> {
+        if self.shutting_down.is_none() || self.escalated {
+            return Ok(());
+        }
+        let Some(it) = scene.kernel.runs.get(&run) else { return Ok(()) };
+        // Nobody leans on a child that is not executed yet.
+        if it.stage != Stage::Executed || !self.views.get(&it.process).is_some_and(|view| view.for_shutdown) {
+            return Ok(());
+        }
+        self.later_ones_are_gone(scene, it.process, &it.spec)
+    }
+
+    fn later_ones_are_gone(&self, scene: &Scene<'_>, process: ProcessId, spec: &Spec) -> Result<(), String> {
+        for theirs in scene.kernel.runs.values().filter(|other| other.process != process && other.is_live() && !other.released) {
+            let stuck = self.views.get(&theirs.process).is_some_and(|view| view.stuck);
+            let Some(their_spec) = scene.machine.spec(theirs.process) else { continue };
+            if !stuck && ordered_after(&their_spec, spec) {
+                return Err(format!("`{}` is ended while `{}`, which is ordered after it, is alive", spec.name, theirs.spec.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_reply(&mut self, id: CommandId, reply: &Reply) -> Result<(), String> {
+        let Some(asked) = self.asked.get_mut(&id) else { return Err(format!("a reply to {id}, which nobody asked")) };
+        if asked.abandoned {
+            return Err(format!("a reply to {id} ({}), which was abandoned", asked.what));
+        }
+        match asked.reply.replace(reply.clone()) {
+            Some(first) => Err(format!("a second reply to {id} ({}): {first:?}, then {reply:?}", asked.what)),
+            None => Ok(()),
+        }
+    }
+
+    fn judge_event(&mut self, scene: &Scene<'_>, event: &Event) -> Result<(), String> {
+        if let Some(last) = self.sequence.replace(event.sequence).filter(|last| last + 1 != event.sequence) {
+            return Err(format!("event {} follows event {last}", event.sequence));
+        }
+        match &event.kind {
+            EventKind::Defined => return self.define(event),
+            EventKind::ShuttingDown => self.shutting_down = Some(scene.now),
+            _ => {}
+        }
+        let Some(process) = event.process else { return Ok(()) };
+        self.touched.insert(process);
+        let step = self.step;
+        let Some(view) = self.views.get_mut(&process) else { return Err(format!("an event of {process}, which is not defined")) };
+        match &event.kind {
+            EventKind::Deleted => {
+                self.views.remove(&process);
+            }
+            EventKind::Skipped { .. } => view.skipped = true,
+            EventKind::Stuck { .. } => view.stuck = true,
+            EventKind::State { from, to, .. } => {
+                if *from != view.state {
+                    return Err(format!("`{}` goes from {from} to {to}, but it was {}", view.name, view.state));
+                }
+                if !legal(*from, *to) {
+                    return Err(format!("`{}` goes from {from} to {to}, which no process may", view.name));
+                }
+                let at_rest = !matches!(from, StateName::Waiting | StateName::Starting);
+                if at_rest && matches!(to, StateName::Waiting | StateName::Starting) {
+                    view.begun_at = step;
+                    view.skipped = false;
+                }
+                if matches!((from, to), (_, StateName::Running) | (StateName::Starting, StateName::Exited)) {
+                    view.ready_at = step;
+                }
+                if *from == StateName::Stopping {
+                    view.stuck = false;
+                }
+                view.state = *to;
+                self.changes += 1;
+                view.for_shutdown = *to == StateName::Stopping && event.cause == Cause::Shutdown;
+                if view.for_shutdown && self.shutting_down.is_none() {
+                    return Err(format!("`{}` is stopped for a shutdown that has not begun", view.name));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn define(&mut self, event: &Event) -> Result<(), String> {
+        let (Some(process), Some(name)) = (event.process, event.name.clone()) else {
+            return Err("a Defined event without a process or a name".into());
+        };
+        let view = View { name, state: StateName::Created, ready_at: 0, begun_at: 0, skipped: false, stuck: false, for_shutdown: false };
+        match self.views.insert(process, view) {
+            Some(_) => Err(format!("{process} is defined twice")),
+            None => Ok(()),
+        }
+    }
+
+    /// What must hold between two steps.
+    pub(super) fn judge_step(&mut self, scene: &Scene<'_>) -> Result<(), String> {
+        for process in std::mem::take(&mut self.touched) {
+            let (seen, told) = (self.views.get(&process), scene.machine.status(process));
+            match (seen, told) {
+                (Some(view), Some(status)) if view.state != status.state => {
+                    return Err(format!("`{}` is {} by its events and {} by its status", view.name, view.state, status.state));
+                }
+                (Some(view), None) => return Err(format!("`{}` has no status", view.name)),
+                (None, Some(status)) => return Err(format!("`{}` has a status although it was deleted", status.name)),
+                _ => {}
+            }
+        }
+        if self.finished {
+            return Ok(());
+        }
+        let mut live: BTreeMap<ProcessId, RunId> = BTreeMap::new();
+        for (run, it) in scene.kernel.runs.iter().filter(|(_, it)| it.is_live() && !it.released) {
+            if let Some(other) = live.insert(it.process, *run) {
+                return Err(format!("{other} and {run} of `{}` are both alive", it.spec.name));
+            }
+            let knows = self.views.get(&it.process).is_some_and(|view| {
+                matches!(view.state, StateName::Starting | StateName::Running | StateName::Stopping)
+            });
+            if !knows && !leaves_others_alone(scene, it) {
+                return Err(format!("{run} of `{}` is alive, and no process knows it", it.spec.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the run's stop mode is `process`: who is not the main process is left alone. The mode may have been changed since it was prepared.
+fn leaves_others_alone(scene: &Scene<'_>, run: &Run) -> bool {
+    let now = scene.machine.spec(run.process).is_some_and(|spec| spec.stop.mode == StopMode::Process);
+    now || run.spec.stop.mode == StopMode::Process
+}
+
+/// Whether a process with spec `later` starts after one with spec `earlier` (explicitly, or because it leans on it).
+pub(super) fn ordered_after(later: &Spec, earlier: &Spec) -> bool {
+    let has = |list: &[String], name: &str| list.iter().any(|entry| entry == name);
+    if has(&later.after, &earlier.name) || has(&earlier.before, &later.name) {
+        return true;
+    }
+    if has(&later.before, &earlier.name) || has(&earlier.after, &later.name) {
+        return false;
+    }
+    [&later.requires, &later.binds_to, &later.follows].into_iter().any(|list| has(list, &earlier.name))
+}
+
+/// Whether the design knows this change of state.
+pub fn legal(from: StateName, to: StateName) -> bool {
+    use StateName::{Backoff, Crashed, Created, Exited, Failed, Running, Starting, Stopped, Stopping, Waiting};
+    match from {
+        // At rest: only a start leaves, or one that comes to nothing at once (what it needs cannot be had, a conflict).
+        Created | Stopped | Exited | Failed | Crashed => matches!(to, Waiting | Starting | Failed | Stopped),
+        // Free to go, no longer wanted, or what it needs cannot be had.
+        Waiting => matches!(to, Starting | Created | Stopped | Exited | Failed | Crashed | Backoff),
+        // Ready, ended, or skipped; a oneshot's success is its end.
+        Starting => matches!(to, Running | Stopping | Backoff | Created | Stopped | Exited | Failed | Crashed | Waiting),
+        // Whatever ended it, its tree is looked at first; a remaining oneshot has none.
+        Running => matches!(to, Stopping | Stopped),
+        Stopping => matches!(to, Stopped | Exited | Failed | Crashed | Backoff | Waiting | Starting),
+        Backoff => matches!(to, Waiting | Starting | Stopped | Failed | Crashed | Exited),
+    }
+}

@@ -1,0 +1,376 @@
+//! A machine, a kernel for it, and a clock that goes as fast as one wants.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::kernel::{Due, Kernel};
+use super::rng::Rng;
+use super::trace::{Fingerprint, Trace};
+use super::watch::{Scene, Watch};
+use crate::core::{
+    Command, CommandId, Input, Machine, Notification, Now, Output, ProcessId, Reply, RunId, Settings, StateName, Time,
+    WallTime,
+};
+
+/// A rule that was broken, with all that is needed to see how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What was broken.
+    pub what: String,
+    /// The last inputs and outputs, oldest first; empty unless the world records.
+    pub tail: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tail.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// How mean a world is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hostility {
+    /// Programs, the kernel, the driver and the clocks do their worst, within what is possible at all.
+    pub kernel: bool,
+    /// Every input that may come twice does, at once; the second must come to nothing.
+    pub twice: bool,
+    /// Each step is also made by a machine that was restored from a snapshot; the two must not differ.
+    pub twin: bool,
+}
+
+impl Hostility {
+    /// Everything answers at once and well, unless told otherwise.
+    pub const NONE: Hostility = Hostility { kernel: false, twice: false, twin: false };
+}
+
+/// A machine in a simulated kernel with virtual time.
+///
+/// Give it commands, let time pass with [`advance`](World::advance), and ask what came of it. After every step the
+/// machine's own invariants and those seen from outside are checked; a broken one ends in a [`Failure`].
+/// The same seed and the same calls give the same world, byte for byte.
+#[derive(Debug)]
+pub struct World {
+    pub(super) machine: Machine,
+    pub(super) kernel: Kernel,
+    pub(super) rng: Rng,
+    pub(super) hostility: Hostility,
+    pub(super) watch: Watch,
+    pub(super) clock: Clock,
+    pub(super) story: Story,
+    pub(super) failed: Option<Failure>,
+    twin: Option<Machine>,
+    last_command: u64,
+}
+
+/// The clocks of a world.
+#[derive(Clone, Debug)]
+pub(super) struct Clock {
+    pub(super) mono: Time,
+    wall: i64,
+    /// Timeouts come this much late.
+    late: Duration,
+    shutdown_timeout: Option<Duration>,
+}
+
+/// What a world remembers, as far as it is told to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Story {
+    pub(super) trace: Option<Trace>,
+    pub(super) fingerprint: Option<Fingerprint>,
+    /// Everything that came out, for scenarios.
+    pub(super) outputs: Option<Vec<(Time, Output)>>,
+    pub(super) steps: u64,
+}
+
+impl World {
+    /// A world of this seed. The machine's jitter comes from it, too.
+    pub fn new(seed: u64, hostility: Hostility, settings: Settings) -> Self {
+        let mut rng = Rng::new(seed);
+        let kernel = Kernel::new(Rng::new(rng.word()), hostility.kernel);
+        let shutdown_timeout = settings.shutdown_timeout;
+        World {
+            machine: Machine::new(settings),
+            kernel,
+            rng,
+            hostility,
+            watch: Watch::default(),
+            clock: Clock { mono: Time(1_000_000_000), wall: 1_700_000_000_000, late: Duration::ZERO, shutdown_timeout },
+            story: Story::default(),
+            failed: None,
+            twin: None,
+            last_command: 0,
+        }
+    }
+
+    /// From now on the last inputs and outputs are kept in words, for a [`Failure`] to show.
+    pub fn record(&mut self) {
+        self.story.trace.get_or_insert_with(Trace::default);
+    }
+
+    /// From now on everything that comes out goes into [`fingerprint`](World::fingerprint).
+    pub fn hash(&mut self) {
+        self.story.fingerprint.get_or_insert_with(Fingerprint::new);
+    }
+
+    /// A hash of everything that came out since [`hash`](World::hash).
+    pub fn fingerprint(&self) -> Option<u64> {
+        self.story.fingerprint.map(|it| it.0)
+    }
+
+    /// The machine, to ask it things.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// The time of the monotonic clock.
+    pub fn now(&self) -> Time {
+        self.clock.mono
+    }
+
+    /// How many inputs the machine has taken in.
+    pub fn steps(&self) -> u64 {
+        self.story.steps
+    }
+
+    /// The last inputs and outputs, oldest first, if they are recorded.
+    pub fn tail(&self, count: usize) -> Vec<String> {
+        self.story.trace.as_ref().map_or(Vec::new(), |trace| trace.tail(count).to_vec())
+    }
+
+    /// Gives a command now and takes in what follows at once.
+    pub fn command(&mut self, command: Command) -> Result<CommandId, Failure> {
+        self.last_command += 1;
+        let id = CommandId(self.last_command);
+        self.watch.ask(self.clock.mono, id, &command);
+        self.deliver(Input::Command { id, command })?;
+        Ok(id)
+    }
+
+    /// Gives up on the answer to a command.
+    pub fn abandon(&mut self, id: CommandId) -> Result<(), Failure> {
+        self.watch.abandon(id);
+        self.deliver(Input::Abandon(id))
+    }
+
+    /// The answer to a command, if there was one.
+    pub fn reply(&self, id: CommandId) -> Option<&Reply> {
+        self.watch.asked.get(&id).and_then(|asked| asked.reply.as_ref())
+    }
+
+    /// The process's state as its events tell it.
+    pub fn state_of(&self, process: ProcessId) -> Option<StateName> {
+        self.watch.views.get(&process).map(|view| view.state)
+    }
+
+    /// When something happens next, if anything ever does.
+    pub fn next_time(&self) -> Option<Time> {
+        let timer = self.machine.poll_timeout().map(|at| at.after(self.clock.late).max(self.clock.mono));
+        match (self.kernel.agenda.next_time(), timer) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Makes the next thing happen, at its time. `false` when nothing is left to happen.
+    pub fn step(&mut self) -> Result<bool, Failure> {
+        let Some(at) = self.next_time() else { return Ok(false) };
+        self.clock.pass(at);
+        if self.kernel.agenda.next_time().is_some_and(|due| due <= at) {
+            match self.kernel.agenda.pop() {
+                Some((_, Due::Tell(input))) => self.deliver(input)?,
+                Some((_, Due::Again(input))) if self.still_true(&input) => self.deliver(input)?,
+                Some((_, Due::Happens(run, what))) => {
+                    if let Some(input) = self.kernel.happen(at, run, what) {
+                        self.deliver(input)?;
+                    }
+                }
+                _ => {}
+            }
+        } else {
+            self.deliver(Input::Timeout)?;
+            if self.machine.poll_timeout().is_some_and(|next| next <= self.clock.mono) {
+                return self.broken("a deadline that has passed is still there after a Timeout");
+            }
+            if self.hostility.kernel && self.kernel.hostile {
+                self.clock.late = if self.rng.chance(100) { self.rng.millis(0, 2_000) } else { Duration::ZERO };
+            } else {
+                self.clock.late = Duration::ZERO;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Everything that is due by then happens; then it is then.
+    pub fn run_until(&mut self, then: Time) -> Result<(), Failure> {
+        while self.next_time().is_some_and(|at| at <= then) {
+            self.step()?;
+        }
+        self.clock.pass(then);
+        Ok(())
+    }
+
+    /// The machine hears of something now.
+    pub fn deliver(&mut self, input: Input) -> Result<(), Failure> {
+        if let Some(failure) = &self.failed {
+            return Err(failure.clone());
+        }
+        self.watch.step += 1;
+        self.story.steps += 1;
+        if let Input::Prepared(run) = &input {
+            self.kernel.told_prepared(*run);
+        }
+        if let Some(trace) = &mut self.story.trace {
+            trace.input(self.clock.mono, &input);
+        }
+        let again = self.may_come_twice(&input);
+        let (now, copy) = (self.clock.now(), again.then(|| input.clone()));
+        self.take_snapshot()?;
+        if let Some(twin) = &mut self.twin {
+            twin.handle(now, input.clone());
+        }
+        self.machine.handle(now, input);
+        self.drain()?;
+        self.check()?;
+        match copy {
+            Some(input) if self.hostility.twice => self.repeat(input),
+            Some(input) if self.hostility.kernel && self.kernel.hostile => self.perhaps_repeat(input),
+            _ => Ok(()),
+        }
+    }
+
+    fn drain(&mut self) -> Result<u32, Failure> {
+        let mut count = 0;
+        loop {
+            let output = self.machine.poll_output();
+            if let Some(twin) = &mut self.twin {
+                let theirs = twin.poll_output();
+                if theirs != output {
+                    let what = format!("a restored machine does {theirs:?} instead of {output:?}");
+                    return self.broken(&what);
+                }
+            }
+            let Some(output) = output else { return Ok(count) };
+            count += 1;
+            if let Some(trace) = &mut self.story.trace {
+                trace.output(self.clock.mono, &output);
+            }
+            if let Some(fingerprint) = &mut self.story.fingerprint {
+                let _ = write!(fingerprint, "{} {output:?}\n", self.clock.mono.0);
+            }
+            let scene = Scene { now: self.clock.mono, machine: &self.machine, kernel: &self.kernel };
+            let judged = self.watch.judge(&scene, &output).and_then(|()| self.kernel.execute(self.clock.mono, &output));
+            if let Some(outputs) = &mut self.story.outputs {
+                outputs.push((self.clock.mono, output));
+            }
+            if let Err(what) = judged {
+                return self.broken(&what);
+            }
+        }
+    }
+
+    fn check(&mut self) -> Result<(), Failure> {
+        if let (Some(began), Some(limit)) = (self.watch.shutting_down, self.clock.shutdown_timeout) {
+            self.watch.escalated |= self.clock.mono >= began.after(limit);
+        }
+        let scene = Scene { now: self.clock.mono, machine: &self.machine, kernel: &self.kernel };
+        let judged = self.watch.judge_step(&scene);
+        match (judged, self.machine.check()) {
+            (Err(what), _) => self.broken(&what),
+            (Ok(()), Err(violation)) => self.broken(&format!("an invariant is broken: {violation}")),
+            (Ok(()), Ok(())) => Ok(()),
+        }
+    }
+
+    /// Ends this world: a rule is broken.
+    pub(super) fn broken<T>(&mut self, what: &str) -> Result<T, Failure> {
+        let failure = Failure { what: what.to_owned(), tail: self.tail(60) };
+        self.failed = Some(failure.clone());
+        Err(failure)
+    }
+
+    /// Now and then the twin is made anew from a snapshot; in between it lives on by itself.
+    fn take_snapshot(&mut self) -> Result<(), Failure> {
+        if !self.hostility.twin || (self.twin.is_some() && self.rng.chance(500)) {
+            return Ok(());
+        }
+        match Machine::restore(&self.machine.snapshot()) {
+            Ok(twin) => self.twin = Some(twin),
+            Err(error) => return self.broken(&format!("a snapshot cannot be restored: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Whether an input that comes once more is still what a driver could say.
+    fn still_true(&self, input: &Input) -> bool {
+        let run = |run: &RunId| self.kernel.runs.get(run);
+        match input {
+            Input::HookFinished(id, kind, _) => run(id).is_none_or(|it| !it.hooks.contains_key(kind)),
+            Input::Probed(id, kind, _) => run(id).is_none_or(|it| !it.probes.contains_key(kind)),
+            Input::Notified(id, Notification::MainPid(pid)) => run(id).is_some_and(|it| it.members.contains(pid)),
+            _ => true,
+        }
+    }
+
+    /// Whether the machine must make nothing of this input's second coming.
+    fn may_come_twice(&self, input: &Input) -> bool {
+        match input {
+            Input::Command { .. } | Input::Abandon(_) | Input::Oom(_) => false,
+            Input::Notified(_, what) => matches!(what, Notification::Ready),
+            _ => true,
+        }
+    }
+
+    fn repeat(&mut self, input: Input) -> Result<(), Failure> {
+        if !self.still_true(&input) {
+            return Ok(());
+        }
+        if let Some(trace) = &mut self.story.trace {
+            trace.input(self.clock.mono, &input);
+        }
+        let (now, what) = (self.clock.now(), format!("{input:?}"));
+        if let Some(twin) = &mut self.twin {
+            twin.handle(now, input.clone());
+        }
+        self.machine.handle(now, input);
+        match self.drain()? {
+            0 => self.check(),
+            count => {
+                let what = format!("the second coming of {what} came to {count} outputs");
+                self.broken(&what)
+            }
+        }
+    }
+
+    fn perhaps_repeat(&mut self, input: Input) -> Result<(), Failure> {
+        match self.rng.below(30) {
+            0 => self.repeat(input),
+            1 => {
+                let at = self.clock.mono.after(self.rng.millis(0, 10_000));
+                self.kernel.agenda.put(at, Due::Again(input));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The wall clock is set to another time, as an administrator or a time service may.
+    pub fn set_wall_clock(&mut self, wall: WallTime) {
+        self.clock.wall = wall.0;
+    }
+}
+
+impl Clock {
+    fn pass(&mut self, then: Time) {
+        let passed = then.since(self.mono);
+        self.mono = self.mono.max(then);
+        self.wall = self.wall.saturating_add(i64::try_from(passed.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { mono: self.mono, wall: WallTime(self.wall) }
+    }
+}

@@ -1,0 +1,212 @@
+//! The handle on a whole supervisor.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use tokio::sync::oneshot;
+
+use super::builder::Builder;
+use super::error::Error;
+use super::pending::{Pending, Shutdown};
+use super::process::Process;
+use super::shared::{Answer, Message, Shared};
+use super::support;
+use crate::core::{Applied, Command, Done, Refusal, Status};
+use crate::driver::HostReport;
+use crate::events::{Events, Lines};
+use crate::spec::{Plan, Spec};
+
+/// A supervisor: its engine runs on a thread of its own until [`shutdown`](Supervisor::shutdown), or until the last
+/// handle is dropped.
+///
+/// Cheap to clone; all clones are the same supervisor. A program may have several. It installs no signal handler,
+/// sets no subreaper, and reaps no child but its own. It works from any async runtime and from plain threads.
+///
+/// # Dropping
+/// When the last handle ([`Supervisor`] or [`Process`]) is dropped, everything is stopped in order, and the drop waits
+/// for that, so that a program that returns from `main` leaves no child behind. Async code that must not wait in a drop
+/// awaits [`shutdown`](Supervisor::shutdown) first: then nothing is left to wait for. Functions that specs call should
+/// hold a [`WeakSupervisor`], else they keep their own supervisor up for ever.
+///
+/// ```
+/// use neap::{Supervisor, spec::Spec};
+///
+/// let supervisor = Supervisor::builder().build()?;
+/// let sleeper = supervisor.add(Spec::new("sleeper", ["sleep", "60"]))?;
+/// sleeper.start_blocking()?;
+/// assert!(sleeper.status()?.pid.is_some());
+/// supervisor.shutdown().wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Supervisor {
+    owner: Arc<Owner>,
+}
+
+/// What all handles hold; its drop is the last handle's.
+pub(super) struct Owner {
+    pub shared: Arc<Shared>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // An engine that has ended takes no message, and is joined at once.
+        let _ = self.shared.mailbox.post(Message::Abandoned);
+        self.shared.join();
+    }
+}
+
+/// A handle that does not keep its supervisor up.
+#[derive(Clone)]
+pub struct WeakSupervisor(Weak<Owner>);
+
+impl WeakSupervisor {
+    /// The supervisor, while some other handle keeps it up.
+    pub fn upgrade(&self) -> Option<Supervisor> {
+        self.0.upgrade().map(|owner| Supervisor { owner })
+    }
+}
+
+impl Supervisor {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Supervisor { owner: Arc::new(Owner { shared }) }
+    }
+
+    /// Starts describing a supervisor.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A handle that does not keep it up.
+    pub fn downgrade(&self) -> WeakSupervisor {
+        WeakSupervisor(Arc::downgrade(&self.owner))
+    }
+
+    /// Defines a process; nothing starts. Waits for the engine's answer, which comes at once.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] with all that is wrong with the spec; [`Refusal::Exists`] when the name is taken.
+    pub fn add(&self, spec: Spec) -> Result<Process, Error> {
+        support::check(&spec)?;
+        let name: Arc<str> = spec.name.as_str().into();
+        let command = Command::Create { spec: Box::new(spec), start: false };
+        let created = self.shared().command(command, |answer| match answer {
+            Answer::Done(Done::Created(id)) => Some(id),
+            _ => None,
+        });
+        let id = created.wait()?;
+        Ok(Process::new(self.owner.clone(), id, name))
+    }
+
+    /// The process of this name; `None` also once the supervisor has ended.
+    pub fn get(&self, name: &str) -> Option<Process> {
+        let wanted = name.to_owned();
+        let id = self.shared().query(move |engine| engine.machine().find(&wanted)).ok()??;
+        Some(Process::new(self.owner.clone(), id, name.into()))
+    }
+
+    /// All processes as they are now, by name.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when the supervisor has ended.
+    pub fn list(&self) -> Result<Vec<Status>, Error> {
+        let mut all = self.shared().query(|engine| {
+            let machine = engine.machine();
+            machine.processes().into_iter().filter_map(|id| machine.status(id)).collect::<Vec<_>>()
+        })?;
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// What [`apply`](Supervisor::apply) would do; changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] with all that is wrong with the plan.
+    pub fn plan(&self, plan: &Plan) -> Result<Applied, Error> {
+        support::check_plan(plan)?;
+        let plan = plan.clone();
+        let diff = self.shared().query(move |engine| engine.machine().diff(&plan))?;
+        diff.map_err(|error| Error::Refused(Refusal::Invalid(error)))
+    }
+
+    /// Makes the configured processes be these, all or nothing; those that start by themselves are started. Answered
+    /// once the plan is accepted: its starts go on.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] with all that is wrong with the plan; nothing is changed then.
+    pub fn apply(&self, plan: Plan) -> Pending<Applied> {
+        if let Err(refusal) = support::check_plan(&plan) {
+            return Pending::ready(Err(refusal.into()));
+        }
+        self.shared().command(Command::Apply(Box::new(plan)), |answer| match answer {
+            Answer::Done(Done::Applied(applied)) => Some(applied),
+            _ => None,
+        })
+    }
+
+    /// Events from now on.
+    pub fn events(&self) -> Events {
+        Events(self.shared().events.subscribe())
+    }
+
+    /// Events after this sequence number, as far back as they are kept; what is not, counts as lag.
+    pub fn events_after(&self, sequence: u64) -> Events {
+        Events(self.shared().events.subscribe_from(sequence.saturating_add(1)))
+    }
+
+    /// Lines that processes print, from now on, of the streams that are captured.
+    pub fn output(&self) -> Lines {
+        Lines(self.shared().lines.subscribe())
+    }
+
+    /// How well this host lets the promises be kept: how children are made and how their trees are held together.
+    pub fn host(&self) -> HostReport {
+        self.shared().host.clone()
+    }
+
+    /// Stops everything in order, then the engine. A second call escalates: SIGKILL to what is still being stopped.
+    /// Answered when the engine has ended, also when it had before.
+    ///
+    /// # Errors
+    /// None but [`Error::Ended`], when the engine ended in a way it should not.
+    pub fn shutdown(&self) -> Pending<Shutdown> {
+        let id = self.shared().next_command();
+        let _ = self.shared().mailbox.post(Message::Command { id, command: Command::Shutdown, answer: None });
+        self.ended()
+    }
+
+    /// Answers when the engine has ended, however that came about (a shutdown, a critical process's end).
+    ///
+    /// # Errors
+    /// None but [`Error::Ended`], when the engine ended in a way it should not.
+    pub fn ended(&self) -> Pending<Shutdown> {
+        let (sender, receiver) = oneshot::channel();
+        match self.shared().mailbox.post(Message::WaitEnd(sender)) {
+            Ok(()) => Pending::new(
+                receiver,
+                |answer| match answer {
+                    Answer::Ended(shutdown) => Some(shutdown),
+                    _ => None,
+                },
+                None,
+            ),
+            Err(_) => Pending::ready(self.shared().ended.get().cloned().ok_or(Error::Ended)),
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.owner.shared
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for WeakSupervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakSupervisor").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,23 @@
+//! The public handle: a supervisor in a program.
+
+mod builder;
+mod error;
+mod handle;
+mod pending;
+mod process;
+mod shared;
+mod support;
+
+pub use builder::Builder;
+pub use error::{BuildError, Error};
+pub use handle::{Supervisor, WeakSupervisor};
+pub use pending::{Pending, Shutdown};
+pub use process::Process;
+
+pub use crate::driver::contain::TreeKind;
+pub use crate::driver::spawn::Method;
+pub use crate::driver::{FunctionCall, FunctionDone, FunctionHost, HostReport, Purpose};
+pub use crate::events::{Events, Lines, Next};
+pub use crate::log::{Line, StreamKind};
+
+pub(crate) use shared::{Answer, Message, Shared};

@@ -1,0 +1,218 @@
+//! A handle on one process.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::error::Error;
+use super::handle::Owner;
+use super::pending::Pending;
+use super::shared::{Answer, Message};
+use super::support;
+use crate::core::{Command, Done, ProcessId, Refusal, StateName, Status, Updated};
+use crate::log::Line;
+use crate::spec::{Signal, Spec};
+
+/// A handle on one process. Cheap to clone; it keeps the supervisor up like [`Supervisor`](crate::Supervisor) itself.
+///
+/// Every call may be repeated: starting what runs and stopping what is stopped are answered at once. A call that the
+/// process's state does not allow is refused with an error that names the state.
+#[derive(Clone)]
+pub struct Process {
+    owner: Arc<Owner>,
+    id: ProcessId,
+    name: Arc<str>,
+}
+
+impl Process {
+    pub(super) fn new(owner: Arc<Owner>, id: ProcessId, name: Arc<str>) -> Self {
+        Process { owner, id, name }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its place in the supervisor. A process that is deleted and defined again has another.
+    pub fn id(&self) -> ProcessId {
+        self.id
+    }
+
+    /// Starts it, and what it requires and wants. Answered when it is ready (running; a oneshot: exited).
+    ///
+    /// # Errors
+    /// [`Refusal::StartFailed`] with why, and when it is tried again; [`Refusal::Skipped`] when a condition does not
+    /// hold; [`Refusal::Superseded`] when a stop came in between.
+    pub fn start(&self) -> Pending<StateName> {
+        self.owner.shared.command(Command::Start(self.id), read_state)
+    }
+
+    /// [`start`](Process::start) for plain threads.
+    ///
+    /// # Errors
+    /// Those of [`start`](Process::start).
+    pub fn start_blocking(&self) -> Result<StateName, Error> {
+        self.start().wait()
+    }
+
+    /// Stops it, and first what cannot be without it. Answered when nothing of it is left. A second stop escalates.
+    ///
+    /// # Errors
+    /// [`Refusal::Stuck`] naming the pids that survived SIGKILL.
+    pub fn stop(&self) -> Pending<StateName> {
+        self.owner.shared.command(Command::Stop(self.id), read_state)
+    }
+
+    /// [`stop`](Process::stop) for plain threads.
+    ///
+    /// # Errors
+    /// Those of [`stop`](Process::stop).
+    pub fn stop_blocking(&self) -> Result<StateName, Error> {
+        self.stop().wait()
+    }
+
+    /// Stops and starts it, and brings back what the stop took down. Answered when it is ready again.
+    ///
+    /// # Errors
+    /// Those of [`start`](Process::start) and [`stop`](Process::stop).
+    pub fn restart(&self) -> Pending<StateName> {
+        self.owner.shared.command(Command::Restart(self.id), read_state)
+    }
+
+    /// Has it read its configuration again, as its spec's `reload` says.
+    ///
+    /// # Errors
+    /// [`Refusal::State`] when it does not run or declares no reload.
+    pub fn reload(&self) -> Pending<()> {
+        self.owner.shared.command(Command::Reload(self.id), read_unit)
+    }
+
+    /// Sends a signal to its main process.
+    ///
+    /// # Errors
+    /// [`Refusal::State`] when there is no main process.
+    pub fn signal(&self, signal: Signal) -> Pending<()> {
+        self.owner.shared.command(Command::Signal(self.id, signal), read_unit)
+    }
+
+    /// Replaces its spec. What can be applied live is; what needs a restart waits for one, and the answer names it.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] with all that is wrong; nothing is changed then.
+    pub fn update(&self, spec: Spec) -> Pending<Updated> {
+        self.send_update(spec, false, false)
+    }
+
+    /// [`update`](Process::update), then a restart if a changed field needs one.
+    ///
+    /// # Errors
+    /// Those of [`update`](Process::update).
+    pub fn update_and_restart(&self, spec: Spec) -> Pending<Updated> {
+        self.send_update(spec, true, false)
+    }
+
+    /// What [`update`](Process::update) would do; changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`update`](Process::update).
+    pub fn update_dry_run(&self, spec: Spec) -> Pending<Updated> {
+        self.send_update(spec, false, true)
+    }
+
+    fn send_update(&self, spec: Spec, restart: bool, dry_run: bool) -> Pending<Updated> {
+        if let Err(refusal) = support::check(&spec) {
+            return Pending::ready(Err(refusal.into()));
+        }
+        let command = Command::Update { process: self.id, spec: Box::new(spec), restart, dry_run };
+        self.owner.shared.command(command, |answer| match answer {
+            Answer::Done(Done::Updated(updated)) => Some(updated),
+            _ => None,
+        })
+    }
+
+    /// Forgets it; with `force` it is stopped first.
+    ///
+    /// # Errors
+    /// [`Refusal::State`] when it is up and `force` is not given.
+    pub fn delete(&self, force: bool) -> Pending<()> {
+        self.owner.shared.command(Command::Delete { process: self.id, force }, read_unit)
+    }
+
+    /// How it is.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it was deleted.
+    pub fn status(&self) -> Result<Status, Error> {
+        let id = self.id;
+        let status = self.owner.shared.query(move |engine| engine.machine().status(id))?;
+        status.ok_or(Error::Refused(Refusal::NotFound))
+    }
+
+    /// Its spec: that of its next run.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it was deleted.
+    pub fn spec(&self) -> Result<Arc<Spec>, Error> {
+        let id = self.id;
+        let spec = self.owner.shared.query(move |engine| engine.machine().spec(id))?;
+        spec.ok_or(Error::Refused(Refusal::NotFound))
+    }
+
+    /// Answers when it is in this state (at once when it is already). A state that it passes through in between two
+    /// looks is not missed.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it is, or is being, deleted; [`Error::Ended`] when the supervisor ends first.
+    pub fn wait(&self, state: StateName) -> Pending<Status> {
+        let (answer, receiver) = oneshot::channel();
+        match self.owner.shared.mailbox.post(Message::Wait { process: self.id, state, answer }) {
+            Ok(()) => Pending::new(
+                receiver,
+                |answer| match answer {
+                    Answer::Status(status) => Some(*status),
+                    _ => None,
+                },
+                None,
+            ),
+            Err(_) => Pending::ready(Err(Error::Ended)),
+        }
+    }
+
+    /// The last lines it printed, oldest first, from all runs, as far back as its ring reaches. What it printed before
+    /// it ended is there once its end is known. Waits for the log thread.
+    pub fn logs(&self, lines: usize) -> Vec<Line> {
+        let id = self.id;
+        match self.owner.shared.query(move |engine| engine.tail(id)) {
+            Ok(Some(tail)) => tail.last(lines),
+            _ => Vec::new(),
+        }
+    }
+
+    /// How many lines its ring has dropped to make room for newer ones.
+    pub fn dropped_lines(&self) -> u64 {
+        let id = self.id;
+        self.owner.shared.query(move |engine| engine.tail(id)).ok().flatten().map_or(0, |tail| tail.dropped())
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn read_state(answer: Answer) -> Option<StateName> {
+    match answer {
+        Answer::Done(Done::State(state)) => Some(state),
+        _ => None,
+    }
+}
+
+fn read_unit(answer: Answer) -> Option<()> {
+    match answer {
+        Answer::Done(Done::Sent | Done::Deleted) => Some(()),
+        _ => None,
+    }
+}

@@ -1,0 +1,104 @@
+//! What handles and engine share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{JoinHandle, ThreadId};
+
+use tokio::sync::oneshot;
+
+use super::error::Error;
+use super::pending::{Pending, Shutdown};
+use crate::block::block_on;
+use crate::core::{Command, CommandId, Done, Event, Input, ProcessId, Refusal, StateName, Status};
+use crate::driver::{Engine, HostReport};
+use crate::events::Hub;
+use crate::log::LineHub;
+use crate::mailbox::Mailbox;
+
+/// What an engine is told by other threads.
+pub(crate) enum Message {
+    /// A command of a handle's.
+    Command { id: CommandId, command: Command, answer: Option<oneshot::Sender<Answer>> },
+    /// Nobody waits for this command any more.
+    Abandon(CommandId),
+    /// A question, answered on the engine's thread.
+    Query(Box<dyn FnOnce(&Engine) + Send>),
+    /// Tell when the process is in this state.
+    Wait { process: ProcessId, state: StateName, answer: oneshot::Sender<Answer> },
+    /// Tell when the engine has ended.
+    WaitEnd(oneshot::Sender<Answer>),
+    /// The last handle is gone.
+    Abandoned,
+    /// Something that a helper found out.
+    Input(Input),
+    /// What a helper thread did for the engine.
+    Helper(crate::driver::HelperDone),
+}
+
+/// What a pending answer may turn out to be.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Done(Done),
+    Refused(Refusal),
+    Status(Box<Status>),
+    Ended(Shutdown),
+}
+
+/// Shared by an engine, its helpers and all handles.
+pub(crate) struct Shared {
+    pub mailbox: Mailbox<Message>,
+    pub events: Arc<Hub<Event>>,
+    pub lines: Arc<LineHub>,
+    pub ended: OnceLock<Shutdown>,
+    pub host: HostReport,
+    pub thread: OnceLock<ThreadId>,
+    pub join: Mutex<Option<JoinHandle<()>>>,
+    pub commands: AtomicU64,
+}
+
+impl Shared {
+    /// Gives a command; its answer comes through the result.
+    pub fn command<T>(self: &Arc<Self>, command: Command, read: fn(Answer) -> Option<T>) -> Pending<T> {
+        let id = self.next_command();
+        let (sender, receiver) = oneshot::channel();
+        match self.mailbox.post(Message::Command { id, command, answer: Some(sender) }) {
+            Ok(()) => Pending::new(receiver, read, Some((id, Arc::downgrade(self)))),
+            Err(_) => Pending::ready(Err(Error::Ended)),
+        }
+    }
+
+    /// A number that no other command has.
+    pub fn next_command(&self) -> CommandId {
+        CommandId(self.commands.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Asks the engine and waits for its answer.
+    pub fn query<T: Send + 'static>(&self, question: impl FnOnce(&Engine) -> T + Send + 'static) -> Result<T, Error> {
+        self.refuse_own_thread()?;
+        let (sender, receiver) = oneshot::channel();
+        let query = move |engine: &Engine| {
+            let _ = sender.send(question(engine));
+        };
+        self.mailbox.post(Message::Query(Box::new(query))).map_err(|_| Error::Ended)?;
+        block_on(receiver).map_err(|_| Error::Ended)
+    }
+
+    /// An error when the caller is the engine's own thread, which would wait for itself.
+    pub fn refuse_own_thread(&self) -> Result<(), Error> {
+        if self.is_own_thread() { Err(Error::OwnThread) } else { Ok(()) }
+    }
+
+    fn is_own_thread(&self) -> bool {
+        self.thread.get() == Some(&std::thread::current().id())
+    }
+
+    /// Waits for the engine's thread to be gone; at once when this is that thread.
+    pub fn join(&self) {
+        let thread = self.join.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && !self.is_own_thread()
+        {
+            let _ = thread.join();
+        }
+    }
+}

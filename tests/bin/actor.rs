@@ -1,0 +1,460 @@
+//! A child that does what its arguments say, one word after the other. Tests use it wherever a process of a certain
+//! behaviour is needed.
+//!
+//! ```text
+//! actor trap TERM=ignore fork { ignore TERM wait } print 1000 exit 3
+//! ```
+//!
+//! `{ … }` is a block; braces are words of their own, and blocks nest. After the last word the program exits with 0.
+//!
+//! | verb | does |
+//! |---|---|
+//! | `trap SIG=ignore`, `trap SIG=exit:N`, `trap SIG=default` | on SIG: nothing; exit with N; the default |
+//! | `ignore SIG` | `trap SIG=ignore` |
+//! | `block SIG` | puts SIG into the signal mask |
+//! | `fork { … }` | a child does the block and exits with 0; the parent goes on |
+//! | `orphan { … }` | double fork with setsid between: a process with no tie to us but its ancestry does the block |
+//! | `daemonize` | double fork with setsid; the parents exit with 0, the daemon goes on |
+//! | `setsid`, `setpgid` | a session, a process group of its own |
+//! | `rename NAME` | changes its name in /proc |
+//! | `repeat N { … }` | does the block N times |
+//! | `out PATH` | from now on prints into this file (appended) |
+//! | `print N` | N numbered lines: `line 1` to `line N` |
+//! | `say TEXT`, `printraw TEXT`, `complain TEXT` | a line; the bytes alone; a line on stderr |
+//! | `pid` | its pid as a line |
+//! | `close-stdout`, `close-fds` | closes descriptor 1; all of them |
+//! | `env` | its environment, a variable a line |
+//! | `args WORD…` | all following words, a line each, escaped as Rust does |
+//! | `fds` | its descriptors: `number target` a line, the one used for listing left out |
+//! | `state` | what it was started with: `key=value` lines (see `state` below) |
+//! | `notify TEXT` | one datagram to NOTIFY_SOCKET; `\n` stands for a line end |
+//! | `pidfile PATH`, `touch PATH` | writes its pid, makes an empty file |
+//! | `listen PORT` | accepts TCP connections on 127.0.0.1 and closes them, for ever; port 0 prints the one it got |
+//! | `read PATH` | waits until the file (a FIFO) was read to its end |
+//! | `gone PATH` | waits until there is no such file |
+//! | `sleep SECONDS`, `wait` | sleeps; waits for ever |
+//! | `exit N`, `kill-self SIG` | ends; ends by a signal (with its default action) |
+//! | `umask OCTAL`, `inherit-fds N` | sets it; opens N descriptors that an executed program keeps |
+//! | `supervise { … }` | launches an actor with the block through Neap, with its descriptors 0 to 2; waits for it and says `ended STATUS` or `failed ERRNO STEP MESSAGE` |
+//! | `forkbomb` | forks as fast as it can, all children too, until killed |
+
+#![no_main] // The Rust runtime ignores SIGPIPE before `main`: this program shows what it really was given.
+
+use std::env;
+use std::ffi::{CStr, CString, OsString, c_char, c_int};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
+use std::slice::Iter;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use neap::core::{ExitStatus, SpawnError};
+use neap::driver::exit;
+use neap::driver::spawn::{Finish, InFlight, Launch, Launcher, Stdio};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+static EXITS: [AtomicI32; 65] = [const { AtomicI32::new(0) }; 65];
+
+extern "C" fn on_signal(signal: c_int) {
+    // SAFETY: _exit is async-signal-safe.
+    unsafe { libc::_exit(EXITS[signal as usize].load(Ordering::Relaxed)) }
+}
+
+/// What the C library calls.
+///
+/// # Safety
+/// `argv` has `argc` strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+    let words: Vec<OsString> = (1..argc as usize)
+        // SAFETY: argv has argc strings.
+        .map(|n| unsafe { CStr::from_ptr(*argv.add(n)) })
+        .map(|w| OsString::from_vec(w.to_bytes().to_vec()))
+        .collect();
+    let mut words = words.iter();
+    run(&mut words, false);
+    0
+}
+
+fn fail(what: &str) -> ! {
+    let _ = writeln!(io::stderr(), "actor: {what}");
+    std::process::exit(98)
+}
+
+fn or_fail<T>(what: &str, result: io::Result<T>) -> T {
+    result.unwrap_or_else(|e| fail(&format!("{what}: {e}")))
+}
+
+/// Does words until they, or the block, are over.
+fn run(words: &mut Iter<'_, OsString>, in_block: bool) {
+    while let Some(word) = words.next() {
+        let verb = word.to_string_lossy();
+        if verb == "}" {
+            if in_block {
+                return;
+            }
+            fail("`}` without `{`");
+        }
+        act(&verb, words);
+    }
+    if in_block {
+        fail("a block without `}`");
+    }
+}
+
+fn act(verb: &str, words: &mut Iter<'_, OsString>) {
+    match verb {
+        "trap" => trap(&text(words)),
+        "ignore" => set_action(signal(&text(words)), libc::SIG_IGN),
+        "block" => block_signal(signal(&text(words))),
+        "fork" => fork_block(words, false),
+        "orphan" => fork_block(words, true),
+        "daemonize" => daemonize(),
+        // SAFETY: takes nothing.
+        "setsid" => drop(unsafe { libc::setsid() }),
+        // SAFETY: takes numbers.
+        "setpgid" => drop(unsafe { libc::setpgid(0, 0) }),
+        "rename" => rename(&text(words)),
+        "repeat" => repeat(words),
+        "out" => redirect(&text(words)),
+        "print" => print_lines(number(words)),
+        "say" => print(&[words.next().map_or(&b""[..], |w| w.as_bytes()), b"\n"].concat()),
+        "printraw" => print(words.next().map_or(&b""[..], |w| w.as_bytes())),
+        "complain" => drop(writeln!(io::stderr(), "{}", text(words))),
+        "pid" => print(format!("{}\n", std::process::id()).as_bytes()),
+        // SAFETY: closes a number.
+        "close-stdout" => drop(unsafe { libc::close(1) }),
+        // SAFETY: closes numbers.
+        "close-fds" => drop(unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) }),
+        "env" => env::vars_os().for_each(|(k, v)| print(&[k.as_bytes(), b"=", v.as_bytes(), b"\n"].concat())),
+        "args" => words.by_ref().for_each(|w| print(format!("{w:?}\n").as_bytes())),
+        "fds" => list_fds(),
+        "state" => state(),
+        "notify" => notify(&text(words).replace("\\n", "\n")),
+        "pidfile" => or_fail("pidfile", fs::write(text(words), format!("{}\n", std::process::id()))),
+        "touch" => drop(or_fail("touch", File::create(text(words)))),
+        "listen" => listen(number(words) as u16),
+        "read" => drop(or_fail("read", File::open(text(words)).and_then(|mut f| f.read_to_end(&mut Vec::new())))),
+        "gone" => await_gone(&text(words)),
+        "sleep" => thread::sleep(Duration::from_secs_f64(text(words).parse().unwrap_or_else(|_| fail("sleep what?")))),
+        "wait" => wait_for_ever(),
+        "exit" => std::process::exit(number(words) as i32),
+        "kill-self" => kill_self(signal(&text(words))),
+        // SAFETY: takes a number.
+        "umask" => drop(unsafe { libc::umask(u32::from_str_radix(&text(words), 8).unwrap_or(0o22)) }),
+        "inherit-fds" => inherit_fds(number(words)),
+        "supervise" => supervise(words),
+        "forkbomb" => forkbomb(),
+        other => fail(&format!("unknown verb `{other}`")),
+    }
+}
+
+fn text(words: &mut Iter<'_, OsString>) -> String {
+    words.next().unwrap_or_else(|| fail("a word is missing")).to_string_lossy().into_owned()
+}
+
+fn number(words: &mut Iter<'_, OsString>) -> u64 {
+    text(words).parse().unwrap_or_else(|_| fail("a number was expected"))
+}
+
+fn signal(name: &str) -> c_int {
+    neap::spec::Signal::from_name(name).unwrap_or_else(|| fail(&format!("`{name}` is no signal"))).number()
+}
+
+fn trap(what: &str) {
+    let (name, action) = what.split_once('=').unwrap_or_else(|| fail("trap SIG=action"));
+    let number = signal(name);
+    match action.split_once(':') {
+        Some(("exit", code)) => {
+            EXITS[number as usize].store(code.parse().unwrap_or(0), Ordering::Relaxed);
+            set_action(number, on_signal as *const () as libc::sighandler_t);
+        }
+        _ if action == "ignore" => set_action(number, libc::SIG_IGN),
+        _ if action == "default" => set_action(number, libc::SIG_DFL),
+        _ => fail("trap SIG=ignore, SIG=exit:N or SIG=default"),
+    }
+}
+
+fn set_action(number: c_int, action: libc::sighandler_t) {
+    // SAFETY: the handler, if it is one, is async-signal-safe.
+    unsafe { libc::signal(number, action) };
+}
+
+fn block_signal(number: c_int) {
+    // SAFETY: the set is initialised before it is used.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, number);
+        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Forks; `true` in the child.
+fn forked() -> bool {
+    // SAFETY: the program has one thread.
+    match unsafe { libc::fork() } {
+        0 => true,
+        -1 => fail(&format!("fork: {}", io::Error::last_os_error())),
+        _ => false,
+    }
+}
+
+fn skip_block(words: &mut Iter<'_, OsString>) {
+    let mut depth = 1;
+    while depth > 0 {
+        match words.next().map(|w| w.as_bytes()) {
+            Some(b"{") => depth += 1,
+            Some(b"}") => depth -= 1,
+            Some(_) => {}
+            None => fail("a block without `}`"),
+        }
+    }
+}
+
+fn open_block(words: &mut Iter<'_, OsString>) {
+    if words.next().is_none_or(|w| w.as_bytes() != b"{") {
+        fail("`{` was expected");
+    }
+}
+
+fn fork_block(words: &mut Iter<'_, OsString>, orphan: bool) {
+    open_block(words);
+    if !forked() {
+        skip_block(words);
+        if orphan {
+            // SAFETY: reaps the child that only made the orphan.
+            unsafe { libc::wait(std::ptr::null_mut()) };
+        }
+        return;
+    }
+    if orphan {
+        // SAFETY: takes nothing.
+        unsafe { libc::setsid() };
+        if !forked() {
+            std::process::exit(0);
+        }
+    }
+    run(words, true);
+    std::process::exit(0);
+}
+
+fn daemonize() {
+    if !forked() {
+        std::process::exit(0);
+    }
+    // SAFETY: takes nothing.
+    unsafe { libc::setsid() };
+    if !forked() {
+        std::process::exit(0);
+    }
+}
+
+fn rename(name: &str) {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: the name ends with a NUL; the kernel cuts it.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+fn repeat(words: &mut Iter<'_, OsString>) {
+    let times = number(words);
+    open_block(words);
+    for _ in 0..times {
+        run(&mut words.clone(), true);
+    }
+    skip_block(words);
+}
+
+fn redirect(path: &str) {
+    let file = or_fail("out", OpenOptions::new().create(true).append(true).open(path));
+    // SAFETY: both descriptors are open; 1 may be replaced.
+    unsafe { libc::dup2(file.as_raw_fd(), 1) };
+}
+
+fn print(bytes: &[u8]) {
+    let mut out = io::stdout();
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        std::process::exit(97);
+    }
+}
+
+fn print_lines(count: u64) {
+    let mut lines = Vec::new();
+    for n in 1..=count {
+        lines.extend_from_slice(format!("line {n}\n").as_bytes());
+        if lines.len() > 60_000 || n == count {
+            print(&lines);
+            lines.clear();
+        }
+    }
+}
+
+fn list_fds() {
+    let folder = or_fail("fds", fs::read_dir("/proc/self/fd"));
+    let mut found: Vec<(i32, String)> = folder
+        .flatten()
+        .filter_map(|e| {
+            let target = fs::read_link(e.path()).ok()?.to_string_lossy().into_owned();
+            Some((e.file_name().to_string_lossy().parse().ok()?, target))
+        })
+        .filter(|(_, target)| !target.starts_with("/proc/") || !target.ends_with("/fd"))
+        .collect();
+    found.sort();
+    for (number, target) in found {
+        print(format!("{number} {target}\n").as_bytes());
+    }
+}
+
+fn state() {
+    let mut lines = Vec::new();
+    let mut add = |key: &str, value: &str| lines.push(format!("{key}={value}\n"));
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    for line in status.lines() {
+        if let Some((key, value)) = line.split_once(':') {
+            let wanted = [
+                "Name",
+                "Pid",
+                "PPid",
+                "Uid",
+                "Gid",
+                "Groups",
+                "SigBlk",
+                "SigIgn",
+                "SigCgt",
+                "CapInh",
+                "CapPrm",
+                "CapEff",
+                "CapBnd",
+                "CapAmb",
+                "NoNewPrivs",
+                "Umask",
+            ];
+            if wanted.contains(&key) {
+                add(key, &value.split_whitespace().collect::<Vec<_>>().join(" "));
+            }
+        }
+    }
+    add("cwd", &env::current_dir().map(|d| d.to_string_lossy().into_owned()).unwrap_or_default());
+    // SAFETY: these take numbers only.
+    let (group, session, nice) =
+        unsafe { (libc::getpgid(0), libc::getsid(0), libc::getpriority(libc::PRIO_PROCESS, 0)) };
+    add("pgid", &group.to_string());
+    add("sid", &session.to_string());
+    add("nice", &nice.to_string());
+    for (key, path) in [("oom_score_adj", "/proc/self/oom_score_adj"), ("timerslack", "/proc/self/timerslack_ns")] {
+        add(key, fs::read_to_string(path).unwrap_or_default().trim());
+    }
+    let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    add("cgroup", cgroups.lines().find_map(|l| l.strip_prefix("0::")).unwrap_or(""));
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    for line in limits.lines().skip(1) {
+        let name = line.get(..26).unwrap_or("").trim().to_lowercase().replace(' ', "_");
+        let mut values = line.get(26..).unwrap_or("").split_whitespace();
+        add(&format!("limit.{name}"), &format!("{}:{}", values.next().unwrap_or(""), values.next().unwrap_or("")));
+    }
+    print(lines.concat().as_bytes());
+}
+
+fn notify(message: &str) {
+    let Some(address) = env::var_os("NOTIFY_SOCKET") else { fail("no NOTIFY_SOCKET") };
+    let socket = or_fail("notify", UnixDatagram::unbound());
+    let address = match address.as_bytes().split_first() {
+        Some((b'@', name)) => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(Path::new(&address)),
+    };
+    or_fail("notify", address.and_then(|a| socket.send_to_addr(message.as_bytes(), &a)));
+}
+
+fn listen(port: u16) {
+    let listener = or_fail("listen", TcpListener::bind(("127.0.0.1", port)));
+    if port == 0 {
+        let port = or_fail("listen", listener.local_addr()).port();
+        print(format!("{port}\n").as_bytes());
+    }
+    loop {
+        drop(listener.accept());
+    }
+}
+
+fn await_gone(path: &str) {
+    while Path::new(path).exists() {
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn wait_for_ever() {
+    loop {
+        // SAFETY: takes nothing.
+        unsafe { libc::pause() };
+    }
+}
+
+fn kill_self(number: c_int) {
+    set_action(number, libc::SIG_DFL);
+    // SAFETY: sends ourselves a signal.
+    unsafe { libc::raise(number) };
+}
+
+fn inherit_fds(count: u64) {
+    for _ in 0..count {
+        // SAFETY: the path is a literal; without O_CLOEXEC.
+        unsafe { libc::open(c"/dev/zero".as_ptr(), libc::O_RDONLY) };
+    }
+}
+
+/// A supervisor in a few lines.
+fn supervise(words: &mut Iter<'_, OsString>) {
+    open_block(words);
+    let all = words.clone();
+    skip_block(words);
+    let length = all.len() - words.len() - 1;
+    let block = all.take(length);
+    let us = CString::new(or_fail("supervise", env::current_exe()).as_os_str().as_bytes()).unwrap_or_default();
+    let argv = block.map(|w| CString::new(w.as_bytes()).unwrap_or_default());
+    let mut launch = Launch::new(vec![us.clone()], [us].into_iter().chain(argv).collect());
+    launch.stdio = [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit];
+    launch.env = env::vars_os()
+        .map(|(k, v)| CString::new([k.as_bytes(), b"=", v.as_bytes()].concat()).unwrap_or_default())
+        .collect();
+    let report = match Launcher::new().launch(launch).and_then(finished) {
+        Ok(status) => format!("ended {status:?}\n"),
+        Err(e) => format!("failed {} {:?} {}\n", e.errno.unwrap_or(0), e.step, e.message),
+    };
+    print(report.as_bytes());
+}
+
+fn finished(mut child: InFlight) -> Result<ExitStatus, SpawnError> {
+    let child = loop {
+        await_any(&[child.exec_pipe(), child.pidfd()]);
+        match child.finish() {
+            Finish::Pending(again) => child = again,
+            Finish::Executed(child) => break child,
+            Finish::Failed(e) => return Err(e),
+        }
+    };
+    loop {
+        await_any(&[child.pidfd.as_fd()]);
+        if let Some(status) = or_fail("reap", exit::reap(child.pidfd.as_fd())) {
+            return Ok(status);
+        }
+    }
+}
+
+fn await_any(fds: &[BorrowedFd<'_>]) {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|f| PollFd::new(*f, PollFlags::POLLIN)).collect();
+    let _ = poll(&mut polled, PollTimeout::NONE);
+}
+
+fn forkbomb() {
+    loop {
+        // SAFETY: the program has one thread, and the child does the same loop.
+        unsafe { libc::fork() };
+    }
+}

@@ -1,0 +1,8 @@
+//! The command, driven as a person drives it: what it prints, its exit code, and what it leaves behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod check;
+mod run;
+mod support;
+mod types;
+mod up;

@@ -1,0 +1,160 @@
+//! The documentation is true: its configurations are accepted, its table of keys is the schema's, its commands exist.
+//! (Its Rust is run by `cargo test --doc`.) With `NEAP_WRITE_DOCS=1` the table of keys is written anew.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use neap::spec::schema::{self, Availability, Key, Table};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The fenced blocks of this language, with the line that each begins on.
+fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        let Some(info) = line.strip_prefix("```") else { continue };
+        let body: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+        if info.trim() == language {
+            found.push((number + 1, body.join("\n")));
+        }
+    }
+    found
+}
+
+fn neap(args: &[&str], dir: &Path) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_neap")).args(args).current_dir(dir).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A folder that is removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("neap-docs-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn every_configuration_in_the_guide_is_accepted() {
+    let folder = Folder::new("lua");
+    let mut count = 0;
+    for page in ["README.md", "docs/lua.md"] {
+        for (line, block) in blocks(&read(page), "lua") {
+            std::fs::write(folder.0.join("neap.lua"), &block).unwrap();
+            for profile in ["dev", "prod"] {
+                let (accepted, text) = neap(&["check", "--strict", "--profile", profile], &folder.0);
+                assert!(accepted, "{page}:{line}:\n{text}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 6, "only {count} blocks were found");
+}
+
+#[test]
+fn every_example_configuration_is_accepted() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "lua") {
+            let (accepted, text) = neap(&["check", "--strict", path.to_str().unwrap()], root());
+            assert!(accepted, "{}:\n{text}", path.display());
+            let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+            assert!(lines <= 60, "{} has {lines} lines", path.display());
+            count += 1;
+        }
+    }
+    assert!(count >= 1);
+}
+
+#[test]
+fn the_page_of_the_command_line_has_every_command_and_flag() {
+    let page = read("docs/cli.md");
+    let (_, help) = neap(&["--help"], root());
+    let names = section(&help, "Commands:").filter(|line| !line.starts_with("   "));
+    let commands: Vec<&str> = names.map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert!(commands.contains(&"up"), "{help}");
+    for command in commands {
+        assert!(page.contains(&format!("`neap {command}")), "docs/cli.md lacks `neap {command}`");
+        let (_, help) = neap(&[command, "--help"], root());
+        for word in help.split([' ', '\n', ',', '[', ']', '=']).filter(|word| word.starts_with("--") && word.len() > 2)
+        {
+            let known = ["--help", "--version"].contains(&word) || page.contains(word);
+            assert!(known, "docs/cli.md lacks {word} of `neap {command}`");
+        }
+    }
+}
+
+fn section<'t>(text: &'t str, title: &str) -> impl Iterator<Item = &'t str> {
+    text.lines().skip_while(move |line| *line != title).skip(1).take_while(|line| line.starts_with("  "))
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut pages = vec![root().join("README.md")];
+    pages.extend(std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
+        let text = std::fs::read_to_string(page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if !link.starts_with("http") && !link.starts_with('#') {
+                let target = page.parent().unwrap().join(link.split('#').next().unwrap());
+                assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_table_of_keys_is_the_schemas() {
+    let written = keys();
+    if std::env::var_os("NEAP_WRITE_DOCS").is_some() {
+        std::fs::write(root().join("docs/keys.md"), &written).unwrap();
+    }
+    assert!(read("docs/keys.md") == written, "docs/keys.md is old: run NEAP_WRITE_DOCS=1 cargo test --test docs");
+}
+
+fn keys() -> String {
+    let mut text = String::from(
+        "# Keys\n\nEvery key of a process and of the tables in it, as the reader knows them. Written by a test from \
+         `src/spec/schema`: do not edit.\n\nA change takes effect *live*, by *reload*, or with the next *restart* of the \
+         process. Keys marked *later* are refused in this version.\n",
+    );
+    for table in schema::TABLES {
+        section_of(&mut text, table);
+    }
+    text
+}
+
+fn section_of(text: &mut String, table: &Table) {
+    write!(text, "\n## {}\n\n{}\n\n| key | type | effect | meaning |\n|---|---|---|---|\n", table.name, table.doc)
+        .unwrap();
+    for key in table.keys() {
+        let Key { name, lua, doc, effect, availability, .. } = key;
+        let lua = lua.replace('|', "\\|");
+        let later = match availability {
+            Availability::Now => String::new(),
+            Availability::Later(what) => format!(" *Later: waits for {what}.*"),
+        };
+        writeln!(text, "| `{name}` | `{lua}` | {effect} | {}{later} |", doc.replace('|', "\\|")).unwrap();
+    }
+}

@@ -1,0 +1,3 @@
+local neap = require "neap"
+neap.defaults { user = "app" }
+neap.defaults { user = "web" }

@@ -1,0 +1,2 @@
+local neap = require "neap"
+neap.on("weather", function(event) end)

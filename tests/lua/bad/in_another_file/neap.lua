@@ -1,0 +1,6 @@
+local neap = require "neap"
+local base = require "shared.base"
+
+base "web" {
+  command = { "nginx" },
+}

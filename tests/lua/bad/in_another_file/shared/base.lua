@@ -1,0 +1,8 @@
+local neap = require "neap"
+
+return neap.template {
+  description = "shared",
+  stop = {
+    mode = "everything",
+  },
+}

@@ -1,0 +1,1 @@
+neap.process "web" { command = { "nginx" } }

@@ -1,0 +1,3 @@
+local neap = require "neap"
+local db = neap.process "db"
+neap.process "api" { command = { "api" }, requires = db }

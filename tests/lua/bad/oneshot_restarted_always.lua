@@ -1,0 +1,6 @@
+local neap = require "neap"
+neap.process "migrate" {
+  type = "oneshot",
+  command = { "migrate" },
+  restart = "always",
+}

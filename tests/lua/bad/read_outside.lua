@@ -1,0 +1,2 @@
+local neap = require "neap"
+local shadow = neap.read "../../../../etc/shadow"

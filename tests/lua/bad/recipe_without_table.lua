@@ -1,0 +1,3 @@
+local neap = require "neap"
+local redis = require "redis"
+redis(6390)

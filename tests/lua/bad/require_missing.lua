@@ -1,0 +1,2 @@
+local neap = require "neap"
+local helpers = require "no_such_helpers"

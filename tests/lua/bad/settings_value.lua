@@ -1,0 +1,4 @@
+local neap = require "neap"
+neap.settings {
+  log_level = "verbose",
+}

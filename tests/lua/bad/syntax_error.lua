@@ -1,0 +1,5 @@
+local neap = require "neap"
+neap.process "web" {
+  command = { "nginx" }
+  user = "app",
+}

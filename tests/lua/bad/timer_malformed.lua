@@ -1,0 +1,2 @@
+local neap = require "neap"
+neap.every("often", function() end)

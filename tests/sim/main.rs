@@ -1,0 +1,10 @@
+//! The machine in a simulated kernel: every line of the design's semantics as a scenario, and thousands of random lives.
+
+mod bonds;
+mod changes;
+mod endings;
+mod harness;
+mod schedules;
+mod shutting;
+mod starting;
+mod stopping;
