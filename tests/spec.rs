@@ -123,7 +123,8 @@ fn a_bad_plan_tells_everything_at_once_and_warnings_do_not_refuse() {
         lines,
         [
             "process `a`: command[1]: the program's name is empty",
-            "process `a`: user: expected a user or group by name, or by number below 4294967295, found \"0day\": a name \
+            "process `a`: user: expected a user or group by name, or by number below 4294967295, found \"0day\": a \
+             name \
              begins with a letter or `_`, then letters, digits, `_`, `.`, `@` and `-`",
             "process `cache`: nice: is from -20 to 19",
             "warning: process `b`: wants: there is no process \"cash\"",

@@ -66,7 +66,8 @@ fn secrets_are_shown_to_nobody_and_stored() {
     let forged = r#"{"name": "web", "command": "x", "env": {"A": {"=secret": "x"}}}"#;
     assert_eq!(
         message(forged),
-        "process `web`: env.A: expected the value of a variable (text, a number, true, false or a secret), found a table"
+        "process `web`: env.A: expected the value of a variable (text, a number, true, false or a secret), found a \
+         table"
     );
 }
 
