@@ -1,7 +1,9 @@
 //! Where mistakes are told to be, and trees that nobody would write.
 
 use proptest::prelude::*;
+use serde_json::json;
 
+use super::tests::refused;
 use super::*;
 use crate::spec::{FunctionId, Secret, Value};
 
@@ -40,6 +42,19 @@ fn lines_of_keys_are_kept_for_what_is_found_wrong_later() {
     let spec = spec("web", &Node::at(table, 1), &Dialect::native(), source).unwrap();
     let lines: Vec<Option<u32>> = spec.validate().iter().map(|problem| problem.line).collect();
     assert_eq!(lines, [Some(4), Some(5)]);
+}
+
+#[test]
+fn text_that_would_upset_a_terminal_is_escaped() {
+    let messages = refused(json!({"type": "\u{1b}[31m\u{202e}x", "env": {"a\nb": []}}));
+    assert_eq!(
+        messages,
+        [
+            "type: expected one of \"simple\", \"oneshot\", \"forking\", \"notify\", found \"\\u{1b}[31m\\u{202e}x\"",
+            "env[\"a\\nb\"]: expected the value of a variable (text, a number, true, false or a secret), found an \
+             empty list",
+        ]
+    );
 }
 
 /// Any tree that a front end could hand over, with keys of the schema so that it gets somewhere.
