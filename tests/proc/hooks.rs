@@ -77,7 +77,7 @@ fn a_stop_during_a_hook_cancels_it() {
 fn functions_are_told_what_happened() {
     let calls: Arc<Mutex<Vec<FunctionCall>>> = Arc::default();
     let seen = calls.clone();
-    let mut world = World::with(|builder| {
+    let world = World::with(|builder| {
         builder.function(FunctionId(1), move |call| {
             seen.lock().unwrap().push(call.clone());
             Ok(())
