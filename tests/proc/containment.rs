@@ -6,7 +6,7 @@ use neap::core::{EventKind, ExitStatus, Pid, StateName};
 use neap::spec::{Hook, Signal, Stop, StopMode};
 
 use crate::support::{DEADLINE, wait_until};
-use crate::world::{World, at_once, await_lines, does, done, is_gone, lines, pid};
+use crate::world::{World, at_once, await_lines, does, done, is_dead, is_gone, lines, pid};
 
 fn pids(text: &[String]) -> Vec<Pid> {
     text.iter().map(|line| Pid(line.parse().expect("a pid"))).collect()
@@ -22,7 +22,7 @@ fn c1_no_orphan_survives_a_stop() {
     let process = world.start(spec);
     let all = pids(&await_lines(&process, 4));
     assert_eq!(done(process.stop()), Ok(StateName::Stopped));
-    assert!(all.iter().all(|pid| is_gone(*pid)), "{all:?}");
+    assert!(all.iter().all(|pid| is_dead(*pid)), "{all:?}");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn c1_what_a_leader_leaves_behind_is_ended_before_it_is_started_again() {
     assert_eq!(world.await_exit("web"), ExitStatus::Code(0));
     std::fs::write(world.dir.join("block"), "").unwrap();
     world.await_executed("web");
-    assert!(is_gone(orphan));
+    assert!(is_dead(orphan));
 }
 
 #[test]
@@ -114,7 +114,8 @@ fn c6_a_stop_command_that_works_needs_no_signal() {
     std::fs::write(world.dir.join("block"), "").unwrap();
     let mut stop = Stop::signal(Signal::TERM, DEADLINE);
     stop.command = Some(vec!["rm".into(), "block".into()]);
-    let process = world.start(does("web", &["gone", "block", "exit", "4"]).stop(stop));
+    let process = world.start(does("web", &["ignore", "TERM", "say", "deaf", "gone", "block", "exit", "4"]).stop(stop));
+    await_lines(&process, 1);
     assert_eq!(done(process.stop()), Ok(StateName::Stopped));
     assert_eq!(world.await_exit("web"), ExitStatus::Code(4));
 }
@@ -170,11 +171,10 @@ fn a_slow_stop_delays_nobody_else() {
 #[test]
 fn what_a_hook_leaves_behind_is_killed_with_it() {
     let world = World::new();
-    let actor = crate::support::actor().to_str().unwrap();
-    let hook = Hook::command([actor, "orphan", "{", "ignore", "TERM", "pid", "close-stdout", "wait", "}", "exit", "0"]);
+    let hook = Hook::command(["sh", "-c", "setsid sleep 1000 > /dev/null 2>&1 & echo $!"]);
     let process = world.start(does("web", &["say", "up", "wait"]).before_start(hook));
     let printed = await_lines(&process, 2);
     let left: Vec<Pid> = printed.iter().filter_map(|line| line.parse().ok()).map(Pid).collect();
     assert_eq!(left.len(), 1, "{printed:?}");
-    assert!(is_gone(left[0]), "{:?}", lines(&process));
+    assert!(is_dead(left[0]), "{:?}", lines(&process));
 }

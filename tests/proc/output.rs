@@ -57,7 +57,7 @@ fn kill_leftovers() {
 fn f1_every_line_arrives_once_and_in_order_over_restarts_in_ring_follower_and_file() {
     let mut world = World::new();
     let mut follower = world.supervisor.output();
-    let log = LogSettings { ring: 1 << 20, file: Some("web.log".into()), max_size: 0, ..LogSettings::default() };
+    let log = LogSettings { ring: 1 << 20, file: Some("web.log".into()), ..LogSettings::default() };
     let spec = does("web", &["print", "2000", "exit", "0"]).log(log);
     let process = world.add(spec);
     for _ in 0..3 {

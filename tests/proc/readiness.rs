@@ -132,6 +132,7 @@ fn a_failing_health_check_restarts_it_where_asked() {
         EventKind::Health { to: HealthStatus::Unhealthy, reason, .. } => Some(assert!(reason.contains("exit code 1"))),
         _ => None,
     });
+    world.await_state("web", StateName::Stopping);
     std::fs::write(world.dir.join("well"), "").unwrap();
     let second = world.await_executed("web");
     assert_ne!(second, first);
