@@ -67,8 +67,12 @@ extern "C" fn on_signal(signal: c_int) {
     unsafe { libc::_exit(EXITS[signal as usize].load(Ordering::Relaxed)) }
 }
 
+/// What the C library calls.
+///
+/// # Safety
+/// `argv` has `argc` strings.
 #[unsafe(no_mangle)]
-pub extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     let words: Vec<OsString> = (1..argc as usize)
         // SAFETY: argv has argc strings.
         .map(|n| unsafe { CStr::from_ptr(*argv.add(n)) })

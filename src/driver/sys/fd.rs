@@ -27,8 +27,9 @@ pub(super) fn owned(fd: i64) -> OwnedFd {
     if fd.as_raw_fd() > 2 {
         return fd;
     }
-    // SAFETY: as in `duplicate_from`; as above.
+    // SAFETY: `fd` is open; F_DUPFD_CLOEXEC makes a new descriptor and touches no other.
     match checked(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) }.into()) {
+        // SAFETY: the call just made it.
         Ok(above) => unsafe { OwnedFd::from_raw_fd(above as RawFd) },
         Err(_) => fd,
     }
