@@ -56,10 +56,9 @@ fn c3_who_ignores_term_is_killed_after_its_time() {
             signals.push(signal);
             None
         }
-        EventKind::ProcessExited { status, .. } => Some(assert_eq!(
-            status,
-            ExitStatus::Signal { signal: Signal::KILL, core: false }
-        )),
+        EventKind::ProcessExited { status, .. } => {
+            Some(assert_eq!(status, ExitStatus::Signal { signal: Signal::KILL, core: false }))
+        }
         _ => None,
     });
     assert_eq!(signals, [Signal::TERM, Signal::KILL]);
@@ -82,9 +81,7 @@ fn c4_a_stopped_process_still_ends_by_term() {
     await_lines(&process, 1);
     let pid = pid(&process);
     done(process.signal(Signal::from_name("STOP").unwrap())).unwrap();
-    wait_until("it is stopped", || {
-        neap::driver::identity::Stat::of(pid).is_ok_and(|stat| stat.state == b'T')
-    });
+    wait_until("it is stopped", || neap::driver::identity::Stat::of(pid).is_ok_and(|stat| stat.state == b'T'));
     assert_eq!(done(process.stop()), Ok(StateName::Stopped));
     assert_eq!(process.status().unwrap().exit, Some(ExitStatus::Code(5)));
 }
@@ -93,7 +90,8 @@ fn c4_a_stopped_process_still_ends_by_term() {
 fn c6_a_stop_command_that_hangs_or_fails_does_not_hold_up_the_ladder() {
     let world = World::new();
     let actor = crate::support::actor().to_str().unwrap();
-    for (name, words) in [("hangs", ["wait", "", ""]), ("fails", ["exit", "3", ""]), ("lives", ["orphan", "{", "wait"])] {
+    for (name, words) in [("hangs", ["wait", "", ""]), ("fails", ["exit", "3", ""]), ("lives", ["orphan", "{", "wait"])]
+    {
         let mut command: Vec<String> = vec![actor.into()];
         command.extend(words.iter().filter(|w| !w.is_empty()).map(|w| (*w).to_owned()));
         if name == "lives" {

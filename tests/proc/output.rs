@@ -31,8 +31,10 @@ fn f5_last_words_are_there_once_the_end_is_known() {
 #[test]
 fn f5_a_grandchild_that_holds_the_pipe_does_not_delay_the_end() {
     let mut world = World::new();
-    let spec = does("web", &["fork", "{", "wait", "}", "say", "bye", "exit", "0"])
-        .stop(neap::spec::Stop::signal(neap::spec::Signal::TERM, crate::support::DEADLINE).mode(neap::spec::StopMode::Process));
+    let spec = does("web", &["fork", "{", "wait", "}", "say", "bye", "exit", "0"]).stop(
+        neap::spec::Stop::signal(neap::spec::Signal::TERM, crate::support::DEADLINE)
+            .mode(neap::spec::StopMode::Process),
+    );
     let process = world.start(spec);
     let status = world.await_exit("web");
     assert_eq!(status, neap::core::ExitStatus::Code(0));
