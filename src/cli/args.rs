@@ -20,28 +20,28 @@ pub(super) struct Cli {
     pub(super) command: Command,
 }
 
+/// Where the flags of every command stand in the help.
+const GLOBAL: &str = "Options of every command";
+
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Global {
     /// When to colour: auto means on a terminal, unless NO_COLOR is set
-    #[arg(long, global = true, value_enum, default_value_t = ColorWhen::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t = ColorWhen::Auto, value_name = "WHEN", help_heading = GLOBAL)]
     pub(super) color: ColorWhen,
     /// Say less: only what processes print, and what goes wrong
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = GLOBAL)]
     pub(super) quiet: bool,
     /// Say more: pids, signals, causes
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub(super) verbose: bool,
 }
 
-/// When to colour.
+/// When to colour. What the words mean, the flag says: said of each again, it would take up half of every help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ColorWhen {
-    /// On a terminal, unless `NO_COLOR` is set.
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 

@@ -7,7 +7,11 @@ use std::sync::Arc;
 use super::exit::Failure;
 use crate::Supervisor;
 use crate::lua::host::PrintSink;
-use crate::lua::{EvaluateRequest, Generation, Options, Runtime};
+<<<<<<< HEAD
+use crate::lua::{EvaluateRequest, Generation, Listening, Options, Runtime};
+=======
+use crate::lua::{EvaluateRequest, Evaluated, Listening, Options, Runtime};
+>>>>>>> main
 use crate::spec::{Plan, Problem};
 
 /// A configuration that was accepted.
@@ -23,7 +27,7 @@ pub(super) struct Loaded {
 /// A configuration's functions, and its place.
 pub(super) struct Live {
     runtime: Runtime,
-    generation: Generation,
+    evaluated: Evaluated,
     root: PathBuf,
 }
 
@@ -39,35 +43,56 @@ pub(super) fn load(
     let root = std::path::absolute(&request.root)
         .map_err(|error| Failure::new(format!("cannot find the folder of `{}`: {error}", path.display())))?;
     let runtime = Runtime::start(Options { print: Some(print), ..Options::default() });
-    Ok(runtime.evaluate(request).map_err(|refused| refused.problems).map(|evaluated| Loaded {
-        plan: evaluated.declared.plan,
-        warnings: evaluated.warnings,
-        live: Live { runtime, generation: evaluated.generation, root },
+    let evaluated = runtime.evaluate(request).map_err(|refused| refused.problems);
+    Ok(evaluated.map(|mut evaluated| Loaded {
+        plan: std::mem::take(&mut evaluated.declared.plan),
+        warnings: std::mem::take(&mut evaluated.warnings),
+        live: Live { runtime, evaluated, root },
     }))
 }
 
 /// What `neap.env` sees. Lua's strings could hold anything, but a name or value that is no text has no use there.
 fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+    let variables = std::env::vars_os();
+    variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 impl Live {
-    /// A supervisor that runs in the configuration's folder and calls its functions. The functions live as long as
-    /// what is returned beside it.
+    /// The least serious of the levels of `neap.log` that the configuration wants shown.
+    pub(super) fn log_level(&self) -> Option<&str> {
+        self.evaluated.declared.settings.log_level.as_deref()
+    }
+
+    /// A supervisor that runs in the configuration's folder, and calls its functions for as long as what is returned
+    /// beside it lives.
     pub(super) fn supervisor(self) -> Result<(Supervisor, Functions), Failure> {
-        let builder = Supervisor::builder().base_dir(self.root).functions(Arc::new(self.runtime.clone()));
+        let mut builder = Supervisor::builder().base_dir(self.root).functions(Arc::new(self.runtime.clone()));
+        if let Some(timeout) = self.evaluated.declared.settings.shutdown_timeout {
+            builder = builder.shutdown_timeout(timeout);
+        }
         let supervisor = builder.build().map_err(|error| Failure::new(error.to_string()))?;
         self.runtime.attach(supervisor.clone());
-        Ok((supervisor, Functions { runtime: self.runtime, _generation: self.generation }))
+<<<<<<< HEAD
+        let listening = self.generation.listen(&supervisor);
+        Ok((supervisor, Functions { runtime: self.runtime, _generation: self.generation, _listening: listening }))
+=======
+        let listening = self.evaluated.listen(&supervisor);
+        let functions = Functions { runtime: self.runtime, _listening: listening, _evaluated: self.evaluated };
+        Ok((supervisor, functions))
+>>>>>>> main
     }
 }
 
-/// Keeps a configuration's functions callable.
+/// Keeps a configuration's functions callable, and its handlers and timers called.
 pub(super) struct Functions {
     runtime: Runtime,
+<<<<<<< HEAD
     _generation: Generation,
+    _listening: Listening,
+=======
+    _listening: Listening,
+    _evaluated: Evaluated,
+>>>>>>> main
 }
 
 impl Drop for Functions {

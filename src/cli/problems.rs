@@ -18,15 +18,19 @@ const LARGEST_FILE: u64 = 4 << 20;
 /// Shows them, each with its source line.
 pub(super) fn show(out: &mut impl Write, paint: Paint, problems: &[Problem]) {
     let mut sources = Sources::default();
-    for problem in problems {
+    for (index, problem) in problems.iter().enumerate() {
         let text = escape_lines(&problem.to_string());
-        let tone = if problem.severity == Severity::Error { Tone::Bad } else { Tone::Warn };
+        let tone = if problem.severity == Severity::Error { Tone::Plain } else { Tone::Warn };
         let place = place(problem);
         let rest = text.strip_prefix(place.as_str()).unwrap_or(&text);
         let place = if rest.len() < text.len() { paint.tone(Tone::Strong, &place) } else { String::new() };
         // Nothing to be done about a stderr that takes nothing.
         let _ = writeln!(out, "{place}{}", paint.tone(tone, rest));
-        if let Some((line, source)) = sources.line(problem) {
+        // Several that stand on one line show it once, below the last.
+        let next = problems.get(index + 1);
+        let again =
+            next.is_some_and(|next| next.line.is_some() && (&next.file, next.line) == (&problem.file, problem.line));
+        if !again && let Some((line, source)) = sources.line(problem) {
             let _ = writeln!(out, "{}", paint.tone(Tone::Faint, &format!("{line:>6} | {source}")));
         }
     }

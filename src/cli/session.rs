@@ -4,25 +4,21 @@
 //! is over, one prints, and the one that called [`supervise`] decides. Only the printing one writes; if its reader
 //! stalls, Ctrl-C still works.
 
-use std::future::{Future, poll_fn};
 use std::io::Write;
-use std::pin::pin;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::exit::Failure;
+use super::notes::Notes;
 use super::paint::Tone;
-use super::screen::Screen;
+use super::printer::{Printing, Told};
 use super::signals::Blocked;
 use super::summary::Summary;
 use super::units::about;
-use crate::core::{Event, StateName, Status};
-use crate::{Events, Line, Lines, Next, Shutdown, Supervisor};
+use crate::core::{StateName, Status};
+use crate::{Events, Next, Shutdown, Supervisor};
 
 /// A stop that takes longer than this is explained.
 const FIRST_NOTE: Duration = Duration::from_secs(1);
@@ -37,57 +33,10 @@ enum Wake {
     Signal(Signal),
     /// It looks as if nothing can run again.
     Settled,
-    /// Whoever read the output has gone.
-    ReaderGone,
     /// Everything is down.
     Ended(Box<Outcome>),
-    /// The last line is printed.
-    Printed,
-}
-
-/// Something to show that is neither a line nor an event.
-pub(super) struct Note {
-    tone: Tone,
-    text: String,
-}
-
-/// Where notes are handed in. Cheap to clone; none waits for the printing.
-#[derive(Clone)]
-pub(super) struct Notes(UnboundedSender<Note>);
-
-impl Notes {
-    fn say(&self, tone: Tone, text: impl Into<String>) {
-        // Nobody prints any more: nothing to say it to.
-        let _ = self.0.send(Note { tone, text: text.into() });
-    }
-
-    /// Takes what the configuration prints.
-    pub(super) fn sink(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
-        let weak = self.0.downgrade();
-        Arc::new(move |text| {
-            if let Some(notes) = weak.upgrade() {
-                Notes(notes).say(Tone::Plain, text);
-            }
-        })
-    }
-}
-
-/// A way to hand in notes, and where they come out.
-pub(super) fn notes() -> (Notes, UnboundedReceiver<Note>) {
-    let (sender, pending) = unbounded_channel();
-    (Notes(sender), pending)
-}
-
-/// What is printed, and where.
-pub(super) struct Printing<W> {
-    /// Where.
-    pub(super) screen: Screen<W>,
-    /// Which events.
-    pub(super) filter: Filter,
-    /// Where Neap's own notes are handed in.
-    pub(super) notes: Notes,
-    /// Where they come out.
-    pub(super) pending: UnboundedReceiver<Note>,
+    /// The printing thread has something to tell.
+    Print(Told),
 }
 
 /// How it went.
@@ -114,9 +63,6 @@ struct Stopping {
     escalated: bool,
 }
 
-/// Which events are shown.
-pub(super) type Filter = fn(&Event) -> bool;
-
 impl Session {
     /// Starts the threads.
     pub(super) fn begin<W: Write + Send + 'static>(
@@ -127,10 +73,11 @@ impl Session {
     ) -> Result<Session, Failure> {
         let (wake, wakes) = mpsc::channel();
         signals.deliver(wake.clone(), Wake::Signal)?;
-        let Printing { screen, filter, notes, pending } = printing;
-        let printer = Printer { screen, filter, wake: wake.clone(), told: false };
-        let (lines, events) = (supervisor.output(), supervisor.events());
-        spawn("neap-print", move || printer.run(lines, events, pending))?;
+        let printed = wake.clone();
+        let notes = printing.begin(&supervisor, move |told| {
+            // Nobody listens any more: it is over.
+            let _ = printed.send(Wake::Print(told));
+        })?;
         let (events, follower, of) = (supervisor.events(), wake.clone(), supervisor.clone());
         let following = summary.clone();
         spawn("neap-follow", move || follow(&of, events, following, &follower))?;
@@ -146,8 +93,8 @@ impl Session {
                 None => self.say_what_it_waits_for(),
                 Some(Wake::Settled) => self.settle(),
                 Some(Wake::Signal(signal)) => self.signal(signal),
-                Some(Wake::ReaderGone) => self.stop(),
-                Some(Wake::Printed) => {}
+                Some(Wake::Print(Told::ReaderGone)) => self.stop(),
+                Some(Wake::Print(Told::Done)) => {}
                 Some(Wake::Ended(outcome)) => return self.finish(*outcome),
             }
         }
@@ -253,7 +200,7 @@ impl Session {
         drop(self.notes);
         let deadline = Instant::now() + LAST_WORDS;
         while let Ok(wake) = self.wakes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            if matches!(wake, Wake::Printed) {
+            if matches!(wake, Wake::Print(Told::Done)) {
                 break;
             }
         }
@@ -288,83 +235,4 @@ fn follow(supervisor: &Supervisor, mut events: Events, mut summary: Summary, wak
     let shutdown = supervisor.ended().wait();
     // If nobody listens any more, nobody needs to know.
     let _ = wake.send(Wake::Ended(Box::new(Outcome { shutdown, summary })));
-}
-
-/// The thread that writes.
-struct Printer<W> {
-    screen: Screen<W>,
-    filter: Filter,
-    wake: Sender<Wake>,
-    told: bool,
-}
-
-/// What there is to print next.
-enum Item {
-    Line(Option<Next<Line>>),
-    Event(Option<Next<Event>>),
-    Note(Option<Note>),
-}
-
-impl<W: Write> Printer<W> {
-    fn run(mut self, lines: Lines, events: Events, notes: UnboundedReceiver<Note>) {
-        // Only an executor: it needs neither clock nor sockets.
-        if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() {
-            runtime.block_on(self.print(lines, events, notes));
-        }
-        self.screen.flush();
-        let _ = self.wake.send(Wake::Printed);
-    }
-
-    /// Until all three have ended. Lines first: what a process printed last comes before the news of its end.
-    async fn print(&mut self, mut lines: Lines, mut events: Events, mut notes: UnboundedReceiver<Note>) {
-        let mut open = [true; 3];
-        while open.contains(&true) {
-            let item = {
-                let mut line = pin!(lines.next());
-                let mut event = pin!(events.next());
-                poll_fn(|context| {
-                    if open[0]
-                        && let Poll::Ready(line) = line.as_mut().poll(context)
-                    {
-                        return Poll::Ready(Item::Line(line));
-                    }
-                    if open[1]
-                        && let Poll::Ready(event) = event.as_mut().poll(context)
-                    {
-                        return Poll::Ready(Item::Event(event));
-                    }
-                    if open[2]
-                        && let Poll::Ready(note) = notes.poll_recv(context)
-                    {
-                        return Poll::Ready(Item::Note(note));
-                    }
-                    // Nothing for now: time to show what is there.
-                    self.screen.flush();
-                    Poll::Pending
-                })
-                .await
-            };
-            match item {
-                Item::Line(None) => open[0] = false,
-                Item::Event(None) => open[1] = false,
-                Item::Note(None) => open[2] = false,
-                Item::Line(Some(Next::Item(line))) => self.screen.line(&line),
-                Item::Event(Some(Next::Item(event))) if (self.filter)(&event) => self.screen.event(&event),
-                Item::Event(Some(_)) => {}
-                Item::Line(Some(Next::Lagged(lost))) => {
-                    self.screen
-                        .note(Tone::Warn, &format!("{lost} lines were not shown: printing is slower than they came"));
-                }
-                Item::Note(Some(note)) => self.screen.note(note.tone, &note.text),
-            }
-            self.tell_if_gone();
-        }
-    }
-
-    fn tell_if_gone(&mut self) {
-        if self.screen.is_gone() && !self.told {
-            self.told = true;
-            let _ = self.wake.send(Wake::ReaderGone);
-        }
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufWriter, IsTerminal, stderr, stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::app::Voice;
 use super::args::Up;
@@ -10,10 +12,11 @@ use super::exit::{Exit, Failure};
 use super::locate::locate;
 use super::narrate::Talk;
 use super::paint::Tone;
+use super::printer::Printing;
 use super::screen::{Look, Screen};
-use super::session::{self, Outcome, Printing, Session};
+use super::session::{Outcome, Session};
 use super::summary::Summary;
-use super::{problems, select, signals};
+use super::{notes, problems, select, signals};
 use crate::core::Event;
 use crate::spec::{Plan, ProcessType};
 
@@ -23,13 +26,17 @@ pub(super) fn up(args: &Up, voice: Voice) -> Result<Exit, Failure> {
     let signals = signals::block(false)?;
     let path = locate(args.config.config.as_deref())?;
     let look = Look { paint: voice.out, terminal: stdout().is_terminal(), talk: voice.talk };
-    let (notes, pending) = session::notes();
-    let loaded = config::load(&path, &args.config.profile, notes.sink())?.map_err(|problems| {
+    let (notes, pending) = notes::notes();
+    let level = Arc::new(AtomicUsize::new(notes::rank_of(if voice.talk == Talk::Verbose { "trace" } else { "info" })));
+    let loaded = config::load(&path, &args.config.profile, notes.sink(&level))?.map_err(|problems| {
         problems::show(&mut stderr(), voice.err, &problems);
         Failure::new(format!("{}; nothing was started", problems::count(&problems)))
     })?;
     problems::show(&mut stderr(), voice.err, &loaded.warnings);
     let Loaded { plan, live, .. } = loaded;
+    if let Some(wanted) = live.log_level() {
+        level.store(notes::rank_of(wanted), Ordering::Relaxed);
+    }
     let plan = select::only(plan, &args.only)?;
     if !plan.specs().any(|spec| spec.auto_start) {
         voice.error(&format!("{}: no process starts by itself; nothing to do", path.display()));

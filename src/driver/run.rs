@@ -426,6 +426,9 @@ impl Engine {
     pub(super) fn watch_tree(&mut self, run: RunId) {
         let Some(entry) = self.runs.get_mut(&run) else { return };
         entry.watched = true;
+        if entry.emptied {
+            return self.tell_empty(run);
+        }
         let look = match entry.held.as_mut() {
             Some(held) => held.look(Owner::Run(run), &mut self.poller),
             None => Look::Empty,
@@ -449,6 +452,9 @@ impl Engine {
         }
         let Some(entry) = self.runs.get_mut(&run) else { return };
         entry.watched = true;
+        if entry.emptied {
+            return self.tell_empty(run);
+        }
         if entry.held.as_ref().is_some_and(Held::is_killing) {
             return;
         }
@@ -523,7 +529,15 @@ impl Engine {
         }
         let Some(entry) = self.runs.get_mut(&run) else { return };
         if !std::mem::replace(&mut entry.emptied, true) {
-            self.inputs.push_back(Input::TreeEmpty(run));
+            self.tell_empty(run);
+        }
+    }
+
+    /// Says that the tree is empty, unless that is about to be said.
+    fn tell_empty(&mut self, run: RunId) {
+        let told = Input::TreeEmpty(run);
+        if !self.inputs.contains(&told) {
+            self.inputs.push_back(told);
         }
     }
 

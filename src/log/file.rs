@@ -46,11 +46,6 @@ impl LogFile {
         Ok(log)
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Appends whole lines, or the piece of one. What fails is counted, and said in the file once that works again.
     pub fn append(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {

@@ -119,4 +119,9 @@ impl Tail {
         }
         self.ring.lock().unwrap_or_else(PoisonError::into_inner).last(lines)
     }
+
+    /// How many lines made room for newer ones.
+    pub fn dropped(&self) -> u64 {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).dropped()
+    }
 }

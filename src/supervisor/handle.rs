@@ -10,6 +10,7 @@ use super::error::Error;
 use super::pending::{Pending, Shutdown};
 use super::process::Process;
 use super::shared::{Answer, Message, Shared};
+use super::support;
 use crate::core::{Applied, Command, Done, Refusal, Status};
 use crate::driver::HostReport;
 use crate::events::{Events, Lines};
@@ -86,6 +87,7 @@ impl Supervisor {
     /// # Errors
     /// [`Refusal::Invalid`] with all that is wrong with the spec; [`Refusal::Exists`] when the name is taken.
     pub fn add(&self, spec: Spec) -> Result<Process, Error> {
+        support::check(&spec)?;
         let name: Arc<str> = spec.name.as_str().into();
         let command = Command::Create { spec: Box::new(spec), start: false };
         let created = self.shared().command(command, |answer| match answer {
@@ -121,6 +123,7 @@ impl Supervisor {
     /// # Errors
     /// [`Refusal::Invalid`] with all that is wrong with the plan.
     pub fn plan(&self, plan: &Plan) -> Result<Applied, Error> {
+        support::check_plan(plan)?;
         let plan = plan.clone();
         let diff = self.shared().query(move |engine| engine.machine().diff(&plan))?;
         diff.map_err(|error| Error::Refused(Refusal::Invalid(error)))
@@ -132,6 +135,9 @@ impl Supervisor {
     /// # Errors
     /// [`Refusal::Invalid`] with all that is wrong with the plan; nothing is changed then.
     pub fn apply(&self, plan: Plan) -> Pending<Applied> {
+        if let Err(refusal) = support::check_plan(&plan) {
+            return Pending::ready(Err(refusal.into()));
+        }
         self.shared().command(Command::Apply(Box::new(plan)), |answer| match answer {
             Answer::Done(Done::Applied(applied)) => Some(applied),
             _ => None,

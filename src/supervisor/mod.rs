@@ -6,6 +6,7 @@ mod handle;
 mod pending;
 mod process;
 mod shared;
+mod support;
 
 pub use builder::Builder;
 pub use error::{BuildError, Error};

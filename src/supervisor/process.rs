@@ -9,6 +9,7 @@ use super::error::Error;
 use super::handle::Owner;
 use super::pending::Pending;
 use super::shared::{Answer, Message};
+use super::support;
 use crate::core::{Command, Done, ProcessId, Refusal, StateName, Status, Updated};
 use crate::log::Line;
 use crate::spec::{Signal, Spec};
@@ -121,6 +122,9 @@ impl Process {
     }
 
     fn send_update(&self, spec: Spec, restart: bool, dry_run: bool) -> Pending<Updated> {
+        if let Err(refusal) = support::check(&spec) {
+            return Pending::ready(Err(refusal.into()));
+        }
         let command = Command::Update { process: self.id, spec: Box::new(spec), restart, dry_run };
         self.owner.shared.command(command, |answer| match answer {
             Answer::Done(Done::Updated(updated)) => Some(updated),
@@ -184,6 +188,12 @@ impl Process {
             Ok(Some(tail)) => tail.last(lines),
             _ => Vec::new(),
         }
+    }
+
+    /// How many lines its ring has dropped to make room for newer ones.
+    pub fn dropped_lines(&self) -> u64 {
+        let id = self.id;
+        self.owner.shared.query(move |engine| engine.tail(id)).ok().flatten().map_or(0, |tail| tail.dropped())
     }
 }
 
