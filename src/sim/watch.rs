@@ -180,7 +180,7 @@ impl Watch {
         for theirs in scene.kernel.runs.values().filter(|other| other.process != process && other.is_live() && !other.released) {
             let stuck = self.views.get(&theirs.process).is_some_and(|view| view.stuck);
             let Some(their_spec) = scene.machine.spec(theirs.process) else { continue };
-            if !stuck && ordered_after(&their_spec, spec) {
+            if !stuck && !leaves_others_alone(scene, theirs) && ordered_after(&their_spec, spec) {
                 return Err(format!("`{}` is ended while `{}`, which is ordered after it, is alive", spec.name, theirs.spec.name));
             }
         }
