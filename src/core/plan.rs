@@ -15,7 +15,7 @@ use super::start::Reach;
 use super::status::Want;
 use super::timers::{Deadlines, TimerKind};
 use crate::spec::schema::{Effect, FieldChange, changed_fields};
-use crate::spec::{Plan, PlanError, Problem, Severity, Spec};
+use crate::spec::{Plan, PlanError, Problem, Ready, Severity, Spec};
 
 /// What a plan would do with each name.
 enum Change {
@@ -120,8 +120,14 @@ impl Machine {
         let closes = !p.spec.listen.is_empty() && spec.listen.is_empty();
         p.spec = Arc::new(spec);
         let newer = p.spec.clone();
+        let starting = matches!(p.state, State::Starting(_));
         if let Some(run) = p.state.run_mut() {
-            run.spec = Arc::new(run.spec.with_live_fields_of(&newer));
+            let mut spec = run.spec.with_live_fields_of(&newer);
+            if starting && spec.ready == Ready::Health && spec.health.is_none() {
+                // What is to make this run ready stays; the next run has it no more.
+                spec.health = run.spec.health.clone();
+            }
+            run.spec = Arc::new(spec);
         }
         let (had_listeners, running) = (p.state.is_armed(), matches!(p.state, State::Running(_)));
         if !updated.fields.is_empty() {

@@ -320,3 +320,17 @@ fn a_plan_that_makes_a_waiting_process_conflict_with_a_running_one_stops_that() 
     s.hear(neap::core::Input::Notified(db, neap::core::Notification::Ready));
     s.came_to(web, Running);
 }
+
+#[test]
+fn a_run_that_its_health_is_to_make_ready_keeps_that_when_the_new_spec_has_none() {
+    let health = neap::spec::Health::new(neap::spec::ProbeTarget::http("http://127.0.0.1/health"));
+    let mut s = Scenario::with([spec("web").health(health).ready(neap::spec::Ready::Health)]);
+    s.behave("web", Behaviour { probes: (secs(0), Err("503".into())), ..Behaviour::default() });
+    let start = s.start("web");
+    s.pass(secs(1));
+    s.update(spec("web"), false);
+    s.pass(secs(1));
+    s.world.behave_now("web", |does| does.probes = (secs(0), Ok(())));
+    s.pass(secs(2));
+    s.came_to(start, Running);
+}
