@@ -123,9 +123,12 @@ impl Machine {
         let starting = matches!(p.state, State::Starting(_));
         if let Some(run) = p.state.run_mut() {
             let mut spec = run.spec.with_live_fields_of(&newer);
-            if starting && spec.ready == Ready::Health && spec.health.is_none() {
-                // What is to make this run ready stays; the next run has it no more.
-                spec.health = run.spec.health.clone();
+            if starting {
+                // What is to make this run ready stays as it was when it started; the next run is made ready by the new.
+                spec.ready = run.spec.ready.clone();
+                if spec.ready == Ready::Health {
+                    spec.health = run.spec.health.clone();
+                }
             }
             run.spec = Arc::new(spec);
         }

@@ -45,6 +45,8 @@ pub(super) struct Watch {
     pub(super) views: BTreeMap<ProcessId, View>,
     pub(super) asked: BTreeMap<CommandId, Asked>,
     pub(super) touched: BTreeSet<ProcessId>,
+    /// Processes whose stop mode was `process` at some time: what their main process leaves behind is left alone.
+    lenient: BTreeSet<ProcessId>,
     pub(super) shutting_down: Option<Time>,
     pub(super) escalated: bool,
     pub(super) finished: bool,
@@ -100,7 +102,7 @@ impl Watch {
             }
             Output::Spawn(run) => self.judge_spawn(scene, *run),
             Output::Release(run) => match scene.kernel.runs.get(run) {
-                Some(it) if !it.members.is_empty() && !leaves_others_alone(scene, it) => {
+                Some(it) if !it.members.is_empty() && !self.leaves_others_alone(it) => {
                     Err(format!("Release({run}) while {:?} are alive", it.members))
                 }
                 _ => Ok(()),
@@ -173,14 +175,17 @@ impl Watch {
         if it.stage != Stage::Executed || !self.views.get(&it.process).is_some_and(|view| view.for_shutdown) {
             return Ok(());
         }
-        self.later_ones_are_gone(scene, it.process, &it.spec)
+        match scene.machine.spec(it.process) {
+            Some(spec) => self.later_ones_are_gone(scene, it.process, &spec),
+            None => Ok(()),
+        }
     }
 
     fn later_ones_are_gone(&self, scene: &Scene<'_>, process: ProcessId, spec: &Spec) -> Result<(), String> {
         for theirs in scene.kernel.runs.values().filter(|other| other.process != process && other.is_live() && !other.released) {
             let stuck = self.views.get(&theirs.process).is_some_and(|view| view.stuck);
             let Some(their_spec) = scene.machine.spec(theirs.process) else { continue };
-            if !stuck && !leaves_others_alone(scene, theirs) && ordered_after(&their_spec, spec) {
+            if !stuck && !self.leaves_others_alone(theirs) && ordered_after(&their_spec, spec) {
                 return Err(format!("`{}` is ended while `{}`, which is ordered after it, is alive", spec.name, theirs.spec.name));
             }
         }
@@ -209,6 +214,9 @@ impl Watch {
         }
         let Some(process) = event.process else { return Ok(()) };
         self.touched.insert(process);
+        if scene.machine.spec(process).is_some_and(|spec| spec.stop.mode == StopMode::Process) {
+            self.lenient.insert(process);
+        }
         let step = self.step;
         let Some(view) = self.views.get_mut(&process) else { return Err(format!("an event of {process}, which is not defined")) };
         match &event.kind {
@@ -258,6 +266,10 @@ impl Watch {
         }
     }
 
+    fn leaves_others_alone(&self, run: &Run) -> bool {
+        run.spec.stop.mode == StopMode::Process || self.lenient.contains(&run.process)
+    }
+
     /// What must hold between two steps.
     pub(super) fn judge_step(&mut self, scene: &Scene<'_>) -> Result<(), String> {
         for process in std::mem::take(&mut self.touched) {
@@ -282,18 +294,12 @@ impl Watch {
             let knows = self.views.get(&it.process).is_some_and(|view| {
                 matches!(view.state, StateName::Starting | StateName::Running | StateName::Stopping)
             });
-            if !knows && !leaves_others_alone(scene, it) {
+            if !knows && !self.leaves_others_alone(it) {
                 return Err(format!("{run} of `{}` is alive, and no process knows it", it.spec.name));
             }
         }
         Ok(())
     }
-}
-
-/// Whether the run's stop mode is `process`: who is not the main process is left alone. The mode may have been changed since it was prepared.
-fn leaves_others_alone(scene: &Scene<'_>, run: &Run) -> bool {
-    let now = scene.machine.spec(run.process).is_some_and(|spec| spec.stop.mode == StopMode::Process);
-    now || run.spec.stop.mode == StopMode::Process
 }
 
 /// Whether a process with spec `later` starts after one with spec `earlier` (explicitly, or because it leans on it).
