@@ -334,3 +334,18 @@ fn a_run_that_its_health_is_to_make_ready_keeps_that_when_the_new_spec_has_none(
     s.pass(secs(2));
     s.came_to(start, Running);
 }
+
+#[test]
+fn an_update_that_takes_the_health_check_away_calls_off_the_probe_in_flight() {
+    let health = neap::spec::Health::new(neap::spec::ProbeTarget::http("http://127.0.0.1/health"));
+    let mut s = Scenario::with([spec("web").health(health)]);
+    s.behave("web", Behaviour { probes: (secs(4), Ok(())), ..Behaviour::default() });
+    s.start("web");
+    s.pass(secs(12));
+    s.update(spec("web"), false);
+    let called_off = s.since().iter().any(|(_, output)| matches!(output, neap::core::Output::StopProbe(..)));
+    s.assert(called_off, "the probe is called off");
+    assert_eq!(s.health("web"), neap::core::HealthStatus::Unknown);
+    let stop = s.stop("web");
+    s.came_to(stop, Stopped);
+}
