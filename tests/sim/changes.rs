@@ -349,3 +349,21 @@ fn an_update_that_takes_the_health_check_away_calls_off_the_probe_in_flight() {
     let stop = s.stop("web");
     s.came_to(stop, Stopped);
 }
+
+#[test]
+fn who_needs_a_process_that_is_being_removed_is_refused() {
+    let mut s = Scenario::empty();
+    s.command(Command::Create { spec: Box::new(spec("db").stop(term_within(10))), start: false });
+    s.command(Command::Create { spec: Box::new(spec("web").requires("db")), start: false });
+    s.behave("db", stubborn());
+    s.start("db");
+    let delete = s.delete("db", true);
+    s.is("db", Stopping);
+    let web = s.start("web");
+    s.pass(secs(10));
+    assert_eq!(s.reply(delete), Ok(Done::Deleted));
+    match s.refused(web) {
+        Refusal::StartFailed { reason, .. } => assert!(reason.contains("`db`"), "{reason}"),
+        other => s.fail(&format!("answered with {other:?}")),
+    }
+}
