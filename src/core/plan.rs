@@ -137,7 +137,9 @@ impl Machine {
             let (fields, needs_restart) = (updated.fields.clone(), updated.needs_restart.clone());
             self.emit(id, EventKind::Updated { fields, needs_restart }, cause.clone());
         }
-        if running && updated.fields.iter().any(|field| field.starts_with("health")) {
+        // A run that its health made ready kept a health check that its spec has no more: until now.
+        let has_health = self.run_of(id).is_some_and(|run| run.spec.health.is_some());
+        if running && (has_health != had_health || updated.fields.iter().any(|field| field.starts_with("health"))) {
             self.health_changed(id, had_health);
         }
         if had_listeners && updated.fields.iter().any(|field| field.starts_with("listen")) {

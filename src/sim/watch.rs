@@ -47,6 +47,8 @@ pub(super) struct Watch {
     pub(super) touched: BTreeSet<ProcessId>,
     /// Processes whose stop mode was `process` at some time: what their main process leaves behind is left alone.
     lenient: BTreeSet<ProcessId>,
+    /// The run that a person has just sent a signal to.
+    by_hand: Option<RunId>,
     pub(super) shutting_down: Option<Time>,
     pub(super) escalated: bool,
     pub(super) finished: bool,
@@ -98,7 +100,8 @@ impl Watch {
                 if self.shutting_down.is_some() {
                     return Err(format!("`{}` is prepared although the shutdown began", spec.name));
                 }
-                self.judge_requirements(scene, *process, spec)
+                self.judge_requirements(scene, *process, spec)?;
+                self.judge_conflicts(scene, *process, spec)
             }
             Output::Spawn(run) => self.judge_spawn(scene, *run),
             Output::Release(run) => match scene.kernel.runs.get(run) {
@@ -107,6 +110,8 @@ impl Watch {
                 }
                 _ => Ok(()),
             },
+            // A signal that a person sends asks for no order.
+            Output::Signal { run, .. } if self.by_hand.take() == Some(*run) => Ok(()),
             Output::Signal { run, .. } | Output::KillTree(run) => self.judge_order(scene, *run),
             Output::RunHook { run, kind: HookKind::StopCommand, .. } => self.judge_order(scene, *run),
             Output::Reply(id, reply) => self.judge_reply(*id, reply),
@@ -147,6 +152,17 @@ impl Watch {
         Ok(())
     }
 
+    /// By the specs of now, nothing lives that conflicts with what is about to be started.
+    fn judge_conflicts(&self, scene: &Scene<'_>, process: ProcessId, spec: &Spec) -> Result<(), String> {
+        for theirs in scene.kernel.runs.values().filter(|it| it.process != process && it.is_live() && !it.released) {
+            let Some(their_spec) = scene.machine.spec(theirs.process) else { continue };
+            if conflict(spec, &their_spec) {
+                return Err(format!("`{}` is prepared while `{}`, its conflict, is alive", spec.name, their_spec.name));
+            }
+        }
+        Ok(())
+    }
+
     fn judge_spawn(&self, scene: &Scene<'_>, run: RunId) -> Result<(), String> {
         let Some(it) = scene.kernel.runs.get(&run) else { return Ok(()) };
         if self.shutting_down.is_some() {
@@ -156,9 +172,10 @@ impl Watch {
             if theirs.process == it.process {
                 return Err(format!("{run} of `{}` is spawned while {other} is alive", it.spec.name));
             }
-            let declared = |spec: &Spec, name: &str| spec.conflicts.iter().any(|c| c == name);
-            let now = scene.machine.spec(theirs.process);
-            if declared(&it.spec, &theirs.spec.name) || now.is_some_and(|spec| declared(&spec, &it.spec.name)) {
+            // By the specs both were prepared with, and still: a plan that makes two live ones conflict ends neither.
+            let now = (scene.machine.spec(it.process), scene.machine.spec(theirs.process));
+            let still = matches!(now, (Some(mine), Some(other)) if conflict(&mine, &other));
+            if still && conflict(&it.spec, &theirs.spec) {
                 return Err(format!("`{}` is spawned while `{}`, its conflict, is alive", it.spec.name, theirs.spec.name));
             }
         }
@@ -223,6 +240,7 @@ impl Watch {
             EventKind::Deleted => {
                 self.views.remove(&process);
             }
+            EventKind::Signalled { .. } if matches!(event.cause, Cause::Command(_)) => self.by_hand = event.run,
             EventKind::Skipped { .. } => view.skipped = true,
             EventKind::Stuck { .. } => view.stuck = true,
             EventKind::State { from, to, .. } => {
@@ -300,6 +318,11 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// Whether either declares that it conflicts with the other.
+fn conflict(one: &Spec, other: &Spec) -> bool {
+    one.conflicts.contains(&other.name) || other.conflicts.contains(&one.name)
 }
 
 /// Whether a process with spec `later` starts after one with spec `earlier` (explicitly, or because it leans on it).
