@@ -70,9 +70,8 @@ impl Machine {
                 run.health.attempts > 0 && p.deadlines.get(TimerKind::Ready).is_none()
             }
             (State::Running(Running { run, .. }), ProbeKind::Health) => {
-                run.spec.health.is_some()
-                    && run.health.status != HealthStatus::Unknown
-                    && p.deadlines.get(TimerKind::Health).is_none()
+                // The spec may have no health check any more: an update took it away.
+                run.health.status != HealthStatus::Unknown && p.deadlines.get(TimerKind::Health).is_none()
             }
             _ => false,
         }

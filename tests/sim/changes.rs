@@ -320,3 +320,50 @@ fn a_plan_that_makes_a_waiting_process_conflict_with_a_running_one_stops_that() 
     s.hear(neap::core::Input::Notified(db, neap::core::Notification::Ready));
     s.came_to(web, Running);
 }
+
+#[test]
+fn a_run_that_its_health_is_to_make_ready_keeps_that_when_the_new_spec_has_none() {
+    let health = neap::spec::Health::new(neap::spec::ProbeTarget::http("http://127.0.0.1/health"));
+    let mut s = Scenario::with([spec("web").health(health).ready(neap::spec::Ready::Health)]);
+    s.behave("web", Behaviour { probes: (secs(0), Err("503".into())), ..Behaviour::default() });
+    let start = s.start("web");
+    s.pass(secs(1));
+    s.update(spec("web"), false);
+    s.pass(secs(1));
+    s.world.behave_now("web", |does| does.probes = (secs(0), Ok(())));
+    s.pass(secs(2));
+    s.came_to(start, Running);
+}
+
+#[test]
+fn an_update_that_takes_the_health_check_away_calls_off_the_probe_in_flight() {
+    let health = neap::spec::Health::new(neap::spec::ProbeTarget::http("http://127.0.0.1/health"));
+    let mut s = Scenario::with([spec("web").health(health)]);
+    s.behave("web", Behaviour { probes: (secs(4), Ok(())), ..Behaviour::default() });
+    s.start("web");
+    s.pass(secs(12));
+    s.update(spec("web"), false);
+    let called_off = s.since().iter().any(|(_, output)| matches!(output, neap::core::Output::StopProbe(..)));
+    s.assert(called_off, "the probe is called off");
+    assert_eq!(s.health("web"), neap::core::HealthStatus::Unknown);
+    let stop = s.stop("web");
+    s.came_to(stop, Stopped);
+}
+
+#[test]
+fn who_needs_a_process_that_is_being_removed_is_refused() {
+    let mut s = Scenario::empty();
+    s.command(Command::Create { spec: Box::new(spec("db").stop(term_within(10))), start: false });
+    s.command(Command::Create { spec: Box::new(spec("web").requires("db")), start: false });
+    s.behave("db", stubborn());
+    s.start("db");
+    let delete = s.delete("db", true);
+    s.is("db", Stopping);
+    let web = s.start("web");
+    s.pass(secs(10));
+    assert_eq!(s.reply(delete), Ok(Done::Deleted));
+    match s.refused(web) {
+        Refusal::StartFailed { reason, .. } => assert!(reason.contains("`db`"), "{reason}"),
+        other => s.fail(&format!("answered with {other:?}")),
+    }
+}

@@ -59,7 +59,7 @@ fn every_input_that_comes_twice_comes_to_nothing_the_second_time() {
 #[test]
 fn a_machine_restored_at_any_step_goes_on_exactly_as_the_one_it_was() {
     let options = Options { hostility: Hostility { twin: true, ..HOSTILE }, events: 60, ..Options::default() };
-    if let Err(ruin) = many(0..150, threads(), &options, |_| {}) {
+    if let Err(ruin) = many(0..60, threads(), &options, |_| {}) {
         panic!("{ruin}");
     }
 }

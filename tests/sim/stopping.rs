@@ -511,3 +511,19 @@ fn a_stop_while_the_daemon_of_a_forking_process_is_looked_for_leaves_nothing() {
     assert_eq!(s.world.members("nginx"), []);
     s.is("nginx", Stopped);
 }
+
+#[test]
+fn an_after_stop_hook_that_is_given_up_is_given_up_once() {
+    let mut s = Scenario::with([spec("web").after_stop(Hook::command(["/opt/hook"]))]);
+    let hooks = [(HookKind::AfterStop, (secs(20), Ok(())))].into();
+    s.behave("web", Behaviour { hooks, ..Behaviour::default() });
+    s.start("web");
+    let web = s.id("web");
+    let stops: Vec<_> = (0..4).map(|_| s.world.command(neap::core::Command::Stop(web)).expect("no rule is broken")).collect();
+    s.pass(secs(1));
+    s.stop("web");
+    s.pass(secs(1));
+    for stop in stops {
+        s.came_to(stop, Stopped);
+    }
+}
