@@ -91,6 +91,8 @@ pub(super) struct Evaluation {
     pub(super) handlers: Vec<Handler>,
     /// Timers so far.
     pub(super) timers: Vec<Timer>,
+    /// Whether a declared process could not be taken in: what others say about it is then not looked at.
+    pub(super) incomplete: bool,
     host: Host,
     budget: Budget,
 }
@@ -108,6 +110,7 @@ impl Evaluation {
             settings: None,
             handlers: Vec::new(),
             timers: Vec::new(),
+            incomplete: false,
             host,
             budget: Budget::default(),
         }

@@ -63,7 +63,10 @@ fn declare(lua: &Lua, pending: &Pending, table: Value) -> mlua::Result<Handle> {
                 fields,
                 site: place,
             }),
-            Err(mistake) => return Some(evaluation.problem(&place, Some(&pending.name), mistake)),
+            Err(mistake) => {
+                evaluation.incomplete = true;
+                return Some(evaluation.problem(&place, Some(&pending.name), mistake));
+            }
         }
         None
     })?
