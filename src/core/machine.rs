@@ -190,7 +190,7 @@ impl Machine {
     // Below: what the other files of the machine build on.
 
     /// Runs `act` on the process whose live run this is; drops and counts the input when there is none.
-    fn with_run(&mut self, run: RunId, act: impl FnOnce(&mut Machine, ProcessId)) {
+    pub(super) fn with_run(&mut self, run: RunId, act: impl FnOnce(&mut Machine, ProcessId)) {
         match self.runs.get(&run).copied() {
             Some(id) => act(self, id),
             None => self.dropped += 1,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::backoff::Tally;
 use super::event::{Cause, EventKind, HealthStatus};
 use super::graph::relations;
-use super::ids::{CommandId, ProcessId};
+use super::ids::{CommandId, Pid, ProcessId};
 use super::machine::Machine;
 use super::output::Output;
-use super::process::{Goal, Last, Origin, Process, State, Stored, Waiter, Why};
+use super::process::{Goal, Last, Origin, Process, State, StopPhase, Stopping, Stored, WaitFor, Waiter, Waiting, Why};
 use super::reply::{Applied, Done, Refusal, Updated};
 use super::start::Reach;
 use super::status::Want;
@@ -109,6 +109,7 @@ impl Machine {
             updated.restarted = true;
             self.restart(id, Cause::Command(command));
         }
+        self.look_again();
         self.reply(command, Ok(Done::Updated(updated)));
     }
 
@@ -116,6 +117,7 @@ impl Machine {
     fn replace_spec(&mut self, id: ProcessId, spec: Spec, updated: &Updated, cause: Cause) {
         let Some(p) = self.processes.get_mut(id) else { return };
         let had_health = p.state.run().is_some_and(|run| run.spec.health.is_some());
+        let closes = !p.spec.listen.is_empty() && spec.listen.is_empty();
         p.spec = Arc::new(spec);
         let newer = p.spec.clone();
         if let Some(run) = p.state.run_mut() {
@@ -136,6 +138,9 @@ impl Machine {
             } else {
                 self.output(Output::ArmSockets(id, newer));
             }
+        }
+        if closes {
+            self.output(Output::CloseSockets(id));
         }
     }
 
@@ -164,8 +169,19 @@ impl Machine {
             (_, false) if !force => return self.refuse_state(command, id, "stop it first, or use force"),
             _ => {}
         }
-        self.wait_for_deletion(id, command);
+        match self.stuck_pids(id) {
+            // It is forgotten should it ever go; nobody waits for that.
+            Some((name, pids)) => self.reply(command, Err(Refusal::Stuck { name, pids })),
+            None => self.wait_for_deletion(id, command),
+        }
         self.leave(id, Cause::Command(command));
+    }
+
+    fn stuck_pids(&self, id: ProcessId) -> Option<(Arc<str>, Vec<Pid>)> {
+        match self.process(id).map(|p| (&p.state, &p.name)) {
+            Some((State::Stopping(Stopping { phase: StopPhase::Stuck(pids), .. }), name)) => Some((name.clone(), pids.clone())),
+            _ => None,
+        }
     }
 
     fn wait_for_deletion(&mut self, id: ProcessId, command: CommandId) {
@@ -319,6 +335,33 @@ impl Machine {
             self.stop_with_dependents(wanted, true);
         }
         self.start_all(&starts, Reach::Everything);
+        self.look_again();
+    }
+
+    /// The relations changed: whoever waits, to start or to stop, waits for what they say now.
+    fn look_again(&mut self) {
+        let waiting: Vec<(ProcessId, Cause)> = self
+            .processes
+            .iter()
+            .filter_map(|p| match &p.state {
+                State::Waiting(Waiting { start, on: WaitFor::Holds(_) }) => Some((p.id, start.cause.clone())),
+                _ => None,
+            })
+            .collect();
+        self.start_all(&waiting, Reach::Needs);
+        for (id, _) in waiting {
+            self.stop_conflicts(id);
+            self.hold_or_launch(id);
+        }
+        let stopping: Vec<ProcessId> = self
+            .processes
+            .iter()
+            .filter(|p| matches!(&p.state, State::Stopping(Stopping { phase: StopPhase::Ordered(_), .. })))
+            .map(|p| p.id)
+            .collect();
+        for id in stopping {
+            self.order_stop(id);
+        }
     }
 
     fn is_up_or_returning(&self, id: ProcessId) -> bool {

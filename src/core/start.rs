@@ -58,14 +58,21 @@ impl Machine {
             }
         }
         for id in &begun {
-            for other in graph.of(*id).conflicts.clone() {
-                if self.state(other).is_some_and(|state| !state.is_rest()) {
-                    self.stop(other, Cause::Relation(RelationKind::Conflicts, self.name_of(*id)));
-                }
-            }
+            self.stop_conflicts(*id);
         }
         for id in begun {
             self.hold_or_launch(id);
+        }
+    }
+
+    /// Whoever is started last wins over what it conflicts with. One that has itself just lost to another of the same start stops nobody.
+    pub(super) fn stop_conflicts(&mut self, id: ProcessId) {
+        let graph = self.graph();
+        for other in &graph.of(id).conflicts {
+            let waiting = matches!(self.state(id), Some(State::Waiting(_)));
+            if waiting && self.state(*other).is_some_and(|state| !state.is_rest()) {
+                self.stop(*other, Cause::Relation(RelationKind::Conflicts, self.name_of(id)));
+            }
         }
     }
 
@@ -165,7 +172,15 @@ impl Machine {
                 self.refuse_if_gone(id, *other)?;
             }
         }
-        for other in &edges.conflicts {
+        holds.append(&mut self.conflicts_of(id)?);
+        Ok(holds)
+    }
+
+    /// Which of those that it conflicts with still live, or why that will not change.
+    fn conflicts_of(&mut self, id: ProcessId) -> Result<BTreeSet<(ProcessId, HoldKind)>, Ending> {
+        let graph = self.graph();
+        let mut holds = BTreeSet::new();
+        for other in &graph.of(id).conflicts {
             match self.state(*other) {
                 Some(state) if state.is_stuck() => {
                     return Err(Ending::Conflict(self.name_of(*other), "would not die".into()));
@@ -197,6 +212,7 @@ impl Machine {
             State::Stopping(stopping) => {
                 let stuck = matches!(stopping.phase, StopPhase::Stuck(_));
                 match (&stopping.next, needs) {
+                    (_, true) if stuck => return Err(self.dependency_ending(other)),
                     (Next::Stay, true) => return Err(self.dependency_ending(other)),
                     (_, true) => Some(hard),
                     (Next::Again(_), false) if !stuck => Some(HoldKind::Order),
@@ -216,6 +232,8 @@ impl Machine {
         let edges = graph.of(id);
         match self.state(other) {
             Some(State::Rest(rest)) if edges.needs(other) => match &rest.why {
+                // What was skipped holds up only who binds to it.
+                _ if rest.skipped.is_some() && !edges.binds_to.contains(&other) => Ok(()),
                 Why::Exited(_) if !edges.binds_to.contains(&other) => Ok(()),
                 _ => Err(self.dependency_ending(other)),
             },
@@ -234,6 +252,7 @@ impl Machine {
                 (Why::Failed(ending), _) => format!("failed: {ending}"),
                 (Why::Crashed(ending), _) => format!("crashed too often: {ending}"),
             },
+            Some(state) if state.is_stuck() => "would not die".into(),
             Some(State::Stopping(_)) => "is being stopped".into(),
             Some(state) => format!("is {}", state.name()),
             None => "is gone".into(),
@@ -241,8 +260,27 @@ impl Machine {
         Ending::Dependency(self.name_of(other), why)
     }
 
+    /// What has come up against a start while it waited: a conflict that was started, a need that is no longer met.
+    fn last_look(&mut self, id: ProcessId) -> Result<BTreeSet<(ProcessId, HoldKind)>, Ending> {
+        self.stop_conflicts(id);
+        let mut holds = self.conflicts_of(id)?;
+        let graph = self.graph();
+        let edges = graph.of(id);
+        for other in edges.after.iter().filter(|other| edges.needs(**other)) {
+            if let Some(kind) = self.hold_on(id, *other)? {
+                holds.insert((*other, kind));
+            }
+        }
+        Ok(holds)
+    }
+
     /// Makes a run for a process that has nothing to wait for, and has it prepared.
     pub(super) fn launch(&mut self, id: ProcessId) {
+        match self.last_look(id) {
+            Ok(holds) if holds.is_empty() => {}
+            Ok(holds) => return self.wait_for(id, holds),
+            Err(ending) => return self.fail_waiting(id, ending),
+        }
         let Some(p) = self.processes.get(id) else { return };
         let State::Waiting(waiting) = &p.state else { return };
         let (start, spec) = (waiting.start.clone(), p.spec.clone());
@@ -301,12 +339,12 @@ impl Machine {
         if self.start_phase(id) != Some(StartPhase::Preparing) {
             return self.drop_input();
         }
-        self.emit(id, EventKind::Skipped { condition: condition.clone() }, Cause::Progress);
         self.skip(id, condition);
     }
 
     /// Takes a start back: the process is again what it was before, and says why.
     pub(super) fn skip(&mut self, id: ProcessId, condition: String) {
+        self.emit(id, EventKind::Skipped { condition: condition.clone() }, Cause::Progress);
         let Some(p) = self.processes.get_mut(id) else { return };
         let why = p.rest_why();
         p.want = Want::Down;
@@ -345,7 +383,8 @@ impl Machine {
         p.last.executed = p.last.executed.saturating_add(1);
         p.tally.fed();
         self.emit(id, EventKind::Executed { pid }, Cause::Progress);
-        let early = self.processes.get_mut(id).and_then(|p| p.state.run_mut()).map(|run| std::mem::take(&mut run.early));
+        let early = self.processes.get_mut(id).and_then(|p| p.state.run_mut());
+        let early = early.map(|run| (run.id, std::mem::take(&mut run.early)));
         if wanted {
             self.set_start_phase(id, StartPhase::Readying);
             let Some(spec) = self.run_of(id).map(|run| run.spec.clone()) else { return };
@@ -357,12 +396,15 @@ impl Machine {
         } else {
             self.executed_unwanted(id);
         }
-        for news in early.into_iter().flatten() {
-            match news {
-                Early::Exited(pid, status) => self.exited(id, pid, status),
-                Early::Notified(message) => self.notified(id, message),
-                Early::LogLine => self.log_line(id),
-            }
+        let Some((run, early)) = early else { return };
+        for news in early {
+            // As if it were heard only now: what its execution means for others comes first.
+            self.settle();
+            self.with_run(run, |m, id| match news {
+                Early::Exited(pid, status) => m.exited(id, pid, status),
+                Early::Notified(message) => m.notified(id, message),
+                Early::LogLine => m.log_line(id),
+            });
         }
     }
 
@@ -501,6 +543,7 @@ impl Machine {
         if !needed.is_empty() {
             self.start_all(&needed, Reach::Needs);
         }
+        self.stop_conflicts(id);
         self.hold_or_launch(id);
     }
 

@@ -185,7 +185,7 @@ impl Machine {
     }
 
     /// Lets a process that is to stop in order wait for those that depend on it, or go on.
-    fn order_stop(&mut self, id: ProcessId) {
+    pub(super) fn order_stop(&mut self, id: ProcessId) {
         if !matches!(self.stopping(id), Some(Stopping { phase: StopPhase::Ordered(_), .. })) {
             return;
         }

@@ -458,12 +458,22 @@ impl Placed<'_> {
 
     /// Every signal's default action. A new process clears handlers, but keeps what is ignored; Rust ignores SIGPIPE.
     fn reset_signals(&self) {
+        self.forget_broken_pipe();
         let default = [0u64; 4];
         for signal in 1..=64u64 {
             if signal != nr::SIGKILL as u64 && signal != nr::SIGSTOP as u64 {
                 let answer = call(nr::SYS_rt_sigaction, [signal, default.as_ptr() as u64, 0, 8, 0]);
                 self.must(SpawnStep::SignalMask, signal as u32, answer);
             }
+        }
+    }
+
+    /// Takes back the SIGPIPE that a word to a supervisor which no longer listens left pending: to ignore a signal is to
+    /// drop it.
+    fn forget_broken_pipe(&self) {
+        for action in [[nr::SIG_IGN as u64, 0, 0, 0], [0; 4]] {
+            let answer = call(nr::SYS_rt_sigaction, [nr::SIGPIPE as u64, action.as_ptr() as u64, 0, 8, 0]);
+            self.must(SpawnStep::SignalMask, 0, answer);
         }
     }
 
@@ -532,6 +542,7 @@ impl Placed<'_> {
         let shared = plan.shared.load(Ordering::Acquire);
         if shared.is_null() {
             self.child.write(self.pipe, &[EXECUTING]);
+            self.forget_broken_pipe();
         } else {
             // SAFETY: points into the slot, which is kept while the child is on it.
             unsafe { &*shared }.executing.store(1, Ordering::Release);

@@ -4,8 +4,12 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::core::{Pid, RunId, SpawnError};
+use crate::core::{Pid, RunId, SpawnError, SpawnStep};
 use crate::spec::Signal;
+
+use super::cgroup::{Base, Leaf};
+use super::group::Group;
+use super::{failure, sys};
 
 /// What holds trees together here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,48 +22,55 @@ pub enum TreeKind {
 }
 
 /// Where trees are made: one an engine.
-pub struct Trees {}
+pub struct Trees(Result<Arc<Base>, String>);
 
 impl Trees {
     /// Makes the instance's folder below our own cgroup, or finds out why there can be none.
     pub fn new() -> Trees {
-        Trees {}
+        Trees(Base::new().map(Arc::new))
     }
 
-    /// Process groups, without looking for better; for tests and for hosts that ask for it.
+    /// Process groups, without looking for better; for tests and for hosts that ask for it. `reason` is what `status`
+    /// says.
     pub fn groups(reason: &str) -> Trees {
-        let _ = reason;
-        Trees {}
+        Trees(Err(reason.to_owned()))
     }
 
     /// What holds trees together here.
     pub fn kind(&self) -> TreeKind {
-        TreeKind::Group
+        if self.0.is_ok() { TreeKind::Cgroup } else { TreeKind::Group }
     }
 
     /// Why there are no cgroups, in words for `status`; empty when there are.
     pub fn reason(&self) -> &str {
-        ""
+        self.0.as_ref().err().map_or("", String::as_str)
     }
 
-    /// Makes the tree of a run. Cheap, but a few syscalls: may be called from any thread.
+    /// Makes the tree of a run, or of one of its hooks. Cheap, but a few syscalls: may be called from any thread.
     ///
     /// # Errors
-    /// `SpawnStep::Tree`, with the folder at fault.
+    /// `SpawnStep::Tree`, with what the kernel refused.
     pub fn create(&self, process: &str, run: RunId) -> Result<Tree, SpawnError> {
-        let _ = (process, run);
-        unimplemented!("filled in next")
+        let members = match &self.0 {
+            Ok(base) => Members::Cgroup(base.create(process, run).map_err(|e| SpawnError {
+                step: SpawnStep::Tree,
+                errno: e.raw_os_error(),
+                message: format!("cannot make a cgroup for `{process}`: {}", failure::in_words(e.raw_os_error())),
+            })?),
+            Err(_) => Members::Group(Group::new(run)),
+        };
+        Ok(Tree { members, leader: None })
     }
 
     /// Becomes readable when a watched tree may have become empty: add it to the engine's epoll. `None` without cgroups.
-    /// The notice is late by up to 10 ms: also ask [`Tree::is_empty`] after each exit.
+    /// The notice is late by up to 10 ms and more: also ask [`Tree::is_empty`] after each exit.
     pub fn notices(&self) -> Option<BorrowedFd<'_>> {
-        None
+        self.0.as_ref().ok().map(|base| base.notices())
     }
 
     /// Takes the pending notices: the runs to look at again.
     pub fn read_notices(&self) -> Vec<RunId> {
-        Vec::new()
+        self.0.as_ref().map_or_else(|_| Vec::new(), |base| base.read_notices())
     }
 }
 
@@ -69,85 +80,137 @@ impl Default for Trees {
     }
 }
 
+enum Members {
+    Cgroup(Leaf),
+    Group(Group),
+}
+
 /// All that one run started.
-pub struct Tree {}
+pub struct Tree {
+    members: Members,
+    leader: Option<Pid>,
+}
 
 impl Tree {
     /// What holds it together.
     pub fn kind(&self) -> TreeKind {
-        TreeKind::Group
+        match self.members {
+            Members::Cgroup(_) => TreeKind::Cgroup,
+            Members::Group(_) => TreeKind::Group,
+        }
     }
 
     /// The cgroup's folder for [`Launch::cgroup`](super::spawn::Launch::cgroup); `None` without cgroups. Held by the
     /// launch alone: a descriptor a run would be one too many.
     pub fn cgroup(&self) -> io::Result<Option<Arc<OwnedFd>>> {
-        Ok(None)
+        match &self.members {
+            Members::Cgroup(leaf) => leaf.open().map(|fd| Some(Arc::new(fd))),
+            Members::Group(_) => Ok(None),
+        }
     }
 
     /// A variable that must be in the child's environment, `NEAP_RUN=…`; `None` when nothing depends on it.
     pub fn mark(&self) -> Option<&str> {
-        None
+        match &self.members {
+            Members::Cgroup(_) => None,
+            Members::Group(group) => Some(group.mark()),
+        }
     }
 
-    /// Tells who leads it, directly after the launch.
+    /// Tells who leads it, directly after the launch: before the child can have been reaped.
     pub fn set_leader(&mut self, leader: Pid) {
-        let _ = leader;
+        self.leader = Some(leader);
+        if let Members::Group(group) = &mut self.members {
+            group.set_leader(leader);
+        }
     }
 
     /// Whether the leader must stay a zombie ([`exit::peek`](super::exit::peek) instead of `reap`) until the tree is
     /// empty, because its pid names the group.
     pub fn pins_leader(&self) -> bool {
-        false
+        matches!(self.members, Members::Group(_))
     }
 
-    /// Its live members, zombies left out, in order of their pids.
+    /// Its live members, zombies left out, in order of their pids. Without cgroups this reads all of /proc.
     pub fn members(&self) -> io::Result<Vec<Pid>> {
-        Ok(Vec::new())
+        match &self.members {
+            Members::Cgroup(leaf) => leaf.members(),
+            Members::Group(group) => group.members(),
+        }
     }
 
     /// Its live members with a pidfd each, proved to be members while it was open. Watch them to learn of the tree's end.
     pub fn open_members(&self) -> io::Result<Vec<(Pid, OwnedFd)>> {
-        Ok(Vec::new())
+        match &self.members {
+            Members::Cgroup(leaf) => leaf.open_members(),
+            Members::Group(group) => group.open_members(),
+        }
     }
 
-    /// Whether this pid is a live member.
+    /// Whether this pid is a live member now. To act on it, open its pidfd first and ask then.
     pub fn contains(&self, pid: Pid) -> io::Result<bool> {
-        let _ = pid;
-        Ok(false)
+        match &self.members {
+            Members::Cgroup(leaf) => leaf.contains(pid),
+            Members::Group(group) => group.contains(pid),
+        }
     }
 
     /// Sends a signal to every member, also to those that appear meanwhile. Returns how many got it.
+    ///
+    /// # Errors
+    /// Nobody could be told, and why.
     pub fn signal_all(&self, signal: Signal) -> io::Result<usize> {
-        let _ = signal;
-        Ok(0)
+        match &self.members {
+            Members::Cgroup(leaf) => leaf.signal(signal, |_| true),
+            Members::Group(group) => group.signal(signal, |_| true),
+        }
     }
 
     /// Sends a signal to those members that are in the leader's process group.
     pub fn signal_group(&self, signal: Signal) -> io::Result<usize> {
-        let _ = signal;
-        Ok(0)
+        match &self.members {
+            Members::Cgroup(leaf) => {
+                let leads = |pid: Pid| self.leader.is_some_and(|l| sys::process_group(pid.0).is_ok_and(|g| g == l.0));
+                leaf.signal(signal, leads)
+            }
+            Members::Group(group) => group.signal(signal, |pid| group.in_group(pid)),
+        }
     }
 
     /// SIGKILL to all of it. Repeat until [`is_empty`](Tree::is_empty): without cgroups a fork may slip through.
     pub fn kill(&self) -> io::Result<()> {
-        Ok(())
+        match &self.members {
+            Members::Cgroup(leaf) => leaf.kill(),
+            Members::Group(group) => group.kill(),
+        }
     }
 
     /// Whether nothing of it lives.
     pub fn is_empty(&self) -> io::Result<bool> {
-        Ok(true)
+        match &self.members {
+            Members::Cgroup(leaf) => leaf.is_empty(),
+            Members::Group(group) => group.is_empty(),
+        }
     }
 
-    /// Has [`Trees::notices`] tell when it may have become empty. Only worth it once the leader ended and others are left.
+    /// Has [`Trees::notices`] tell when it may have become empty. Only worth it once the leader ended and others are left;
+    /// ask [`is_empty`](Tree::is_empty) afterwards, for what happened before. Without cgroups nothing tells.
     pub fn watch(&self) -> io::Result<()> {
-        Ok(())
+        match &self.members {
+            Members::Cgroup(leaf) => leaf.watch(),
+            Members::Group(_) => Ok(()),
+        }
     }
 
-    /// Gives back its folder. Also done, as well as it goes, when it is dropped.
+    /// Gives back its folder. Also done, as well as it goes, when it is dropped: a folder that is still busy then is
+    /// tried again later.
     ///
     /// # Errors
     /// Something still lives in it.
     pub fn remove(self) -> io::Result<()> {
-        Ok(())
+        match self.members {
+            Members::Cgroup(leaf) => leaf.remove(),
+            Members::Group(_) => Ok(()),
+        }
     }
 }

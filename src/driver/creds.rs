@@ -133,3 +133,78 @@ fn error(step: SpawnStep, message: String) -> SpawnError {
 fn failed(step: SpawnStep, what: &str, name: &str, errno: nix::errno::Errno) -> SpawnError {
     SpawnError { step, errno: Some(errno as i32), message: format!("cannot look up {what} `{name}`: {}", errno.desc()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::resolve;
+    use crate::core::SpawnStep;
+
+    #[test]
+    fn what_is_not_known_is_refused_and_never_root() {
+        let names = [
+            "",
+            "0day",
+            "0x10",
+            "0x0",
+            "-1",
+            "+1",
+            "4294967295",
+            "4294967296",
+            "99999999999999999999",
+            "00",
+            "007",
+            "no-such-user-here",
+            "röot ",
+            "root:x",
+            "a/b",
+            "root\n",
+            "1e3",
+            "1.0",
+            " root",
+            "\u{661}",
+        ];
+        for name in names {
+            let refused = resolve(Some(name), None, None).expect_err(name);
+            assert_eq!(refused.step, SpawnStep::User, "{name:?}: {}", refused.message);
+            let refused = resolve(Some("0"), Some(name), None).expect_err(name);
+            assert_eq!(refused.step, SpawnStep::Group, "{name:?}: {}", refused.message);
+            let refused = resolve(Some("0"), Some("0"), Some(&[name.to_owned()])).expect_err(name);
+            assert_eq!(refused.step, SpawnStep::SupplementaryGroups, "{name:?}: {}", refused.message);
+        }
+    }
+
+    #[test]
+    fn messages_say_what_to_do() {
+        let message = |user| resolve(Some(user), None, None).unwrap_err().message;
+        assert_eq!(message("nosuch"), "user `nosuch` does not exist; create it, or name another");
+        assert_eq!(
+            message("0x10"),
+            "`0x10` is no user: names do not start with a digit, numbers are plain decimals below 4294967295"
+        );
+        assert_eq!(
+            message("3999999999"),
+            "user 3999999999 has no entry in the user database, so its group is not known; set `group`, too"
+        );
+    }
+
+    #[test]
+    fn a_number_without_an_entry_takes_the_group_it_is_given_and_no_other() {
+        let ids = resolve(Some("3999999999"), Some("3999999998"), None).unwrap().ids.unwrap();
+        assert_eq!((ids.uid, ids.gid, ids.groups), (3_999_999_999, 3_999_999_998, vec![3_999_999_998]));
+    }
+
+    #[test]
+    fn a_known_user_brings_its_group_and_variables() {
+        let root = resolve(Some("root"), None, None).unwrap();
+        assert!(root.env.contains(&("USER", "root".to_owned())) && root.env.contains(&("LOGNAME", "root".to_owned())));
+        assert!(root.env.iter().any(|(k, _)| *k == "HOME") && root.env.iter().any(|(k, _)| *k == "SHELL"));
+        let same = resolve(Some("0"), None, None).unwrap();
+        assert_eq!((same.env, same.ids.map(|i| i.uid)), (root.env, root.ids.map(|i| i.uid)));
+    }
+
+    #[test]
+    fn nothing_asked_changes_nothing() {
+        let account = resolve(None, None, None).unwrap();
+        assert_eq!((account.ids, account.env.len()), (None, 0));
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -43,10 +43,8 @@ pub(super) fn step(number: u32) -> SpawnStep {
 /// An errno in lower-case words.
 pub(super) fn in_words(errno: Option<i32>) -> String {
     let Some(errno) = errno else { return "unknown error".to_owned() };
-    let text = match Errno::from_raw(errno) {
-        Errno::UnknownErrno => return format!("error {errno}"),
-        known => known.desc(),
-    };
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    let text = text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words);
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }

@@ -90,6 +90,8 @@ pub struct Stat {
     pub group: u32,
     /// Its session.
     pub session: u32,
+    /// How many threads it has; 1 for a zombie.
+    pub threads: u64,
     /// When it started, in clock ticks since the machine booted.
     pub start_time: u64,
 }
@@ -116,12 +118,41 @@ impl Stat {
             parent: Pid(u32::try_from(number(1)?).ok()?),
             group: u32::try_from(number(2)?).ok()?,
             session: u32::try_from(number(3)?).ok()?,
+            threads: number(17)?,
             start_time: number(19)?,
         })
     }
 
-    /// Whether it has ended and waits to be reaped.
+    /// Whether it has ended and waits to be reaped. A process whose first thread ended before the others has not.
     pub fn is_zombie(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Identity, Stat};
+    use crate::core::Pid;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_does_not_confuse() {
+        let line = b"17 (a) R 9 (b) S 4 17 16 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 1234 5 6 7 8";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!((stat.state, stat.parent, stat.group, stat.session), (b'S', Pid(4), 17, 16));
+        assert_eq!((stat.threads, stat.start_time), (3, 1234));
+        assert_eq!(Stat::parse(b"17 (a) S 4"), None);
+        assert_eq!(Stat::parse(b""), None);
+    }
+
+    #[test]
+    fn we_are_ourselves_and_nobody_else() {
+        let us = Identity::of(Pid(std::process::id())).unwrap();
+        assert!(us.holds());
+        assert!(us.open().unwrap().is_some());
+        let before = Identity { start_time: us.start_time - 1, ..us.clone() };
+        assert!(!before.holds());
+        assert!(before.open().unwrap().is_none());
+        let other_boot = Identity { boot_id: "another".to_owned(), ..us };
+        assert!(!other_boot.holds());
     }
 }

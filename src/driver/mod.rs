@@ -1,6 +1,7 @@
 //! Syscalls without policy: the machine's outputs in, the kernel's answers out.
 
 pub mod caps;
+mod cgroup;
 mod child;
 mod condition;
 pub mod contain;
@@ -12,6 +13,7 @@ pub mod exit;
 mod failure;
 pub mod fdmap;
 mod function;
+mod group;
 mod heard;
 mod held;
 mod hook;

@@ -1,8 +1,8 @@
 //! What children in flight hold of us, and when it may be used again.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{io, mem};
 
 use super::child::Plan;
 use super::dumpable::DumpableHold;
@@ -12,18 +12,9 @@ use super::sys::Slot;
 /// Stacks kept for the next child; more are given back.
 const SPARE: usize = 32;
 
-/// Stacks that are free, and what children that were given up still hold.
-#[derive(Default)]
-pub(super) struct Slots {
-    lists: Mutex<Lists>,
-}
-
-#[derive(Default)]
-struct Lists {
-    free: Vec<Slot>,
-    /// Of children that were dropped before they were known to be done.
-    limbo: Vec<Held>,
-}
+/// What children still hold that were dropped before they were known to be done. One list a program, because they may
+/// outlive their launcher.
+static LIMBO: Mutex<Vec<Held>> = Mutex::new(Vec::new());
 
 /// What one child may still read: nothing of it may go before the child left our memory.
 struct Held {
@@ -33,38 +24,38 @@ struct Held {
     slot: Option<Slot>,
 }
 
-impl Slots {
-    fn lists(&self) -> MutexGuard<'_, Lists> {
-        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A stack for a child.
-    pub(super) fn take(&self) -> io::Result<Slot> {
-        let mut lists = self.lists();
-        // What is dropped here was kept for children that have left by now.
-        let left: Vec<Held> = lists.limbo.extract_if(.., |h| h.slot.as_ref().is_none_or(Slot::is_free)).collect();
-        let slot = lists.free.pop();
-        drop(lists);
-        drop(left);
-        slot.map_or_else(Slot::new, Ok)
-    }
-
-    fn give_back(&self, held: Held) {
-        let mut lists = self.lists();
-        match held {
-            Held { slot: Some(slot), .. } if slot.is_free() && lists.free.len() < SPARE => lists.free.push(slot),
-            Held { slot: Some(ref slot), .. } if !slot.is_free() => lists.limbo.push(held),
-            _ => {}
-        }
+impl Held {
+    fn is_done(&self) -> bool {
+        self.slot.as_ref().is_none_or(Slot::is_free)
     }
 }
 
-impl Drop for Slots {
-    fn drop(&mut self) {
-        // Nobody is left to look again: what a child still uses is kept for ever.
-        for held in mem::take(&mut self.lists().limbo) {
-            if held.slot.as_ref().is_some_and(|s| !s.is_free()) {
-                mem::forget(held);
+/// Stacks that are free.
+#[derive(Default)]
+pub(super) struct Slots {
+    free: Mutex<Vec<Slot>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Slots {
+    /// A stack for a child.
+    pub(super) fn take(&self) -> io::Result<Slot> {
+        let done: Vec<Held> = lock(&LIMBO).extract_if(.., |h| h.is_done()).collect();
+        drop(done);
+        let free = lock(&self.free).pop();
+        free.map_or_else(Slot::new, Ok)
+    }
+
+    fn give_back(&self, mut held: Held) {
+        if !held.is_done() {
+            lock(&LIMBO).push(held);
+        } else if let Some(slot) = held.slot.take() {
+            let mut free = lock(&self.free);
+            if free.len() < SPARE {
+                free.push(slot);
             }
         }
     }

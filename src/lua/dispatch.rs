@@ -8,9 +8,10 @@ use mlua::{IntoLuaMulti, Lua, MultiValue};
 use tokio::sync::{Semaphore, watch};
 
 use super::api::{Handler, Timer, event_table, topic};
+use super::evaluation::Evaluation;
 use super::generation::run_call;
 use super::host::Host;
-use super::runtime::Evaluated;
+use super::runtime::Generation;
 use crate::core::Event;
 use crate::spec::FunctionId;
 use crate::{Events, Next, Supervisor};
@@ -27,37 +28,26 @@ pub struct Listening {
     _stop: watch::Sender<()>,
 }
 
-impl Evaluated {
-    /// Begins to call the handlers for what happens from now on, and the timers. Call it before the plan is applied, so that
-    /// nothing is missed; drop what it returns when another generation takes over.
+impl Generation {
+    /// Begins to call this configuration's handlers for what happens from now on, and its timers. Call it before the plan is
+    /// applied, so that nothing is missed; drop what it returns when another generation takes over.
     pub fn listen(&self, supervisor: &Supervisor) -> Listening {
         let (stop, stopped) = watch::channel(());
-        let (handlers, timers) = (self.declared.handlers.clone(), self.declared.timers.clone());
-        let events = (!handlers.is_empty()).then(|| supervisor.events());
-        if events.is_some() || !timers.is_empty() {
-            self.generation
-                .job(Box::new(move |lua, host| begin(lua, host, Work { handlers, timers, events, stopped })));
-        }
+        let events = supervisor.events();
+        self.job(Box::new(move |lua, host| begin(lua, host, events, &stopped)));
         Listening { _stop: stop }
     }
 }
 
-struct Work {
-    handlers: Vec<Handler>,
-    timers: Vec<Timer>,
-    events: Option<Events>,
-    stopped: watch::Receiver<()>,
-}
-
-fn begin(lua: &Lua, host: &Host, work: Work) {
-    let Work { handlers, timers, events, stopped } = work;
-    if let Some(events) = events {
-        let caller = Caller { lua: lua.clone(), host: host.clone() };
-        until(stopped.clone(), caller.follow(events, handlers));
+fn begin(lua: &Lua, host: &Host, events: Events, stopped: &watch::Receiver<()>) {
+    let declared = Evaluation::with(lua, |evaluation| (evaluation.handlers.clone(), evaluation.timers.clone()));
+    let Ok((handlers, timers)) = declared else { return };
+    let caller = Caller { lua: lua.clone(), host: host.clone() };
+    if !handlers.is_empty() {
+        until(stopped.clone(), caller.clone().follow(events, handlers));
     }
     for timer in timers {
-        let caller = Caller { lua: lua.clone(), host: host.clone() };
-        until(stopped.clone(), caller.repeat(timer));
+        until(stopped.clone(), caller.clone().repeat(timer));
     }
 }
 

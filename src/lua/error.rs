@@ -13,6 +13,9 @@ pub(crate) const OWN_CHUNK: &str = "=[neap";
 /// How long a chunk's name may be in Lua's messages before it is cut (`LUA_IDSIZE`).
 const SHORT: usize = 60;
 
+/// The longest message that is shown, in bytes.
+const MAX_MESSAGE: usize = 4096;
+
 /// A line of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -108,9 +111,9 @@ impl Chunks {
         };
         let (message, traceback) = text.split_once("\nstack traceback:").unwrap_or((&text, outer));
         let message = without_own_place(message);
-        let mut problem = error_problem(message.trim_end());
+        let mut problem = error_problem(cut(message.trim_end()));
         if let Some((file, line, rest)) = self.split(message) {
-            (problem.file, problem.line, problem.message) = (Some(file), Some(line), rest.trim_end().to_owned());
+            (problem.file, problem.line, problem.message) = (Some(file), Some(line), cut(rest.trim_end()).to_owned());
         } else if let Some((file, line, _)) = traceback.lines().find_map(|l| self.split(l.trim_start())) {
             (problem.file, problem.line) = (Some(file), Some(line));
         }
@@ -136,6 +139,12 @@ fn without_own_place(message: &str) -> &str {
         line.bytes().all(|byte| byte.is_ascii_digit()).then_some(rest)
     };
     after("[neap").unwrap_or(message)
+}
+
+/// The beginning of a message that is longer than anybody reads.
+fn cut(message: &str) -> &str {
+    let end = (0..=message.len().min(MAX_MESSAGE)).rev().find(|end| message.is_char_boundary(*end));
+    &message[..end.unwrap_or(0)]
 }
 
 /// How Lua shortens the name of a file in its messages (`luaO_chunkid`).

@@ -80,26 +80,11 @@ pub(crate) fn run(host: Host, entry: Entry, deadline: Duration, ended: Ended, an
 fn evaluate(host: &Host, entry: &Entry, deadline: Duration) -> Result<(Lua, Declared), Vec<Problem>> {
     let end = Instant::now() + deadline;
     let lua = sandbox::new_state(host).map_err(|e| host.chunks().problems(&e))?;
-    let late = |place: Option<super::error::Place>| {
-        let mut problem = error_problem(format!(
-            "evaluation took longer than {}; look for a loop that does not end",
-            crate::spec::units::format_duration(deadline)
-        ));
-        if let Some(place) = place {
-            problem.file = host.chunks().file(&place.chunk).or(Some(place.chunk));
-            problem.line = Some(place.line);
-        }
-        vec![problem]
-    };
     let armed = host.limits().arm(end);
     let ran = run_entry(&lua, host, entry);
+    let declared = ran.and_then(|()| api::finish(&lua, host));
     if host.limits().expired() {
-        return Err(late(host.limits().place()));
-    }
-    ran?;
-    let declared = api::finish(&lua, host);
-    if host.limits().expired() {
-        return Err(late(host.limits().place()));
+        return Err(vec![late(host, deadline, declared.err())]);
     }
     drop(armed);
     let mut problems = host.take_errors();
@@ -111,6 +96,35 @@ fn evaluate(host: &Host, entry: &Entry, deadline: Duration) -> Result<(Lua, Decl
             Err(problems)
         }
     }
+}
+
+/// The problem of a configuration that took too long; `ended` is what it came to in the end.
+fn late(host: &Host, deadline: Duration, ended: Option<Vec<Problem>>) -> Problem {
+    let mut problem = error_problem(format!(
+        "evaluation took longer than {}; look for a loop that does not end",
+        crate::spec::units::format_duration(deadline)
+    ));
+    if let Some(place) = host.limits().place() {
+        problem.file = host.chunks().file(&place.chunk).or(Some(place.chunk));
+        problem.line = Some(place.line);
+    } else if let Some(first) = ended.and_then(|problems| problems.into_iter().next()) {
+        (problem.file, problem.line) = (first.file, first.line);
+    }
+    problem
+}
+
+/// What a script's error says, with the line for one that knows none.
+fn told(host: &Host, error: &mlua::Error) -> Vec<Problem> {
+    let mut problems = host.chunks().problems(error);
+    if let (mlua::Error::MemoryError(_), [problem]) = (error, &mut problems[..]) {
+        let most = crate::spec::units::format_size(host.memory() as u64);
+        problem.message = format!("used more memory than the {most} there is for a configuration");
+        if let Some(place) = host.limits().memory_place() {
+            problem.file = host.chunks().file(&place.chunk);
+            problem.line = Some(place.line);
+        }
+    }
+    problems
 }
 
 fn run_entry(lua: &Lua, host: &Host, entry: &Entry) -> Result<(), Vec<Problem>> {
@@ -150,7 +164,7 @@ fn lua_files(folder: &Path) -> std::io::Result<Vec<String>> {
 }
 
 fn run_chunk(lua: &Lua, host: &Host, name: &str, content: &[u8]) -> Result<(), Vec<Problem>> {
-    let told = |e: mlua::Error| host.chunks().problems(&e);
+    let told = |e: mlua::Error| told(host, &e);
     let function = sandbox::compile(lua, host, name, content).map_err(told)?;
     // In a coroutine, so that the hook can end it by suspending it.
     let coroutine = lua.create_thread(function).map_err(told)?;

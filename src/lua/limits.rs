@@ -20,9 +20,10 @@ use mlua::{HookTriggers, Lua, VmState};
 
 use super::error::Place;
 
-/// Instructions between two looks at the clock. A look costs about as much as thirty instructions; what a script
-/// does between two of them (concatenating large strings, at worst) is how late it may be stopped.
-const COUNT: u32 = 256;
+/// Instructions between two looks at the clock. Looking more often costs little (a few per cent of a busy loop, beside
+/// the hook being there at all), and what a script does between two looks, such as joining large strings, is how much
+/// later than its deadline it may be stopped.
+const COUNT: u32 = 32;
 
 /// Steps of native functions between two looks at the clock.
 const STEPS: usize = 4096;
@@ -52,6 +53,10 @@ struct Inner {
     /// Whether hooks in this state may still be set to fire at every instruction.
     tight: AtomicBool,
     place: Mutex<Option<Place>>,
+    /// Bytes from which on the state is about to run out of memory.
+    high_water: AtomicUsize,
+    /// Where the script was when it was last seen above that.
+    memory_place: Mutex<Option<Place>>,
 }
 
 /// The deadline has passed; the call fails, whatever it does from here.
@@ -77,6 +82,8 @@ impl Limits {
             asked: AtomicBool::new(false),
             tight: AtomicBool::new(false),
             place: Mutex::new(None),
+            high_water: AtomicUsize::new(usize::MAX),
+            memory_place: Mutex::new(None),
         }))
     }
 
@@ -120,8 +127,7 @@ impl Limits {
     /// Fails once the deadline has passed, and notes the line that the script was at.
     /// For native functions that do a piece of work the script chose the size of; see [`Steps`] for loops.
     pub fn check(&self, lua: &Lua) -> mlua::Result<()> {
-        if self.expired() {
-            self.note_place(lua);
+        if self.expired_here(lua) {
             return Err(mlua::Error::external(DeadlineExceeded));
         }
         Ok(())
@@ -132,9 +138,36 @@ impl Limits {
         Steps { limits: self, lua, left: STEPS }
     }
 
+    /// As [`expired`](Limits::expired), and notes the line that the script was at.
+    pub(crate) fn expired_here(&self, lua: &Lua) -> bool {
+        let expired = self.expired();
+        if expired {
+            self.note_place(lua);
+        }
+        expired
+    }
+
     /// Where the script was when its deadline was seen to have passed.
     pub(crate) fn place(&self) -> Option<Place> {
         self.0.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Caps the memory of the state, in bytes.
+    pub(crate) fn cap_memory(&self, lua: &Lua, bytes: usize) -> mlua::Result<()> {
+        // Lua says no line when it runs out: the last one seen in the last quarter is the best there is.
+        self.0.high_water.store(bytes / 4 * 3, Relaxed);
+        lua.set_memory_limit(bytes).map(|_before| ())
+    }
+
+    /// Where the script last was while it used nearly all of its memory.
+    pub(crate) fn memory_place(&self) -> Option<Place> {
+        self.0.memory_place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_memory(&self, lua: &Lua) {
+        if let Some(place) = Place::of_script(lua, 0) {
+            *self.0.memory_place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        }
     }
 
     fn note_place(&self, lua: &Lua) {
@@ -155,8 +188,7 @@ impl Limits {
     }
 
     fn on_count(&self, lua: &Lua) -> mlua::Result<VmState> {
-        if self.expired() {
-            self.note_place(lua);
+        if self.expired_here(lua) {
             // From here on every instruction counts: a chain of `__close` handlers must not get a turn each.
             self.0.tight.store(true, Relaxed);
             self.set_hook(lua, 1)?;
@@ -167,6 +199,9 @@ impl Limits {
         }
         if self.0.tight.load(Relaxed) {
             self.set_hook(lua, COUNT)?;
+        }
+        if lua.used_memory() > self.0.high_water.load(Relaxed) {
+            self.note_memory(lua);
         }
         let slice = self.0.slice.load(Relaxed);
         if slice != NEVER

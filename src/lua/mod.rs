@@ -27,7 +27,7 @@ mod types;
 mod values;
 
 pub use dispatch::Listening;
-pub use host::{Host, Phase};
+pub use host::{Host, Phase, PrintSink};
 pub use reader::FileRead;
-pub use runtime::{Entry, EvaluateRequest, Evaluated, Generation, Options, Runtime};
+pub use runtime::{Entry, EvaluateRequest, Evaluated, Generation, Options, Runtime, WedgedSink};
 pub use types::luals_definitions;

@@ -120,7 +120,7 @@ impl Reader {
 
 fn describe(shown: &str, error: &io::Error) -> ReadError {
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ENOENT) => ReadError::Missing(shown.to_owned()),
+        Some(Errno::ENOENT | Errno::ENOTDIR) => ReadError::Missing(shown.to_owned()),
         Some(Errno::ELOOP) => ReadError::Refused(format!("{shown} is a link that leads to itself")),
         _ => ReadError::Refused(format!("cannot read {shown}: {error}")),
     }

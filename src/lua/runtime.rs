@@ -18,7 +18,10 @@ use crate::spec::{PlanError, Problem};
 use crate::{FunctionCall, FunctionDone, FunctionHost, Supervisor};
 
 /// How much later than its deadline an evaluation may answer before it counts as wedged.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Lua lets native functions nest 200 deep; a frame of ours with the pattern matcher's takes some kilobytes.
+const STACK: usize = 16 * 1024 * 1024;
 
 /// What a runtime is made with.
 #[derive(Clone, Default)]
@@ -26,8 +29,11 @@ pub struct Options {
     /// Takes what scripts print; dropped unless given.
     pub print: Option<PrintSink>,
     /// Told when a state could not be interrupted and was left behind.
-    pub wedged: Option<Arc<dyn Fn(&Problem) + Send + Sync>>,
+    pub wedged: Option<WedgedSink>,
 }
+
+/// Takes the news that a state could not be interrupted.
+pub type WedgedSink = Arc<dyn Fn(&Problem) + Send + Sync>;
 
 /// What is evaluated.
 #[derive(Clone, Debug)]
@@ -203,6 +209,7 @@ impl Runtime {
             (host.clone(), request.entry, request.deadline, ended.clone());
         std::thread::Builder::new()
             .name(format!("neap-lua-{number}"))
+            .stack_size(STACK)
             .spawn(move || {
                 generation::run(thread_host, entry, deadline, thread_ended, |outcome| {
                     let _nobody_waits = sender.send(outcome);

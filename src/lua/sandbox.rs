@@ -82,7 +82,7 @@ pub(crate) fn new_state(host: &Host) -> mlua::Result<Lua> {
     let neap = api::register(&lua, host)?;
     add_require(&lua, host, neap)?;
     guard_globals(&lua, &globals)?;
-    lua.set_memory_limit(host.memory())?;
+    host.limits().cap_memory(&lua, host.memory())?;
     Ok(lua)
 }
 
@@ -292,7 +292,7 @@ fn load(
 fn run_prelude(lua: &Lua, host: &Host, gmatch_step: Function) -> mlua::Result<()> {
     let native = lua.create_table()?;
     let limits = host.limits().clone();
-    native.raw_set("expired", lua.create_function(move |_, ()| Ok(limits.expired()))?)?;
+    native.raw_set("expired", lua.create_function(move |lua, ()| Ok(limits.expired_here(lua)))?)?;
     let describer = host.clone();
     let describe = lua.create_function(move |_, error: Value| match error {
         Value::Error(error) => Ok(describer.chunks().describe(&error)),
@@ -317,6 +317,11 @@ pub(crate) fn source_of(content: &[u8]) -> Vec<u8> {
 /// Compiles a file of the configuration.
 pub(crate) fn compile(lua: &Lua, host: &Host, display: &str, content: &[u8]) -> mlua::Result<Function> {
     let name = host.chunks().add(display);
+    if content.first() == Some(&0x1b) {
+        return Err(mlua::Error::RuntimeError(format!(
+            "{display}:1: this is compiled Lua, only its source is accepted"
+        )));
+    }
     lua.load(source_of(content)).set_name(name).set_mode(ChunkMode::Text).into_function()
 }
 

@@ -10,7 +10,7 @@ use super::rng::Rng;
 use crate::core::{
     HookKind, HookResult, Input, Output, Pid, ProbeKind, ProcessId, RunId, Scope, SpawnError, SpawnStep, Time,
 };
-use crate::spec::{Hook, Probe, Signal, Spec, StopMode};
+use crate::spec::{Hook, Probe, Signal, Spec};
 
 /// How long the driver tries to kill a tree before it reports who is left.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -267,10 +267,10 @@ impl Kernel {
                 }
                 None => Err(format!("DisarmSockets({process}), but it was never armed")),
             },
-            Output::CloseSockets(process) => match self.armed.remove(process) {
-                Some(_) => Ok(()),
-                None => Err(format!("CloseSockets({process}), but it was never armed")),
-            },
+            Output::CloseSockets(process) => {
+                self.armed.remove(process);
+                Ok(())
+            }
             Output::Reply(..) | Output::Emit(_) | Output::Finished { .. } => Ok(()),
         }
     }
@@ -344,10 +344,6 @@ impl Kernel {
 
     fn release(&mut self, run: RunId) -> Result<(), String> {
         let it = self.held(run, "Release")?;
-        let left_alone = it.spec.stop.mode == StopMode::Process && it.driver_main.is_none_or(|m| !it.members.contains(&m));
-        if it.is_live() && !left_alone && it.stage != Stage::Spawning {
-            return Err(format!("Release({run}) while {:?} are alive", it.members));
-        }
         if it.stage == Stage::Spawning {
             return Err(format!("Release({run}) while its child is being made"));
         }

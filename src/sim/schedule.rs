@@ -27,6 +27,8 @@ pub struct Options {
     pub hostility: Hostility,
     /// Whether everything that comes out is hashed.
     pub hash: bool,
+    /// How many of the last inputs and outputs a [`Ruin`] shows.
+    pub tail: usize,
 }
 
 impl Default for Options {
@@ -36,6 +38,7 @@ impl Default for Options {
             events: 120,
             hostility: Hostility { kernel: true, twice: false, twin: false },
             hash: false,
+            tail: 60,
         }
     }
 }
@@ -100,7 +103,7 @@ fn attempt(seed: u64, options: &Options, record: bool) -> Result<Report, Box<Rui
     let plan = plans::plan(&mut rng, size);
     let first = plan.clone();
     let lived = catch_unwind(AssertUnwindSafe(|| Life { world: &mut world, rng, plan, size, shut: false }.live(options)));
-    let failure = match lived {
+    let mut failure = match lived {
         Ok(Ok(())) => {
             let commands = world.watch.asked.len() as u64;
             let runs = world.kernel.over.len() as u64;
@@ -110,9 +113,10 @@ fn attempt(seed: u64, options: &Options, record: bool) -> Result<Report, Box<Rui
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Failure { what: format!("the machine panicked: {}", text.unwrap_or_default()), tail: world.tail(60) }
+            Failure { what: format!("the machine panicked: {}", text.unwrap_or_default()), tail: Vec::new() }
         }
     };
+    failure.tail = world.tail(options.tail);
     Err(Box::new(Ruin { seed, plan: plans::describe(&first), failure }))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Run, Stage};
 use crate::core::{
     Cause, Command, CommandId, Event, EventKind, HookKind, Machine, Output, ProcessId, Reply, RunId, StateName, Time,
 };
@@ -60,9 +60,12 @@ pub(super) struct Scene<'a> {
 impl Watch {
     /// Somebody asks for something.
     pub(super) fn ask(&mut self, at: Time, id: CommandId, command: &Command) {
-        if matches!(command, Command::Shutdown) && self.shutting_down.is_some() {
-            self.escalated = true;
-        }
+        // A second shutdown, or a second stop, escalates: order gives way.
+        self.escalated |= match command {
+            Command::Shutdown => self.shutting_down.is_some(),
+            Command::Stop(process) => self.views.get(process).is_some_and(|view| view.state == StateName::Stopping),
+            _ => false,
+        };
         let what = match command {
             Command::Create { spec, .. } => format!("create `{}`", spec.name),
             Command::Apply(plan) => format!("apply {} specs", plan.len()),
@@ -96,6 +99,12 @@ impl Watch {
                 self.judge_requirements(scene, *process, spec)
             }
             Output::Spawn(run) => self.judge_spawn(scene, *run),
+            Output::Release(run) => match scene.kernel.runs.get(run) {
+                Some(it) if !it.members.is_empty() && !leaves_others_alone(scene, it) => {
+                    Err(format!("Release({run}) while {:?} are alive", it.members))
+                }
+                _ => Ok(()),
+            },
             Output::Signal { run, .. } | Output::KillTree(run) => self.judge_order(scene, *run),
             Output::RunHook { run, kind: HookKind::StopCommand, .. } => self.judge_order(scene, *run),
             Output::Reply(id, reply) => self.judge_reply(*id, reply),
@@ -122,9 +131,11 @@ impl Watch {
             if !ordered_after(spec, &other_spec) {
                 continue;
             }
+            // What ended with success has done what it was needed for, unless one binds to it; what listens was there once armed.
             let up = view.state == StateName::Running
+                || (view.state == StateName::Exited && !bound)
                 || (view.state == StateName::Exited && other_spec.process_type == ProcessType::Oneshot)
-                || scene.kernel.armed.get(&other).copied().unwrap_or(false);
+                || !other_spec.listen.is_empty();
             if up || (!bound && (view.skipped || view.ready_at > begun_at)) {
                 continue;
             }
@@ -158,7 +169,8 @@ impl Watch {
             return Ok(());
         }
         let Some(it) = scene.kernel.runs.get(&run) else { return Ok(()) };
-        if !self.views.get(&it.process).is_some_and(|view| view.for_shutdown) {
+        // Nobody leans on a child that is not executed yet.
+        if it.stage != Stage::Executed || !self.views.get(&it.process).is_some_and(|view| view.for_shutdown) {
             return Ok(());
         }
         self.later_ones_are_gone(scene, it.process, &it.spec)
@@ -270,13 +282,18 @@ impl Watch {
             let knows = self.views.get(&it.process).is_some_and(|view| {
                 matches!(view.state, StateName::Starting | StateName::Running | StateName::Stopping)
             });
-            let alone = it.spec.stop.mode == StopMode::Process;
-            if !knows && !alone {
+            if !knows && !leaves_others_alone(scene, it) {
                 return Err(format!("{run} of `{}` is alive, and no process knows it", it.spec.name));
             }
         }
         Ok(())
     }
+}
+
+/// Whether the run's stop mode is `process`: who is not the main process is left alone. The mode may have been changed since it was prepared.
+fn leaves_others_alone(scene: &Scene<'_>, run: &Run) -> bool {
+    let now = scene.machine.spec(run.process).is_some_and(|spec| spec.stop.mode == StopMode::Process);
+    now || run.spec.stop.mode == StopMode::Process
 }
 
 /// Whether a process with spec `later` starts after one with spec `earlier` (explicitly, or because it leans on it).

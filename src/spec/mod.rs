@@ -13,6 +13,8 @@ mod probe;
 mod process;
 pub mod read;
 mod restart;
+#[cfg(test)]
+mod samples;
 pub mod schema;
 mod serde_impl;
 mod signal;
@@ -21,8 +23,8 @@ pub mod units;
 mod url;
 mod validate;
 pub mod value;
+pub mod write;
 
-pub use serde_impl::stored;
 pub use hook::{FunctionId, Hook, HookAction, Hooks};
 pub use order::{OrderEdge, order_cycles, order_edges};
 pub use plan::{Plan, PlanError, Problem, Severity, Source};
@@ -32,6 +34,7 @@ pub use process::{
 };
 pub use restart::{Restart, RestartPolicy, StartLimit};
 pub use schema::{Effect, FieldChange, changed_fields};
+pub use serde_impl::stored;
 pub use signal::Signal;
 pub use stop::{Reload, Stop, StopMode, StopStep};
 pub use url::ProbeUrl;

@@ -20,6 +20,9 @@ pub use dialect::{Dialect, LaterKeys, Pace};
 pub use merge::merge;
 pub use split::{Split, SplitError, split_command};
 
+pub(super) use process::{POLICIES, TYPES};
+pub(super) use stop::MODES;
+
 use super::plan::{Problem, Source};
 use super::process::Spec;
 use super::value::Node;

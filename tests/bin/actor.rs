@@ -34,6 +34,8 @@
 //! | `gone PATH` | waits until there is no such file |
 //! | `sleep SECONDS`, `wait` | sleeps; waits for ever |
 //! | `exit N`, `kill-self SIG` | ends; ends by a signal (with its default action) |
+//! | `umask OCTAL`, `inherit-fds N` | sets it; opens N descriptors that an executed program keeps |
+//! | `supervise { … }` | launches an actor with the block through Neap, with its descriptors 0 to 2; waits for it and says `ended STATUS` or `failed ERRNO STEP MESSAGE` |
 //! | `forkbomb` | forks as fast as it can, all children too, until killed |
 
 #![no_main] // The Rust runtime ignores SIGPIPE before `main`: this program shows what it really was given.
@@ -43,7 +45,7 @@ use std::ffi::{CStr, CString, OsString, c_char, c_int};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -53,6 +55,11 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use neap::core::{ExitStatus, SpawnError};
+use neap::driver::exit;
+use neap::driver::spawn::{Finish, InFlight, Launch, Launcher, Stdio};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 static EXITS: [AtomicI32; 65] = [const { AtomicI32::new(0) }; 65];
 
 extern "C" fn on_signal(signal: c_int) {
@@ -60,8 +67,12 @@ extern "C" fn on_signal(signal: c_int) {
     unsafe { libc::_exit(EXITS[signal as usize].load(Ordering::Relaxed)) }
 }
 
+/// What the C library calls.
+///
+/// # Safety
+/// `argv` has `argc` strings.
 #[unsafe(no_mangle)]
-pub extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     let words: Vec<OsString> = (1..argc as usize)
         // SAFETY: argv has argc strings.
         .map(|n| unsafe { CStr::from_ptr(*argv.add(n)) })
@@ -136,6 +147,10 @@ fn act(verb: &str, words: &mut Iter<'_, OsString>) {
         "wait" => wait_for_ever(),
         "exit" => std::process::exit(number(words) as i32),
         "kill-self" => kill_self(signal(&text(words))),
+        // SAFETY: takes a number.
+        "umask" => drop(unsafe { libc::umask(u32::from_str_radix(&text(words), 8).unwrap_or(0o22)) }),
+        "inherit-fds" => inherit_fds(number(words)),
+        "supervise" => supervise(words),
         "forkbomb" => forkbomb(),
         other => fail(&format!("unknown verb `{other}`")),
     }
@@ -385,6 +400,56 @@ fn kill_self(number: c_int) {
     set_action(number, libc::SIG_DFL);
     // SAFETY: sends ourselves a signal.
     unsafe { libc::raise(number) };
+}
+
+fn inherit_fds(count: u64) {
+    for _ in 0..count {
+        // SAFETY: the path is a literal; without O_CLOEXEC.
+        unsafe { libc::open(c"/dev/zero".as_ptr(), libc::O_RDONLY) };
+    }
+}
+
+/// A supervisor in a few lines.
+fn supervise(words: &mut Iter<'_, OsString>) {
+    open_block(words);
+    let all = words.clone();
+    skip_block(words);
+    let length = all.len() - words.len() - 1;
+    let block = all.take(length);
+    let us = CString::new(or_fail("supervise", env::current_exe()).as_os_str().as_bytes()).unwrap_or_default();
+    let argv = block.map(|w| CString::new(w.as_bytes()).unwrap_or_default());
+    let mut launch = Launch::new(vec![us.clone()], [us].into_iter().chain(argv).collect());
+    launch.stdio = [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit];
+    launch.env = env::vars_os()
+        .map(|(k, v)| CString::new([k.as_bytes(), b"=", v.as_bytes()].concat()).unwrap_or_default())
+        .collect();
+    let report = match Launcher::new().launch(launch).and_then(finished) {
+        Ok(status) => format!("ended {status:?}\n"),
+        Err(e) => format!("failed {} {:?} {}\n", e.errno.unwrap_or(0), e.step, e.message),
+    };
+    print(report.as_bytes());
+}
+
+fn finished(mut child: InFlight) -> Result<ExitStatus, SpawnError> {
+    let child = loop {
+        await_any(&[child.exec_pipe(), child.pidfd()]);
+        match child.finish() {
+            Finish::Pending(again) => child = again,
+            Finish::Executed(child) => break child,
+            Finish::Failed(e) => return Err(e),
+        }
+    };
+    loop {
+        await_any(&[child.pidfd.as_fd()]);
+        if let Some(status) = or_fail("reap", exit::reap(child.pidfd.as_fd())) {
+            return Ok(status);
+        }
+    }
+}
+
+fn await_any(fds: &[BorrowedFd<'_>]) {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|f| PollFd::new(*f, PollFlags::POLLIN)).collect();
+    let _ = poll(&mut polled, PollTimeout::NONE);
 }
 
 fn forkbomb() {

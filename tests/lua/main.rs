@@ -2,6 +2,8 @@
 #![cfg(feature = "lua")]
 
 mod config;
+mod files;
 mod golden;
 mod hostile;
+mod sandbox;
 mod support;

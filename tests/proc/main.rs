@@ -3,5 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod contain;
+mod fault;
+mod reap;
 mod run;
 mod spawn;

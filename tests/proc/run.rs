@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use neap::core::{ExitStatus, SpawnError};
 use neap::driver::exit;
-use neap::driver::spawn::{Child, Finish, InFlight, Launch, Launcher, Stdio};
+use neap::driver::spawn::{Child, Finish, InFlight, Launch, Launcher, Method, Stdio};
+use neap::driver::sys::fault::{self, Call};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::support::{DEADLINE, actor, c};
@@ -76,4 +78,14 @@ pub fn run(launcher: &Launcher, mut launch: Launch) -> Result<(ExitStatus, Strin
 /// Runs the actor with these words; its status and what it printed.
 pub fn run_actor(launcher: &Launcher, words: &[&str]) -> (ExitStatus, String) {
     run(launcher, actor_launch(words)).expect("the actor runs")
+}
+
+/// A launcher for each way to make a child.
+pub fn both_ways() -> [Launcher; 2] {
+    let clone3 = Launcher::new();
+    let refused = fault::here(Call::Clone3, 0, 1, Errno::ENOSYS as i32);
+    let fork = Launcher::new();
+    drop(refused);
+    assert_eq!(fork.status().method, Method::Fork);
+    [clone3, fork]
 }

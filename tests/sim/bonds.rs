@@ -259,3 +259,58 @@ fn what_waits_for_a_failure_fails_with_its_reason_and_starts_nothing() {
     assert_eq!((s.attempts("b"), s.attempts("c")), (0, 0));
     assert!(s.status("a").reason.contains("nobody-here"));
 }
+
+#[test]
+fn of_two_that_conflict_the_one_that_was_asked_for_last_wins() {
+    let mut s = Scenario::with([spec("old").stop(term_within(5)), spec("new").conflicts("old")]);
+    s.behave("old", Behaviour { obeys: Some(secs(2)), ..Behaviour::default() });
+    s.start("old");
+    let new = s.start("new");
+    s.is("new", Waiting);
+    let old = s.restart("old");
+    s.pass(secs(5));
+    s.came_to(old, Running);
+    assert!(matches!(s.refused(new), Refusal::Superseded { .. }));
+    s.is("new", Stopped);
+}
+
+#[test]
+fn of_two_that_conflict_and_are_started_together_one_runs() {
+    let mut s = Scenario::with([spec("a"), spec("b").conflicts("a"), spec("both").wants("a").wants("b")]);
+    let start = s.start("both");
+    s.came_to(start, Running);
+    let up = ["a", "b"].into_iter().filter(|name| s.state(name) == Running).count();
+    assert_eq!(up, 1);
+}
+
+#[test]
+fn who_needs_what_would_not_die_fails_at_once_and_does_not_wait_for_ever() {
+    let mut s = Scenario::with([spec("db").stop(term_within(1)), spec("web").requires("db")]);
+    s.behave("db", Behaviour { obeys: None, killing: Killing::Never, ..Behaviour::default() });
+    s.start("db");
+    let restart = s.restart("db");
+    s.pass(secs(60));
+    assert!(matches!(s.refused(restart), Refusal::Stuck { .. }));
+    let web = s.start("web");
+    match s.refused(web) {
+        Refusal::StartFailed { reason, .. } => assert!(reason.contains("`db`"), "{reason}"),
+        other => s.fail(&format!("answered with {other:?}")),
+    }
+}
+
+#[test]
+fn a_need_that_is_lost_while_another_is_waited_for_is_waited_for_again() {
+    let mut s = Scenario::with([spec("db"), notify("cache"), spec("web").requires("db").requires("cache")]);
+    s.behave("cache", silent());
+    s.start("db");
+    let web = s.start("web");
+    s.exit("db", BAD);
+    s.is("db", Backoff);
+    let cache = s.run("cache");
+    s.hear(neap::core::Input::Notified(cache, neap::core::Notification::Ready));
+    s.is("web", Waiting);
+    assert_eq!(s.attempts("web"), 0);
+    s.pass(secs(1));
+    s.came_to(web, Running);
+    assert_eq!(s.order_of(Running).last().map(String::as_str), Some("web"));
+}

@@ -118,8 +118,10 @@ fn a_forced_delete_of_what_will_not_die_names_it_and_forgets_it_when_it_is_gone(
     let delete = s.delete("web", true);
     s.pass(secs(60));
     assert!(matches!(s.refused(delete), Refusal::Stuck { .. }));
+    let again = s.delete("web", true);
+    assert!(matches!(s.refused(again), Refusal::Stuck { .. }));
     s.pass(secs(300));
-    assert!(s.world.find("web").is_none_or(|_| s.state("web") != Stopping));
+    assert_eq!(s.world.find("web"), None);
 }
 
 #[test]
@@ -271,4 +273,50 @@ fn an_apply_that_restarts_what_others_require_brings_them_back() {
     s.apply([spec("db").auto_start(true).arg("--new"), spec("web").requires("db").auto_start(true)]);
     s.pass(secs(1));
     s.are(&["db", "web"], Running);
+}
+
+#[test]
+fn whoever_waits_to_start_waits_for_what_the_new_plan_says() {
+    let mut s = Scenario::with([notify("db"), spec("web").binds_to("db")]);
+    s.behave("db", silent());
+    let start = s.start("web");
+    s.is("web", Waiting);
+    s.apply([notify("db"), spec("web")]);
+    s.came_to(start, Running);
+
+    let mut s = Scenario::with([notify("db"), notify("cache"), spec("web").requires("db")]);
+    s.behave("db", silent());
+    s.behave("cache", silent());
+    let start = s.start("web");
+    s.apply([notify("db"), notify("cache"), spec("web").requires("cache")]);
+    s.is("web", Waiting);
+    s.is("cache", Starting);
+    let cache = s.run("cache");
+    s.hear(neap::core::Input::Notified(cache, neap::core::Notification::Ready));
+    s.came_to(start, Running);
+}
+
+#[test]
+fn whoever_waits_to_stop_waits_for_what_the_new_plan_says() {
+    let mut s = Scenario::with([spec("db"), spec("web").requires("db").stop(term_within(90))]);
+    s.behave("web", stubborn());
+    s.start("web");
+    let stop = s.stop("db");
+    assert!(s.is_open(stop));
+    s.apply([spec("db"), spec("web").stop(term_within(90))]);
+    s.came_to(stop, Stopped);
+    s.is("web", Stopping);
+}
+
+#[test]
+fn a_plan_that_makes_a_waiting_process_conflict_with_a_running_one_stops_that() {
+    let mut s = Scenario::with([spec("old"), notify("db"), spec("web").requires("db")]);
+    s.behave("db", silent());
+    s.start("old");
+    let web = s.start("web");
+    s.apply([spec("old"), notify("db"), spec("web").requires("db").conflicts("old")]);
+    s.is("old", Stopped);
+    let db = s.run("db");
+    s.hear(neap::core::Input::Notified(db, neap::core::Notification::Ready));
+    s.came_to(web, Running);
 }

@@ -18,7 +18,8 @@ const SCHEDULES: u64 = 10_000;
 fn schedules_by_the_thousand_break_no_rule() {
     if let Ok(seed) = env::var("NEAP_SIM_SEED") {
         let seed = seed.parse().expect("NEAP_SIM_SEED is a number");
-        match run(seed, &Options::default()) {
+        let tail = env::var("NEAP_SIM_TAIL").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+        match run(seed, &Options { tail, ..Options::default() }) {
             Ok(report) => println!("seed {seed} breaks no rule: {report:?}"),
             Err(ruin) => panic!("{ruin}"),
         }

@@ -459,8 +459,9 @@ fn requires_and_wants_go_on_when_the_other_is_skipped_and_binds_to_does_not() {
     let (requires, wants, binds) = (s.start("requires"), s.start("wants"), s.start("binds"));
     s.came_to(requires, Running);
     s.came_to(wants, Running);
-    s.refused(binds);
+    assert!(matches!(s.refused(binds), Refusal::Skipped { .. }));
     assert_eq!(s.attempts("binds"), 0);
+    assert!(s.events("binds").iter().any(|event| matches!(event.kind, EventKind::Skipped { .. })));
 }
 
 #[test]

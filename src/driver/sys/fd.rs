@@ -19,10 +19,20 @@ pub enum Region {
     Folder,
 }
 
-/// Takes over a descriptor that the kernel just made.
-fn owned(fd: i64) -> OwnedFd {
+/// Takes over a descriptor that the kernel just made. It never keeps a standard stream's number, which is free where
+/// a program runs with that stream closed: what asks for the stream would get ours.
+pub(super) fn owned(fd: i64) -> OwnedFd {
     // SAFETY: the callers pass what a successful call just returned, so it is open and nobody else's.
-    unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
+    let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
+    if fd.as_raw_fd() > 2 {
+        return fd;
+    }
+    // SAFETY: `fd` is open; F_DUPFD_CLOEXEC makes a new descriptor and touches no other.
+    match checked(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) }.into()) {
+        // SAFETY: the call just made it.
+        Ok(above) => unsafe { OwnedFd::from_raw_fd(above as RawFd) },
+        Err(_) => fd,
+    }
 }
 
 /// A pipe (reading end, writing end), both close-on-exec and non-blocking.

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::checked;
 use super::fault::{self, Call};
+use super::fd::owned;
 
 /// How a child ended, as waitid(2) tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +88,7 @@ pub fn exit_info(pidfd: BorrowedFd<'_>) -> Option<WaitNow> {
 pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     fault::point(Call::PidfdOpen)?;
     // SAFETY: takes numbers only.
-    let fd = checked(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    // SAFETY: the call just made it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    checked(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }).map(owned)
 }
 
 /// Sends a signal to the process behind a pidfd, and to no other whatever became of its pid. `ESRCH`: it was reaped.

@@ -84,10 +84,13 @@ fn placeless(result: &[u8]) -> String {
     }
 }
 
+/// Subject, pattern, start, replacement.
+type Case<'a> = (&'a [u8], &'a [u8], i64, &'a [u8]);
+
 fn compare(
     ours: &Function,
     stock: &Function,
-    (s, p, init, r): (&[u8], &[u8], i64, &[u8]),
+    (s, p, init, r): Case<'_>,
     kind: &str,
 ) -> Result<(), String> {
     let strings = |function: &Function| {
@@ -131,7 +134,7 @@ fn known_corners_match_as_the_stock_ones_do() {
     let (ours, stock) = (functions(&lua), functions(&plain));
     let deep = "(".repeat(33);
     let nested = "a?".repeat(250);
-    let cases: &[(&[u8], &[u8], i64, &[u8])] = &[
+    let cases: &[Case<'_>] = &[
         (b"", b"", 1, b"x"),
         (b"abc", b"", 1, b"-"),
         (b"abc", b"", 4, b"-"),

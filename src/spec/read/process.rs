@@ -9,7 +9,7 @@ use super::super::value::{Node, Value};
 use super::reader::{At, Fields, Reader};
 
 /// The restart policies by name.
-pub(super) const POLICIES: [(&str, RestartPolicy); 7] = [
+pub(in crate::spec) const POLICIES: [(&str, RestartPolicy); 7] = [
     ("never", RestartPolicy::Never),
     ("always", RestartPolicy::Always),
     ("on-failure", RestartPolicy::OnFailure),
@@ -20,7 +20,7 @@ pub(super) const POLICIES: [(&str, RestartPolicy); 7] = [
 ];
 
 /// The types by name.
-pub(super) const TYPES: [(&str, ProcessType); 4] = [
+pub(in crate::spec) const TYPES: [(&str, ProcessType); 4] = [
     ("simple", ProcessType::Simple),
     ("oneshot", ProcessType::Oneshot),
     ("forking", ProcessType::Forking),

@@ -6,7 +6,7 @@ use super::super::value::{Node, Value};
 use super::reader::{At, Reader};
 
 /// The modes by name.
-pub(super) const MODES: [(&str, StopMode); 4] = [
+pub(in crate::spec) const MODES: [(&str, StopMode); 4] = [
     ("control-group", StopMode::ControlGroup),
     ("process-group", StopMode::ProcessGroup),
     ("process", StopMode::Process),

@@ -1,7 +1,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::spec::samples::specs;
 use crate::spec::{FunctionId, Health, Hook, ProbeTarget, Ready, Restart, Secret, Signal, Stop, StopStep, Stream};
 
 fn base() -> Spec {
@@ -133,4 +136,19 @@ fn a_run_keeps_what_it_was_executed_with_and_takes_the_rest() {
     assert_eq!(run.health, None);
     let left: Vec<String> = changed_fields(&run, &newer).into_iter().map(|change| change.path).collect();
     assert_eq!(left, ["command", "env", "user"]);
+}
+
+proptest! {
+    #[test]
+    fn no_field_of_a_spec_is_forgotten(old in specs(), new in specs()) {
+        let mut all_of_new = old.clone();
+        visit(&SPEC, "", &mut |_, _, access| (access.copy)(&mut all_of_new, &new));
+        prop_assert_eq!(&all_of_new, &new);
+        prop_assert_eq!(changed_fields(&all_of_new, &new), []);
+        let updated = old.with_live_fields_of(&new);
+        let left = changed_fields(&updated, &new);
+        prop_assert!(left.iter().all(|change| change.effect == Effect::Restart));
+        let anew: Vec<_> = changed_fields(&old, &new).into_iter().filter(|c| c.effect == Effect::Restart).collect();
+        prop_assert_eq!(left, anew);
+    }
 }

@@ -1,0 +1,9 @@
+//! Configurations with a real supervisor: functions as hooks, probes and handlers, handles, and the recipes' servers.
+#![cfg(feature = "lua")]
+
+mod functions;
+mod handles;
+mod live;
+mod servers;
+#[path = "../../support/mod.rs"]
+mod support;

@@ -1,0 +1,133 @@
+//! H6, H7: what is said over a notify socket, by whom, and what is not believed.
+
+use std::os::unix::net::UnixDatagram;
+
+use neap::Process;
+use neap::core::{EventKind, ExitStatus, StateName};
+use neap::spec::{ProcessType, Signal, Spec};
+
+use crate::support::{root_or_skip, wait_until};
+use crate::world::{World, at_once, await_lines, does, done, pid};
+
+fn notify(name: &str, words: &[&str]) -> Spec {
+    does(name, words).process_type(ProcessType::Notify)
+}
+
+/// The path that the process was given, which it must print first.
+fn socket_of(process: &Process) -> String {
+    wait_until("it printed its environment", || crate::world::lines(process).iter().any(|l| l == "printed"));
+    let lines = crate::world::lines(process);
+    lines.iter().find_map(|l| l.strip_prefix("NOTIFY_SOCKET=")).expect("a NOTIFY_SOCKET").to_owned()
+}
+
+#[test]
+fn ready_and_status_are_believed_when_they_come_from_the_tree() {
+    let world = World::new();
+    let words = ["notify", "STATUS=loading", "fork", "{", "notify", "STATUS=all well\\nREADY=1", "}", "wait"];
+    let process = world.start(notify("web", &words));
+    wait_until("its status is known", || process.status().unwrap().status_text.as_deref() == Some("all well"));
+}
+
+#[test]
+fn strangers_garbage_and_floods_are_dropped_and_the_process_is_still_heard() {
+    let mut world = World::new();
+    std::fs::write(world.dir.join("block"), "").unwrap();
+    let process = world.add(notify("web", &["env", "say", "printed", "gone", "block", "notify", "READY=1", "wait"]));
+    let answer = process.start();
+    world.await_executed("web");
+    let stranger = UnixDatagram::unbound().unwrap();
+    stranger.connect(socket_of(&process)).unwrap();
+    stranger.send(b"").unwrap();
+    stranger.send(b"READY=1").unwrap();
+    let big = vec![b'x'; 150_000];
+    stranger.send(&big).unwrap();
+    for _ in 0..20_000 {
+        stranger.send(b"READY=1\nSTATUS=taken over\nMAINPID=1").unwrap();
+    }
+    let status = process.status().unwrap();
+    assert_eq!((status.state, status.status_text), (StateName::Starting, None));
+    std::fs::remove_file(world.dir.join("block")).unwrap();
+    assert_eq!(done(answer), Ok(StateName::Running));
+    assert_eq!(pid(&process), world.supervisor.get("web").unwrap().status().unwrap().pid.unwrap());
+}
+
+#[test]
+fn who_says_ready_and_exits_at_once_was_ready() {
+    let mut world = World::new();
+    for _ in 0..20 {
+        let process = world.add(notify("web", &["notify", "READY=1", "exit", "0"]));
+        assert_eq!(done(process.start()), Ok(StateName::Running));
+        world.await_state("web", StateName::Exited);
+        done(process.delete(false)).unwrap();
+    }
+}
+
+#[test]
+fn a_main_pid_of_its_own_tree_is_followed_and_a_stranger_is_not() {
+    let mut world = World::new();
+    let words = ["notify", "MAINPID=1", "fork", "{", "pid", "wait", "}", "trap", "TERM=exit:3", "env", "say", "printed", "notify", "READY=1", "wait"];
+    let process = world.start(notify("web", &words));
+    let main = world.await_executed("web");
+    assert_eq!(pid(&process), main, "pid 1 is no member of its tree");
+    socket_of(&process);
+    let child: u32 = crate::world::lines(&process).iter().find_map(|l| l.parse().ok()).expect("the child's pid");
+    // Only a member may say so: have one say it.
+    let second = world.start(notify("second", &["fork", "{", "pid", "wait", "}", "say", "printed", "notify", "READY=1", "wait"]));
+    assert_ne!(pid(&second).0, child);
+    let words = ["fork", "{", "pidfile", "main.pid", "wait", "}", "sleep", "0", "env", "say", "printed", "wait"];
+    let third = world.add(notify("third", &words));
+    let _ = third.start();
+    world.await_executed("third");
+    socket_of(&third);
+}
+
+#[test]
+fn a_fork_that_announces_itself_becomes_the_main_process() {
+    let mut world = World::new();
+    // A shell knows its own pid and its child's.
+    let script = "sleep 1000 & child=$!; \
+                  python3 -c 'import os,socket,sys; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); \
+                  s.connect(os.environ[\"NOTIFY_SOCKET\"]); s.send((\"MAINPID=\"+sys.argv[1]+\"\\nREADY=1\").encode())' $child; \
+                  exit 0";
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        return crate::support::skipped("a_fork_that_announces_itself_becomes_the_main_process", "needs python3");
+    }
+    let process = world.start(Spec::shell("web", script).process_type(ProcessType::Notify));
+    let shell = world.await_executed("web");
+    let main = world.await_event("the main pid is told", |event| match event.kind {
+        EventKind::MainPid { pid } => Some(pid),
+        _ => None,
+    });
+    assert_ne!(main, shell);
+    assert_eq!(pid(&process), main);
+    assert_eq!(world.await_exit("web"), ExitStatus::Code(0), "the shell's end is not the process's");
+    assert_eq!(process.status().unwrap().state, StateName::Running);
+    done(process.signal(Signal::KILL)).unwrap();
+    world.await_state("web", StateName::Backoff);
+    done(process.stop()).unwrap();
+}
+
+#[test]
+fn the_next_run_is_heard_too_and_hears_nothing_of_the_last() {
+    let mut world = World::new();
+    let process = world.start(notify("web", &["notify", "READY=1", "say", "up", "wait"]).restart(at_once()));
+    world.await_executed("web");
+    for _ in 0..5 {
+        done(process.signal(Signal::KILL)).unwrap();
+        world.await_executed("web");
+        world.await_state("web", StateName::Running);
+    }
+    await_lines(&process, 6);
+}
+
+#[test]
+fn another_user_reaches_its_own_socket() {
+    if !root_or_skip("another_user_reaches_its_own_socket") {
+        return;
+    }
+    let world = World::new();
+    let process = world.start(notify("web", &["env", "say", "printed", "notify", "READY=1", "wait"]).user("nobody"));
+    let path = socket_of(&process);
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(path).unwrap());
+    assert_ne!(owner, 0);
+}
