@@ -7,11 +7,7 @@ use std::sync::Arc;
 use super::exit::Failure;
 use crate::Supervisor;
 use crate::lua::host::PrintSink;
-<<<<<<< HEAD
-use crate::lua::{EvaluateRequest, Generation, Listening, Options, Runtime};
-=======
 use crate::lua::{EvaluateRequest, Evaluated, Listening, Options, Runtime};
->>>>>>> main
 use crate::spec::{Plan, Problem};
 
 /// A configuration that was accepted.
@@ -72,27 +68,17 @@ impl Live {
         }
         let supervisor = builder.build().map_err(|error| Failure::new(error.to_string()))?;
         self.runtime.attach(supervisor.clone());
-<<<<<<< HEAD
-        let listening = self.generation.listen(&supervisor);
-        Ok((supervisor, Functions { runtime: self.runtime, _generation: self.generation, _listening: listening }))
-=======
-        let listening = self.evaluated.listen(&supervisor);
+        let listening = self.evaluated.generation.listen(&supervisor);
         let functions = Functions { runtime: self.runtime, _listening: listening, _evaluated: self.evaluated };
         Ok((supervisor, functions))
->>>>>>> main
     }
 }
 
 /// Keeps a configuration's functions callable, and its handlers and timers called.
 pub(super) struct Functions {
     runtime: Runtime,
-<<<<<<< HEAD
-    _generation: Generation,
-    _listening: Listening,
-=======
     _listening: Listening,
     _evaluated: Evaluated,
->>>>>>> main
 }
 
 impl Drop for Functions {
