@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ impl<W: Write + Send + 'static> Printing<W> {
     pub(super) fn begin(self, supervisor: &Supervisor, tell: impl Fn(Told) + Send + 'static) -> Result<Notes, Failure> {
         let Printing { screen, filter, notes, pending } = self;
         let (lines, events) = (supervisor.output(), supervisor.events());
-        let printer = Printer { screen, filter, tell, told: false };
+        let printer = Printer { screen, filter, tell, told: false, up: BTreeSet::new() };
         let thread = std::thread::Builder::new().name("neap-print".into());
         let thread = thread.spawn(move || printer.run(lines, events, pending));
         thread.map(|_| notes).map_err(|error| Failure::new(format!("cannot make a thread: {error}")))
@@ -62,6 +63,8 @@ struct Printer<W, T> {
     filter: Filter,
     tell: T,
     told: bool,
+    /// Those whose program was executed.
+    up: BTreeSet<Arc<str>>,
 }
 
 /// What came in since the last time.
@@ -150,11 +153,27 @@ impl<W: Write, T: Fn(Told)> Printer<W, T> {
             Poll::Pending
         })
         .await;
-        if waited {
+        if waited && self.may_be_out_of_order(&batch) {
             std::thread::sleep(MOMENT);
             poll_fn(|context| Poll::Ready(sources.take(context, &mut batch))).await;
         }
         batch
+    }
+
+    /// Whether there is news of a process, or the first line of one of whose start there was no news yet. A flood of lines
+    /// is not held up.
+    fn may_be_out_of_order(&mut self, batch: &Batch) -> bool {
+        for next in &batch.events {
+            if let Next::Item(Event { name: Some(name), kind, .. }) = next {
+                match kind {
+                    EventKind::Executed { .. } => drop(self.up.insert(Arc::clone(name))),
+                    EventKind::State { to: StateName::Starting, .. } => drop(self.up.remove(name)),
+                    _ => {}
+                }
+            }
+        }
+        let early = |next: &Next<Line>| matches!(next, Next::Item(line) if !self.up.contains(&line.process));
+        !batch.events.is_empty() || batch.lines.iter().any(early)
     }
 
     /// What a process prints and what becomes of it come from two threads: its start is put before its first line, and
@@ -256,7 +275,7 @@ mod tests {
         let mut out = Vec::new();
         let look = Look { paint: Paint::off(), terminal: false, talk: Talk::Normal };
         let screen = Screen::new(&mut out, look, NAMES.into_iter());
-        let mut printer = Printer { screen, filter: EVERYTHING, tell: |_: Told| (), told: false };
+        let mut printer = Printer { screen, filter: EVERYTHING, tell: |_: Told| (), told: false, up: BTreeSet::new() };
         printer.print(Batch { notes: Vec::new(), lines, events });
         drop(printer);
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()

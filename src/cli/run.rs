@@ -10,13 +10,12 @@ use super::app::Voice;
 use super::args::Run;
 use super::exit::{Exit, Failure, RUN_FAILED, RUN_NOT_EXECUTABLE, RUN_NOT_FOUND};
 use super::narrate::Talk;
-use super::notes;
 use super::printer::Printing;
 use super::screen::{Look, Screen};
 use super::session::{Outcome, Session};
 use super::signals;
 use super::summary::Summary;
-use super::up::become_reaper;
+use super::{notes, orphans};
 use crate::Supervisor;
 use crate::core::{Cause, Ending, Event, EventKind, ExitStatus, SpawnError, StateName};
 use crate::spec::{LogSettings, Plan, Restart, RestartPolicy, Spec, Stream};
@@ -29,7 +28,7 @@ pub(super) fn run(args: Run, voice: Voice) -> Result<Exit, Failure> {
 
 fn supervise(args: Run, voice: Voice) -> Result<Outcome, Failure> {
     let signals = signals::block(true)?;
-    become_reaper()?;
+    orphans::adopt()?;
     let spec = spec(args)?;
     let name = spec.name.clone();
     let supervisor = Supervisor::builder().build().map_err(|error| Failure::new(error.to_string()))?;

@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::exit::Failure;
 use super::notes::Notes;
+use super::orphans;
 use super::paint::Tone;
 use super::printer::{Printing, Told};
 use super::signals::Blocked;
@@ -131,6 +132,7 @@ impl Session {
 
     fn signal(&mut self, signal: Signal) {
         match signal {
+            Signal::SIGCHLD => orphans::reap(),
             Signal::SIGUSR1 | Signal::SIGUSR2 => self.forward(signal),
             _ if self.stopping.is_none() => {
                 self.say_it_stops();
@@ -213,8 +215,10 @@ impl Session {
         drop(self.notes);
         let deadline = Instant::now() + LAST_WORDS;
         while let Ok(wake) = self.wakes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            if matches!(wake, Wake::Print(Told::Done)) {
-                break;
+            match wake {
+                Wake::Print(Told::Done) => break,
+                Wake::Signal(Signal::SIGCHLD) => orphans::reap(),
+                _ => {}
             }
         }
         outcome
