@@ -242,6 +242,8 @@ fn comes_after_lines(event: &Event, executed: &mut BTreeSet<Option<ProcessId>>) 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::{Batch, Filter, Printer, Told};
     use crate::cli::narrate::Talk;
     use crate::cli::paint::Paint;
