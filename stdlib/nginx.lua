@@ -62,10 +62,10 @@ return recipe {
     data_dir = true,
     program = "nginx",
   },
-  build = function(name, o)
+  build = function(name, o, given)
     local dir = recipe.data_dir(name, o.data_dir)
     local file = o.config and neap.path(o.config) or (dir .. "/nginx.conf")
-    local prepare = { { "mkdir", "-p", dir } }
+    local prepare = { recipe.make_dir(dir, given.user) }
     if not o.config then
       prepare[2] = { "sh", "-c", "printf %s \"$1\" > \"$2\"", "sh", configuration(o), file }
     end

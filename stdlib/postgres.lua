@@ -35,27 +35,22 @@ return recipe {
     settings = true,
     bin = true,
   },
-  build = function(name, o)
+  build = function(name, o, given)
     local dir = recipe.data_dir(name, o.data_dir)
     local bin = o.bin or newest_bin()
     local function program(which) return bin and (bin .. "/" .. which) or which end
-    local root = neap.uid == 0
+    local user = given.user or (neap.uid == 0 and "postgres" or nil)
 
     -- A socket's path has room for 107 bytes; a cluster in a deeper folder goes without one.
     local sockets = #dir <= 80 and dir or ""
     local command = {
       program "postgres", "-D", dir, "-h", o.bind, "-p", tostring(o.port), "-k", sockets,
     }
-    local names = {}
-    for key in pairs(o.settings or {}) do names[#names + 1] = key end
-    table.sort(names)
-    for _, key in ipairs(names) do
+    for key, value in recipe.sorted_pairs(o.settings) do
       command[#command + 1] = "-c"
-      command[#command + 1] = key .. "=" .. tostring(o.settings[key])
+      command[#command + 1] = key .. "=" .. tostring(value)
     end
 
-    local make = { "mkdir", "-p", "-m", "0700", dir }
-    if root then make = { command = { "install", "-d", "-m", "0700", "-o", "postgres", dir }, user = "root" } end
     local init = {
       command = {
         "sh", "-c",
@@ -69,14 +64,14 @@ return recipe {
       description = "PostgreSQL on " .. o.bind .. ":" .. tostring(o.port),
       type = "notify",
       command = command,
-      user = root and "postgres" or nil,
+      user = user,
       working_dir = "/",
       start_timeout = "5m",
       -- INT is the fast shutdown: clients are disconnected, the data is written. Only the postmaster is told.
       stop = { signal = "INT", timeout = "1m", mode = "mixed" },
       reload = { signal = "HUP" },
       health = neap.exec { program "pg_isready", "-q", "-h", o.bind, "-p", tostring(o.port) },
-      hooks = { before_start = { make, init } },
+      hooks = { before_start = { recipe.make_dir(dir, user, "0700"), init } },
     }
   end,
 }

@@ -4,7 +4,7 @@
 --   return recipe {
 --     name    = "redis",                          -- the process's name when the caller gives none
 --     options = { port = 6379, data_dir = true }, -- the recipe's own keys: a default, or true for "no default"
---     build   = function(name, o) return { command = { "redis-server", "--port", o.port } } end,
+--     build   = function(name, o, given) return { command = { "redis-server", "--port", o.port } } end,
 --   }
 --
 -- The constructor takes a name and a table, or a table alone:
@@ -45,7 +45,7 @@ end
 
 local function declare(recipe, name, given)
   local own, rest = split(recipe, given)
-  local base = recipe.build(name, own)
+  local base = recipe.build(name, own, given)
   local hooks = type(rest.hooks) == "table" and rest.hooks or nil
   if hooks and base.hooks then
     local merged = {}
@@ -57,12 +57,31 @@ local function declare(recipe, name, given)
   return neap.template(base)(name)(rest)
 end
 
+--- A hook that makes a directory which belongs to the process's user: an instance that is root makes it as root.
+local function make_dir(dir, user, mode)
+  mode = mode or "0755"
+  if neap.uid ~= 0 or user == nil then return { "mkdir", "-p", "-m", mode, dir } end
+  return { command = { "install", "-d", "-m", mode, "-o", tostring(user), dir }, user = "root" }
+end
+
+--- A table's keys in order, so that the same table gives the same command.
+local function sorted_pairs(table_)
+  local keys = {}
+  for key in pairs(table_ or {}) do keys[#keys + 1] = key end
+  table.sort(keys)
+  local index = 0
+  return function()
+    index = index + 1
+    if keys[index] ~= nil then return keys[index], table_[keys[index]] end
+  end
+end
+
 --- The directory a server keeps its state in: what the caller gave, else `state/NAME` in the configuration's folder.
 local function data_dir(name, given)
   return neap.path(given or ("state/" .. name))
 end
 
-return setmetatable({ data_dir = data_dir }, {
+return setmetatable({ data_dir = data_dir, make_dir = make_dir, sorted_pairs = sorted_pairs }, {
   __call = function(_, recipe)
     return function(first)
       if type(first) ~= "string" then

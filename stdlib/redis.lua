@@ -8,7 +8,7 @@
 --   bind      on which address ("127.0.0.1")
 --   data_dir  where it keeps its data ("state/NAME" in the configuration's folder); made if missing
 --   config    a redis.conf, read before what the options say
---   settings  further directives, as { maxmemory = "100mb", appendonly = "yes" }
+--   settings  further directives, as { maxmemory = "100mb", appendonly = true }
 --   program   the server ("redis-server")
 --
 -- It needs a Redis built with systemd support, as distributions build it. Where yours is not: type = "simple".
@@ -25,7 +25,7 @@ return recipe {
     settings = true,
     program = "redis-server",
   },
-  build = function(name, o)
+  build = function(name, o, given)
     local dir = recipe.data_dir(name, o.data_dir)
     local command = { o.program }
     if o.config then command[#command + 1] = neap.path(o.config) end
@@ -34,12 +34,10 @@ return recipe {
     } do
       command[#command + 1] = word
     end
-    local names = {}
-    for key in pairs(o.settings or {}) do names[#names + 1] = key end
-    table.sort(names)
-    for _, key in ipairs(names) do
+    for key, value in recipe.sorted_pairs(o.settings) do
+      if type(value) == "boolean" then value = value and "yes" or "no" end
       command[#command + 1] = "--" .. key
-      command[#command + 1] = tostring(o.settings[key])
+      command[#command + 1] = tostring(value)
     end
     return {
       description = "Redis on " .. o.bind .. ":" .. tostring(o.port),
@@ -48,7 +46,7 @@ return recipe {
       -- TERM writes the snapshot; a large one takes its time.
       stop = { signal = "TERM", timeout = "1m" },
       health = neap.tcp { host = o.bind, port = o.port },
-      hooks = { before_start = { { "mkdir", "-p", dir } } },
+      hooks = { before_start = { recipe.make_dir(dir, given.user, "0750") } },
     }
   end,
 }

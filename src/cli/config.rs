@@ -74,7 +74,7 @@ impl Live {
     }
 }
 
-/// Keeps a configuration's functions callable, and its handlers and timers called.
+/// Keeps a configuration's functions callable.
 pub(super) struct Functions {
     runtime: Runtime,
     _listening: Listening,

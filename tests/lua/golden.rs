@@ -77,3 +77,22 @@ fn every_golden_message_names_file_and_line() {
         }
     }
 }
+
+#[test]
+fn every_good_configuration_gives_its_golden_plan() {
+    let mut differences = Vec::new();
+    for case in cases("tests/lua/good") {
+        let evaluated = evaluate(request(&case)).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
+        let plan: BTreeMap<&str, serde_json::Value> = evaluated
+            .declared
+            .plan
+            .specs()
+            .map(|spec| (spec.name.as_str(), serde_json::to_value(spec).expect("a spec as JSON")))
+            .collect();
+        let here = std::env::current_dir().expect("a directory").display().to_string();
+        let plan = serde_json::to_string_pretty(&plan).expect("a plan as JSON").replace(&here, "HERE");
+        let warnings: Vec<String> = evaluated.warnings.iter().map(|warning| format!("{warning}\n")).collect();
+        differences.extend(difference(&case, "json", &format!("{plan}\n{}", warnings.concat())));
+    }
+    assert_none(&differences);
+}

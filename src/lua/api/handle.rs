@@ -7,6 +7,7 @@ use mlua::{Lua, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, Va
 
 use super::call::set_exit;
 use super::events::duration;
+use super::json::to_lua;
 use super::process::described;
 use crate::core::{StateName, Status};
 use crate::lua::evaluation::Evaluation;
@@ -166,7 +167,9 @@ impl UserData for Handle {
         methods.add_method("describe", |lua, this, ()| {
             let process = process(lua, this, "describe")?;
             let table = status_table(lua, &process.status().map_err(|error| refused(&error))?)?;
-            //SPEC
+            let spec = process.spec().map_err(|error| refused(&error))?;
+            let spec = serde_json::to_value(&*spec).map_err(|error| mlua::Error::runtime(error.to_string()))?;
+            table.set("spec", to_lua(lua, &spec)?)?;
             Ok(table)
         });
         methods.add_method("logs", |lua, this, lines: Option<usize>| {

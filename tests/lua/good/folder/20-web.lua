@@ -1,0 +1,1 @@
+shared "web" { command = { "web" }, requires = "db" }

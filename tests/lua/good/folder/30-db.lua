@@ -1,0 +1,1 @@
+shared "db" { command = { "db" } }

@@ -1,0 +1,3 @@
+local neap = require "neap"
+
+neap.process "web" { command = { "nginx" } }

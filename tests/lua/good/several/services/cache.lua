@@ -1,0 +1,3 @@
+local base = require "shared"
+
+return base "cache" { command = { "redis-server" }, user = "redis" }

@@ -1,0 +1,3 @@
+local neap = require "neap"
+
+neap.process "mailer" { command = { "mailer" }, after = { require "services.cache" } }

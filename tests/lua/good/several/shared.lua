@@ -1,0 +1,3 @@
+local neap = require "neap"
+
+return neap.template { user = "app", restart = { delay = "2s" } }
