@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use neap::Supervisor;
 use neap::lua::{EvaluateRequest, Options, Runtime};
 use neap::spec::{Restart, Spec};
-use neap::Supervisor;
 
 const HOSTILE: &[(&str, &str)] = &[
     ("a loop", "while true do end"),

@@ -62,7 +62,8 @@ fn ours_in_a_tree(launcher: &Launcher, trees: &Trees, launch: &Launch, run: u64)
 }
 
 fn theirs(floor: &Path, mib: usize) -> Vec<u64> {
-    let output = Command::new(floor).args(["spawn", &mib.to_string(), &EACH.to_string()]).output().expect("the floor runs");
+    let output =
+        Command::new(floor).args(["spawn", &mib.to_string(), &EACH.to_string()]).output().expect("the floor runs");
     String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| line.parse().ok()).collect()
 }
 

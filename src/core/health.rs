@@ -142,7 +142,8 @@ impl Machine {
     }
 
     fn next_health(&mut self, id: ProcessId) {
-        let Some(interval) = self.run_of(id).and_then(|run| run.spec.health.as_ref()).map(|health| health.interval) else {
+        let Some(interval) = self.run_of(id).and_then(|run| run.spec.health.as_ref()).map(|health| health.interval)
+        else {
             return;
         };
         let spread = 1.0 + HEALTH_JITTER * self.rng.signed_unit();

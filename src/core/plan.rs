@@ -190,7 +190,9 @@ impl Machine {
 
     fn stuck_pids(&self, id: ProcessId) -> Option<(Arc<str>, Vec<Pid>)> {
         match self.process(id).map(|p| (&p.state, &p.name)) {
-            Some((State::Stopping(Stopping { phase: StopPhase::Stuck(pids), .. }), name)) => Some((name.clone(), pids.clone())),
+            Some((State::Stopping(Stopping { phase: StopPhase::Stuck(pids), .. }), name)) => {
+                Some((name.clone(), pids.clone()))
+            }
             _ => None,
         }
     }

@@ -43,13 +43,7 @@ pub(crate) struct Outcome {
 }
 
 /// The thread's body: evaluates, answers, then serves calls until nobody can ask for any.
-pub(crate) fn run(
-    host: Host,
-    entry: Entry,
-    deadline: Duration,
-    thread: StateThread,
-    answer: impl FnOnce(Outcome),
-) {
+pub(crate) fn run(host: Host, entry: Entry, deadline: Duration, thread: StateThread, answer: impl FnOnce(Outcome)) {
     let _running = thread.begin();
     let evaluated = evaluate(&host, &entry, deadline);
     let (requests, receiver) = unbounded_channel();

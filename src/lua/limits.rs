@@ -136,7 +136,9 @@ impl Limits {
     /// Whether the deadline passed this long ago and the call still has not come back. May be asked from any thread.
     pub(crate) fn overdue(&self, grace: Duration) -> bool {
         let deadline = self.0.deadline.load(Relaxed);
-        deadline != NEVER && self.after_base(Instant::now()).saturating_sub(deadline) > u64::try_from(grace.as_nanos()).unwrap_or(NEVER)
+        deadline != NEVER
+            && self.after_base(Instant::now()).saturating_sub(deadline)
+                > u64::try_from(grace.as_nanos()).unwrap_or(NEVER)
     }
 
     /// Fails once the deadline has passed, and notes the line that the script was at.

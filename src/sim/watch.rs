@@ -118,10 +118,13 @@ impl Watch {
             Output::Emit(event) => self.judge_event(scene, event),
             Output::Finished { stuck, .. } => {
                 self.finished = true;
-                let alive = scene.kernel.runs.values().find(|it| it.is_live() && !it.released && !stuck.contains(&it.process));
+                let alive =
+                    scene.kernel.runs.values().find(|it| it.is_live() && !it.released && !stuck.contains(&it.process));
                 match (self.shutting_down, alive) {
                     (None, _) => Err("Finished without a shutdown".into()),
-                    (_, Some(it)) => Err(format!("Finished while `{}` is alive and not said to be stuck", it.spec.name)),
+                    (_, Some(it)) => {
+                        Err(format!("Finished while `{}` is alive and not said to be stuck", it.spec.name))
+                    }
                     _ => Ok(()),
                 }
             }
@@ -176,7 +179,10 @@ impl Watch {
             let now = (scene.machine.spec(it.process), scene.machine.spec(theirs.process));
             let still = matches!(now, (Some(mine), Some(other)) if conflict(&mine, &other));
             if still && conflict(&it.spec, &theirs.spec) {
-                return Err(format!("`{}` is spawned while `{}`, its conflict, is alive", it.spec.name, theirs.spec.name));
+                return Err(format!(
+                    "`{}` is spawned while `{}`, its conflict, is alive",
+                    it.spec.name, theirs.spec.name
+                ));
             }
         }
         Ok(())
@@ -199,11 +205,16 @@ impl Watch {
     }
 
     fn later_ones_are_gone(&self, scene: &Scene<'_>, process: ProcessId, spec: &Spec) -> Result<(), String> {
-        for theirs in scene.kernel.runs.values().filter(|other| other.process != process && other.is_live() && !other.released) {
+        for theirs in
+            scene.kernel.runs.values().filter(|other| other.process != process && other.is_live() && !other.released)
+        {
             let stuck = self.views.get(&theirs.process).is_some_and(|view| view.stuck);
             let Some(their_spec) = scene.machine.spec(theirs.process) else { continue };
             if !stuck && !self.leaves_others_alone(theirs) && ordered_after(&their_spec, spec) {
-                return Err(format!("`{}` is ended while `{}`, which is ordered after it, is alive", spec.name, theirs.spec.name));
+                return Err(format!(
+                    "`{}` is ended while `{}`, which is ordered after it, is alive",
+                    spec.name, theirs.spec.name
+                ));
             }
         }
         Ok(())
@@ -235,7 +246,9 @@ impl Watch {
             self.lenient.insert(process);
         }
         let step = self.step;
-        let Some(view) = self.views.get_mut(&process) else { return Err(format!("an event of {process}, which is not defined")) };
+        let Some(view) = self.views.get_mut(&process) else {
+            return Err(format!("an event of {process}, which is not defined"));
+        };
         match &event.kind {
             EventKind::Deleted => {
                 self.views.remove(&process);
@@ -277,7 +290,15 @@ impl Watch {
         let (Some(process), Some(name)) = (event.process, event.name.clone()) else {
             return Err("a Defined event without a process or a name".into());
         };
-        let view = View { name, state: StateName::Created, ready_at: 0, begun_at: 0, skipped: false, stuck: false, for_shutdown: false };
+        let view = View {
+            name,
+            state: StateName::Created,
+            ready_at: 0,
+            begun_at: 0,
+            skipped: false,
+            stuck: false,
+            for_shutdown: false,
+        };
         match self.views.insert(process, view) {
             Some(_) => Err(format!("{process} is defined twice")),
             None => Ok(()),
@@ -294,7 +315,10 @@ impl Watch {
             let (seen, told) = (self.views.get(&process), scene.machine.status(process));
             match (seen, told) {
                 (Some(view), Some(status)) if view.state != status.state => {
-                    return Err(format!("`{}` is {} by its events and {} by its status", view.name, view.state, status.state));
+                    return Err(format!(
+                        "`{}` is {} by its events and {} by its status",
+                        view.name, view.state, status.state
+                    ));
                 }
                 (Some(view), None) => return Err(format!("`{}` has no status", view.name)),
                 (None, Some(status)) => return Err(format!("`{}` has a status although it was deleted", status.name)),
@@ -346,7 +370,9 @@ pub fn legal(from: StateName, to: StateName) -> bool {
         // Free to go, no longer wanted, or what it needs cannot be had.
         Waiting => matches!(to, Starting | Created | Stopped | Exited | Failed | Crashed | Backoff),
         // Ready, ended, or skipped; a oneshot's success is its end.
-        Starting => matches!(to, Running | Stopping | Backoff | Created | Stopped | Exited | Failed | Crashed | Waiting),
+        Starting => {
+            matches!(to, Running | Stopping | Backoff | Created | Stopped | Exited | Failed | Crashed | Waiting)
+        }
         // Whatever ended it, its tree is looked at first; a remaining oneshot has none.
         Running => matches!(to, Stopping | Stopped),
         Stopping => matches!(to, Stopped | Exited | Failed | Crashed | Backoff | Waiting | Starting),

@@ -33,7 +33,6 @@ fn errors_come_in_the_same_order() {
         local neap = require "neap"
         for _, name in ipairs { "a", "b", "c" } do neap.process(name) { command = { "x" }, nice = "much", requires = "none" } end
     "#;
-    let messages: BTreeSet<String> =
-        (0..8).map(|_| evaluate(text(source)).expect_err("refused").to_string()).collect();
+    let messages: BTreeSet<String> = (0..8).map(|_| evaluate(text(source)).expect_err("refused").to_string()).collect();
     assert_eq!(messages.len(), 1, "{messages:#?}");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use neap::core::{Command, Done, EventKind, Refusal, StateName::*};
 use neap::sim::{Behaviour, Killing};
-use neap::spec::{Hook, FunctionId, Restart};
+use neap::spec::{FunctionId, Hook, Restart};
 
 use super::harness::*;
 
@@ -130,7 +130,9 @@ fn what_is_asked_of_a_process_that_is_gone_is_answered_with_not_found() {
     s.command(Command::Create { spec: Box::new(spec("web")), start: false });
     let id = s.id("web");
     s.delete("web", false);
-    for command in [Command::Start(id), Command::Stop(id), Command::Restart(id), Command::Delete { process: id, force: true }] {
+    for command in
+        [Command::Start(id), Command::Stop(id), Command::Restart(id), Command::Delete { process: id, force: true }]
+    {
         let refused = s.command(command);
         assert_eq!(s.refused(refused), Refusal::NotFound);
     }
@@ -171,7 +173,8 @@ fn a_plan_with_one_wrong_spec_changes_nothing_at_all() {
     let mut s = Scenario::with([spec("a").auto_start(true), spec("b")]);
     let run = s.run("a");
     let outputs = s.world.outputs().len();
-    let wrong = plan([spec("a").arg("--new").auto_start(true), spec("c").auto_start(true), spec("d").requires("nobody")]);
+    let wrong =
+        plan([spec("a").arg("--new").auto_start(true), spec("c").auto_start(true), spec("d").requires("nobody")]);
     let apply = s.command(Command::Apply(Box::new(wrong)));
     match s.refused(apply) {
         Refusal::Invalid(error) => assert!(error.to_string().contains("nobody"), "{error}"),
@@ -180,9 +183,9 @@ fn a_plan_with_one_wrong_spec_changes_nothing_at_all() {
     assert_eq!(s.run("a"), run);
     assert_eq!(s.world.find("c"), None);
     assert!(s.world.find("b").is_some());
-    let done = s.world.outputs()[outputs..].iter().filter(|(_, output)| {
-        !matches!(output, neap::core::Output::Reply(..) | neap::core::Output::Emit(_))
-    });
+    let done = s.world.outputs()[outputs..]
+        .iter()
+        .filter(|(_, output)| !matches!(output, neap::core::Output::Reply(..) | neap::core::Output::Emit(_)));
     assert_eq!(done.count(), 0);
 }
 

@@ -37,7 +37,8 @@ fn schedules_by_the_thousand_break_no_rule() {
 fn the_same_seed_gives_the_same_life_byte_for_byte() {
     let options = Options { hash: true, ..Options::default() };
     for seed in 0..40 {
-        let lives: Vec<_> = (0..2).map(|_| run(seed, &options).unwrap_or_else(|ruin| panic!("{ruin}")).fingerprint).collect();
+        let lives: Vec<_> =
+            (0..2).map(|_| run(seed, &options).unwrap_or_else(|ruin| panic!("{ruin}")).fingerprint).collect();
         assert!(lives[0].is_some());
         assert_eq!(lives[0], lives[1], "seed {seed}");
     }

@@ -192,3 +192,11 @@ pub fn run_last(thread: i32) {
         libc::sched_setscheduler(thread, libc::SCHED_IDLE, &parameters);
     }
 }
+
+/// Has SIGCHLD do what it does by default, whatever was inherited, so that nothing of how children ended is forgotten. For
+/// a program that is a supervisor and nothing else: a library leaves dispositions alone.
+pub fn heed_child_signals() -> io::Result<()> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: all zeroes is a valid sigaction: the default disposition, no flags, an empty mask; the old one is not asked for.
+    checked(i64::from(unsafe { libc::sigaction(libc::SIGCHLD, action.as_mut_ptr(), std::ptr::null_mut()) })).map(drop)
+}

@@ -247,9 +247,8 @@ fn an_evaluation_that_cannot_be_interrupted_is_left_behind_and_others_refused_un
     let runtime = Runtime::with_grace(options, SHORT);
     let gate = Gate::new("evaluation");
     let source = format!("block_for_tests({:?})", gate.0);
-    let evaluate = |source: &str| {
-        runtime.evaluate(EvaluateRequest::source("test.lua", source, ".").deadline(LONG.min(SHORT)))
-    };
+    let evaluate =
+        |source: &str| runtime.evaluate(EvaluateRequest::source("test.lua", source, ".").deadline(LONG.min(SHORT)));
     let message = evaluate(&source).expect_err("refused").to_string();
     assert!(message.contains("could not be interrupted; it is left behind"), "{message}");
     assert_eq!(told.lock().expect("the list").len(), 1);
