@@ -81,6 +81,8 @@ pub(crate) fn new_state(host: &Host) -> mlua::Result<Lua> {
     run_prelude(&lua, host, gmatch_step)?;
     let neap = api::register(&lua, host)?;
     add_require(&lua, host, neap)?;
+    #[cfg(test)]
+    globals.raw_set("block_for_tests", tests::block(&lua)?)?;
     guard_globals(&lua, &globals)?;
     host.limits().cap_memory(&lua, host.memory())?;
     Ok(lua)

@@ -11,7 +11,7 @@ pub use fd::{
 };
 pub use process::{
     SavedMask, WaitNow, block_all_signals, clone3_works, dumpable, effective_ids, exit_info, ignores_child_signals,
-    nofile, pidfd_open, pidfd_signal, process_group, set_dumpable, wait_pidfd,
+    nofile, pidfd_open, pidfd_signal, process_group, run_last, set_dumpable, wait_pidfd,
 };
 pub(super) use stack::{Shared, Slot};
 

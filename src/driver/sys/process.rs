@@ -183,3 +183,12 @@ pub fn ignores_child_signals() -> bool {
         action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0
     }
 }
+
+/// Lets a thread of ours run only when nobody else wants to. Best effort: where it is refused the thread keeps its priority.
+pub fn run_last(thread: i32) {
+    // SAFETY: takes numbers and a structure that outlives the call; a thread that has ended is an error, and ignored.
+    unsafe {
+        let parameters = libc::sched_param { sched_priority: 0 };
+        libc::sched_setscheduler(thread, libc::SCHED_IDLE, &parameters);
+    }
+}
