@@ -15,7 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // `db` is ready once it says so; `api` is started after that, and stopped before it.
     let db = Spec::shell("db", "sleep 0.1; echo accepting connections; exec sleep 1000");
-    supervisor.add(db.ready(Ready::logline("accepting")).restart(Restart::always().delay(std::time::Duration::ZERO)))?;
+    supervisor
+        .add(db.ready(Ready::logline("accepting")).restart(Restart::always().delay(std::time::Duration::ZERO)))?;
     let api = supervisor.add(Spec::shell("api", "echo serving; exec sleep 1000").requires("db"))?;
 
     // Answered when it is ready, or with why not. In async code: `api.start().await?`.

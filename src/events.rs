@@ -5,8 +5,8 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::core::Event;
 use crate::block::block_on;
+use crate::core::Event;
 use crate::log::Line;
 
 /// The next item of a stream that may have fallen behind.

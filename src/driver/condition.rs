@@ -8,6 +8,9 @@ use std::path::Path;
 
 use crate::spec::Conditions;
 
+/// Whether the rest of a condition, without its prefixes, is true.
+type Check<'a> = &'a dyn Fn(&str) -> bool;
+
 /// The first condition that does not hold, as its key and value; `None` when the start may be made.
 ///
 /// `!` turns a condition round. Of all those with `|`, whatever their key, one is enough. Relative paths start at
@@ -21,7 +24,7 @@ pub(crate) fn unmet(conditions: &Conditions, base: &Path, env: &BTreeMap<OsStrin
         Some((name, value)) => env.get(OsStr::new(name)).is_some_and(|v| v == OsStr::new(value)),
         None => env.contains_key(OsStr::new(text)),
     };
-    let checks: [(&str, &Vec<String>, &dyn Fn(&str) -> bool); 4] = [
+    let checks: [(&str, &[String], Check<'_>); 4] = [
         ("path_exists", &conditions.path_exists, &exists),
         ("path_executable", &conditions.path_executable, &executable),
         ("file_not_empty", &conditions.file_not_empty, &not_empty),
@@ -75,8 +78,7 @@ mod tests {
         assert_eq!(paths(&["/proc", "bin", "!/nowhere"]), None);
         assert_eq!(paths(&["/proc", "/nowhere"]).as_deref(), Some("path_exists \"/nowhere\""));
         assert_eq!(paths(&["!/proc"]).as_deref(), Some("path_exists \"!/proc\""));
-        let executable =
-            |values: &[&str]| check(Conditions { path_executable: list(values), ..Conditions::default() });
+        let executable = |values: &[&str]| check(Conditions { path_executable: list(values), ..Conditions::default() });
         assert_eq!(executable(&["/bin/sh"]), None);
         assert_eq!(executable(&["/usr"]).as_deref(), Some("path_executable \"/usr\""));
         let full = |values: &[&str]| check(Conditions { file_not_empty: list(values), ..Conditions::default() });

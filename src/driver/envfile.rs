@@ -159,7 +159,10 @@ mod tests {
 
     #[test]
     fn comments_empty_lines_and_lines_without_an_assignment_say_nothing() {
-        assert_eq!(read("# a\n; b\n\n  \nnothing\nexport A=1\n1X=2\n  X = 1 \n#last\\\ncontinued=1"), [("X".into(), "1".into())]);
+        assert_eq!(
+            read("# a\n; b\n\n  \nnothing\nexport A=1\n1X=2\n  X = 1 \n#last\\\ncontinued=1"),
+            [("X".into(), "1".into())]
+        );
     }
 
     #[test]

@@ -43,7 +43,9 @@ pub struct FunctionCall {
 }
 
 /// Takes the outcome of a function call: `Ok`, or how it failed.
-pub struct FunctionDone(Option<Box<dyn FnOnce(Result<(), String>) + Send>>);
+pub struct FunctionDone(Option<Outcome>);
+
+type Outcome = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 impl FunctionDone {
     pub(crate) fn new(done: impl FnOnce(Result<(), String>) + Send + 'static) -> Self {

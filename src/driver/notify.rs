@@ -108,9 +108,7 @@ impl NotifySocket {
         let text = bytes.get(..length).and_then(|b| std::str::from_utf8(b).ok());
         match (sender, text) {
             (Some(sender), Some(text)) if whole => match u32::try_from(sender.pid()) {
-                Ok(pid) if pid > 0 => {
-                    Received::Message { sender: pid, assignments: parse(text) }
-                }
+                Ok(pid) if pid > 0 => Received::Message { sender: pid, assignments: parse(text) },
                 _ => Received::Garbage,
             },
             _ => Received::Garbage,
@@ -223,17 +221,20 @@ mod tests {
     fn assignments_are_read_and_others_passed_over() {
         let text = "READY=1\nSTATUS=all well = yes\nMAINPID=12\nWATCHDOG=1\nWATCHDOG=trigger\nWATCHDOG_USEC=2000000\n\
                     EXTEND_TIMEOUT_USEC=5\nRELOADING=1\nSTOPPING=1\nREADY=0\nMAINPID=0\nMAINPID=x\nFDSTORE=1\nnonsense\n";
-        assert_eq!(parse(text), [
-            Assignment::Ready,
-            Assignment::Status("all well = yes".into()),
-            Assignment::MainPid(12),
-            Assignment::Watchdog,
-            Assignment::WatchdogTrigger,
-            Assignment::WatchdogInterval(Duration::from_secs(2)),
-            Assignment::ExtendTimeout(Duration::from_micros(5)),
-            Assignment::Reloading,
-            Assignment::Stopping,
-        ]);
+        assert_eq!(
+            parse(text),
+            [
+                Assignment::Ready,
+                Assignment::Status("all well = yes".into()),
+                Assignment::MainPid(12),
+                Assignment::Watchdog,
+                Assignment::WatchdogTrigger,
+                Assignment::WatchdogInterval(Duration::from_secs(2)),
+                Assignment::ExtendTimeout(Duration::from_micros(5)),
+                Assignment::Reloading,
+                Assignment::Stopping,
+            ]
+        );
         assert_eq!(parse("READY=1\0"), [Assignment::Ready]);
         assert_eq!(parse("READY=1\0STATUS=x"), []);
     }

@@ -83,7 +83,12 @@ impl Engine {
     }
 
     /// Takes what a preparation for a run opened into the process's place, and returns the rest.
-    pub(super) fn settle_in(&mut self, process: ProcessId, spec: &Arc<Spec>, prepared: Prepared) -> std::io::Result<Block> {
+    pub(super) fn settle_in(
+        &mut self,
+        process: ProcessId,
+        spec: &Arc<Spec>,
+        prepared: Prepared,
+    ) -> std::io::Result<Block> {
         let Prepared { launch, stdout, stderr, owner, log_file, notify, ready_line } = prepared;
         let surroundings = self.surroundings.clone();
         self.place(process, spec);

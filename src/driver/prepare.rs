@@ -197,8 +197,9 @@ fn build(wanted: &Wanted, surroundings: &Surroundings, is_main: bool) -> Result<
     if wants_notify(spec) {
         let path = notify_path(wanted, surroundings)?;
         if wanted.bind_notify {
-            let socket = NotifySocket::bind(&path, owner)
-                .map_err(|e| failed(SpawnStep::Prepare, &format!("cannot bind the notify socket `{}`", path.display()), &e))?;
+            let socket = NotifySocket::bind(&path, owner).map_err(|e| {
+                failed(SpawnStep::Prepare, &format!("cannot bind the notify socket `{}`", path.display()), &e)
+            })?;
             notify = Some(socket);
         }
         if is_main {
@@ -208,7 +209,10 @@ fn build(wanted: &Wanted, surroundings: &Surroundings, is_main: bool) -> Result<
             }
         }
     }
-    if is_main && spec.process_type == ProcessType::Forking && let Some(path) = &spec.pidfile {
+    if is_main
+        && spec.process_type == ProcessType::Forking
+        && let Some(path) = &spec.pidfile
+    {
         // A file that a dead daemon left behind says nothing about this run.
         let _ = fs::remove_file(surroundings.base.join(path));
     }
@@ -266,8 +270,7 @@ fn set_limits(launch: &mut Launch, spec: &Spec) -> Result<(), SpawnError> {
         message: format!("there is no {what} named `{name}`"),
     };
     for (name, limit) in &spec.rlimits {
-        let resource =
-            limits::resource(name).ok_or_else(|| unknown(SpawnStep::Rlimit, "resource limit", name))?;
+        let resource = limits::resource(name).ok_or_else(|| unknown(SpawnStep::Rlimit, "resource limit", name))?;
         let (soft, hard) = (limit.soft.unwrap_or(u64::MAX), limit.hard.unwrap_or(u64::MAX));
         launch.rlimits.push(RlimitSet { resource, soft, hard });
     }
@@ -346,8 +349,8 @@ fn runtime_directories(
             }
             Ok(path)
         };
-        let path =
-            make().map_err(|e| failed(SpawnStep::Directory, &format!("cannot make the runtime directory `{name}`"), &e))?;
+        let path = make()
+            .map_err(|e| failed(SpawnStep::Directory, &format!("cannot make the runtime directory `{name}`"), &e))?;
         if !list.is_empty() {
             list.push(":");
         }

@@ -168,10 +168,11 @@ fn target(url: &str) -> Result<Target<'_>, String> {
 
 async fn request(http: &HttpProbe) -> Result<(), String> {
     match target(&http.url)? {
-        Target::Tcp { host, port, authority, path } => exchange(connect(host, port).await?, http, authority, path).await,
+        Target::Tcp { host, port, authority, path } => {
+            exchange(connect(host, port).await?, http, authority, path).await
+        }
         Target::Unix { socket, path } => {
-            let stream =
-                UnixStream::connect(socket).await.map_err(|e| format!("cannot connect to `{socket}`: {e}"))?;
+            let stream = UnixStream::connect(socket).await.map_err(|e| format!("cannot connect to `{socket}`: {e}"))?;
             exchange(stream, http, "localhost", path).await
         }
     }

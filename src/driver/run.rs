@@ -225,12 +225,7 @@ impl Engine {
     }
 
     /// Watches a child in flight. When that is impossible it is killed, and the error is one of resources.
-    pub(super) fn watch_flight(
-        &mut self,
-        owner: Owner,
-        flight: InFlight,
-        held: &Held,
-    ) -> Result<RunChild, SpawnError> {
+    pub(super) fn watch_flight(&mut self, owner: Owner, flight: InFlight, held: &Held) -> Result<RunChild, SpawnError> {
         let watched = self.poller.add(flight.exec_pipe(), Source::Exec(owner)).and_then(|exec| {
             self.poller.add(flight.pidfd(), Source::Child(owner)).map(|child| (exec, child)).inspect_err(|_| {
                 self.poller.remove(flight.exec_pipe(), exec);
@@ -623,10 +618,13 @@ impl Engine {
             self.read_pidfile(run);
             return;
         }
-        let oldest = entry.held.as_ref().and_then(|held| oldest(held));
+        let oldest = entry.held.as_ref().and_then(oldest);
         let settled = oldest.is_some() && oldest == search.candidate;
         search.candidate = oldest;
-        if settled && let Some(pid) = oldest && self.follow(run, pid) {
+        if settled
+            && let Some(pid) = oldest
+            && self.follow(run, pid)
+        {
             return self.found_main(run, pid);
         }
         // A daemon that forks twice is still on its way: whoever is the oldest twice in a row is taken.

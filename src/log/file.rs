@@ -75,7 +75,8 @@ impl LogFile {
         }
         if let Some(lost) = &self.lost {
             let start = if self.mid_line { "\n" } else { "" };
-            let note = format!("{start}neap: {} lines ({} bytes) are missing here: {}\n", lost.lines, lost.bytes, lost.why);
+            let note =
+                format!("{start}neap: {} lines ({} bytes) are missing here: {}\n", lost.lines, lost.bytes, lost.why);
             self.write(note.as_bytes()).map_err(|(_, e)| (0, e))?;
             self.lost = None;
         }
@@ -103,7 +104,8 @@ impl LogFile {
     fn reopen(&mut self) -> io::Result<()> {
         self.file = None;
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let file = OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags.bits()).open(&self.path)?;
+        let file =
+            OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags.bits()).open(&self.path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::other("not a regular file"));

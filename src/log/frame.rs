@@ -72,20 +72,18 @@ mod tests {
 
     #[test]
     fn a_line_of_exactly_the_greatest_length_stays_whole() {
-        assert_eq!(frame(4, [b"abcd\nabcde\n".as_slice()]), [
-            (b"abcd".to_vec(), false),
-            (b"abcd".to_vec(), true),
-            (b"e".to_vec(), false)
-        ]);
+        assert_eq!(
+            frame(4, [b"abcd\nabcde\n".as_slice()]),
+            [(b"abcd".to_vec(), false), (b"abcd".to_vec(), true), (b"e".to_vec(), false)]
+        );
     }
 
     #[test]
     fn nul_and_invalid_utf8_and_a_missing_line_end_are_kept() {
-        assert_eq!(frame(80, [b"\0\xff\r\n\nlast".as_slice()]), [
-            (b"\0\xff\r".to_vec(), false),
-            (Vec::new(), false),
-            (b"last".to_vec(), true)
-        ]);
+        assert_eq!(
+            frame(80, [b"\0\xff\r\n\nlast".as_slice()]),
+            [(b"\0\xff\r".to_vec(), false), (Vec::new(), false), (b"last".to_vec(), true)]
+        );
     }
 
     proptest! {

@@ -16,12 +16,12 @@ use regex::bytes::Regex;
 
 use super::file::LogFile;
 use super::frame::Framer;
+use super::line::{Line, StreamKind};
 use super::ring::Ring;
 use super::stream::ProcessLog;
 use crate::core::RunId;
 use crate::events::Hub;
 use crate::mailbox::Mailbox;
-use super::line::{Line, StreamKind};
 
 /// Longer lines are cut.
 const MAX_LINE: usize = 16 << 10;
@@ -64,10 +64,7 @@ impl fmt::Debug for Logs {
 
 impl Logs {
     /// Starts the thread. `matched` is called from it when an awaited line was printed. It ends by [`stop`](Logs::stop).
-    pub fn start(
-        hub: Arc<LineHub>,
-        matched: impl Fn(RunId) + Send + 'static,
-    ) -> io::Result<(Logs, JoinHandle<()>)> {
+    pub fn start(hub: Arc<LineHub>, matched: impl Fn(RunId) + Send + 'static) -> io::Result<(Logs, JoinHandle<()>)> {
         let mailbox = Arc::new(Mailbox::new()?);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;

@@ -50,4 +50,6 @@ pub fn spec(name: &str, node: &Node, dialect: &Dialect, source: Source) -> Resul
 }
 
 #[cfg(test)]
+mod place_tests;
+#[cfg(test)]
 mod tests;

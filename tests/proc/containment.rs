@@ -6,7 +6,7 @@ use neap::core::{EventKind, ExitStatus, Pid, StateName};
 use neap::spec::{Hook, Signal, Stop, StopMode};
 
 use crate::support::{DEADLINE, wait_until};
-use crate::world::{World, at_once, await_lines, does, done, is_gone, lines, pid};
+use crate::world::{World, at_once, await_lines, does, done, is_dead, is_gone, lines, pid};
 
 fn pids(text: &[String]) -> Vec<Pid> {
     text.iter().map(|line| Pid(line.parse().expect("a pid"))).collect()
@@ -22,7 +22,7 @@ fn c1_no_orphan_survives_a_stop() {
     let process = world.start(spec);
     let all = pids(&await_lines(&process, 4));
     assert_eq!(done(process.stop()), Ok(StateName::Stopped));
-    assert!(all.iter().all(|pid| is_gone(*pid)), "{all:?}");
+    assert!(all.iter().all(|pid| is_dead(*pid)), "{all:?}");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn c1_what_a_leader_leaves_behind_is_ended_before_it_is_started_again() {
     assert_eq!(world.await_exit("web"), ExitStatus::Code(0));
     std::fs::write(world.dir.join("block"), "").unwrap();
     world.await_executed("web");
-    assert!(is_gone(orphan));
+    assert!(is_dead(orphan));
 }
 
 #[test]
@@ -56,10 +56,9 @@ fn c3_who_ignores_term_is_killed_after_its_time() {
             signals.push(signal);
             None
         }
-        EventKind::ProcessExited { status, .. } => Some(assert_eq!(
-            status,
-            ExitStatus::Signal { signal: Signal::KILL, core: false }
-        )),
+        EventKind::ProcessExited { status, .. } => {
+            Some(assert_eq!(status, ExitStatus::Signal { signal: Signal::KILL, core: false }))
+        }
         _ => None,
     });
     assert_eq!(signals, [Signal::TERM, Signal::KILL]);
@@ -82,9 +81,7 @@ fn c4_a_stopped_process_still_ends_by_term() {
     await_lines(&process, 1);
     let pid = pid(&process);
     done(process.signal(Signal::from_name("STOP").unwrap())).unwrap();
-    wait_until("it is stopped", || {
-        neap::driver::identity::Stat::of(pid).is_ok_and(|stat| stat.state == b'T')
-    });
+    wait_until("it is stopped", || neap::driver::identity::Stat::of(pid).is_ok_and(|stat| stat.state == b'T'));
     assert_eq!(done(process.stop()), Ok(StateName::Stopped));
     assert_eq!(process.status().unwrap().exit, Some(ExitStatus::Code(5)));
 }
@@ -93,7 +90,8 @@ fn c4_a_stopped_process_still_ends_by_term() {
 fn c6_a_stop_command_that_hangs_or_fails_does_not_hold_up_the_ladder() {
     let world = World::new();
     let actor = crate::support::actor().to_str().unwrap();
-    for (name, words) in [("hangs", ["wait", "", ""]), ("fails", ["exit", "3", ""]), ("lives", ["orphan", "{", "wait"])] {
+    for (name, words) in [("hangs", ["wait", "", ""]), ("fails", ["exit", "3", ""]), ("lives", ["orphan", "{", "wait"])]
+    {
         let mut command: Vec<String> = vec![actor.into()];
         command.extend(words.iter().filter(|w| !w.is_empty()).map(|w| (*w).to_owned()));
         if name == "lives" {
@@ -114,7 +112,8 @@ fn c6_a_stop_command_that_works_needs_no_signal() {
     std::fs::write(world.dir.join("block"), "").unwrap();
     let mut stop = Stop::signal(Signal::TERM, DEADLINE);
     stop.command = Some(vec!["rm".into(), "block".into()]);
-    let process = world.start(does("web", &["gone", "block", "exit", "4"]).stop(stop));
+    let process = world.start(does("web", &["ignore", "TERM", "say", "deaf", "gone", "block", "exit", "4"]).stop(stop));
+    await_lines(&process, 1);
     assert_eq!(done(process.stop()), Ok(StateName::Stopped));
     assert_eq!(world.await_exit("web"), ExitStatus::Code(4));
 }
@@ -170,11 +169,10 @@ fn a_slow_stop_delays_nobody_else() {
 #[test]
 fn what_a_hook_leaves_behind_is_killed_with_it() {
     let world = World::new();
-    let actor = crate::support::actor().to_str().unwrap();
-    let hook = Hook::command([actor, "orphan", "{", "ignore", "TERM", "pid", "close-stdout", "wait", "}", "exit", "0"]);
+    let hook = Hook::command(["sh", "-c", "setsid sleep 1000 > /dev/null 2>&1 & echo $!"]);
     let process = world.start(does("web", &["say", "up", "wait"]).before_start(hook));
     let printed = await_lines(&process, 2);
     let left: Vec<Pid> = printed.iter().filter_map(|line| line.parse().ok()).map(Pid).collect();
     assert_eq!(left.len(), 1, "{printed:?}");
-    assert!(is_gone(left[0]), "{:?}", lines(&process));
+    assert!(is_dead(left[0]), "{:?}", lines(&process));
 }

@@ -11,7 +11,14 @@ use crate::world::{World, does, lines};
 
 fn world() -> World {
     World::with(|builder| {
-        let env = [("PATH", "/usr/bin:/bin"), ("LANG", "C"), ("SHARED", "inherited"), ("NEAP_TOKEN", "x"), ("LISTEN_FDS", "3"), ("NOTIFY_SOCKET", "/run/host")];
+        let env = [
+            ("PATH", "/usr/bin:/bin"),
+            ("LANG", "C"),
+            ("SHARED", "inherited"),
+            ("NEAP_TOKEN", "x"),
+            ("LISTEN_FDS", "3"),
+            ("NOTIFY_SOCKET", "/run/host"),
+        ];
         builder.env(env.map(|(name, value)| (OsString::from(name), OsString::from(value))))
     })
 }
@@ -39,7 +46,8 @@ fn b3_the_environment_is_inherited_less_the_supervisors_own_then_files_then_the_
     assert_eq!(run(&mut world, does("clear", &["env"]).clear_env(true)), [] as [&str; 0]);
     std::fs::write(world.dir.join("a.env"), "# comment\nSHARED=file\nONE='from a'\nTWO=\"from a\"\n").unwrap();
     std::fs::write(world.dir.join("b.env"), "TWO=from\\ b\nTHREE=from b\n").unwrap();
-    let mut spec = does("files", &["env"]).env_file("a.env").env_file("b.env").env_file("-missing.env").env("THREE", "spec");
+    let mut spec =
+        does("files", &["env"]).env_file("a.env").env_file("b.env").env_file("-missing.env").env("THREE", "spec");
     spec.secret_env.insert("TOKEN".into(), Secret::new("hush"));
     let expected =
         ["LANG=C", "ONE=from a", "PATH=/usr/bin:/bin", "SHARED=file", "THREE=spec", "TOKEN=hush", "TWO=from b"];
@@ -91,7 +99,8 @@ fn b3_a_user_brings_its_own_home_and_name() {
 #[test]
 fn runtime_directories_are_made_for_their_user_and_told() {
     let mut world = world();
-    let process = world.start(does("web", &["env"]).clear_env(true).runtime_directory("web").runtime_directory("web-cache"));
+    let process =
+        world.start(does("web", &["env"]).clear_env(true).runtime_directory("web").runtime_directory("web-cache"));
     let env = env_of(&mut world, &process);
     assert_eq!(env.len(), 1, "{env:?}");
     let folders = env[0].strip_prefix("RUNTIME_DIRECTORY=").unwrap();

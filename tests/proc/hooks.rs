@@ -77,7 +77,7 @@ fn a_stop_during_a_hook_cancels_it() {
 fn functions_are_told_what_happened() {
     let calls: Arc<Mutex<Vec<FunctionCall>>> = Arc::default();
     let seen = calls.clone();
-    let mut world = World::with(|builder| {
+    let world = World::with(|builder| {
         builder.function(FunctionId(1), move |call| {
             seen.lock().unwrap().push(call.clone());
             Ok(())
@@ -115,7 +115,8 @@ fn a_careless_function_host_fails_its_calls_and_nothing_else() {
     let mut world = World::with(|builder| builder.functions(Arc::new(Careless(Mutex::default()))));
     let bystander = world.start(does("bystander", &["wait"]).restart(at_once()));
     for (number, expected) in [(1, "given up"), (2, "50ms"), (3, "given up")] {
-        let hook = Hook::function(FunctionId(number)).timeout(if number == 2 { Duration::from_millis(50) } else { DEADLINE });
+        let hook =
+            Hook::function(FunctionId(number)).timeout(if number == 2 { Duration::from_millis(50) } else { DEADLINE });
         let process = world.add(does(&format!("web{number}"), &["wait"]).before_start(hook));
         let reason = done(process.start()).unwrap_err().to_string();
         assert!(reason.contains(expected), "{reason}");
@@ -128,13 +129,14 @@ fn a_careless_function_host_fails_its_calls_and_nothing_else() {
 #[test]
 fn a_reload_command_or_signal_reaches_the_process() {
     let mut world = World::new();
-    let by_signal = does("signal", &["trap", "HUP=exit:6", "say", "armed", "wait"])
-        .reload(neap::spec::Reload::Signal(Signal::HUP));
+    let by_signal =
+        does("signal", &["trap", "HUP=exit:6", "say", "armed", "wait"]).reload(neap::spec::Reload::Signal(Signal::HUP));
     let process = world.start(by_signal);
     await_lines(&process, 1);
     done(process.reload()).unwrap();
     assert_eq!(world.await_exit("signal"), ExitStatus::Code(6));
-    let by_command = does("command", &["wait"]).reload(neap::spec::Reload::Command(vec!["echo".into(), "reloaded".into()]));
+    let by_command =
+        does("command", &["wait"]).reload(neap::spec::Reload::Command(vec!["echo".into(), "reloaded".into()]));
     let process = world.start(by_command);
     done(process.reload()).unwrap();
     assert_eq!(await_lines(&process, 1), ["reloaded"]);

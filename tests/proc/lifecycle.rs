@@ -122,6 +122,7 @@ fn a_oneshot_is_ready_when_it_ended_well() {
 fn a_restart_gives_a_new_pid_and_a_signal_reaches_the_main_process() {
     let mut world = World::new();
     let process = world.start(does("web", &["trap", "USR1=exit:7", "say", "armed", "wait"]));
+    await_lines(&process, 1);
     let old = pid(&process);
     assert_eq!(done(process.restart()), Ok(StateName::Running));
     assert_ne!(pid(&process), old);

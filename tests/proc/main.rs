@@ -4,7 +4,18 @@
 mod support;
 
 mod contain;
+mod containment;
+mod embedding;
+mod environment;
 mod fault;
+mod forking;
+mod hooks;
+mod lifecycle;
+mod notify;
+mod output;
+mod readiness;
 mod reap;
+mod refused;
 mod run;
 mod spawn;
+mod world;

@@ -31,8 +31,10 @@ fn f5_last_words_are_there_once_the_end_is_known() {
 #[test]
 fn f5_a_grandchild_that_holds_the_pipe_does_not_delay_the_end() {
     let mut world = World::new();
-    let spec = does("web", &["fork", "{", "wait", "}", "say", "bye", "exit", "0"])
-        .stop(neap::spec::Stop::signal(neap::spec::Signal::TERM, crate::support::DEADLINE).mode(neap::spec::StopMode::Process));
+    let spec = does("web", &["fork", "{", "wait", "}", "say", "bye", "exit", "0"]).stop(
+        neap::spec::Stop::signal(neap::spec::Signal::TERM, crate::support::DEADLINE)
+            .mode(neap::spec::StopMode::Process),
+    );
     let process = world.start(spec);
     let status = world.await_exit("web");
     assert_eq!(status, neap::core::ExitStatus::Code(0));
@@ -57,7 +59,7 @@ fn kill_leftovers() {
 fn f1_every_line_arrives_once_and_in_order_over_restarts_in_ring_follower_and_file() {
     let mut world = World::new();
     let mut follower = world.supervisor.output();
-    let log = LogSettings { ring: 1 << 20, file: Some("web.log".into()), max_size: 0, ..LogSettings::default() };
+    let log = LogSettings { ring: 1 << 20, file: Some("web.log".into()), ..LogSettings::default() };
     let spec = does("web", &["print", "2000", "exit", "0"]).log(log);
     let process = world.add(spec);
     for _ in 0..3 {

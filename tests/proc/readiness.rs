@@ -49,7 +49,9 @@ fn ready_once_an_http_request_is_answered_well() {
     let spec = does("web", &["wait"]).ready(probe(ProbeTarget::http(url)));
     becomes_ready(&mut world, spec, |_| {
         std::thread::spawn(move || {
-            for answer in ["HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"] {
+            for answer in
+                ["HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]
+            {
                 let (mut stream, _) = listener.accept().unwrap();
                 let _ = stream.read(&mut [0; 1024]);
                 stream.write_all(answer.as_bytes()).unwrap();
@@ -132,6 +134,7 @@ fn a_failing_health_check_restarts_it_where_asked() {
         EventKind::Health { to: HealthStatus::Unhealthy, reason, .. } => Some(assert!(reason.contains("exit code 1"))),
         _ => None,
     });
+    world.await_state("web", StateName::Stopping);
     std::fs::write(world.dir.join("well"), "").unwrap();
     let second = world.await_executed("web");
     assert_ne!(second, first);
@@ -149,9 +152,12 @@ fn a_missed_watchdog_ends_it_and_a_kept_one_does_not() {
     assert!(await_lines(&process, 2).contains(&"WATCHDOG_USEC=100000".to_owned()));
     let reason = world.await_state("web", StateName::Failed);
     assert!(reason.contains("watchdog"), "{reason}");
-    let kept = does("kept", &["notify", "READY=1", "repeat", "20", "{", "notify", "WATCHDOG=1", "sleep", "0.01", "}", "exit", "0"])
-        .process_type(neap::spec::ProcessType::Notify)
-        .watchdog(Duration::from_secs(20));
+    let kept = does(
+        "kept",
+        &["notify", "READY=1", "repeat", "20", "{", "notify", "WATCHDOG=1", "sleep", "0.01", "}", "exit", "0"],
+    )
+    .process_type(neap::spec::ProcessType::Notify)
+    .watchdog(Duration::from_secs(20));
     world.start(kept);
     world.await_state("kept", StateName::Exited);
 }

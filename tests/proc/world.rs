@@ -140,6 +140,11 @@ pub fn pid(process: &Process) -> Pid {
     process.status().expect("a status").pid.expect("a main process")
 }
 
+/// Whether the process is dead: gone, or a zombie that its parent has yet to reap (an orphan's is PID 1).
+pub fn is_dead(pid: Pid) -> bool {
+    neap::driver::identity::Stat::of(pid).is_ok_and(|stat| stat.is_zombie()) || is_gone(pid)
+}
+
 /// Whether no process has this pid (a zombie still has).
 pub fn is_gone(pid: Pid) -> bool {
     neap::driver::identity::Stat::of(pid).is_err()

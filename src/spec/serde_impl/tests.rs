@@ -36,7 +36,6 @@ fn json_has_the_errors_of_the_reader() {
     assert_eq!(
         message(r#"{"name": "web", "comand": "nginx", "restart": {"delay": "soon"}}"#),
         "process `web`: comand: there is no such key; did you mean `command`?\n\
-         process `web`: a process needs a `command` (or a line for a `shell`)\n\
          process `web`: restart.delay: expected a duration (seconds, or text such as \"1h30m\", \"10s\" or \"250ms\"), \
          found \"soon\""
     );
@@ -67,7 +66,8 @@ fn secrets_are_shown_to_nobody_and_stored() {
     let forged = r#"{"name": "web", "command": "x", "env": {"A": {"=secret": "x"}}}"#;
     assert_eq!(
         message(forged),
-        "process `web`: env.A: expected the value of a variable (text, a number, true, false or a secret), found a table"
+        "process `web`: env.A: expected the value of a variable (text, a number, true, false or a secret), found a \
+         table"
     );
 }
 

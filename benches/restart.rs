@@ -1,0 +1,103 @@
+//! SIGKILL of a supervised program to the first line of its successor's `main()`, beside the least C supervisor: interleaved rounds,
+//! medians, ratio. Criterion then measures ours alone.
+
+mod floor;
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use criterion::Criterion;
+use neap::Supervisor;
+use neap::spec::{Restart, Spec};
+use nix::sys::signal::{Signal, kill};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+
+const ROUNDS: usize = 300;
+
+fn now() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the clock can be read");
+    u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0)
+}
+
+/// Where the programs of one supervisor report to.
+struct Reports {
+    socket: UnixDatagram,
+    pid: Pid,
+}
+
+impl Reports {
+    fn at(path: &Path) -> Reports {
+        let _stale = std::fs::remove_file(path);
+        let socket = UnixDatagram::bind(path).expect("the socket can be bound");
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
+        Reports { socket, pid: Pid::from_raw(0) }
+    }
+
+    /// When the next program's main() began.
+    fn next(&mut self) -> u64 {
+        let mut message = [0_u8; 16];
+        let read = self.socket.recv(&mut message).expect("a program reports");
+        assert_eq!(read, message.len(), "a whole report");
+        let word = |at: usize| u64::from_ne_bytes(message[at..at + 8].try_into().expect("eight bytes"));
+        self.pid = Pid::from_raw(i32::try_from(word(8)).expect("a pid"));
+        word(0)
+    }
+
+    /// Nanoseconds from SIGKILL to the successor's main().
+    fn kill_and_wait(&mut self) -> u64 {
+        // It has reported; let it get to its pause() before it is killed.
+        std::thread::yield_now();
+        let from = now();
+        kill(self.pid, Signal::SIGKILL).expect("it runs");
+        self.next().saturating_sub(from)
+    }
+}
+
+fn their_supervisor(floor: &Path, path: &Path) -> Child {
+    Command::new(floor).arg("supervise").arg(path).stdin(Stdio::null()).spawn().expect("the floor runs")
+}
+
+fn main() {
+    let floor = floor::build();
+    let folder = std::env::temp_dir().join(format!("neap-restart-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let (theirs_path, ours_path) = (folder.join("theirs"), folder.join("ours"));
+    let (mut theirs, mut ours) = (Reports::at(&theirs_path), Reports::at(&ours_path));
+
+    let mut child = their_supervisor(&floor, &theirs_path);
+    theirs.next();
+
+    let supervisor = Supervisor::builder().build().expect("a supervisor");
+    let command = [floor.display().to_string(), "report".into(), ours_path.display().to_string()];
+    let restart = Restart::always().delay(Duration::ZERO).limit(0, Duration::from_secs(1));
+    let process = supervisor.add(Spec::new("report", command).restart(restart)).expect("a good spec");
+    process.start_blocking().expect("it starts");
+    ours.next();
+
+    let (mut base, mut own) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        base.push(theirs.kill_and_wait());
+        own.push(ours.kill_and_wait());
+    }
+    let (base, own) = (floor::median(base), floor::median(own));
+    println!(
+        "restart: C supervisor {} µs; neap {} µs ({:.2})",
+        base / 1000,
+        own / 1000,
+        own as f64 / base.max(1) as f64
+    );
+
+    let mut criterion = Criterion::default().configure_from_args().measurement_time(Duration::from_secs(3));
+    criterion.bench_function("kill to main", |b| {
+        b.iter_custom(|rounds| (0..rounds).map(|_| Duration::from_nanos(ours.kill_and_wait())).sum());
+    });
+    criterion.final_summary();
+
+    let _ended = supervisor.shutdown().wait();
+    kill(Pid::from_raw(i32::try_from(child.id()).expect("a pid")), Signal::SIGTERM).expect("the floor runs");
+    let _ended = child.wait();
+    let _gone = (std::fs::remove_dir_all(&folder), std::fs::remove_file(&floor));
+}
