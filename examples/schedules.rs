@@ -36,7 +36,10 @@ fn main() -> ExitCode {
         Ok(sum) => {
             let (steps, runs, commands) = (sum.steps, sum.runs, sum.commands);
             let seeds = format!("{first} to {}", first + count.saturating_sub(1));
-            println!("{count} schedules (seeds {seeds}) broke no rule: {steps} inputs, {runs} runs, {commands} commands in {:.1?}", begin.elapsed());
+            println!(
+                "{count} schedules (seeds {seeds}) broke no rule: {steps} inputs, {runs} runs, {commands} commands in {:.1?}",
+                begin.elapsed()
+            );
             ExitCode::SUCCESS
         }
         Err(ruin) => {

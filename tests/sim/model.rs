@@ -139,13 +139,24 @@ fn a7_who_is_up_is_what_a_naive_model_says() {
                     s.exit(&name, BAD);
                 }
             }
-            let up: BTreeSet<String> = names.iter().filter(|name| s.state(name) == StateName::Running).cloned().collect();
+            let up: BTreeSet<String> =
+                names.iter().filter(|name| s.state(name) == StateName::Running).cloned().collect();
             if up != model.up() {
                 let lines: Vec<String> = specs
                     .iter()
-                    .map(|it| format!("{}: requires {:?} binds_to {:?} follows {:?} part_of {:?} wants {:?}", it.name, it.requires, it.binds_to, it.follows, it.part_of, it.wants))
+                    .map(|it| {
+                        format!(
+                            "{}: requires {:?} binds_to {:?} follows {:?} part_of {:?} wants {:?}",
+                            it.name, it.requires, it.binds_to, it.follows, it.part_of, it.wants
+                        )
+                    })
                     .collect();
-                s.fail(&format!("seed {seed}: {}\nafter {done:?}\nup: {up:?}\nthe model: {:?}, {:?}", lines.join("\n"), model.up(), model.down));
+                s.fail(&format!(
+                    "seed {seed}: {}\nafter {done:?}\nup: {up:?}\nthe model: {:?}, {:?}",
+                    lines.join("\n"),
+                    model.up(),
+                    model.down
+                ));
             }
         }
     }
