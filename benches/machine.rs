@@ -28,8 +28,13 @@ impl Bench {
             }
             assert!(plan.insert(spec).is_ok(), "names differ");
         }
-        let mut bench =
-            Bench { machine: Machine::new(Settings::default()), mono: 1, prepared: vec![], spawned: vec![], watched: vec![] };
+        let mut bench = Bench {
+            machine: Machine::new(Settings::default()),
+            mono: 1,
+            prepared: vec![],
+            spawned: vec![],
+            watched: vec![],
+        };
         bench.input(Input::Command { id: CommandId(1), command: Command::Apply(Box::new(plan)) });
         bench
     }

@@ -1,19 +1,19 @@
 //! Neap: a process supervisor, as a library first.
 
 mod block;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod core;
 pub mod driver;
 mod events;
+mod log;
 #[cfg(feature = "lua")]
 pub mod lua;
-mod log;
 mod mailbox;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod spec;
 mod supervisor;
-#[cfg(feature = "cli")]
-pub mod cli;
 
 pub use supervisor::*;
 

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use neap::core::{
-    Command, CommandId, ExitStatus, HookKind, HookResult, Input, Machine, Notification, Now, Output, Pid, ProbeKind, RunId,
-    Settings, SpawnError, SpawnStep, StateName, Time, WallTime,
+    Command, CommandId, ExitStatus, HookKind, HookResult, Input, Machine, Notification, Now, Output, Pid, ProbeKind,
+    RunId, Settings, SpawnError, SpawnStep, StateName, Time, WallTime,
 };
 use neap::spec::{
-    Health, Hook, Listener, ListenAddress, Plan, ProbeTarget, ProcessType, Ready, Reload, Restart, Signal, Spec,
+    Health, Hook, ListenAddress, Listener, Plan, ProbeTarget, ProcessType, Ready, Reload, Restart, Signal, Spec,
 };
 
 const PID: Pid = Pid(100);
@@ -269,7 +269,9 @@ fn situations() -> Vec<(&'static str, &'static str, Build)> {
             Scene::new(vec![spec]).start().executed().stop()
         }),
         ("stopping", "on the ladder", || Scene::new(vec![x()]).start().executed().stop()),
-        ("stopping", "ended by itself, its tree being looked at", || Scene::new(vec![x()]).start().executed().exited(BAD)),
+        ("stopping", "ended by itself, its tree being looked at", || {
+            Scene::new(vec![x()]).start().executed().exited(BAD)
+        }),
         ("stopping", "killed", || Scene::new(vec![x()]).start().executed().stop().stop()),
         ("stopping", "stuck", || {
             let mut scene = Scene::new(vec![x()]).start().executed().stop().stop();
@@ -423,7 +425,11 @@ fn generate() -> String {
                 continue;
             }
             let scene = build();
-            assert_eq!(scene.state().map(StateName::as_str), Some(name), "the situation `{name}, {detail}` is what it says");
+            assert_eq!(
+                scene.state().map(StateName::as_str),
+                Some(name),
+                "the situation `{name}, {detail}` is what it says"
+            );
             let title = if detail.is_empty() { name.to_owned() } else { format!("{name}: {detail}") };
             let _ = writeln!(text, "## {title}\n\n| input | → | done |\n|---|---|---|");
             for (input, act) in inputs() {

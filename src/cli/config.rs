@@ -68,7 +68,7 @@ impl Live {
         }
         let supervisor = builder.build().map_err(|error| Failure::new(error.to_string()))?;
         self.runtime.attach(supervisor.clone());
-        let listening = self.evaluated.listen(&supervisor);
+        let listening = self.evaluated.generation.listen(&supervisor);
         let functions = Functions { runtime: self.runtime, _listening: listening, _evaluated: self.evaluated };
         Ok((supervisor, functions))
     }

@@ -13,6 +13,7 @@ mod exit;
 mod locate;
 mod narrate;
 mod notes;
+mod orphans;
 mod paint;
 mod printer;
 mod problems;

@@ -39,6 +39,7 @@ pub(super) struct Narrator {
 struct Memory {
     pid: Option<Pid>,
     starting: Option<WallTime>,
+    to_be_told: bool,
 }
 
 /// A state change, taken apart.
@@ -73,6 +74,9 @@ impl Narrator {
                 memory.pid = Some(*pid);
                 (Talk::Verbose, faint(format!("its main process is pid {pid} now")))
             }
+            (EventKind::Signalled { signal }, Some(memory)) => {
+                signalled(*signal, std::mem::take(&mut memory.to_be_told))
+            }
             (kind, _) => other(kind)?,
         };
         (talk >= least).then_some(sentence)
@@ -93,6 +97,11 @@ fn state(change: &Change<'_>, memory: &mut Memory, talk: Talk) -> (Talk, Sentenc
         StateName::Stopping => match change.cause {
             // It ended by itself: what follows from that is said when it is known.
             Cause::Ended(ending) => (Talk::Verbose, faint(format!("ended: {ending}"))),
+            // In order: each says so when its turn has come and it is told to.
+            Cause::Shutdown => {
+                memory.to_be_told = true;
+                (Talk::Verbose, faint("to be stopped".into()))
+            }
             _ => (Talk::Normal, faint(because("stopping", change, talk))),
         },
         StateName::Backoff => (Talk::Quiet, say(Tone::Warn, backoff(change.reason, change.retry_in))),
@@ -134,6 +143,15 @@ fn with_reason(verb: &str, reason: &str) -> String {
     if reason.is_empty() { verb.into() } else { format!("{verb}: {reason}") }
 }
 
+fn signalled(signal: Signal, first: bool) -> (Talk, Sentence) {
+    match (signal == Signal::KILL, first) {
+        (true, true) => (Talk::Normal, say(Tone::Warn, "killed".into())),
+        (true, false) => (Talk::Normal, say(Tone::Warn, "still there: killed".into())),
+        (false, true) => (Talk::Normal, faint(format!("stopping: sent {signal}"))),
+        (false, false) => (Talk::Verbose, faint(format!("sent {signal}"))),
+    }
+}
+
 fn other(kind: &EventKind) -> Option<(Talk, Sentence)> {
     Some(match kind {
         EventKind::ProcessExited { pid, status } => {
@@ -142,10 +160,6 @@ fn other(kind: &EventKind) -> Option<(Talk, Sentence)> {
         EventKind::Skipped { condition } => {
             (Talk::Normal, say(Tone::Warn, format!("not started: condition {condition} does not hold")))
         }
-        EventKind::Signalled { signal } if *signal == Signal::KILL => {
-            (Talk::Normal, say(Tone::Warn, "still there: killed".into()))
-        }
-        EventKind::Signalled { signal } => (Talk::Verbose, faint(format!("sent {signal}"))),
         EventKind::Health { to: HealthStatus::Unhealthy, reason, .. } => {
             (Talk::Quiet, say(Tone::Bad, with_reason("unhealthy", reason)))
         }
@@ -170,6 +184,7 @@ fn other(kind: &EventKind) -> Option<(Talk, Sentence)> {
         | EventKind::Deleted
         | EventKind::State { .. }
         | EventKind::Executed { .. }
+        | EventKind::Signalled { .. }
         | EventKind::MainPid { .. } => return None,
     })
 }

@@ -40,8 +40,8 @@ impl Tone {
     }
 }
 
-/// Colours of prefixes, in the order they are given out. Red means failure and is not among them.
-const PREFIXES: [&str; 10] = ["36", "33", "32", "35", "34", "96", "93", "92", "95", "94"];
+/// Colours of prefixes, in the order they are given out. Green and red say how it goes, and are not among them.
+const PREFIXES: [&str; 8] = ["36", "35", "34", "33", "96", "95", "94", "93"];
 
 impl Paint {
     /// For a stream, by the flag, and with `auto` by the stream, `NO_COLOR` and `TERM`.

@@ -1,9 +1,12 @@
 //! The thread that writes: lines, events and notes, in the order they came.
 
+use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::pin::pin;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -11,8 +14,13 @@ use super::exit::Failure;
 use super::notes::{Note, Notes};
 use super::paint::Tone;
 use super::screen::Screen;
-use crate::core::Event;
+use crate::core::{Cause, Event, EventKind, ProcessId, StateName};
 use crate::{Events, Line, Lines, Next, Supervisor};
+
+/// How long the printing waits, once something came, for what belongs before it.
+const MOMENT: Duration = Duration::from_millis(2);
+/// No more than this is put in order at once.
+const LARGEST_BATCH: usize = 512;
 
 /// Which events are shown.
 pub(super) type Filter = fn(&Event) -> bool;
@@ -43,7 +51,7 @@ impl<W: Write + Send + 'static> Printing<W> {
     pub(super) fn begin(self, supervisor: &Supervisor, tell: impl Fn(Told) + Send + 'static) -> Result<Notes, Failure> {
         let Printing { screen, filter, notes, pending } = self;
         let (lines, events) = (supervisor.output(), supervisor.events());
-        let printer = Printer { screen, filter, tell, told: false };
+        let printer = Printer { screen, filter, tell, told: false, up: BTreeSet::new() };
         let thread = std::thread::Builder::new().name("neap-print".into());
         let thread = thread.spawn(move || printer.run(lines, events, pending));
         thread.map(|_| notes).map_err(|error| Failure::new(format!("cannot make a thread: {error}")))
@@ -55,75 +63,245 @@ struct Printer<W, T> {
     filter: Filter,
     tell: T,
     told: bool,
+    /// Those whose program was executed.
+    up: BTreeSet<Arc<str>>,
 }
 
-/// What there is to print next.
-enum Item {
-    Line(Option<Next<Line>>),
-    Event(Option<Next<Event>>),
-    Note(Option<Note>),
+/// What came in since the last time.
+#[derive(Default)]
+struct Batch {
+    notes: Vec<Note>,
+    lines: Vec<Next<Line>>,
+    events: Vec<Next<Event>>,
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.notes.len() + self.lines.len() + self.events.len()
+    }
+}
+
+/// Where it all comes from; what has ended is gone.
+struct Sources {
+    lines: Option<Lines>,
+    events: Option<Events>,
+    notes: Option<UnboundedReceiver<Note>>,
+}
+
+impl Sources {
+    /// Whether there will be more.
+    fn are_open(&self) -> bool {
+        self.lines.is_some() || self.events.is_some() || self.notes.is_some()
+    }
+
+    /// Takes all that is there, up to a limit. Whether there was anything, the end of a source included.
+    fn take(&mut self, context: &mut Context<'_>, batch: &mut Batch) -> bool {
+        let mut any = false;
+        while batch.len() < LARGEST_BATCH {
+            let note = self.notes.as_mut().map(|notes| notes.poll_recv(context));
+            let event = self.events.as_mut().map(|events| pin!(events.next()).poll(context));
+            let line = self.lines.as_mut().map(|lines| pin!(lines.next()).poll(context));
+            let came = [
+                keep(&mut self.notes, note, &mut batch.notes),
+                keep(&mut self.events, event, &mut batch.events),
+                keep(&mut self.lines, line, &mut batch.lines),
+            ];
+            if came == [false; 3] {
+                break;
+            }
+            any = true;
+        }
+        any
+    }
+}
+
+/// Keeps what came of a source, or lets go of the source at its end. Whether anything came.
+fn keep<S, T>(source: &mut Option<S>, came: Option<Poll<Option<T>>>, kept: &mut Vec<T>) -> bool {
+    match came {
+        Some(Poll::Ready(Some(item))) => kept.push(item),
+        Some(Poll::Ready(None)) => *source = None,
+        Some(Poll::Pending) | None => return false,
+    }
+    true
 }
 
 impl<W: Write, T: Fn(Told)> Printer<W, T> {
     fn run(mut self, lines: Lines, events: Events, notes: UnboundedReceiver<Note>) {
+        let mut sources = Sources { lines: Some(lines), events: Some(events), notes: Some(notes) };
         // Only an executor: it needs neither clock nor sockets.
         if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() {
-            runtime.block_on(self.print(lines, events, notes));
+            while sources.are_open() {
+                let batch = runtime.block_on(self.next_batch(&mut sources));
+                self.print(batch);
+            }
         }
         self.screen.flush();
         (self.tell)(Told::Done);
     }
 
-    /// Until all three have ended. Lines first: what a process printed last comes before the news of its end.
-    async fn print(&mut self, mut lines: Lines, mut events: Events, mut notes: UnboundedReceiver<Note>) {
-        let mut open = [true; 3];
-        while open.contains(&true) {
-            let item = {
-                let mut line = pin!(lines.next());
-                let mut event = pin!(events.next());
-                poll_fn(|context| {
-                    if open[0]
-                        && let Poll::Ready(line) = line.as_mut().poll(context)
-                    {
-                        return Poll::Ready(Item::Line(line));
-                    }
-                    if open[1]
-                        && let Poll::Ready(event) = event.as_mut().poll(context)
-                    {
-                        return Poll::Ready(Item::Event(event));
-                    }
-                    if open[2]
-                        && let Poll::Ready(note) = notes.poll_recv(context)
-                    {
-                        return Poll::Ready(Item::Note(note));
-                    }
-                    // Nothing for now: time to show what is there.
-                    self.screen.flush();
-                    Poll::Pending
-                })
-                .await
-            };
-            match item {
-                Item::Line(None) => open[0] = false,
-                Item::Event(None) => open[1] = false,
-                Item::Note(None) => open[2] = false,
-                Item::Line(Some(Next::Item(line))) => self.screen.line(&line),
-                Item::Event(Some(Next::Item(event))) if (self.filter)(&event) => self.screen.event(&event),
-                Item::Event(Some(_)) => {}
-                Item::Line(Some(Next::Lagged(lost))) => {
-                    self.screen
-                        .note(Tone::Warn, &format!("{lost} lines were not shown: printing is slower than they came"));
-                }
-                Item::Note(Some(note)) => self.screen.note(note.tone, &note.text),
+    /// Waits for something to print, and a moment longer for what belongs to it.
+    async fn next_batch(&mut self, sources: &mut Sources) -> Batch {
+        let mut batch = Batch::default();
+        let mut waited = false;
+        poll_fn(|context| {
+            if sources.take(context, &mut batch) {
+                return Poll::Ready(());
             }
-            self.tell_if_gone();
+            // Nothing for now: time to show what is there.
+            self.screen.flush();
+            waited = true;
+            Poll::Pending
+        })
+        .await;
+        if waited && self.may_be_out_of_order(&batch) {
+            std::thread::sleep(MOMENT);
+            poll_fn(|context| Poll::Ready(sources.take(context, &mut batch))).await;
         }
+        batch
     }
 
-    fn tell_if_gone(&mut self) {
+    /// Whether there is news of a process, or the first line of one of whose start there was no news yet. A flood of lines
+    /// is not held up.
+    fn may_be_out_of_order(&mut self, batch: &Batch) -> bool {
+        for next in &batch.events {
+            if let Next::Item(Event { name: Some(name), kind, .. }) = next {
+                match kind {
+                    EventKind::Executed { .. } => drop(self.up.insert(Arc::clone(name))),
+                    EventKind::State { to: StateName::Starting, .. } => drop(self.up.remove(name)),
+                    _ => {}
+                }
+            }
+        }
+        let early = |next: &Next<Line>| matches!(next, Next::Item(line) if !self.up.contains(&line.process));
+        !batch.events.is_empty() || batch.lines.iter().any(early)
+    }
+
+    /// What a process prints and what becomes of it come from two threads: its start is put before its first line, and
+    /// its last line before its end.
+    fn print(&mut self, batch: Batch) {
+        let Batch { notes, mut lines, events } = batch;
+        let (late, early): (Vec<Note>, Vec<Note>) = notes.into_iter().partition(|note| note.of_script);
+        early.iter().for_each(|note| self.screen.note(note.tone, &note.text));
+        let mut executed = BTreeSet::new();
+        for next in &events {
+            if let Next::Item(event) = next
+                && comes_after_lines(event, &mut executed)
+            {
+                lines.retain(|next| {
+                    let its_own = matches!(next, Next::Item(line) if Some(&line.process) == event.name.as_ref());
+                    if its_own {
+                        self.line(next);
+                    }
+                    !its_own
+                });
+            }
+            self.event(next);
+        }
+        lines.iter().for_each(|next| self.line(next));
+        late.iter().for_each(|note| self.screen.note(note.tone, &note.text));
         if self.screen.is_gone() && !self.told {
             self.told = true;
             (self.tell)(Told::ReaderGone);
         }
+    }
+
+    fn event(&mut self, next: &Next<Event>) {
+        match next {
+            Next::Item(event) if (self.filter)(event) => self.screen.event(event),
+            // What became of each process, the summary says.
+            Next::Item(_) | Next::Lagged(_) => {}
+        }
+    }
+
+    fn line(&mut self, next: &Next<Line>) {
+        match next {
+            Next::Item(line) => self.screen.line(line),
+            Next::Lagged(lost) => {
+                let text = format!("{lost} lines were not shown: printing is slower than they came");
+                self.screen.note(Tone::Warn, &text);
+            }
+        }
+    }
+}
+
+/// Whether what its process printed comes before this event: its end, or that it is ready because of what it printed or
+/// did. (That it is ready because it was executed comes before.)
+fn comes_after_lines(event: &Event, executed: &mut BTreeSet<Option<ProcessId>>) -> bool {
+    match &event.kind {
+        EventKind::Executed { .. } => {
+            executed.insert(event.process);
+            false
+        }
+        EventKind::State { to: StateName::Running, .. } => !executed.contains(&event.process),
+        EventKind::State { to: StateName::Stopping, .. } => matches!(event.cause, Cause::Ended(_)),
+        EventKind::State { to, .. } => !matches!(to, StateName::Created | StateName::Waiting | StateName::Starting),
+        EventKind::ProcessExited { .. } => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{Batch, Filter, Printer, Told};
+    use crate::cli::narrate::Talk;
+    use crate::cli::paint::Paint;
+    use crate::cli::screen::{Look, Screen};
+    use crate::core::{Cause, Ending, Event, EventKind, ExitStatus, Pid, ProcessId, StateName, WallTime};
+    use crate::{Line, Next, StreamKind};
+
+    const EVERYTHING: Filter = |_| true;
+    const NAMES: [&str; 2] = ["a", "b"];
+
+    fn event(process: u64, kind: EventKind) -> Next<Event> {
+        let cause = match &kind {
+            EventKind::State { to: StateName::Stopping, .. } => Cause::Ended(Ending::Exit(ExitStatus::Code(1))),
+            _ => Cause::Progress,
+        };
+        let name = NAMES[usize::try_from(process).unwrap()].into();
+        let process = Some(ProcessId(process));
+        Next::Item(Event { sequence: 0, time: WallTime(0), process, name: Some(name), run: None, kind, cause })
+    }
+
+    fn to(process: u64, to: StateName) -> Next<Event> {
+        event(process, EventKind::State { from: StateName::Created, to, reason: String::new(), retry_in: None })
+    }
+
+    fn line(process: &str, text: &str) -> Next<Line> {
+        let text = text.as_bytes().to_vec();
+        Next::Item(Line { process: process.into(), stream: StreamKind::Stdout, text, partial: false })
+    }
+
+    fn printed(events: Vec<Next<Event>>, lines: Vec<Next<Line>>) -> Vec<String> {
+        let mut out = Vec::new();
+        let look = Look { paint: Paint::off(), terminal: false, talk: Talk::Normal };
+        let screen = Screen::new(&mut out, look, NAMES.into_iter());
+        let mut printer = Printer { screen, filter: EVERYTHING, tell: |_: Told| (), told: false, up: BTreeSet::new() };
+        printer.print(Batch { notes: Vec::new(), lines, events });
+        drop(printer);
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_start_comes_before_the_first_line() {
+        let executed = event(0, EventKind::Executed { pid: Pid(7) });
+        let events = vec![to(0, StateName::Starting), executed, to(0, StateName::Running)];
+        let shown = printed(events, vec![line("a", "hello")]);
+        assert_eq!(shown, ["a    * starting", "a    * running (pid 7)", "a    | hello"]);
+    }
+
+    #[test]
+    fn the_line_that_made_it_ready_comes_before_that_news() {
+        let events = vec![to(0, StateName::Running), to(1, StateName::Starting)];
+        let shown = printed(events, vec![line("a", "listening")]);
+        assert_eq!(shown, ["a    | listening", "a    * running", "b    * starting"]);
+    }
+
+    #[test]
+    fn the_last_line_comes_before_the_end_and_others_stay_behind() {
+        let events = vec![to(0, StateName::Stopping), to(0, StateName::Stopped)];
+        let shown = printed(events, vec![line("b", "bye"), line("a", "last words")]);
+        assert_eq!(shown, ["a    | last words", "a    * stopped", "b    | bye"]);
     }
 }

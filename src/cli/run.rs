@@ -10,25 +10,25 @@ use super::app::Voice;
 use super::args::Run;
 use super::exit::{Exit, Failure, RUN_FAILED, RUN_NOT_EXECUTABLE, RUN_NOT_FOUND};
 use super::narrate::Talk;
-use super::notes;
 use super::printer::Printing;
 use super::screen::{Look, Screen};
 use super::session::{Outcome, Session};
 use super::signals;
 use super::summary::Summary;
-use super::up::become_reaper;
+use super::{notes, orphans};
 use crate::Supervisor;
-use crate::core::{Cause, Ending, Event, EventKind, ExitStatus, SpawnError};
+use crate::core::{Cause, Ending, Event, EventKind, ExitStatus, SpawnError, StateName};
 use crate::spec::{LogSettings, Plan, Restart, RestartPolicy, Spec, Stream};
 
 /// Runs it, and ends with its code.
 pub(super) fn run(args: Run, voice: Voice) -> Result<Exit, Failure> {
-    begin(args, voice).map_err(|failure| failure.exit(Exit::Code(RUN_FAILED)))
+    let outcome = supervise(args, voice).map_err(|failure| failure.exit(Exit::Code(RUN_FAILED)))?;
+    finish(&outcome)
 }
 
-fn begin(args: Run, voice: Voice) -> Result<Exit, Failure> {
+fn supervise(args: Run, voice: Voice) -> Result<Outcome, Failure> {
     let signals = signals::block(true)?;
-    become_reaper()?;
+    orphans::adopt()?;
     let spec = spec(args)?;
     let name = spec.name.clone();
     let supervisor = Supervisor::builder().build().map_err(|error| Failure::new(error.to_string()))?;
@@ -42,7 +42,7 @@ fn begin(args: Run, voice: Voice) -> Result<Exit, Failure> {
     let mut plan = Plan::new();
     plan.insert(spec).map_err(|problem| Failure::new(problem.to_string()))?;
     supervisor.apply(plan).wait().map_err(|error| Failure::new(error.to_string()))?;
-    finish(&session.supervise())
+    Ok(session.supervise())
 }
 
 fn spec(args: Run) -> Result<Spec, Failure> {
@@ -66,10 +66,15 @@ fn default_name(program: &str) -> String {
     if kept.is_empty() { "command".into() } else { kept.into() }
 }
 
-/// How the command ended is said by the exit code, not by words.
+/// How the command ended is said by the exit code, and why it was not executed at the very end.
 fn news(event: &Event) -> bool {
     let its_own_end = matches!(event.cause, Cause::Ended(Ending::Exit(_)));
-    !its_own_end || !matches!(event.kind, EventKind::State { retry_in: None, .. })
+    match event.kind {
+        EventKind::State { to: StateName::Failed, .. } => false,
+        EventKind::State { to: StateName::Backoff | StateName::Crashed, .. } => true,
+        EventKind::State { .. } => !its_own_end,
+        _ => true,
+    }
 }
 
 fn nothing(_: &Event) -> bool {
@@ -85,7 +90,8 @@ fn finish(outcome: &Outcome) -> Result<Exit, Failure> {
         None => Err(Failure::new(match outcome.summary.failed().first() {
             Some((name, why)) => format!("{name}: {why}"),
             None => "stopped before the command was executed".into(),
-        })),
+        })
+        .exit(Exit::Code(RUN_FAILED))),
     }
 }
 

@@ -28,12 +28,18 @@ pub(super) struct Look {
     pub(super) talk: Talk,
 }
 
+/// What stands before a process's lines, colours and all.
+struct Prefix {
+    printed: String,
+    said: String,
+}
+
 /// The place where it is shown. One thread writes it, so that a reader that stalls holds up nothing else.
 pub(super) struct Screen<W> {
     out: W,
     look: Look,
     narrator: Narrator,
-    prefixes: BTreeMap<Arc<str>, usize>,
+    prefixes: BTreeMap<Arc<str>, Prefix>,
     width: usize,
     gone: bool,
     unflushed: bool,
@@ -42,9 +48,14 @@ pub(super) struct Screen<W> {
 impl<W: Write> Screen<W> {
     /// A screen for processes of these names.
     pub(super) fn new<'a>(out: W, look: Look, names: impl Iterator<Item = &'a str>) -> Self {
-        let prefixes: BTreeMap<Arc<str>, usize> =
-            names.enumerate().map(|(index, name)| (Arc::from(name), index)).collect();
-        let width = prefixes.keys().map(|name| name.len()).filter(|length| *length <= WIDEST).max().unwrap_or(0).max(4);
+        let names: Vec<&str> = names.collect();
+        let width = names.iter().map(|name| name.len()).filter(|length| *length <= WIDEST).max().unwrap_or(0).max(4);
+        let prefix = |index, name: &str, mark: &str| look.paint.prefix(index, &format!("{name:<width$} {mark}")) + " ";
+        let prefixes = names.iter().enumerate().map(|(index, name)| {
+            let prefix = Prefix { printed: prefix(index, name, PRINTED), said: prefix(index, name, SAID) };
+            (Arc::from(*name), prefix)
+        });
+        let prefixes = prefixes.collect();
         let narrator = Narrator::new(look.talk);
         Screen { out, look, narrator, prefixes, width, gone: false, unflushed: false }
     }
@@ -56,7 +67,10 @@ impl<W: Write> Screen<W> {
 
     /// Shows a line that a process printed.
     pub(super) fn line(&mut self, line: &Line) {
-        let mut text = self.prefix(&line.process, PRINTED).into_bytes();
+        let mut text = match self.prefixes.get(&line.process) {
+            Some(prefix) => prefix.printed.clone().into_bytes(),
+            None => self.stranger(&line.process, PRINTED).into_bytes(),
+        };
         if self.look.terminal {
             text.extend_from_slice(escape(&line.text).as_bytes());
         } else {
@@ -92,18 +106,18 @@ impl<W: Write> Screen<W> {
     }
 
     fn say(&mut self, name: &str, tone: Tone, text: &str) {
-        let mut line = self.prefix(name, SAID);
+        let mut line = match self.prefixes.get(name) {
+            Some(prefix) => prefix.said.clone(),
+            None => self.stranger(name, SAID),
+        };
         // What is said may quote what a process said of itself.
         line.push_str(&self.look.paint.tone(tone, &escape(text.as_bytes())));
         self.write(line.into_bytes());
     }
 
-    fn prefix(&self, name: &str, mark: &str) -> String {
-        let name_and_mark = format!("{name:<width$} {mark}", width = self.width);
-        match self.prefixes.get(name) {
-            Some(index) => format!("{} ", self.look.paint.prefix(*index, &name_and_mark)),
-            None => format!("{} ", self.look.paint.tone(Tone::Strong, &name_and_mark)),
-        }
+    /// The prefix of what is no process of the plan: Neap itself, or a process made at run time.
+    fn stranger(&self, name: &str, mark: &str) -> String {
+        self.look.paint.tone(Tone::Strong, &format!("{name:<width$} {mark}", width = self.width)) + " "
     }
 
     fn write(&mut self, mut line: Vec<u8>) {

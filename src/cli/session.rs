@@ -12,18 +12,21 @@ use nix::sys::signal::Signal;
 
 use super::exit::Failure;
 use super::notes::Notes;
+use super::orphans;
 use super::paint::Tone;
 use super::printer::{Printing, Told};
 use super::signals::Blocked;
 use super::summary::Summary;
 use super::units::about;
 use crate::core::{StateName, Status};
-use crate::{Events, Next, Shutdown, Supervisor};
+use crate::{Events, Next, Pending, Shutdown, Supervisor};
 
 /// A stop that takes longer than this is explained.
 const FIRST_NOTE: Duration = Duration::from_secs(1);
 /// And again this often.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
+/// A second signal within this time of the first is the same request.
+const SAME_REQUEST: Duration = Duration::from_millis(100);
 /// How long the last lines may take to be printed when all is over.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -59,8 +62,15 @@ pub(super) struct Session {
 
 /// A shutdown under way.
 struct Stopping {
+    since: Instant,
     next_note: Instant,
     escalated: bool,
+}
+
+impl Stopping {
+    fn has_just_begun(&self) -> bool {
+        self.since.elapsed() < SAME_REQUEST
+    }
 }
 
 impl Session {
@@ -78,9 +88,10 @@ impl Session {
             // Nobody listens any more: it is over.
             let _ = printed.send(Wake::Print(told));
         })?;
-        let (events, follower, of) = (supervisor.events(), wake.clone(), supervisor.clone());
-        let following = summary.clone();
-        spawn("neap-follow", move || follow(&of, events, following, &follower))?;
+        // Asked for while there is somebody to answer.
+        let (events, ended) = (supervisor.events(), supervisor.ended());
+        let (following, follower) = (summary.clone(), wake.clone());
+        spawn("neap-follow", move || follow(events, ended, following, &follower))?;
         Ok(Session { supervisor, wakes, wake, notes, resting: summary, stopping: None })
     }
 
@@ -121,6 +132,7 @@ impl Session {
 
     fn signal(&mut self, signal: Signal) {
         match signal {
+            Signal::SIGCHLD => orphans::reap(),
             Signal::SIGUSR1 | Signal::SIGUSR2 => self.forward(signal),
             _ if self.stopping.is_none() => {
                 self.say_it_stops();
@@ -131,6 +143,8 @@ impl Session {
             }
             // The terminal went away: no hurry about that.
             Signal::SIGHUP => {}
+            // Whoever ran us passed on what came to the whole group anyway, as timeout(1) does: nobody asked twice.
+            Signal::SIGINT | Signal::SIGTERM if self.stopping.as_ref().is_some_and(Stopping::has_just_begun) => {}
             _ => self.escalate(),
         }
     }
@@ -146,7 +160,8 @@ impl Session {
 
     fn stop(&mut self) {
         if self.stopping.is_none() {
-            self.stopping = Some(Stopping { next_note: Instant::now() + FIRST_NOTE, escalated: false });
+            let now = Instant::now();
+            self.stopping = Some(Stopping { since: now, next_note: now + FIRST_NOTE, escalated: false });
             // Its answer is the end of the engine, which the follower reports.
             drop(self.supervisor.shutdown());
         }
@@ -200,8 +215,10 @@ impl Session {
         drop(self.notes);
         let deadline = Instant::now() + LAST_WORDS;
         while let Ok(wake) = self.wakes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            if matches!(wake, Wake::Print(Told::Done)) {
-                break;
+            match wake {
+                Wake::Print(Told::Done) => break,
+                Wake::Signal(Signal::SIGCHLD) => orphans::reap(),
+                _ => {}
             }
         }
         outcome
@@ -221,7 +238,7 @@ fn since(status: &Status) -> Duration {
 }
 
 /// Follows the events to the end.
-fn follow(supervisor: &Supervisor, mut events: Events, mut summary: Summary, wake: &Sender<Wake>) {
+fn follow(mut events: Events, ended: Pending<Shutdown>, mut summary: Summary, wake: &Sender<Wake>) {
     while let Some(next) = events.next_blocking() {
         let settled = match next {
             Next::Item(event) => summary.note(&event),
@@ -232,7 +249,7 @@ fn follow(supervisor: &Supervisor, mut events: Events, mut summary: Summary, wak
             return;
         }
     }
-    let shutdown = supervisor.ended().wait();
+    let shutdown = ended.wait();
     // If nobody listens any more, nobody needs to know.
     let _ = wake.send(Wake::Ended(Box::new(Outcome { shutdown, summary })));
 }

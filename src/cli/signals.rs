@@ -9,11 +9,14 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 
 use super::exit::Failure;
+use crate::driver::sys::heed_child_signals;
 
 /// What ends a supervision, in order of urgency.
 const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 /// What `run` passes on.
 const FORWARDED: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
+/// What says that there may be an orphan to reap.
+const CHILD: Signal = Signal::SIGCHLD;
 
 /// Signals that are blocked and waiting to be taken.
 pub(super) struct Blocked {
@@ -26,10 +29,14 @@ pub(super) fn block(forward: bool) -> Result<Blocked, Failure> {
     let forwarded: &[Signal] = if forward { &FORWARDED } else { &[] };
     let hangup_ignored = ignored(Signal::SIGHUP);
     for signal in ENDING.iter().chain(forwarded) {
+        // A program under nohup(1) outlives its terminal.
         if *signal != Signal::SIGHUP || !hangup_ignored {
             set.add(*signal);
         }
     }
+    set.add(CHILD);
+    // Whoever ignores this one has it ignored in what it executes, and then the kernel keeps no exit status.
+    heed_child_signals().map_err(|error| Failure::new(format!("cannot reset SIGCHLD: {error}")))?;
     set.thread_block().map_err(|errno| Failure::new(format!("cannot block signals: {errno}")))?;
     Ok(Blocked { set })
 }

@@ -16,7 +16,7 @@ use super::printer::Printing;
 use super::screen::{Look, Screen};
 use super::session::{Outcome, Session};
 use super::summary::Summary;
-use super::{notes, problems, select, signals};
+use super::{notes, orphans, problems, select, signals};
 use crate::core::Event;
 use crate::spec::{Plan, ProcessType};
 
@@ -42,7 +42,7 @@ pub(super) fn up(args: &Up, voice: Voice) -> Result<Exit, Failure> {
         voice.error(&format!("{}: no process starts by itself; nothing to do", path.display()));
         return Ok(Exit::Done);
     }
-    become_reaper()?;
+    orphans::adopt()?;
     let (supervisor, functions) = live.supervisor()?;
     let screen = Screen::new(BufWriter::new(stdout()), look, plan.specs().map(|spec| spec.name.as_str()));
     let summary = Summary::new(remaining(&plan));
@@ -56,12 +56,6 @@ pub(super) fn up(args: &Up, voice: Voice) -> Result<Exit, Failure> {
 
 fn everything(_: &Event) -> bool {
     true
-}
-
-/// Makes this process the parent of what its children orphan, so that nothing that they started gets out of reach.
-pub(super) fn become_reaper() -> Result<(), Failure> {
-    nix::sys::prctl::set_child_subreaper(true)
-        .map_err(|errno| Failure::new(format!("cannot become the reaper of orphaned processes: {errno}")))
 }
 
 /// Oneshots that count as running after their success.

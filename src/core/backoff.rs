@@ -59,7 +59,12 @@ impl Tally {
 
     /// The wait before the next automatic restart.
     pub(super) fn delay(&self, restart: &Restart, rng: &mut Rng) -> Duration {
-        jittered(grown(restart.delay, restart.factor, restart.max_delay, self.in_row), restart.jitter, restart.max_delay, rng)
+        jittered(
+            grown(restart.delay, restart.factor, restart.max_delay, self.in_row),
+            restart.jitter,
+            restart.max_delay,
+            rng,
+        )
     }
 
     /// The wait after a spawn that failed for lack of resources. Such waits are counted apart.

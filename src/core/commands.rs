@@ -101,7 +101,8 @@ impl Machine {
         match self.state(id) {
             Some(State::Running(_)) => self.reply(command, Ok(Done::State(StateName::Running))),
             Some(state) => {
-                let wakes = matches!(state, State::Rest(_) | State::Waiting(_) | State::Backoff(_) | State::Stopping(_));
+                let wakes =
+                    matches!(state, State::Rest(_) | State::Waiting(_) | State::Backoff(_) | State::Stopping(_));
                 self.wait(id, command, Goal::Ready);
                 if wakes {
                     self.start_all(&[(id, Cause::Command(command))], Reach::Everything);
@@ -144,7 +145,9 @@ impl Machine {
         self.wait(id, command, Goal::Ready);
         let cause = Cause::Command(command);
         match self.state(id) {
-            Some(State::Rest(_) | State::Backoff(_) | State::Waiting(_)) => self.start_all(&[(id, cause)], Reach::Everything),
+            Some(State::Rest(_) | State::Backoff(_) | State::Waiting(_)) => {
+                self.start_all(&[(id, cause)], Reach::Everything)
+            }
             _ => self.restart(id, cause),
         }
     }
@@ -171,7 +174,8 @@ impl Machine {
                 if !under_way {
                     self.set_reloading(id, true);
                     self.emit(id, EventKind::Reloading, Cause::Command(command));
-                    let hook = Hook { action: HookAction::Command(words.clone()), user: None, timeout: Hook::DEFAULT_TIMEOUT };
+                    let hook =
+                        Hook { action: HookAction::Command(words.clone()), user: None, timeout: Hook::DEFAULT_TIMEOUT };
                     self.start_hook(id, HookKind::Reload, hook);
                 }
             }

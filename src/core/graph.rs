@@ -85,17 +85,26 @@ impl Graph {
         for p in processes {
             let id = p.id;
             let resolve = |list: &[String]| -> Vec<ProcessId> {
-                let mut ids: Vec<ProcessId> =
-                    list.iter().filter_map(|name| names.get(name.as_str()).copied()).filter(|other| *other != id).collect();
+                let mut ids: Vec<ProcessId> = list
+                    .iter()
+                    .filter_map(|name| names.get(name.as_str()).copied())
+                    .filter(|other| *other != id)
+                    .collect();
                 ids.sort_unstable();
                 ids.dedup();
                 ids
             };
             let spec = &p.spec;
-            let (requires, binds_to, follows) = (resolve(&spec.requires), resolve(&spec.binds_to), resolve(&spec.follows));
+            let (requires, binds_to, follows) =
+                (resolve(&spec.requires), resolve(&spec.binds_to), resolve(&spec.follows));
             let mut order = resolve(&spec.after);
             order.extend(
-                requires.iter().chain(&binds_to).chain(&follows).copied().filter(|other| !explicit.contains(&(id, *other))),
+                requires
+                    .iter()
+                    .chain(&binds_to)
+                    .chain(&follows)
+                    .copied()
+                    .filter(|other| !explicit.contains(&(id, *other))),
             );
             for other in order {
                 link(&mut edges, id, other, |e| &mut e.after);
@@ -133,9 +142,18 @@ impl Graph {
 
 /// Every name a spec relates to.
 pub(super) fn relations(spec: &Spec) -> impl Iterator<Item = &String> {
-    [&spec.requires, &spec.wants, &spec.binds_to, &spec.follows, &spec.part_of, &spec.conflicts, &spec.after, &spec.before]
-        .into_iter()
-        .flatten()
+    [
+        &spec.requires,
+        &spec.wants,
+        &spec.binds_to,
+        &spec.follows,
+        &spec.part_of,
+        &spec.conflicts,
+        &spec.after,
+        &spec.before,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn link(

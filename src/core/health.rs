@@ -70,9 +70,8 @@ impl Machine {
                 run.health.attempts > 0 && p.deadlines.get(TimerKind::Ready).is_none()
             }
             (State::Running(Running { run, .. }), ProbeKind::Health) => {
-                run.spec.health.is_some()
-                    && run.health.status != HealthStatus::Unknown
-                    && p.deadlines.get(TimerKind::Health).is_none()
+                // The spec may have no health check any more: an update took it away.
+                run.health.status != HealthStatus::Unknown && p.deadlines.get(TimerKind::Health).is_none()
             }
             _ => false,
         }
@@ -143,7 +142,8 @@ impl Machine {
     }
 
     fn next_health(&mut self, id: ProcessId) {
-        let Some(interval) = self.run_of(id).and_then(|run| run.spec.health.as_ref()).map(|health| health.interval) else {
+        let Some(interval) = self.run_of(id).and_then(|run| run.spec.health.as_ref()).map(|health| health.interval)
+        else {
             return;
         };
         let spread = 1.0 + HEALTH_JITTER * self.rng.signed_unit();

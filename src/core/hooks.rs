@@ -123,7 +123,9 @@ impl Machine {
                 self.told(id, kind, result);
                 self.on_failure(id, next);
             }
-            (Some(State::Running(Running { run, .. })), HookKind::Reload) if run.reloading => self.reload_finished(id, result),
+            (Some(State::Running(Running { run, .. })), HookKind::Reload) if run.reloading => {
+                self.reload_finished(id, result)
+            }
             _ => self.drop_input(),
         }
     }
@@ -168,7 +170,9 @@ impl Machine {
         match &result {
             HookResult::Done => self.answer(id, Goal::Reloaded, |_| Ok(Done::Sent)),
             HookResult::Failed(reason) => {
-                self.answer(id, Goal::Reloaded, |_| Err(Refusal::Failed { name: name.clone(), reason: reason.clone() }));
+                self.answer(id, Goal::Reloaded, |_| {
+                    Err(Refusal::Failed { name: name.clone(), reason: reason.clone() })
+                });
             }
         }
         if let HookResult::Failed(reason) = result {

@@ -3,7 +3,9 @@
 use super::event::HoldKind;
 use super::ids::ProcessId;
 use super::machine::{Machine, Mode};
-use super::process::{Leader, Origin, Process, Rest, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Waiting};
+use super::process::{
+    Leader, Origin, Process, Rest, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Waiting,
+};
 use super::status::Want;
 use super::timers::TimerKind;
 
@@ -39,7 +41,10 @@ impl Machine {
             return violation("machine", "names and processes differ in number");
         }
         if timers != self.timers.len() {
-            return violation("machine", &format!("{timers} deadlines are set and {} are in the table", self.timers.len()));
+            return violation(
+                "machine",
+                &format!("{timers} deadlines are set and {} are in the table", self.timers.len()),
+            );
         }
         if runs != self.runs.len() {
             return violation("machine", &format!("{runs} runs live and {} are known", self.runs.len()));
@@ -63,7 +68,9 @@ impl Machine {
         match run {
             None => Ok(0),
             Some(run) if self.runs.get(&run) == Some(&p.id) => Ok(1),
-            Some(run) => Err(Violation { process: p.name.to_string(), what: format!("its run {run} is not in the table") }),
+            Some(run) => {
+                Err(Violation { process: p.name.to_string(), what: format!("its run {run} is not in the table") })
+            }
         }
     }
 

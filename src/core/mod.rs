@@ -25,10 +25,10 @@ mod start;
 mod status;
 mod stop;
 mod table;
-mod time;
-mod timers;
 #[cfg(test)]
 mod tests;
+mod time;
+mod timers;
 mod view;
 
 pub use event::{Cause, Ending, Event, EventKind, HealthStatus, HoldKind, RelationKind, StateName};

@@ -7,8 +7,8 @@ use super::input::{Adoption, ExitStatus, HookKind};
 use super::machine::Machine;
 use super::output::Output;
 use super::process::{
-    Alarm, Backoff, Early, Goal, Leader, Next, Origin, Rest, Run, Start, StartPhase, StartedBy, Starting, State, StopPhase,
-    Stopping, Why,
+    Alarm, Backoff, Early, Goal, Leader, Next, Origin, Rest, Run, Start, StartPhase, StartedBy, Starting, State,
+    StopPhase, Stopping, Why,
 };
 use super::propagate::Notice;
 use super::reply::{Done, Refusal};
@@ -281,7 +281,8 @@ impl Machine {
         if let Some(p) = self.processes.get_mut(id) {
             p.want = Want::Down;
         }
-        let alarm = (!run.spec.hooks.on_failure.is_empty()).then(|| Alarm { run: run.id, spec: run.spec.clone(), index: 0 });
+        let alarm =
+            (!run.spec.hooks.on_failure.is_empty()).then(|| Alarm { run: run.id, spec: run.spec.clone(), index: 0 });
         let alarmed = alarm.is_some();
         self.enter_failure(id, why, alarm);
         if !alarmed {

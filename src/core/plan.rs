@@ -15,7 +15,7 @@ use super::start::Reach;
 use super::status::Want;
 use super::timers::{Deadlines, TimerKind};
 use crate::spec::schema::{Effect, FieldChange, changed_fields};
-use crate::spec::{Plan, PlanError, Problem, Severity, Spec};
+use crate::spec::{Plan, PlanError, Problem, Ready, Severity, Spec};
 
 /// What a plan would do with each name.
 enum Change {
@@ -120,15 +120,26 @@ impl Machine {
         let closes = !p.spec.listen.is_empty() && spec.listen.is_empty();
         p.spec = Arc::new(spec);
         let newer = p.spec.clone();
+        let starting = matches!(p.state, State::Starting(_));
         if let Some(run) = p.state.run_mut() {
-            run.spec = Arc::new(run.spec.with_live_fields_of(&newer));
+            let mut spec = run.spec.with_live_fields_of(&newer);
+            if starting {
+                // What is to make this run ready stays as it was when it started; the next run is made ready by the new.
+                spec.ready = run.spec.ready.clone();
+                if spec.ready == Ready::Health {
+                    spec.health = run.spec.health.clone();
+                }
+            }
+            run.spec = Arc::new(spec);
         }
         let (had_listeners, running) = (p.state.is_armed(), matches!(p.state, State::Running(_)));
         if !updated.fields.is_empty() {
             let (fields, needs_restart) = (updated.fields.clone(), updated.needs_restart.clone());
             self.emit(id, EventKind::Updated { fields, needs_restart }, cause.clone());
         }
-        if running && updated.fields.iter().any(|field| field.starts_with("health")) {
+        // A run that its health made ready kept a health check that its spec has no more: until now.
+        let has_health = self.run_of(id).is_some_and(|run| run.spec.health.is_some());
+        if running && (has_health != had_health || updated.fields.iter().any(|field| field.starts_with("health"))) {
             self.health_changed(id, had_health);
         }
         if had_listeners && updated.fields.iter().any(|field| field.starts_with("listen")) {
@@ -179,7 +190,9 @@ impl Machine {
 
     fn stuck_pids(&self, id: ProcessId) -> Option<(Arc<str>, Vec<Pid>)> {
         match self.process(id).map(|p| (&p.state, &p.name)) {
-            Some((State::Stopping(Stopping { phase: StopPhase::Stuck(pids), .. }), name)) => Some((name.clone(), pids.clone())),
+            Some((State::Stopping(Stopping { phase: StopPhase::Stuck(pids), .. }), name)) => {
+                Some((name.clone(), pids.clone()))
+            }
             _ => None,
         }
     }

@@ -13,7 +13,7 @@
 use super::event::{Cause, Ending, HoldKind, RelationKind};
 use super::ids::ProcessId;
 use super::machine::Machine;
-use super::process::{Next, Rest, Starting, State, StartPhase, Stopping, WaitFor, Waiting, Why};
+use super::process::{Next, Rest, StartPhase, Starting, State, Stopping, WaitFor, Waiting, Why};
 use super::start::Reach;
 use super::status::Want;
 
@@ -80,8 +80,14 @@ impl Machine {
     fn neighbours(&mut self, id: ProcessId) -> Vec<ProcessId> {
         let graph = self.graph();
         let edges = graph.of(id);
-        let mut all: Vec<ProcessId> =
-            edges.before.iter().chain(&edges.required_by).chain(&edges.bound_by).chain(&edges.conflicts).copied().collect();
+        let mut all: Vec<ProcessId> = edges
+            .before
+            .iter()
+            .chain(&edges.required_by)
+            .chain(&edges.bound_by)
+            .chain(&edges.conflicts)
+            .copied()
+            .collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -116,7 +122,9 @@ impl Machine {
     fn lead(&mut self, id: ProcessId) {
         let graph = self.graph();
         let name = self.name_of(id);
-        let Some(newest) = self.process(id).and_then(|p| p.state.run().map(|run| run.id).or(p.last.run)) else { return };
+        let Some(newest) = self.process(id).and_then(|p| p.state.run().map(|run| run.id).or(p.last.run)) else {
+            return;
+        };
         let for_its_sake = |cause: &Cause| matches!(cause, Cause::Relation(kind, other) if *other == name && *kind != RelationKind::Conflicts);
         let mut restarts = Vec::new();
         let mut starts = Vec::new();
@@ -167,10 +175,8 @@ impl Machine {
         let kinds: &[HoldKind] =
             if without_success { &[HoldKind::Requires, HoldKind::BindsTo] } else { &[HoldKind::BindsTo] };
         let graph = self.graph();
-        let started_badly = matches!(
-            self.state(id),
-            Some(State::Rest(Rest { why: Why::Failed(_) | Why::Crashed(_), .. }))
-        );
+        let started_badly =
+            matches!(self.state(id), Some(State::Rest(Rest { why: Why::Failed(_) | Why::Crashed(_), .. })));
         for other in self.neighbours(id) {
             let edges = graph.of(other);
             let unordered = without_success && started_badly && edges.needs(id) && !edges.after.contains(&id);

@@ -134,5 +134,9 @@ fn retry_text(retry_in: &Option<Duration>) -> String {
 
 fn pids_text(pids: &[Pid]) -> String {
     let shown: Vec<String> = pids.iter().map(|pid| format!("pid {pid}")).collect();
-    if shown.is_empty() { "members of its tree are".into() } else { format!("{} {}", shown.join(", "), if pids.len() == 1 { "is" } else { "are" }) }
+    if shown.is_empty() {
+        "members of its tree are".into()
+    } else {
+        format!("{} {}", shown.join(", "), if pids.len() == 1 { "is" } else { "are" })
+    }
 }

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ids::{ProcessId, RunId};
+use super::input::HookKind;
 use super::machine::Machine;
 use super::output::Output;
 use super::process::{Leader, Rest, Running, StartPhase, Starting, State, StopPhase, Stopping};
-use super::input::HookKind;
-use super::ids::{ProcessId, RunId};
 
 /// The format's version. A reader refuses what is newer than it, and reads what is older by defaults.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -16,7 +16,9 @@ pub const SNAPSHOT_VERSION: u32 = 1;
 #[non_exhaustive]
 pub enum SnapshotError {
     /// It was written by a newer version.
-    #[error("the snapshot has format {found}, and this version reads up to {SNAPSHOT_VERSION}; use the version that wrote it")]
+    #[error(
+        "the snapshot has format {found}, and this version reads up to {SNAPSHOT_VERSION}; use the version that wrote it"
+    )]
     Newer {
         /// The format found.
         found: u32,

@@ -8,8 +8,8 @@ use super::input::{ExitStatus, HookKind, SpawnError};
 use super::machine::Machine;
 use super::output::Output;
 use super::process::{
-    Backoff, Early, Goal, Leader, Next, Rest, Run, Running, Start, StartPhase, StartedBy, Starting, State, StopPhase, Stopping,
-    WaitFor, Waiting, Why,
+    Backoff, Early, Goal, Leader, Next, Origin, Rest, Run, Running, Start, StartPhase, StartedBy, Starting, State,
+    StopPhase, Stopping, WaitFor, Waiting, Why,
 };
 use super::propagate::Notice;
 use super::reply::{Done, Refusal};
@@ -94,7 +94,7 @@ impl Machine {
     fn mark_start(&mut self, id: ProcessId, cause: Cause, root: bool) -> bool {
         let shutting_down = self.is_shutting_down();
         let Some(p) = self.processes.get_mut(id) else { return false };
-        if shutting_down {
+        if shutting_down || p.origin == Origin::Leaving {
             return false;
         }
         p.want = Want::Up;
@@ -527,15 +527,15 @@ impl Machine {
         }
         let graph = self.graph();
         let edges = graph.of(id);
-        let needed: Vec<(ProcessId, Cause)> = [
-            (&edges.requires, RelationKind::Requires),
-            (&edges.binds_to, RelationKind::BindsTo),
-        ]
-        .into_iter()
-        .flat_map(|(list, kind)| list.iter().map(move |other| (*other, kind)))
-        .filter(|(other, _)| self.state(*other).is_some_and(State::is_rest) && self.is_pulled(*other, Reach::Needs))
-        .map(|(other, kind)| (other, Cause::Relation(kind, self.name_of(id))))
-        .collect();
+        let needed: Vec<(ProcessId, Cause)> =
+            [(&edges.requires, RelationKind::Requires), (&edges.binds_to, RelationKind::BindsTo)]
+                .into_iter()
+                .flat_map(|(list, kind)| list.iter().map(move |other| (*other, kind)))
+                .filter(|(other, _)| {
+                    self.state(*other).is_some_and(State::is_rest) && self.is_pulled(*other, Reach::Needs)
+                })
+                .map(|(other, kind)| (other, Cause::Relation(kind, self.name_of(id))))
+                .collect();
         if let Some(p) = self.processes.get_mut(id) {
             p.want = Want::Up;
         }

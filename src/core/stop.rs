@@ -377,7 +377,12 @@ impl Machine {
         let Some(stopping) = self.stopping(id) else { return };
         match &stopping.phase {
             StopPhase::Killed | StopPhase::Stuck(_) | StopPhase::CancelledHook => {}
-            StopPhase::AfterStop(_) => self.cancel_hook(id, HookKind::AfterStop),
+            StopPhase::AfterStop(_) => {
+                // Without its deadline it is being cancelled already.
+                if self.process(id).is_some_and(|p| p.deadlines.get(TimerKind::Hook).is_some()) {
+                    self.cancel_hook(id, HookKind::AfterStop);
+                }
+            }
             StopPhase::BeforeStop(_) => {
                 self.cancel_hook(id, HookKind::BeforeStop);
                 self.kill(id);

@@ -3,7 +3,7 @@
 use super::event::HoldKind;
 use super::ids::ProcessId;
 use super::machine::Machine;
-use super::process::{Origin, Process, Rest, Running, Starting, State, StartPhase, StopPhase, Stopping, WaitFor, Why};
+use super::process::{Origin, Process, Rest, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Why};
 use super::status::{Hold, Status};
 use crate::spec::units::format_duration;
 

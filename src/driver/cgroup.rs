@@ -20,7 +20,7 @@ use crate::spec::Signal;
 
 use super::identity;
 use super::sys::fault::{self, Call};
-use super::sys::{self, Region};
+use super::sys::{self, OpenFor};
 
 /// How often a signal to all is repeated for members that appeared meanwhile.
 const PASSES: usize = 8;
@@ -128,7 +128,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_encoded_bytes())?;
-    sys::open_at(None, &path, Region::Folder)
+    sys::open_at(None, &path, OpenFor::Folder)
 }
 
 /// Our own cgroup's folder and name, from `/proc/self/cgroup` and `/proc/self/mountinfo`.
@@ -197,12 +197,12 @@ impl Leaf {
 
     /// Its folder, to make a child in.
     pub(super) fn open(&self) -> io::Result<OwnedFd> {
-        sys::open_at(Some(self.base.folder.as_fd()), &self.name, Region::Folder)
+        sys::open_at(Some(self.base.folder.as_fd()), &self.name, OpenFor::Folder)
     }
 
     /// Whether no process lives in it or below it.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
-        let file = sys::open_at(Some(self.base.folder.as_fd()), &self.events, Region::Read)?;
+        let file = sys::open_at(Some(self.base.folder.as_fd()), &self.events, OpenFor::Read)?;
         let mut text = [0; 256];
         let length = sys::read(file.as_fd(), &mut text)?;
         let text = text.get(..length).unwrap_or_default();
@@ -238,7 +238,7 @@ impl Leaf {
     }
 
     fn read(&self, path: &CStr) -> io::Result<String> {
-        let file = sys::open_at(Some(self.base.folder.as_fd()), path, Region::Read)?;
+        let file = sys::open_at(Some(self.base.folder.as_fd()), path, OpenFor::Read)?;
         let mut text = Vec::new();
         let mut part = [0; 4096];
         loop {
@@ -302,7 +302,7 @@ impl Leaf {
 
     /// SIGKILL to all at once, forking or not; on kernels before 5.14 one by one.
     pub(super) fn kill(&self) -> io::Result<()> {
-        match sys::open_at(Some(self.base.folder.as_fd()), &below(&self.name, "cgroup.kill")?, Region::Write) {
+        match sys::open_at(Some(self.base.folder.as_fd()), &below(&self.name, "cgroup.kill")?, OpenFor::Write) {
             Ok(file) => sys::write(file.as_fd(), b"1").map(drop),
             Err(e) if e.kind() == io::ErrorKind::NotFound => self.signal(Signal::KILL, |_| true).map(drop),
             Err(e) => Err(e),

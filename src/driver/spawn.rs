@@ -14,7 +14,7 @@ use super::child::{self, PidVariable, Plan};
 use super::fdmap::FdMap;
 use super::slots::{Lease, Slots};
 use super::sys::fault::{self, Call};
-use super::sys::{self, Region};
+use super::sys::{self, OpenFor};
 use super::{exit, failure, identity};
 
 pub use super::launch::{DEFAULT_PATH, Ids, Launch, RlimitSet, Stdio, candidates};
@@ -77,7 +77,7 @@ impl Launcher {
             refused: Mutex::new(refused),
             copied_users: AtomicBool::new(false),
             close_range,
-            suid_dumpable: sys::open_at(None, c"/proc/sys/fs/suid_dumpable", Region::Read).ok().map(sys::high_fd),
+            suid_dumpable: sys::open_at(None, c"/proc/sys/fs/suid_dumpable", OpenFor::Read).ok().map(sys::high_fd),
             last_capability: AtomicU32::new(last_capability),
             null: Mutex::new(None),
             slots: Arc::default(),
@@ -243,7 +243,7 @@ impl Default for Launcher {
 }
 
 fn open_procs(cgroup: BorrowedFd<'_>) -> Result<OwnedFd, SpawnError> {
-    sys::open_at(Some(cgroup), c"cgroup.procs", Region::Write)
+    sys::open_at(Some(cgroup), c"cgroup.procs", OpenFor::Write)
         .map_err(|e| error(SpawnStep::Tree, "cannot open the process's cgroup", &e))
 }
 

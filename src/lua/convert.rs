@@ -25,6 +25,23 @@ pub(super) struct Budget {
     pub(super) bytes: usize,
 }
 
+/// What is said when it is used up.
+pub(super) const TOO_LARGE: &str =
+    "the configuration's tables are too large (beyond two million values or 64 MiB of text)";
+
+impl Budget {
+    /// Takes this much away; false when there is not as much left.
+    pub(super) fn spend(&mut self, nodes: usize, bytes: usize) -> bool {
+        match (self.nodes.checked_sub(nodes), self.bytes.checked_sub(bytes)) {
+            (Some(nodes), Some(bytes)) => {
+                *self = Budget { nodes, bytes };
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Default for Budget {
     fn default() -> Self {
         Budget { nodes: 2_000_000, bytes: 64 << 20 }
@@ -107,6 +124,7 @@ impl<'a> Converter<'a> {
         } else if let Ok(pending) = data.borrow::<Pending>() {
             Value::Handle(pending.name.to_string())
         } else if let Ok(group) = data.borrow::<Group>() {
+            self.spend_nodes(group.members.len(), line)?;
             let members = group.members.iter();
             Value::List(members.map(|name| Node::at(Value::Handle(name.to_string()), line)).collect())
         } else if let Ok(made) = data.borrow::<Made>() {
@@ -219,16 +237,11 @@ impl<'a> Converter<'a> {
     }
 
     fn spend(&mut self, bytes: usize, line: u32) -> Result<(), Mistake> {
-        match (self.budget.nodes.checked_sub(1), self.budget.bytes.checked_sub(bytes)) {
-            (Some(nodes), Some(bytes)) => {
-                *self.budget = Budget { nodes, bytes };
-                Ok(())
-            }
-            _ => Err(self.mistake(
-                line,
-                "the configuration's tables are too large (beyond two million values or 64 MiB of text)",
-            )),
-        }
+        if self.budget.spend(1, bytes) { Ok(()) } else { Err(self.mistake(line, TOO_LARGE)) }
+    }
+
+    fn spend_nodes(&mut self, nodes: usize, line: u32) -> Result<(), Mistake> {
+        if self.budget.spend(nodes, 0) { Ok(()) } else { Err(self.mistake(line, TOO_LARGE)) }
     }
 
     fn mistake(&self, line: u32, message: impl Into<String>) -> Mistake {

@@ -11,7 +11,7 @@ use super::functions::Functions;
 use super::host::Host;
 use super::positions::SourceMap;
 use super::problem::{Site, problem_at};
-use crate::spec::{FunctionId, Node, Plan, Problem};
+use crate::spec::{FunctionId, Node, Plan, Problem, Value};
 
 /// What `neap.settings` said about the instance. Keys that were not given are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +91,8 @@ pub(super) struct Evaluation {
     pub(super) handlers: Vec<Handler>,
     /// Timers so far.
     pub(super) timers: Vec<Timer>,
+    /// Whether a declared process could not be taken in: what others say about it is then not looked at.
+    pub(super) incomplete: bool,
     host: Host,
     budget: Budget,
 }
@@ -108,6 +110,7 @@ impl Evaluation {
             settings: None,
             handlers: Vec::new(),
             timers: Vec::new(),
+            incomplete: false,
             host,
             budget: Budget::default(),
         }
@@ -145,6 +148,14 @@ impl Evaluation {
         Converter::new(&mut self.functions, &mut self.budget, offset).fields(table, keys.as_ref(), line)
     }
 
+    /// Counts what a process takes over from what it starts from, as that is laid out for each process anew. False when
+    /// the configuration's allowance is used up.
+    pub(super) fn spend_layers(&mut self, layers: &[Layer]) -> bool {
+        let defaults = self.defaults.iter().map(|(layer, _)| layer);
+        let nodes = defaults.chain(layers).map(|layer| nodes_of(layer)).sum();
+        self.budget.spend(nodes, 0)
+    }
+
     /// Reads one value given to the call at `site`.
     pub(super) fn node(&mut self, value: &mlua::Value, site: &Site) -> Result<Node, Mistake> {
         let line = self.number(site);
@@ -165,4 +176,16 @@ impl Evaluation {
         let field = Some(mistake.path.as_str()).filter(|path| !path.is_empty());
         problem_at(&place, process, field, mistake.message)
     }
+}
+
+/// How many values these fields come to.
+fn nodes_of(fields: &[(String, Node)]) -> usize {
+    fn of(node: &Node) -> usize {
+        match &node.value {
+            Value::List(items) => 1 + items.iter().map(of).sum::<usize>(),
+            Value::Map(fields) | Value::Made { fields, .. } => 1 + nodes_of(fields),
+            _ => 1,
+        }
+    }
+    fields.iter().map(|(_, node)| of(node)).sum()
 }

@@ -1,8 +1,6 @@
 //! One evaluated configuration: its state, and the thread that owns it.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use std::{future::Future, pin::Pin};
@@ -17,11 +15,15 @@ use super::host::Host;
 use super::limits::Limits;
 use super::runtime::Entry;
 use super::sandbox;
+use super::wedge::StateThread;
 use crate::spec::{Problem, Severity};
 use crate::{FunctionCall, FunctionDone};
 
 /// How long a call may compute before others get a turn.
 const SLICE: Duration = Duration::from_millis(50);
+
+/// What is said of a call that took longer than it may.
+const TOO_LATE: &str = "took longer than it may";
 
 /// What the thread is asked for.
 pub(crate) enum Request {
@@ -34,24 +36,6 @@ pub(crate) enum Request {
 /// Something to be done on the state's thread.
 pub(crate) type Job = Box<dyn FnOnce(&Lua, &Host) + Send>;
 
-/// Tells that the thread has ended, however it did.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ended(Arc<AtomicBool>);
-
-impl Ended {
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-struct EndedOnDrop(Ended);
-
-impl Drop for EndedOnDrop {
-    fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Release);
-    }
-}
-
 /// What an evaluation came to, with the way to the functions it declared.
 pub(crate) struct Outcome {
     pub result: Result<Declared, Vec<Problem>>,
@@ -59,8 +43,8 @@ pub(crate) struct Outcome {
 }
 
 /// The thread's body: evaluates, answers, then serves calls until nobody can ask for any.
-pub(crate) fn run(host: Host, entry: Entry, deadline: Duration, ended: Ended, answer: impl FnOnce(Outcome)) {
-    let _ended = EndedOnDrop(ended);
+pub(crate) fn run(host: Host, entry: Entry, deadline: Duration, thread: StateThread, answer: impl FnOnce(Outcome)) {
+    let _running = thread.begin();
     let evaluated = evaluate(&host, &entry, deadline);
     let (requests, receiver) = unbounded_channel();
     match evaluated {
@@ -130,7 +114,10 @@ fn told(host: &Host, error: &mlua::Error) -> Vec<Problem> {
 fn run_entry(lua: &Lua, host: &Host, entry: &Entry) -> Result<(), Vec<Problem>> {
     let refused = |error: super::reader::ReadError| vec![error_problem(error.to_string())];
     match entry {
-        Entry::Source { name, text } => run_chunk(lua, host, name, text.as_bytes()),
+        Entry::Source { name, text } => {
+            host.reader().note_text(name, text);
+            run_chunk(lua, host, name, text.as_bytes())
+        }
         Entry::File(path) => {
             let shown = path.display().to_string();
             let file = host.reader().read_entry(path, shown).map_err(refused)?;
@@ -206,7 +193,10 @@ async fn call(lua: &Lua, host: &Host, call: &FunctionCall) -> Result<(), String>
         api::arguments(lua, host, call).map_err(|e| host.chunks().describe(&e))?
     };
     let results = run_call(lua, host, function, arguments, deadline).await?;
-    api::outcome(call.purpose, results)
+    // What a result says of itself may be code of the script's, too.
+    let _armed = host.limits().arm(deadline);
+    let outcome = api::outcome(call.purpose, results);
+    if host.limits().expired() { Err(TOO_LATE.to_owned()) } else { outcome }
 }
 
 /// Runs a function as a coroutine beside others, until it returns or its deadline has passed.
@@ -225,11 +215,12 @@ pub(crate) async fn run_call(
         limits: host.limits().clone(),
         host: host.clone(),
         deadline,
+        pause: None,
     };
     match tokio::time::timeout_at(deadline.into(), turns).await {
         Ok(Ok(results)) => Ok(results),
         Ok(Err(message)) => Err(message),
-        Err(_) => Err("took longer than it may".to_owned()),
+        Err(_) => Err(TOO_LATE.to_owned()),
     }
 }
 
@@ -240,6 +231,8 @@ struct Turns {
     limits: Limits,
     host: Host,
     deadline: Instant,
+    /// Others run first: what was preempted wakes itself at once, and would be polled again and again before them.
+    pause: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 impl Future for Turns {
@@ -247,16 +240,25 @@ impl Future for Turns {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if let Some(pause) = &mut this.pause {
+            if pause.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            this.pause = None;
+        }
         let armed = this.limits.arm_turn(this.deadline, SLICE, this.top);
         let polled = Pin::new(&mut this.inner).poll(cx);
         let late = this.limits.expired();
         drop(armed);
         if late {
             let message = match this.limits.place() {
-                Some(place) => format!("{}:{}: took longer than it may", place.chunk, place.line),
-                None => "took longer than it may".to_owned(),
+                Some(place) => format!("{}:{}: {TOO_LATE}", place.chunk, place.line),
+                None => TOO_LATE.to_owned(),
             };
             return Poll::Ready(Err(message));
+        }
+        if this.limits.preempted() {
+            this.pause = Some(Box::pin(tokio::task::yield_now()));
         }
         polled.map_err(|e| this.host.chunks().describe(&e))
     }

@@ -50,6 +50,8 @@ struct Inner {
     expired: AtomicBool,
     /// Whether the hook has asked this call to yield already.
     asked: AtomicBool,
+    /// Whether this turn was ended so that others may run.
+    preempted: AtomicBool,
     /// Whether hooks in this state may still be set to fire at every instruction.
     tight: AtomicBool,
     place: Mutex<Option<Place>>,
@@ -80,6 +82,7 @@ impl Limits {
             top: AtomicUsize::new(0),
             expired: AtomicBool::new(false),
             asked: AtomicBool::new(false),
+            preempted: AtomicBool::new(false),
             tight: AtomicBool::new(false),
             place: Mutex::new(None),
             high_water: AtomicUsize::new(usize::MAX),
@@ -98,6 +101,7 @@ impl Limits {
         self.0.top.store(0, Relaxed);
         self.0.expired.store(false, Relaxed);
         self.0.asked.store(false, Relaxed);
+        self.0.preempted.store(false, Relaxed);
         *self.0.place.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Armed { limits: self }
     }
@@ -111,6 +115,11 @@ impl Limits {
         armed
     }
 
+    /// Whether the last turn was ended so that others may run.
+    pub(crate) fn preempted(&self) -> bool {
+        self.0.preempted.load(Relaxed)
+    }
+
     /// Whether the deadline has passed. Looks at the clock.
     pub fn expired(&self) -> bool {
         if self.0.expired.load(Relaxed) {
@@ -122,6 +131,14 @@ impl Limits {
             self.0.expired.store(true, Relaxed);
         }
         expired
+    }
+
+    /// Whether the deadline passed this long ago and the call still has not come back. May be asked from any thread.
+    pub(crate) fn overdue(&self, grace: Duration) -> bool {
+        let deadline = self.0.deadline.load(Relaxed);
+        deadline != NEVER
+            && self.after_base(Instant::now()).saturating_sub(deadline)
+                > u64::try_from(grace.as_nanos()).unwrap_or(NEVER)
     }
 
     /// Fails once the deadline has passed, and notes the line that the script was at.
@@ -208,6 +225,7 @@ impl Limits {
             && self.after_base(Instant::now()) >= slice
             && lua.state() as usize == self.0.top.load(Relaxed)
         {
+            self.0.preempted.store(true, Relaxed);
             return Ok(VmState::Yield);
         }
         Ok(VmState::Continue)

@@ -25,6 +25,7 @@ mod runtime;
 mod sandbox;
 mod types;
 mod values;
+mod wedge;
 
 pub use dispatch::Listening;
 pub use host::{Host, Phase, PrintSink};

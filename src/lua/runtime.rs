@@ -11,10 +11,12 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::api::Declared;
 use super::error::error_problem;
-use super::generation::{self, Ended, Outcome, Request};
+use super::generation::{self, Outcome, Request};
 use super::host::{Host, HostSettings, PrintSink};
+use super::limits::Limits;
 use super::reader::FileRead;
-use crate::spec::{PlanError, Problem};
+use super::wedge::{StateThread, Wedge};
+use crate::spec::{FunctionId, PlanError, Problem};
 use crate::{FunctionCall, FunctionDone, FunctionHost, Supervisor};
 
 /// How much later than its deadline an evaluation may answer before it counts as wedged.
@@ -134,6 +136,8 @@ pub struct Generation(Arc<Handle>);
 struct Handle {
     number: u64,
     requests: UnboundedSender<Request>,
+    thread: StateThread,
+    limits: Limits,
 }
 
 impl Generation {
@@ -158,7 +162,8 @@ struct Inner {
     options: Options,
     next: AtomicU64,
     generations: Mutex<HashMap<u64, Weak<Handle>>>,
-    wedged: Mutex<Option<Ended>>,
+    wedge: Wedge,
+    grace: Duration,
     supervisor: Arc<Mutex<Option<Supervisor>>>,
 }
 
@@ -173,11 +178,16 @@ fn refused(message: impl Into<String>) -> PlanError {
 impl Runtime {
     /// A runtime that has evaluated nothing yet.
     pub fn start(options: Options) -> Runtime {
+        Runtime::with_grace(options, GRACE)
+    }
+
+    pub(crate) fn with_grace(options: Options, grace: Duration) -> Runtime {
         Runtime(Arc::new(Inner {
+            wedge: Wedge::new(options.wedged.clone()),
             options,
+            grace,
             next: AtomicU64::new(1),
             generations: Mutex::default(),
-            wedged: Mutex::default(),
             supervisor: Arc::default(),
         }))
     }
@@ -195,7 +205,7 @@ impl Runtime {
     /// Evaluates a configuration in a state of its own. Blocks for as long as that takes: at most the deadline, and
     /// a little. Nothing but the answer comes of a refused one.
     pub fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, PlanError> {
-        if lock(&self.0.wedged).as_ref().is_some_and(|ended| !ended.is_set()) {
+        if self.0.wedge.is_set() {
             return Err(refused(
                 "an earlier configuration could not be interrupted and still runs; no other is evaluated until it \
                  ends or the instance is started anew",
@@ -203,32 +213,31 @@ impl Runtime {
         }
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let host = self.host(number, &request)?;
-        let ended = Ended::default();
+        let thread = StateThread::default();
         let (sender, receiver) = sync_channel::<Outcome>(1);
-        let (thread_host, entry, deadline, thread_ended) =
-            (host.clone(), request.entry, request.deadline, ended.clone());
+        let (its_host, entry, deadline, itself) = (host.clone(), request.entry, request.deadline, thread.clone());
         std::thread::Builder::new()
             .name(format!("neap-lua-{number}"))
             .stack_size(STACK)
             .spawn(move || {
-                generation::run(thread_host, entry, deadline, thread_ended, |outcome| {
+                generation::run(its_host, entry, deadline, itself, |outcome| {
                     let _nobody_waits = sender.send(outcome);
                 });
             })
             .map_err(|e| refused(format!("cannot start a thread for the configuration: {e}")))?;
-        let outcome = match receiver.recv_timeout(deadline + GRACE) {
+        let outcome = match receiver.recv_timeout(deadline + self.0.grace) {
             Ok(outcome) => outcome,
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(refused("the configuration's thread ended unexpectedly"));
             }
-            Err(RecvTimeoutError::Timeout) => return Err(self.leave_behind(ended, deadline)),
+            Err(RecvTimeoutError::Timeout) => return Err(self.leave_behind(&thread, deadline)),
         };
         let problems = |problems| PlanError { problems };
         let declared = outcome.result.map_err(problems)?;
         let Some(requests) = outcome.requests else {
             return Err(refused("the configuration's thread ended unexpectedly"));
         };
-        let handle = Arc::new(Handle { number, requests });
+        let handle = Arc::new(Handle { number, requests, thread, limits: host.limits().clone() });
         let mut generations = lock(&self.0.generations);
         generations.retain(|_, handle| handle.strong_count() > 0);
         generations.insert(number, Arc::downgrade(&handle));
@@ -251,37 +260,44 @@ impl Runtime {
         }))
     }
 
-    fn leave_behind(&self, ended: Ended, deadline: Duration) -> PlanError {
-        *lock(&self.0.wedged) = Some(ended);
+    fn leave_behind(&self, thread: &StateThread, deadline: Duration) -> PlanError {
         let problem = error_problem(format!(
             "evaluation took longer than {} and could not be interrupted; it is left behind, and no other \
              configuration is evaluated until it ends",
             crate::spec::units::format_duration(deadline)
         ));
-        if let Some(wedged) = &self.0.options.wedged {
-            wedged(&problem);
-        }
+        self.0.wedge.leave(thread, &problem);
         PlanError { problems: vec![problem] }
+    }
+
+    /// The generation that declared a function, when calls of it can be answered.
+    fn generation_of(&self, function: FunctionId) -> Result<Arc<Handle>, String> {
+        let handle = lock(&self.0.generations).get(&(function.0 >> 32)).and_then(Weak::upgrade);
+        let handle = handle.ok_or("the function belongs to a configuration that is no longer loaded")?;
+        if handle.limits.overdue(self.0.grace) {
+            let message = "a function of this configuration could not be interrupted; none of its functions is called \
+                           until it ends";
+            self.0.wedge.leave(&handle.thread, &error_problem(message));
+            return Err(message.to_owned());
+        }
+        Ok(handle)
     }
 }
 
 impl FunctionHost for Runtime {
     fn call(&self, call: FunctionCall, done: FunctionDone) {
-        let handle = lock(&self.0.generations).get(&(call.function.0 >> 32)).and_then(Weak::upgrade);
-        let request = Request::Call(call, done);
-        match handle {
-            Some(handle) => {
-                if let Err(unsent) = handle.requests.send(request)
+        match self.generation_of(call.function) {
+            Ok(handle) => {
+                if let Err(unsent) = handle.requests.send(Request::Call(call, done))
                     && let Request::Call(_, done) = unsent.0
                 {
                     done.finish(Err("the configuration's thread has ended".to_owned()));
                 }
             }
-            None => {
-                if let Request::Call(_, done) = request {
-                    done.finish(Err("the function belongs to a configuration that is no longer loaded".to_owned()));
-                }
-            }
+            Err(message) => done.finish(Err(message)),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,6 +81,8 @@ pub(crate) fn new_state(host: &Host) -> mlua::Result<Lua> {
     run_prelude(&lua, host, gmatch_step)?;
     let neap = api::register(&lua, host)?;
     add_require(&lua, host, neap)?;
+    #[cfg(test)]
+    globals.raw_set("block_for_tests", tests::block(&lua)?)?;
     guard_globals(&lua, &globals)?;
     host.limits().cap_memory(&lua, host.memory())?;
     Ok(lua)
@@ -355,9 +357,15 @@ fn add_require(lua: &Lua, host: &Host, neap: Value) -> mlua::Result<()> {
     lua.globals().raw_set("require", require)
 }
 
+/// A file of one's own comes before a module of that name that comes with Neap: so that a newer Neap with more modules
+/// changes no configuration. `neap.NAME` is always Neap's.
 fn find_module(lua: &Lua, host: &Host, name: &str) -> mlua::Result<Function> {
-    if let Some(source) = api::embedded(name) {
-        return lua.load(source).set_name(format!("=[{name}]")).set_mode(ChunkMode::Text).into_function();
+    let embedded = api::embedded(name)
+        .map(|source| lua.load(source).set_name(format!("=[{name}]")).set_mode(ChunkMode::Text).into_function());
+    if name.starts_with("neap.")
+        && let Some(function) = embedded
+    {
+        return function;
     }
     let part = |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     if !name.split('.').all(part) {
@@ -376,6 +384,9 @@ fn find_module(lua: &Lua, host: &Host, name: &str) -> mlua::Result<Function> {
             Err(ReadError::Missing(_)) => {}
             Err(refused @ ReadError::Refused(_)) => return Err(error_here(lua, refused)),
         }
+    }
+    if let Some(function) = embedded {
+        return function;
     }
     let tried: Vec<String> = candidates.iter().map(|c| host.reader().display(Path::new(c))).collect();
     Err(error_here(lua, format_args!("module `{name}` not found; looked for {}", tried.join(" and "))))

@@ -195,7 +195,10 @@ pub(super) fn status(rng: &mut Rng) -> ExitStatus {
         0..3 => ExitStatus::Code(0),
         3..5 => ExitStatus::Code(i32::try_from(rng.below(256)).unwrap_or(1)),
         5 => ExitStatus::Signal { signal: signal(11), core: rng.chance(500) },
-        6 => ExitStatus::Signal { signal: *rng.pick(&[Signal::TERM, Signal::KILL, Signal::INT]).unwrap_or(&Signal::TERM), core: false },
+        6 => ExitStatus::Signal {
+            signal: *rng.pick(&[Signal::TERM, Signal::KILL, Signal::INT]).unwrap_or(&Signal::TERM),
+            core: false,
+        },
         _ => ExitStatus::Unknown,
     }
 }

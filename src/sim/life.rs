@@ -30,7 +30,8 @@ impl Kernel {
             }
             Happening::HelpersGo => self.helpers_go(now, run),
             Happening::Killed => {
-                let members: Vec<Pid> = self.runs.get(&run).map_or(Vec::new(), |it| it.members.iter().copied().collect());
+                let members: Vec<Pid> =
+                    self.runs.get(&run).map_or(Vec::new(), |it| it.members.iter().copied().collect());
                 for pid in members {
                     self.die(now, run, pid, ExitStatus::Signal { signal: Signal::KILL, core: false });
                 }
@@ -212,8 +213,12 @@ impl Kernel {
 
     /// Something that nobody asked for happens to a run.
     pub(super) fn mischief(&mut self, now: Time) {
-        let live: Vec<RunId> =
-            self.runs.iter().filter(|(_, it)| it.stage == Stage::Executed && !it.members.is_empty()).map(|(run, _)| *run).collect();
+        let live: Vec<RunId> = self
+            .runs
+            .iter()
+            .filter(|(_, it)| it.stage == Stage::Executed && !it.members.is_empty())
+            .map(|(run, _)| *run)
+            .collect();
         let Some(run) = self.rng.pick(&live).copied() else { return };
         let input = match self.rng.below(12) {
             0 => {
@@ -267,5 +272,4 @@ impl Kernel {
             change(&mut it.does);
         }
     }
-
 }

@@ -244,7 +244,13 @@ fn restart(rng: &mut Rng, process_type: ProcessType) -> Restart {
 fn ladder(rng: &mut Rng) -> Stop {
     let mut stop = Stop::default();
     stop.mode = *rng
-        .pick(&[StopMode::ControlGroup, StopMode::ControlGroup, StopMode::ProcessGroup, StopMode::Process, StopMode::Mixed])
+        .pick(&[
+            StopMode::ControlGroup,
+            StopMode::ControlGroup,
+            StopMode::ProcessGroup,
+            StopMode::Process,
+            StopMode::Mixed,
+        ])
         .unwrap_or(&StopMode::ControlGroup);
     stop.sequence = (0..1 + rng.below(3))
         .map(|_| StopStep {
@@ -285,7 +291,12 @@ pub(super) fn describe(plan: &Plan) -> String {
         let _ = write!(
             text,
             " restart {:?} {:?}x{}..{:?} {}in{:?}",
-            restart.policy, restart.delay, restart.factor, restart.max_delay, restart.limit.burst, restart.limit.interval
+            restart.policy,
+            restart.delay,
+            restart.factor,
+            restart.max_delay,
+            restart.limit.burst,
+            restart.limit.interval
         );
         let lists = [
             ("requires", &spec.requires),

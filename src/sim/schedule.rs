@@ -102,7 +102,8 @@ fn attempt(seed: u64, options: &Options, record: bool) -> Result<Report, Box<Rui
     let size = 1 + rng.index(most);
     let plan = plans::plan(&mut rng, size);
     let first = plan.clone();
-    let lived = catch_unwind(AssertUnwindSafe(|| Life { world: &mut world, rng, plan, size, shut: false }.live(options)));
+    let lived =
+        catch_unwind(AssertUnwindSafe(|| Life { world: &mut world, rng, plan, size, shut: false }.live(options)));
     let mut failure = match lived {
         Ok(Ok(())) => {
             let commands = world.watch.asked.len() as u64;
@@ -176,7 +177,10 @@ impl Life<'_> {
             14..26 => Command::Stop(process),
             26..34 => Command::Restart(process),
             34..37 => Command::Reload(process),
-            37..40 => Command::Signal(process, *self.rng.pick(&[Signal::HUP, Signal::TERM, Signal::KILL]).unwrap_or(&Signal::HUP)),
+            37..40 => Command::Signal(
+                process,
+                *self.rng.pick(&[Signal::HUP, Signal::TERM, Signal::KILL]).unwrap_or(&Signal::HUP),
+            ),
             40..45 => return self.update(process),
             45..49 => {
                 let index = self.rng.index(self.size + 3);
@@ -241,7 +245,9 @@ impl Life<'_> {
     fn picture(&self) -> Vec<(ProcessId, Option<StateName>, Option<RunId>)> {
         let machine = self.world.machine();
         let all = machine.processes();
-        all.into_iter().map(|id| (id, machine.status(id).map(|s| s.state), machine.status(id).and_then(|s| s.run))).collect()
+        all.into_iter()
+            .map(|id| (id, machine.status(id).map(|s| s.state), machine.status(id).and_then(|s| s.run)))
+            .collect()
     }
 
     fn update(&mut self, process: ProcessId) -> Result<(), Failure> {
@@ -340,7 +346,8 @@ impl Life<'_> {
             );
             let up = view.state == StateName::Running && status.want == Want::Down;
             if (transient && !view.stuck) || up {
-                restless.push(format!("`{}` is {} ({}), wanted {:?}", view.name, view.state, status.reason, status.want));
+                restless
+                    .push(format!("`{}` is {} ({}), wanted {:?}", view.name, view.state, status.reason, status.want));
             }
         }
         for (id, asked) in self.world.watch.unanswered() {

@@ -45,6 +45,10 @@ pub(super) struct Watch {
     pub(super) views: BTreeMap<ProcessId, View>,
     pub(super) asked: BTreeMap<CommandId, Asked>,
     pub(super) touched: BTreeSet<ProcessId>,
+    /// Processes whose stop mode was `process` at some time: what their main process leaves behind is left alone.
+    lenient: BTreeSet<ProcessId>,
+    /// The run that a person has just sent a signal to.
+    by_hand: Option<RunId>,
     pub(super) shutting_down: Option<Time>,
     pub(super) escalated: bool,
     pub(super) finished: bool,
@@ -96,25 +100,31 @@ impl Watch {
                 if self.shutting_down.is_some() {
                     return Err(format!("`{}` is prepared although the shutdown began", spec.name));
                 }
-                self.judge_requirements(scene, *process, spec)
+                self.judge_requirements(scene, *process, spec)?;
+                self.judge_conflicts(scene, *process, spec)
             }
             Output::Spawn(run) => self.judge_spawn(scene, *run),
             Output::Release(run) => match scene.kernel.runs.get(run) {
-                Some(it) if !it.members.is_empty() && !leaves_others_alone(scene, it) => {
+                Some(it) if !it.members.is_empty() && !self.leaves_others_alone(it) => {
                     Err(format!("Release({run}) while {:?} are alive", it.members))
                 }
                 _ => Ok(()),
             },
+            // A signal that a person sends asks for no order.
+            Output::Signal { run, .. } if self.by_hand.take() == Some(*run) => Ok(()),
             Output::Signal { run, .. } | Output::KillTree(run) => self.judge_order(scene, *run),
             Output::RunHook { run, kind: HookKind::StopCommand, .. } => self.judge_order(scene, *run),
             Output::Reply(id, reply) => self.judge_reply(*id, reply),
             Output::Emit(event) => self.judge_event(scene, event),
             Output::Finished { stuck, .. } => {
                 self.finished = true;
-                let alive = scene.kernel.runs.values().find(|it| it.is_live() && !it.released && !stuck.contains(&it.process));
+                let alive =
+                    scene.kernel.runs.values().find(|it| it.is_live() && !it.released && !stuck.contains(&it.process));
                 match (self.shutting_down, alive) {
                     (None, _) => Err("Finished without a shutdown".into()),
-                    (_, Some(it)) => Err(format!("Finished while `{}` is alive and not said to be stuck", it.spec.name)),
+                    (_, Some(it)) => {
+                        Err(format!("Finished while `{}` is alive and not said to be stuck", it.spec.name))
+                    }
                     _ => Ok(()),
                 }
             }
@@ -145,6 +155,17 @@ impl Watch {
         Ok(())
     }
 
+    /// By the specs of now, nothing lives that conflicts with what is about to be started.
+    fn judge_conflicts(&self, scene: &Scene<'_>, process: ProcessId, spec: &Spec) -> Result<(), String> {
+        for theirs in scene.kernel.runs.values().filter(|it| it.process != process && it.is_live() && !it.released) {
+            let Some(their_spec) = scene.machine.spec(theirs.process) else { continue };
+            if conflict(spec, &their_spec) {
+                return Err(format!("`{}` is prepared while `{}`, its conflict, is alive", spec.name, their_spec.name));
+            }
+        }
+        Ok(())
+    }
+
     fn judge_spawn(&self, scene: &Scene<'_>, run: RunId) -> Result<(), String> {
         let Some(it) = scene.kernel.runs.get(&run) else { return Ok(()) };
         if self.shutting_down.is_some() {
@@ -154,10 +175,14 @@ impl Watch {
             if theirs.process == it.process {
                 return Err(format!("{run} of `{}` is spawned while {other} is alive", it.spec.name));
             }
-            let declared = |spec: &Spec, name: &str| spec.conflicts.iter().any(|c| c == name);
-            let now = scene.machine.spec(theirs.process);
-            if declared(&it.spec, &theirs.spec.name) || now.is_some_and(|spec| declared(&spec, &it.spec.name)) {
-                return Err(format!("`{}` is spawned while `{}`, its conflict, is alive", it.spec.name, theirs.spec.name));
+            // By the specs both were prepared with, and still: a plan that makes two live ones conflict ends neither.
+            let now = (scene.machine.spec(it.process), scene.machine.spec(theirs.process));
+            let still = matches!(now, (Some(mine), Some(other)) if conflict(&mine, &other));
+            if still && conflict(&it.spec, &theirs.spec) {
+                return Err(format!(
+                    "`{}` is spawned while `{}`, its conflict, is alive",
+                    it.spec.name, theirs.spec.name
+                ));
             }
         }
         Ok(())
@@ -173,15 +198,23 @@ impl Watch {
         if it.stage != Stage::Executed || !self.views.get(&it.process).is_some_and(|view| view.for_shutdown) {
             return Ok(());
         }
-        self.later_ones_are_gone(scene, it.process, &it.spec)
+        match scene.machine.spec(it.process) {
+            Some(spec) => self.later_ones_are_gone(scene, it.process, &spec),
+            None => Ok(()),
+        }
     }
 
     fn later_ones_are_gone(&self, scene: &Scene<'_>, process: ProcessId, spec: &Spec) -> Result<(), String> {
-        for theirs in scene.kernel.runs.values().filter(|other| other.process != process && other.is_live() && !other.released) {
+        for theirs in
+            scene.kernel.runs.values().filter(|other| other.process != process && other.is_live() && !other.released)
+        {
             let stuck = self.views.get(&theirs.process).is_some_and(|view| view.stuck);
             let Some(their_spec) = scene.machine.spec(theirs.process) else { continue };
-            if !stuck && ordered_after(&their_spec, spec) {
-                return Err(format!("`{}` is ended while `{}`, which is ordered after it, is alive", spec.name, theirs.spec.name));
+            if !stuck && !self.leaves_others_alone(theirs) && ordered_after(&their_spec, spec) {
+                return Err(format!(
+                    "`{}` is ended while `{}`, which is ordered after it, is alive",
+                    spec.name, theirs.spec.name
+                ));
             }
         }
         Ok(())
@@ -209,12 +242,18 @@ impl Watch {
         }
         let Some(process) = event.process else { return Ok(()) };
         self.touched.insert(process);
+        if scene.machine.spec(process).is_some_and(|spec| spec.stop.mode == StopMode::Process) {
+            self.lenient.insert(process);
+        }
         let step = self.step;
-        let Some(view) = self.views.get_mut(&process) else { return Err(format!("an event of {process}, which is not defined")) };
+        let Some(view) = self.views.get_mut(&process) else {
+            return Err(format!("an event of {process}, which is not defined"));
+        };
         match &event.kind {
             EventKind::Deleted => {
                 self.views.remove(&process);
             }
+            EventKind::Signalled { .. } if matches!(event.cause, Cause::Command(_)) => self.by_hand = event.run,
             EventKind::Skipped { .. } => view.skipped = true,
             EventKind::Stuck { .. } => view.stuck = true,
             EventKind::State { from, to, .. } => {
@@ -251,11 +290,23 @@ impl Watch {
         let (Some(process), Some(name)) = (event.process, event.name.clone()) else {
             return Err("a Defined event without a process or a name".into());
         };
-        let view = View { name, state: StateName::Created, ready_at: 0, begun_at: 0, skipped: false, stuck: false, for_shutdown: false };
+        let view = View {
+            name,
+            state: StateName::Created,
+            ready_at: 0,
+            begun_at: 0,
+            skipped: false,
+            stuck: false,
+            for_shutdown: false,
+        };
         match self.views.insert(process, view) {
             Some(_) => Err(format!("{process} is defined twice")),
             None => Ok(()),
         }
+    }
+
+    fn leaves_others_alone(&self, run: &Run) -> bool {
+        run.spec.stop.mode == StopMode::Process || self.lenient.contains(&run.process)
     }
 
     /// What must hold between two steps.
@@ -264,7 +315,10 @@ impl Watch {
             let (seen, told) = (self.views.get(&process), scene.machine.status(process));
             match (seen, told) {
                 (Some(view), Some(status)) if view.state != status.state => {
-                    return Err(format!("`{}` is {} by its events and {} by its status", view.name, view.state, status.state));
+                    return Err(format!(
+                        "`{}` is {} by its events and {} by its status",
+                        view.name, view.state, status.state
+                    ));
                 }
                 (Some(view), None) => return Err(format!("`{}` has no status", view.name)),
                 (None, Some(status)) => return Err(format!("`{}` has a status although it was deleted", status.name)),
@@ -282,7 +336,7 @@ impl Watch {
             let knows = self.views.get(&it.process).is_some_and(|view| {
                 matches!(view.state, StateName::Starting | StateName::Running | StateName::Stopping)
             });
-            if !knows && !leaves_others_alone(scene, it) {
+            if !knows && !self.leaves_others_alone(it) {
                 return Err(format!("{run} of `{}` is alive, and no process knows it", it.spec.name));
             }
         }
@@ -290,10 +344,9 @@ impl Watch {
     }
 }
 
-/// Whether the run's stop mode is `process`: who is not the main process is left alone. The mode may have been changed since it was prepared.
-fn leaves_others_alone(scene: &Scene<'_>, run: &Run) -> bool {
-    let now = scene.machine.spec(run.process).is_some_and(|spec| spec.stop.mode == StopMode::Process);
-    now || run.spec.stop.mode == StopMode::Process
+/// Whether either declares that it conflicts with the other.
+fn conflict(one: &Spec, other: &Spec) -> bool {
+    one.conflicts.contains(&other.name) || other.conflicts.contains(&one.name)
 }
 
 /// Whether a process with spec `later` starts after one with spec `earlier` (explicitly, or because it leans on it).
@@ -317,7 +370,9 @@ pub fn legal(from: StateName, to: StateName) -> bool {
         // Free to go, no longer wanted, or what it needs cannot be had.
         Waiting => matches!(to, Starting | Created | Stopped | Exited | Failed | Crashed | Backoff),
         // Ready, ended, or skipped; a oneshot's success is its end.
-        Starting => matches!(to, Running | Stopping | Backoff | Created | Stopped | Exited | Failed | Crashed | Waiting),
+        Starting => {
+            matches!(to, Running | Stopping | Backoff | Created | Stopped | Exited | Failed | Crashed | Waiting)
+        }
         // Whatever ended it, its tree is looked at first; a remaining oneshot has none.
         Running => matches!(to, Stopping | Stopped),
         Stopping => matches!(to, Stopped | Exited | Failed | Crashed | Backoff | Waiting | Starting),

@@ -219,6 +219,9 @@ impl World {
             return Err(failure.clone());
         }
         self.watch.step += 1;
+        if let (Some(began), Some(limit)) = (self.watch.shutting_down, self.clock.shutdown_timeout) {
+            self.watch.escalated |= self.clock.mono >= began.after(limit);
+        }
         self.story.steps += 1;
         if let Input::Prepared(run) = &input {
             self.kernel.told_prepared(*run);
@@ -273,9 +276,6 @@ impl World {
     }
 
     fn check(&mut self) -> Result<(), Failure> {
-        if let (Some(began), Some(limit)) = (self.watch.shutting_down, self.clock.shutdown_timeout) {
-            self.watch.escalated |= self.clock.mono >= began.after(limit);
-        }
         let scene = Scene { now: self.clock.mono, machine: &self.machine, kernel: &self.kernel };
         let judged = self.watch.judge_step(&scene);
         match (judged, self.machine.check()) {

@@ -214,7 +214,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cycles_are_found_exactly_when_there_is_no_order(edges in prop::collection::vec((0..7usize, 0..7usize), 0..14)) {
+        fn cycles_are_found_exactly_when_there_is_no_order(
+            edges in prop::collection::vec((0..7usize, 0..7usize), 0..14),
+        ) {
             let mut specs: Vec<Spec> = (0..7).map(|n| spec(&format!("p{n}"))).collect();
             for (then, first) in edges {
                 specs[then].after.push(format!("p{first}"));

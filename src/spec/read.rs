@@ -16,7 +16,7 @@ mod scalar;
 mod split;
 mod stop;
 
-pub use dialect::{Dialect, LaterKeys, Pace};
+pub use dialect::{Dialect, Origin, Pace};
 pub use merge::merge;
 pub use split::{Split, SplitError, split_command};
 
@@ -49,5 +49,7 @@ pub fn spec(name: &str, node: &Node, dialect: &Dialect, source: Source) -> Resul
     reader.finish(spec)
 }
 
+#[cfg(test)]
+mod place_tests;
 #[cfg(test)]
 mod tests;

@@ -42,10 +42,10 @@ impl Signal {
     /// The signal with this name: `TERM`, `SIGTERM`, any case, `RTMIN+3`, or the digits of its number.
     pub fn from_name(name: &str) -> Option<Signal> {
         let upper = name.trim().to_ascii_uppercase();
-        if let Ok(number) = upper.parse::<i32>() {
+        let short = upper.strip_prefix("SIG").unwrap_or(&upper);
+        if let Ok(number) = short.parse::<i32>() {
             return Signal::from_number(number);
         }
-        let short = upper.strip_prefix("SIG").unwrap_or(&upper);
         if let Some(offset) = short.strip_prefix("RTMIN+") {
             return offset
                 .parse::<i32>()
@@ -79,7 +79,8 @@ impl fmt::Display for Signal {
         match NAMES.get(usize::from(self.0)).filter(|n| !n.is_empty()) {
             Some(name) => write!(f, "SIG{name}"),
             None if self.0 >= 34 => write!(f, "SIGRTMIN+{}", self.0 - 34),
-            None => write!(f, "signal {}", self.0),
+            // 32 and 33 are the C library's own and have no name.
+            None => write!(f, "SIG{}", self.0),
         }
     }
 }
@@ -93,8 +94,31 @@ impl serde::Serialize for Signal {
 impl<'de> serde::Deserialize<'de> for Signal {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Signal::from_name(&name)
-            .or_else(|| name.strip_prefix("signal ").and_then(Signal::from_name))
-            .ok_or_else(|| serde::de::Error::custom(format!("`{name}` is not a signal")))
+        Signal::from_name(&name).ok_or_else(|| serde::de::Error::custom(format!("`{name}` is not a signal")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_signal_reads_its_own_name_back() {
+        for number in 1..=64 {
+            let signal = Signal::from_number(number).unwrap();
+            assert_eq!(Signal::from_name(&signal.to_string()), Some(signal), "{signal}");
+            assert_eq!(Signal::from_name(&number.to_string()), Some(signal));
+        }
+    }
+
+    #[test]
+    fn a_name_may_have_its_prefix_and_any_case_and_nothing_else_is_one() {
+        for name in ["TERM", "SIGTERM", "term", " SigTerm ", "15"] {
+            assert_eq!(Signal::from_name(name), Some(Signal::TERM), "{name}");
+        }
+        assert_eq!(Signal::from_name("RTMIN+3").map(Signal::number), Some(37));
+        for name in ["", "SIG", "0", "65", "-1", "RTMIN+31", "TERMINATE"] {
+            assert_eq!(Signal::from_name(name), None, "{name}");
+        }
     }
 }

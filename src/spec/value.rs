@@ -1,4 +1,5 @@
-//! The tree that every front end (Lua, YAML, JSON) turns its text into, and that [`read`](super::read) reads specs from.
+//! The tree that every front end (Lua, YAML, JSON) turns its text into, and that [`read`](super::read) reads specs
+//! from.
 
 use super::hook::FunctionId;
 use super::process::Secret;

@@ -37,7 +37,7 @@ pub fn node(spec: &Spec) -> Node {
     table.filled("hooks", hooks(&spec.hooks));
     table.filled("limits", limits(&spec.limits));
     table.list("listen", spec.listen.iter().map(listener).collect());
-    table.list("runtime_directory", spec.runtime_directory.iter().map(|name| text(name)).collect());
+    table.list("runtime_directory", spec.runtime_directory.iter().map(text).collect());
     table.some("pidfile", spec.pidfile.as_deref().map(text));
     table.put("log", log(&spec.log));
     table.some("watchdog", spec.watchdog.map(duration));

@@ -14,7 +14,7 @@
 //! | `block SIG` | puts SIG into the signal mask |
 //! | `fork { … }` | a child does the block and exits with 0; the parent goes on |
 //! | `orphan { … }` | double fork with setsid between: a process with no tie to us but its ancestry does the block |
-//! | `daemonize` | double fork with setsid; the parents exit with 0, the daemon goes on |
+//! | `daemonize` | double fork with setsid; the parents exit with 0, the outer one last, the daemon goes on |
 //! | `setsid`, `setpgid` | a session, a process group of its own |
 //! | `rename NAME` | changes its name in /proc |
 //! | `repeat N { … }` | does the block N times |
@@ -248,6 +248,8 @@ fn fork_block(words: &mut Iter<'_, OsString>, orphan: bool) {
 
 fn daemonize() {
     if !forked() {
+        // SAFETY: reaps the child that only makes the daemon, so that nothing else is left when we end.
+        unsafe { libc::wait(std::ptr::null_mut()) };
         std::process::exit(0);
     }
     // SAFETY: takes nothing.

@@ -202,13 +202,49 @@ fn a_thousand_processes_are_evaluated() {
 }
 
 #[test]
-fn a_small_table_that_is_large_as_a_tree_is_refused() {
+fn what_is_small_in_lua_and_boundless_outside_is_refused() {
+    let doubled = "local value = { \"x\" } for _ = 1, 25 do value = { value, value } end";
+    let wide = "local value = {} for i = 1, 20000 do value[\"K\" .. i] = i end";
+    let long = "local value = (\"x\"):rep(1e6) local many = {} for i = 1, 100 do many[i] = value end";
+    for (source, expected) in [
+        (format!("{doubled} neap.process \"p\" {{ command = {{ \"p\" }}, env = {{ X = value }} }}"), "too large"),
+        (format!("{doubled} neap.json.encode(value)"), "too large"),
+        (format!("{long} neap.json.encode(many)"), "too large"),
+        (format!("{long} neap.process \"p\" {{ command = many }}"), "too large"),
+        (
+            format!(
+                "{wide} local t = neap.template {{ env = value }} \
+                 for i = 1, 1000 do t(\"p\" .. i) {{ command = {{ \"p\" }} }} end"
+            ),
+            "too large",
+        ),
+        (
+            "local all = {} for i = 1, 2000 do all[i] = \"p\" .. i end local g = neap.group \"g\" (all) \
+             local many = {} for i = 1, 2000 do many[i] = g end neap.group \"h\" (many)"
+                .to_owned(),
+            "too many processes",
+        ),
+    ] {
+        let source = format!("local neap = require \"neap\" {source}");
+        let error = evaluate(text(&source)).expect_err("the configuration is refused").to_string();
+        assert!(error.contains(expected) && error.starts_with("test.lua:1:"), "{source}: {error}");
+    }
+}
+
+#[test]
+fn of_very_many_problems_the_first_are_told_and_the_rest_counted() {
     let source = r#"
         local neap = require "neap"
-        local value = { "x" }
-        for _ = 1, 25 do value = { value, value } end
-        neap.process "p" { command = { "p" }, env = { X = value } }
+        for i = 1, 2000 do neap.process("p" .. i) { command = {}, ["key" .. i] = true } end
     "#;
+    let error = evaluate(text(source)).expect_err("the configuration is refused");
+    assert_eq!(error.problems.len(), 501);
+    assert!(error.problems[500].message.contains("more problems like these"));
+}
+
+#[test]
+fn a_text_that_stands_in_no_file_has_lines_too() {
+    let source = "local neap = require 'neap'\nneap.process 'p' {\n  command = { 'p' },\n  usr = 'x',\n}";
     let error = evaluate(text(source)).expect_err("the configuration is refused").to_string();
-    assert!(error.contains("too large"), "{error}");
+    assert_eq!(error, "test.lua:4: process `p`: usr: there is no such key; did you mean `user`?");
 }

@@ -2,6 +2,7 @@
 #![cfg(feature = "lua")]
 
 mod config;
+mod determinism;
 mod files;
 mod golden;
 mod hostile;

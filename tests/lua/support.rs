@@ -15,7 +15,10 @@ pub const HANGS: Duration = Duration::from_secs(60);
 /// Evaluates on a thread of its own, so that a hang fails the test.
 pub fn evaluate(request: EvaluateRequest) -> Result<Evaluated, PlanError> {
     let (sender, receiver) = channel();
-    std::thread::spawn(move || sender.send(Runtime::start(Options::default()).evaluate(request)));
+    std::thread::spawn(move || {
+        let result = Runtime::start(Options::default()).evaluate(request);
+        drop(sender.send(result));
+    });
     receiver.recv_timeout(HANGS).expect("the evaluation never came back")
 }
 

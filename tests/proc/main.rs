@@ -15,6 +15,7 @@ mod notify;
 mod output;
 mod readiness;
 mod reap;
+mod refused;
 mod run;
 mod spawn;
 mod world;

@@ -14,28 +14,8 @@ use neap::spec::Signal;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 
-use crate::run::{actor_launch, await_any, reap, start};
+use crate::run::{actor_launch, await_any, in_a_process_of_its_own, reap, start};
 use crate::support::{Epilogue, root_or_skip, skipped};
-
-/// Runs one of the ignored tests below in a process of its own, through `wrapper`.
-fn in_a_process_of_its_own(wrapper: &[&str], test: &str) -> bool {
-    let mut words = wrapper.iter().copied().chain([std::env::current_exe().unwrap().to_str().unwrap()].map(leak));
-    let mut command = Command::new(words.next().unwrap());
-    command.args(words).args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
-    let output = command.stdin(HostStdio::null()).output().expect("runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    if text.contains("unshare:") && text.contains("Operation not permitted") {
-        skipped(test, "may not make a pid namespace");
-        return false;
-    }
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-    text.lines().filter(|l| l.starts_with("skipped:")).for_each(|l| println!("{l}"));
-    true
-}
-
-fn leak(text: &str) -> &'static str {
-    Box::leak(text.to_owned().into_boxed_str())
-}
 
 #[test]
 fn every_exit_code_and_signal_is_told_exactly() {

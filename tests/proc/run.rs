@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use neap::driver::sys::fault::{self, Call};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::support::{DEADLINE, actor, c};
+use crate::support::{DEADLINE, actor, c, skipped};
 
 /// A launch of the actor with these words.
 pub fn actor_launch<S: AsRef<OsStr>>(words: &[S]) -> Launch {
@@ -88,4 +89,19 @@ pub fn both_ways() -> [Launcher; 2] {
     drop(refused);
     assert_eq!(fork.status().method, Method::Fork);
     [clone3, fork]
+}
+
+/// Runs an ignored test in a process of its own, through `wrapper`.
+pub fn in_a_process_of_its_own(wrapper: &[&str], test: &str) {
+    let us = std::env::current_exe().expect("our own path");
+    let mut command = Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(us).args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
+    let output = command.stdin(std::process::Stdio::null()).output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    if text.contains("unshare:") && text.contains("Operation not permitted") {
+        skipped(test, "may not make a pid namespace");
+        return;
+    }
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    text.lines().filter(|l| l.starts_with("skipped:")).for_each(|l| println!("{l}"));
 }

@@ -213,7 +213,8 @@ fn two_that_conflict_and_start_by_themselves_are_refused() {
 
 #[test]
 fn what_requires_goes_down_with_an_explicit_stop_through_a_chain() {
-    let mut s = Scenario::with([spec("a"), spec("b").requires("a"), spec("c").requires("b"), spec("d").wants("c").after("c")]);
+    let mut s =
+        Scenario::with([spec("a"), spec("b").requires("a"), spec("c").requires("b"), spec("d").wants("c").after("c")]);
     s.start("c");
     s.start("d");
     s.mark();
@@ -251,7 +252,8 @@ fn a_bound_process_that_is_starting_is_stopped_when_the_other_ends() {
 #[test]
 fn what_waits_for_a_failure_fails_with_its_reason_and_starts_nothing() {
     let mut s = Scenario::with([once("a"), once("b").requires("a"), once("c").requires("b")]);
-    let error = SpawnError { step: SpawnStep::Prepare, errno: None, message: "user `nobody-here` does not exist".into() };
+    let error =
+        SpawnError { step: SpawnStep::Prepare, errno: None, message: "user `nobody-here` does not exist".into() };
     s.behave("a", Behaviour { preparation: Preparation::Fails(error), ..Behaviour::default() });
     let start = s.start("c");
     s.are(&["a", "b", "c"], Failed);

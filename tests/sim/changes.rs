@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use neap::core::{Command, Done, EventKind, Refusal, StateName::*};
 use neap::sim::{Behaviour, Killing};
-use neap::spec::{Hook, FunctionId, Restart};
+use neap::spec::{FunctionId, Hook, Restart};
 
 use super::harness::*;
 
@@ -130,7 +130,9 @@ fn what_is_asked_of_a_process_that_is_gone_is_answered_with_not_found() {
     s.command(Command::Create { spec: Box::new(spec("web")), start: false });
     let id = s.id("web");
     s.delete("web", false);
-    for command in [Command::Start(id), Command::Stop(id), Command::Restart(id), Command::Delete { process: id, force: true }] {
+    for command in
+        [Command::Start(id), Command::Stop(id), Command::Restart(id), Command::Delete { process: id, force: true }]
+    {
         let refused = s.command(command);
         assert_eq!(s.refused(refused), Refusal::NotFound);
     }
@@ -171,7 +173,8 @@ fn a_plan_with_one_wrong_spec_changes_nothing_at_all() {
     let mut s = Scenario::with([spec("a").auto_start(true), spec("b")]);
     let run = s.run("a");
     let outputs = s.world.outputs().len();
-    let wrong = plan([spec("a").arg("--new").auto_start(true), spec("c").auto_start(true), spec("d").requires("nobody")]);
+    let wrong =
+        plan([spec("a").arg("--new").auto_start(true), spec("c").auto_start(true), spec("d").requires("nobody")]);
     let apply = s.command(Command::Apply(Box::new(wrong)));
     match s.refused(apply) {
         Refusal::Invalid(error) => assert!(error.to_string().contains("nobody"), "{error}"),
@@ -180,9 +183,9 @@ fn a_plan_with_one_wrong_spec_changes_nothing_at_all() {
     assert_eq!(s.run("a"), run);
     assert_eq!(s.world.find("c"), None);
     assert!(s.world.find("b").is_some());
-    let done = s.world.outputs()[outputs..].iter().filter(|(_, output)| {
-        !matches!(output, neap::core::Output::Reply(..) | neap::core::Output::Emit(_))
-    });
+    let done = s.world.outputs()[outputs..]
+        .iter()
+        .filter(|(_, output)| !matches!(output, neap::core::Output::Reply(..) | neap::core::Output::Emit(_)));
     assert_eq!(done.count(), 0);
 }
 
@@ -319,4 +322,51 @@ fn a_plan_that_makes_a_waiting_process_conflict_with_a_running_one_stops_that() 
     let db = s.run("db");
     s.hear(neap::core::Input::Notified(db, neap::core::Notification::Ready));
     s.came_to(web, Running);
+}
+
+#[test]
+fn a_run_that_its_health_is_to_make_ready_keeps_that_when_the_new_spec_has_none() {
+    let health = neap::spec::Health::new(neap::spec::ProbeTarget::http("http://127.0.0.1/health"));
+    let mut s = Scenario::with([spec("web").health(health).ready(neap::spec::Ready::Health)]);
+    s.behave("web", Behaviour { probes: (secs(0), Err("503".into())), ..Behaviour::default() });
+    let start = s.start("web");
+    s.pass(secs(1));
+    s.update(spec("web"), false);
+    s.pass(secs(1));
+    s.world.behave_now("web", |does| does.probes = (secs(0), Ok(())));
+    s.pass(secs(2));
+    s.came_to(start, Running);
+}
+
+#[test]
+fn an_update_that_takes_the_health_check_away_calls_off_the_probe_in_flight() {
+    let health = neap::spec::Health::new(neap::spec::ProbeTarget::http("http://127.0.0.1/health"));
+    let mut s = Scenario::with([spec("web").health(health)]);
+    s.behave("web", Behaviour { probes: (secs(4), Ok(())), ..Behaviour::default() });
+    s.start("web");
+    s.pass(secs(12));
+    s.update(spec("web"), false);
+    let called_off = s.since().iter().any(|(_, output)| matches!(output, neap::core::Output::StopProbe(..)));
+    s.assert(called_off, "the probe is called off");
+    assert_eq!(s.health("web"), neap::core::HealthStatus::Unknown);
+    let stop = s.stop("web");
+    s.came_to(stop, Stopped);
+}
+
+#[test]
+fn who_needs_a_process_that_is_being_removed_is_refused() {
+    let mut s = Scenario::empty();
+    s.command(Command::Create { spec: Box::new(spec("db").stop(term_within(10))), start: false });
+    s.command(Command::Create { spec: Box::new(spec("web").requires("db")), start: false });
+    s.behave("db", stubborn());
+    s.start("db");
+    let delete = s.delete("db", true);
+    s.is("db", Stopping);
+    let web = s.start("web");
+    s.pass(secs(10));
+    assert_eq!(s.reply(delete), Ok(Done::Deleted));
+    match s.refused(web) {
+        Refusal::StartFailed { reason, .. } => assert!(reason.contains("`db`"), "{reason}"),
+        other => s.fail(&format!("answered with {other:?}")),
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use neap::core::{Ending, EventKind, ExitStatus, HealthStatus, HookKind, Input, Notification, Refusal, StateName, StateName::*, Time};
+use neap::core::{
+    Ending, EventKind, ExitStatus, HealthStatus, HookKind, Input, Notification, Refusal, StateName, StateName::*, Time,
+};
 use neap::sim::Behaviour;
 use neap::spec::{Health, Hook, ProbeTarget, ProcessType, Restart, RestartPolicy, Signal, Spec};
 
@@ -23,7 +25,11 @@ fn with_policy(spec: Spec, policy: RestartPolicy) -> Spec {
 }
 
 /// Runs it under every policy, ends it, and says under which it starts again and as what it rests under the others.
-fn restarted_by(make: impl Fn() -> Spec, does: &Behaviour, end: impl Fn(&mut Scenario)) -> (Vec<RestartPolicy>, Vec<StateName>) {
+fn restarted_by(
+    make: impl Fn() -> Spec,
+    does: &Behaviour,
+    end: impl Fn(&mut Scenario),
+) -> (Vec<RestartPolicy>, Vec<StateName>) {
     let (mut restarts, mut rests) = (Vec::new(), Vec::new());
     for policy in POLICIES {
         let mut s = Scenario::with([with_policy(make(), policy)]);
@@ -42,7 +48,14 @@ fn restarted_by(make: impl Fn() -> Spec, does: &Behaviour, end: impl Fn(&mut Sce
 
 #[test]
 fn a_clean_end_is_followed_by_another_run_on_always_and_on_success() {
-    let clean = [OK, ExitStatus::Code(7), killed_by(Signal::TERM), killed_by(Signal::HUP), killed_by(Signal::INT), killed_by(Signal::PIPE)];
+    let clean = [
+        OK,
+        ExitStatus::Code(7),
+        killed_by(Signal::TERM),
+        killed_by(Signal::HUP),
+        killed_by(Signal::INT),
+        killed_by(Signal::PIPE),
+    ];
     for status in clean {
         let (restarts, rests) =
             restarted_by(|| spec("it").success_exit_status(7), &Behaviour::default(), |s| s.exit("it", status));
@@ -63,7 +76,8 @@ fn an_unclean_signal_is_also_an_abnormal_end_and_an_abort() {
     let segv = Signal::from_number(11).expect("a signal");
     for status in [ExitStatus::Signal { signal: segv, core: true }, killed_by(Signal::KILL), killed_by(Signal::ABRT)] {
         let (restarts, rests) = restarted_by(|| spec("it"), &Behaviour::default(), |s| s.exit("it", status));
-        let expected = [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::OnAbnormal, RestartPolicy::OnAbort];
+        let expected =
+            [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::OnAbnormal, RestartPolicy::OnAbort];
         assert_eq!(restarts, expected, "{status:?}");
         assert_eq!(rests, [Failed], "{status:?}");
     }
@@ -91,7 +105,8 @@ fn a_missed_watchdog_is_an_abnormal_end_and_aborts_the_process() {
         s.pass(secs(5));
         assert_eq!(s.sent("it").first(), Some(&Sent::Signal(Signal::ABRT, neap::core::Scope::Main)));
     });
-    let expected = [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::OnAbnormal, RestartPolicy::OnWatchdog];
+    let expected =
+        [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::OnAbnormal, RestartPolicy::OnWatchdog];
     assert_eq!(restarts, expected);
     assert_eq!(rests, [Failed]);
 }
@@ -152,7 +167,8 @@ fn jitter_comes_from_the_seed_and_stays_within_its_share() {
 
 #[test]
 fn the_start_limit_ends_in_crashed_after_exactly_its_burst_of_automatic_restarts() {
-    let mut s = Scenario::with([spec("web").restart(Restart::on_failure().jitter(0.0).factor(1.0).limit(3, secs(600)))]);
+    let mut s =
+        Scenario::with([spec("web").restart(Restart::on_failure().jitter(0.0).factor(1.0).limit(3, secs(600)))]);
     s.behave("web", ends(Duration::ZERO, BAD));
     s.start("web");
     s.pass(secs(600));
@@ -172,7 +188,8 @@ fn restarts_outside_the_window_do_not_count_against_the_limit() {
 
 #[test]
 fn a_start_by_a_person_resets_the_limit() {
-    let mut s = Scenario::with([spec("web").restart(Restart::on_failure().jitter(0.0).factor(1.0).limit(2, secs(600)))]);
+    let mut s =
+        Scenario::with([spec("web").restart(Restart::on_failure().jitter(0.0).factor(1.0).limit(2, secs(600)))]);
     s.behave("web", ends(Duration::ZERO, BAD));
     s.start("web");
     s.pass(secs(10));
@@ -286,7 +303,8 @@ fn an_unhealthy_process_is_restarted_after_as_many_failures_as_it_says() {
     s.is("web", Running);
     assert_ne!(s.run("web"), run);
     let unhealthy = s.events("web").iter().any(|event| {
-        matches!(&event.kind, EventKind::State { to: Backoff | Stopping, .. }) && format!("{:?}", event.cause).contains("Unhealthy")
+        matches!(&event.kind, EventKind::State { to: Backoff | Stopping, .. })
+            && format!("{:?}", event.cause).contains("Unhealthy")
     });
     s.assert(unhealthy, "the events say that it was unhealthy");
 }
@@ -417,7 +435,10 @@ fn stopping_a_critical_process_by_hand_ends_nothing() {
 #[test]
 fn an_exit_while_starting_answers_who_waits_with_how_it_ended() {
     let mut s = Scenario::with([notify("db").restart(Restart::never())]);
-    s.behave("db", Behaviour { ready_after: None, exits: Some((secs(1), ExitStatus::Code(9))), ..Behaviour::default() });
+    s.behave(
+        "db",
+        Behaviour { ready_after: None, exits: Some((secs(1), ExitStatus::Code(9))), ..Behaviour::default() },
+    );
     let start = s.start("db");
     s.pass(secs(1));
     s.is("db", Failed);

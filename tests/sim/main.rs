@@ -1,6 +1,7 @@
 //! The machine in a simulated kernel: every line of the design's semantics as a scenario, and thousands of random lives.
 
 mod bonds;
+mod catalogue;
 mod changes;
 mod endings;
 mod harness;

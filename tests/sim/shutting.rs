@@ -34,7 +34,8 @@ fn everything_is_stopped_in_reverse_order() {
 
 #[test]
 fn nothing_starts_once_the_shutdown_began() {
-    let mut s = Scenario::with([spec("web").auto_start(true), spec("crashing").restart(Restart::always()), spec("idle")]);
+    let mut s =
+        Scenario::with([spec("web").auto_start(true), spec("crashing").restart(Restart::always()), spec("idle")]);
     s.start("crashing");
     s.exit("crashing", BAD);
     s.is("crashing", Backoff);
@@ -149,7 +150,8 @@ fn a_connection_during_the_shutdown_starts_nothing() {
 #[test]
 fn a_shutdown_while_everything_starts_leaves_nothing() {
     let mut s = Scenario::empty();
-    let slow = Behaviour { exec_time: secs(2), ready_after: Some(secs(2)), prepare_time: secs(1), ..Behaviour::default() };
+    let slow =
+        Behaviour { exec_time: secs(2), ready_after: Some(secs(2)), prepare_time: secs(1), ..Behaviour::default() };
     for name in ["a", "b", "c"] {
         s.behave(name, slow.clone());
     }

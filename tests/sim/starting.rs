@@ -1,6 +1,9 @@
 //! Starts: types, what is needed, what is wanted, and in which order.
 
-use neap::core::{Cause, Done, EventKind, HookKind, HoldKind, Notification, Refusal, RelationKind, SpawnError, SpawnStep, StateName::*, Want};
+use neap::core::{
+    Cause, Done, EventKind, HoldKind, HookKind, Notification, Refusal, RelationKind, SpawnError, SpawnStep,
+    StateName::*, Want,
+};
 use neap::core::{Input, Pid};
 use neap::sim::{Behaviour, Preparation};
 use neap::spec::{Conditions, Hook, ListenAddress, Listener, Ready, Restart, RestartPolicy};
@@ -8,7 +11,11 @@ use neap::spec::{Conditions, Hook, ListenAddress, Listener, Ready, Restart, Rest
 use super::harness::*;
 
 fn cannot_exec() -> SpawnError {
-    SpawnError { step: SpawnStep::Exec, errno: Some(2), message: "cannot execute `/opt/program`: no such file or directory".into() }
+    SpawnError {
+        step: SpawnStep::Exec,
+        errno: Some(2),
+        message: "cannot execute `/opt/program`: no such file or directory".into(),
+    }
 }
 
 #[test]
@@ -279,7 +286,8 @@ fn an_explicit_stop_of_what_i_require_stops_me_first() {
     let stop = s.stop("db");
     s.came_to(stop, Stopped);
     assert_eq!(s.order_of(Stopped), ["web", "db"]);
-    let cause = s.events("web").into_iter().find(|e| matches!(e.kind, EventKind::State { to: Stopping, .. })).map(|e| &e.cause);
+    let cause =
+        s.events("web").into_iter().find(|e| matches!(e.kind, EventKind::State { to: Stopping, .. })).map(|e| &e.cause);
     assert_eq!(cause, Some(&Cause::Relation(RelationKind::Requires, "db".into())));
 }
 
@@ -525,10 +533,8 @@ fn stopping_a_listening_process_disarms_it_until_it_is_started_again() {
 #[test]
 fn stopping_what_a_listening_process_requires_disarms_it() {
     let listener = Listener::new(ListenAddress::Tcp("127.0.0.1:8080".into()));
-    let mut s = Scenario::with([
-        spec("db").auto_start(true),
-        spec("web").requires("db").listen(listener).auto_start(false),
-    ]);
+    let mut s =
+        Scenario::with([spec("db").auto_start(true), spec("web").requires("db").listen(listener).auto_start(false)]);
     let web = s.id("web");
     s.is("web", Waiting);
     s.stop("db");
@@ -613,7 +619,9 @@ fn an_abandoned_start_goes_on_without_an_answer() {
 
 #[test]
 fn a_start_during_backoff_starts_at_once() {
-    let mut s = Scenario::with([spec("web").restart(Restart { policy: RestartPolicy::Always, ..Restart::always().delay(secs(60)) })]);
+    let mut s = Scenario::with([
+        spec("web").restart(Restart { policy: RestartPolicy::Always, ..Restart::always().delay(secs(60)) })
+    ]);
     s.start("web");
     s.exit("web", BAD);
     s.is("web", Backoff);

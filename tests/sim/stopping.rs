@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use neap::core::{Done, EventKind, HookKind, Input, Notification, Pid, Refusal, Scope, SpawnError, SpawnStep, StateName::*};
+use neap::core::{
+    Done, EventKind, HookKind, Input, Notification, Pid, Refusal, Scope, SpawnError, SpawnStep, StateName::*,
+};
 use neap::sim::{Behaviour, Killing};
 use neap::spec::{Hook, ListenAddress, Listener, Signal, Stop, StopMode, StopStep};
 
@@ -11,7 +13,10 @@ use super::harness::*;
 #[test]
 fn a_stop_is_answered_when_the_tree_is_empty_and_not_when_the_leader_ended() {
     let mut s = Scenario::with([spec("web")]);
-    s.behave("web", Behaviour { helpers: 1, helpers_linger: Some(secs(3)), helpers_obey: false, ..Behaviour::default() });
+    s.behave(
+        "web",
+        Behaviour { helpers: 1, helpers_linger: Some(secs(3)), helpers_obey: false, ..Behaviour::default() },
+    );
     s.start("web");
     let stop = s.stop("web");
     s.is("web", Stopping);
@@ -37,7 +42,8 @@ fn the_ladder_sends_each_signal_waits_and_ends_with_sigkill() {
     let stop = s.stop("web");
     s.pass(secs(15));
     s.came_to(stop, Stopped);
-    let sent: Vec<(u64, Sent)> = s.sent_at("web").into_iter().map(|(at, sent)| (at.since(begin).as_secs(), sent)).collect();
+    let sent: Vec<(u64, Sent)> =
+        s.sent_at("web").into_iter().map(|(at, sent)| (at.since(begin).as_secs(), sent)).collect();
     assert_eq!(sent, [(0, Sent::Signal(Signal::INT, Scope::Tree)), (5, TERM), (15, Sent::KillTree)]);
 }
 
@@ -418,7 +424,10 @@ fn an_exit_during_a_stop_is_the_stop_and_no_crash() {
 #[test]
 fn a_stop_of_an_ending_run_wins_over_its_restart() {
     let mut s = Scenario::with([spec("web").stop(term_within(10))]);
-    s.behave("web", Behaviour { helpers: 1, helpers_linger: Some(secs(5)), helpers_obey: false, ..Behaviour::default() });
+    s.behave(
+        "web",
+        Behaviour { helpers: 1, helpers_linger: Some(secs(5)), helpers_obey: false, ..Behaviour::default() },
+    );
     s.start("web");
     s.exit("web", BAD);
     s.is("web", Stopping);
@@ -510,4 +519,21 @@ fn a_stop_while_the_daemon_of_a_forking_process_is_looked_for_leaves_nothing() {
     assert!(!s.is_open(stop));
     assert_eq!(s.world.members("nginx"), []);
     s.is("nginx", Stopped);
+}
+
+#[test]
+fn an_after_stop_hook_that_is_given_up_is_given_up_once() {
+    let mut s = Scenario::with([spec("web").after_stop(Hook::command(["/opt/hook"]))]);
+    let hooks = [(HookKind::AfterStop, (secs(20), Ok(())))].into();
+    s.behave("web", Behaviour { hooks, ..Behaviour::default() });
+    s.start("web");
+    let web = s.id("web");
+    let stops: Vec<_> =
+        (0..4).map(|_| s.world.command(neap::core::Command::Stop(web)).expect("no rule is broken")).collect();
+    s.pass(secs(1));
+    s.stop("web");
+    s.pass(secs(1));
+    for stop in stops {
+        s.came_to(stop, Stopped);
+    }
 }

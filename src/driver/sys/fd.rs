@@ -10,7 +10,7 @@ use super::{checked, process};
 
 /// What [`open_at`] opens a path for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Region {
+pub enum OpenFor {
     /// A file, to be read.
     Read,
     /// A file that is there, to be written.
@@ -65,13 +65,13 @@ pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// Opens a path, relative to a folder when there is one; close-on-exec.
-pub fn open_at(folder: Option<BorrowedFd<'_>>, path: &CStr, region: Region) -> io::Result<OwnedFd> {
+pub fn open_at(folder: Option<BorrowedFd<'_>>, path: &CStr, region: OpenFor) -> io::Result<OwnedFd> {
     fault::point(Call::Open)?;
     let base = folder.map_or(libc::AT_FDCWD, |f| f.as_raw_fd());
     let flags = match region {
-        Region::Read => libc::O_RDONLY,
-        Region::Write => libc::O_WRONLY,
-        Region::Folder => libc::O_RDONLY | libc::O_DIRECTORY,
+        OpenFor::Read => libc::O_RDONLY,
+        OpenFor::Write => libc::O_WRONLY,
+        OpenFor::Folder => libc::O_RDONLY | libc::O_DIRECTORY,
     };
     // SAFETY: `path` ends with a NUL; no mode is needed because nothing is created.
     checked(unsafe { libc::openat(base, path.as_ptr(), flags | libc::O_CLOEXEC) }.into()).map(owned)

@@ -7,11 +7,11 @@ mod process;
 mod stack;
 
 pub use fd::{
-    Region, close_range_works, duplicate_low, high_fd, is_open, open_at, open_null, pipe, read, read_at, write,
+    OpenFor, close_range_works, duplicate_low, high_fd, is_open, open_at, open_null, pipe, read, read_at, write,
 };
 pub use process::{
-    SavedMask, WaitNow, block_all_signals, clone3_works, dumpable, effective_ids, exit_info, ignores_child_signals,
-    nofile, pidfd_open, pidfd_signal, process_group, set_dumpable, wait_pidfd,
+    SavedMask, WaitNow, block_all_signals, clone3_works, dumpable, effective_ids, exit_info, heed_child_signals,
+    ignores_child_signals, nofile, pidfd_open, pidfd_signal, process_group, run_last, set_dumpable, wait_pidfd,
 };
 pub(super) use stack::{Shared, Slot};
 

@@ -183,3 +183,20 @@ pub fn ignores_child_signals() -> bool {
         action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0
     }
 }
+
+/// Lets a thread of ours run only when nobody else wants to. Best effort: where it is refused the thread keeps its priority.
+pub fn run_last(thread: i32) {
+    // SAFETY: takes numbers and a structure that outlives the call; a thread that has ended is an error, and ignored.
+    unsafe {
+        let parameters = libc::sched_param { sched_priority: 0 };
+        libc::sched_setscheduler(thread, libc::SCHED_IDLE, &parameters);
+    }
+}
+
+/// Has SIGCHLD do what it does by default, whatever was inherited, so that nothing of how children ended is forgotten. For
+/// a program that is a supervisor and nothing else: a library leaves dispositions alone.
+pub fn heed_child_signals() -> io::Result<()> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: all zeroes is a valid sigaction: the default disposition, no flags, an empty mask; the old one is not asked for.
+    checked(i64::from(unsafe { libc::sigaction(libc::SIGCHLD, action.as_mut_ptr(), std::ptr::null_mut()) })).map(drop)
+}

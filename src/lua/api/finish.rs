@@ -1,7 +1,10 @@
 //! From what the scripts declared to a plan.
 
+use std::collections::BTreeSet;
+
 use mlua::Lua;
 
+use crate::lua::error::error_problem;
 use crate::lua::evaluation::{Declaration, Declared, Evaluation};
 use crate::lua::host::Host;
 use crate::lua::problem::{Site, problem_at};
@@ -24,13 +27,17 @@ fn collect(evaluation: &mut Evaluation, host: &Host) -> Result<Declared, Vec<Pro
     let mut plan = Plan::new();
     for index in 0..evaluation.declared.len() {
         let Some(declaration) = evaluation.declared.get(index) else { break };
+        // Past the deadline whatever comes of it is refused.
+        if index % 64 == 0 && host.limits().expired() {
+            break;
+        }
         match spec(evaluation, declaration, &[]) {
             Ok(spec) => problems.extend(plan.insert(spec).err()),
             Err(more) => problems.extend(more),
         }
     }
     // With a process missing, what the others say about it would be called wrong as well.
-    if problems.is_empty() {
+    if problems.is_empty() && !evaluation.incomplete {
         problems.extend(plan.validate());
     } else {
         problems.extend(plan.specs().flat_map(Spec::validate));
@@ -97,18 +104,24 @@ fn at_its_place(evaluation: &Evaluation, site: &Site, mut problem: Problem) -> P
     problem
 }
 
+/// Problems beyond this are counted, not told.
+const MAX_TOLD: usize = 500;
+
 /// By file and line, each mistake once: one in a template is found for every process that uses it.
 fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-    let mut seen: Vec<Problem> = Vec::with_capacity(problems.len());
-    for problem in problems {
-        let same = |other: &Problem| {
-            (&other.file, other.line, &other.field, &other.message)
-                == (&problem.file, problem.line, &problem.field, &problem.message)
-        };
-        if problem.field.is_none() || !seen.iter().rev().take_while(|other| other.line == problem.line).any(same) {
-            seen.push(problem);
-        }
+    let mut seen = BTreeSet::new();
+    problems.retain(|problem| {
+        let Problem { file, line, field, message, .. } = problem;
+        field.is_none() || seen.insert((file.clone(), *line, field.clone(), message.clone()))
+    });
+    if problems.len() > MAX_TOLD {
+        // Errors first, so that no cut makes a refused plan look accepted.
+        problems.sort_by_key(|problem| problem.severity != Severity::Error);
+        let left = problems.split_off(MAX_TOLD).len();
+        let mut last = error_problem(format!("there are {left} more problems like these"));
+        last.severity = problems.first().map_or(Severity::Error, |problem| problem.severity);
+        problems.push(last);
     }
-    seen
+    problems
 }

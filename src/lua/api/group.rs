@@ -1,5 +1,6 @@
 //! `neap.group`: several processes under one name.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mlua::{Lua, MetaMethod, Table, UserData, UserDataMethods, Value};
@@ -8,6 +9,9 @@ use super::process::{described, shown};
 use crate::lua::evaluation::Evaluation;
 use crate::lua::problem::{self, misuse, only_in_evaluation, site};
 use crate::lua::values::{Group, Handle, Pending};
+
+/// Names that a group may be made of, those that come again counted again.
+const MAX_VISITED: usize = 1_000_000;
 
 /// Adds the function to the module.
 pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {
@@ -54,18 +58,24 @@ fn make(lua: &Lua, name: &Arc<str>, list: Value) -> mlua::Result<Group> {
     if let Some(first) = taken {
         return Err(wrong(format!("is declared twice; the first is at {first}")));
     }
-    let mut members = Vec::new();
+    let mut members: Vec<Arc<str>> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut visited = 0_usize;
     for (index, item) in list.sequence_values::<Value>().enumerate() {
         let item = item?;
+        let mut add = |names: &[Arc<str>]| {
+            visited += names.len();
+            members.extend(names.iter().filter(|name| seen.insert((*name).clone())).cloned());
+        };
         match &item {
-            Value::String(text) => members.push(Arc::from(text.to_string_lossy().as_str())),
+            Value::String(text) => add(&[Arc::from(text.to_string_lossy().as_str())]),
             Value::UserData(data) => {
                 if let Ok(handle) = data.borrow::<Handle>() {
-                    members.push(handle.name.clone());
+                    add(std::slice::from_ref(&handle.name));
                 } else if let Ok(pending) = data.borrow::<Pending>() {
-                    members.push(pending.name.clone());
+                    add(std::slice::from_ref(&pending.name));
                 } else if let Ok(group) = data.borrow::<Group>() {
-                    members.extend(group.members.iter().cloned());
+                    add(&group.members);
                 } else {
                     return Err(wrong(format!("[{}]: expected a process, found {}", index + 1, described(&item))));
                 }
@@ -75,8 +85,9 @@ fn make(lua: &Lua, name: &Arc<str>, list: Value) -> mlua::Result<Group> {
                 return Err(wrong(format!("[{}]: expected a process's handle or name, found {found}", index + 1)));
             }
         }
+        if visited > MAX_VISITED {
+            return Err(wrong("its groups hold too many processes".to_owned()));
+        }
     }
-    let mut seen = std::collections::BTreeSet::new();
-    members.retain(|member: &Arc<str>| seen.insert(member.clone()));
     Ok(Group { name: name.clone(), members })
 }

@@ -10,6 +10,24 @@ use crate::lua::values::{Group, Handle, SecretValue};
 /// Nesting beyond this is refused.
 const MAX_DEPTH: usize = 64;
 
+/// Text longer than this is not decoded: its values take many times its room.
+const MAX_TEXT: usize = 4 << 20;
+
+/// What one value may come to: a table that holds one long string many times is small in Lua and boundless as text.
+struct Budget {
+    nodes: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    fn spend(&mut self, bytes: usize) -> Result<(), String> {
+        let left = (self.nodes.checked_sub(1), self.bytes.checked_sub(bytes));
+        let (Some(nodes), Some(bytes)) = left else { return Err("the value is too large".to_owned()) };
+        *self = Budget { nodes, bytes };
+        Ok(())
+    }
+}
+
 /// Adds the table to the module.
 pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {
     let json = lua.create_table()?;
@@ -26,6 +44,9 @@ pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {
         let Value::String(text) = &text else {
             return Err(misuse(lua, format!("neap.json.decode: expected a string, found {}", described(&text))));
         };
+        if text.as_bytes().len() > MAX_TEXT {
+            return Err(misuse(lua, format!("neap.json.decode: the text is longer than {MAX_TEXT} bytes")));
+        }
         let tree: Json = serde_json::from_slice(&text.as_bytes())
             .map_err(|error| misuse(lua, format!("neap.json.decode: {error}")))?;
         to_lua(lua, &tree)
@@ -38,11 +59,11 @@ pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {
 
 /// A value as JSON, keys sorted. What JSON has no word for is an error, as a sentence.
 pub(super) fn to_json(value: &Value) -> Result<Json, String> {
-    tree(value, 0, &mut 1_000_000)
+    tree(value, 0, &mut Budget { nodes: 1_000_000, bytes: 16 << 20 })
 }
 
-fn tree(value: &Value, depth: usize, budget: &mut usize) -> Result<Json, String> {
-    *budget = budget.checked_sub(1).ok_or("the value is too large")?;
+fn tree(value: &Value, depth: usize, budget: &mut Budget) -> Result<Json, String> {
+    budget.spend(0)?;
     if depth > MAX_DEPTH {
         return Err(format!("tables are nested deeper than {MAX_DEPTH}, or a table contains itself"));
     }
@@ -54,7 +75,7 @@ fn tree(value: &Value, depth: usize, budget: &mut usize) -> Result<Json, String>
         Value::Number(number) => {
             Json::Number(Number::from_f64(*number).ok_or_else(|| format!("JSON has no number {number}"))?)
         }
-        Value::String(text) => Json::String(text_of(text)?),
+        Value::String(text) => Json::String(text_of(text, budget)?),
         Value::Table(table) => table_tree(table, depth, budget)?,
         Value::UserData(data) => {
             if let Ok(handle) = data.borrow::<Handle>() {
@@ -71,11 +92,12 @@ fn tree(value: &Value, depth: usize, budget: &mut usize) -> Result<Json, String>
     })
 }
 
-fn text_of(text: &LuaString) -> Result<String, String> {
+fn text_of(text: &LuaString, budget: &mut Budget) -> Result<String, String> {
+    budget.spend(text.as_bytes().len())?;
     text.to_str().map(|text| text.to_owned()).map_err(|_| "a string is not UTF-8".to_owned())
 }
 
-fn table_tree(table: &Table, depth: usize, budget: &mut usize) -> Result<Json, String> {
+fn table_tree(table: &Table, depth: usize, budget: &mut Budget) -> Result<Json, String> {
     let length = table.raw_len();
     let mut map = Map::new();
     let mut items = 0;
@@ -84,7 +106,8 @@ fn table_tree(table: &Table, depth: usize, budget: &mut usize) -> Result<Json, S
         match key {
             Value::Integer(index) if index >= 1 && usize::try_from(index).is_ok_and(|i| i <= length) => items += 1,
             Value::String(key) => {
-                map.insert(text_of(&key)?, tree(&value, depth + 1, budget)?);
+                let key = text_of(&key, budget)?;
+                map.insert(key, tree(&value, depth + 1, budget)?);
             }
             other => {
                 return Err(format!(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mlua::{Lua, MetaMethod, Table, UserData, UserDataMethods, Value};
 
+use crate::lua::convert::{Mistake, TOO_LARGE};
 use crate::lua::error::Problems;
 use crate::lua::evaluation::{Declaration, Evaluation, Layer};
 use crate::lua::problem::{self, Site, misuse, only_in_evaluation, site};
@@ -55,20 +56,29 @@ fn declare(lua: &Lua, pending: &Pending, table: Value) -> mlua::Result<Handle> {
         let message = format!("expected its table ({{ command = … }}), found {}", described(&table));
         return Err(problem::at(&place, Some(&pending.name), None, message));
     };
-    Evaluation::with(lua, |evaluation| {
-        match evaluation.fields(&table, &place, &pending.name) {
-            Ok(fields) => evaluation.declared.push(Declaration {
-                name: pending.name.clone(),
-                layers: pending.layers.clone(),
-                fields,
-                site: place,
-            }),
-            Err(mistake) => return Some(evaluation.problem(&place, Some(&pending.name), mistake)),
+    let refused = Evaluation::with(lua, |evaluation| {
+        let mut fields = evaluation.fields(&table, &place, &pending.name);
+        if fields.is_ok() && !evaluation.spend_layers(&pending.layers) {
+            fields = Err(Mistake { line: 0, path: String::new(), message: TOO_LARGE.to_owned() });
         }
-        None
-    })?
-    .into_iter()
-    .for_each(|problem| host.refuse(problem));
+        match fields {
+            Ok(fields) => {
+                let (name, layers) = (pending.name.clone(), pending.layers.clone());
+                evaluation.declared.push(Declaration { name, layers, fields, site: place });
+                None
+            }
+            Err(mistake) => {
+                evaluation.incomplete = true;
+                Some(evaluation.problem(&place, Some(&pending.name), mistake))
+            }
+        }
+    })?;
+    match refused {
+        // Whatever else is wrong, going on would only take longer.
+        Some(problem) if problem.message == TOO_LARGE => return Err(Problems::raise(vec![problem])),
+        Some(problem) => host.refuse(problem),
+        None => {}
+    }
     Ok(Handle { name: pending.name.clone() })
 }
 

@@ -87,12 +87,7 @@ fn placeless(result: &[u8]) -> String {
 /// Subject, pattern, start, replacement.
 type Case<'a> = (&'a [u8], &'a [u8], i64, &'a [u8]);
 
-fn compare(
-    ours: &Function,
-    stock: &Function,
-    (s, p, init, r): Case<'_>,
-    kind: &str,
-) -> Result<(), String> {
+fn compare(ours: &Function, stock: &Function, (s, p, init, r): Case<'_>, kind: &str) -> Result<(), String> {
     let strings = |function: &Function| {
         let lua = function.weak_lua().upgrade();
         let text = |bytes: &[u8]| lua.create_string(bytes).expect("a string");

@@ -7,6 +7,16 @@ use mlua::{Lua, LuaString};
 use super::new_state;
 use crate::lua::host::Host;
 
+/// A function that nothing interrupts: it waits until the file that it is given is gone.
+pub(super) fn block(lua: &Lua) -> mlua::Result<mlua::Function> {
+    lua.create_function(|_, path: String| {
+        while std::path::Path::new(&path).exists() {
+            std::thread::yield_now();
+        }
+        Ok(())
+    })
+}
+
 /// Runs in both states; `seed` decides what is done, the result says what came of it.
 const TABLES: &str = r##"
     local seed, large, wrapped = ...

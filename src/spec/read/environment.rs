@@ -3,6 +3,7 @@
 use super::super::process::{EnvFile, Secret, Spec};
 use super::super::schema::ENV_FILE;
 use super::super::value::{Node, Value};
+use super::dialect::Origin;
 use super::reader::{At, Fields, Reader};
 
 /// How secrets are shown; as a value it means that somebody wrote back what they were shown.
@@ -15,11 +16,11 @@ enum Variable {
 
 impl Reader<'_> {
     /// `env` and `env_file`.
-    pub(super) fn environment(&mut self, at: &At, fields: &Fields, spec: &mut Spec) {
+    pub(super) fn environment(&mut self, fields: &Fields, spec: &mut Spec) {
         if let Some(node) = fields.get("env") {
-            self.env(&at.key("env", node), node, spec);
+            self.env(&fields.at.key("env", node), node, spec);
         }
-        self.set(at, fields, "env_file", &mut spec.env_file, |r, at, n| Some(r.list(at, n, Reader::env_file)));
+        self.set(fields, "env_file", &mut spec.env_file, |r, at, n| Some(r.list(at, n, Reader::env_file)));
     }
 
     fn env(&mut self, at: &At, node: &Node, spec: &mut Spec) {
@@ -49,7 +50,7 @@ impl Reader<'_> {
 
     fn variable(&mut self, at: &At, node: &Node) -> Option<Variable> {
         Some(Variable::Plain(match &node.value {
-            Value::String(text) if text == SHOWN => {
+            Value::String(text) if text == SHOWN && self.dialect.origin == Origin::Written => {
                 self.problem(at, "\"***\" is how a secret is shown, not a value; give the secret itself");
                 return None;
             }
@@ -80,8 +81,8 @@ impl Reader<'_> {
         }
         let fields = self.table(at, node, &ENV_FILE, WHAT)?;
         let mut file = EnvFile { path: String::new(), optional: false };
-        self.set(at, &fields, "path", &mut file.path, Reader::text);
-        self.set(at, &fields, "optional", &mut file.optional, Reader::boolean);
+        self.set(&fields, "path", &mut file.path, Reader::text);
+        self.set(&fields, "optional", &mut file.optional, Reader::boolean);
         Some(file)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::hook::{Hook, HookAction, Hooks};
 use super::super::schema::{HOOK, HOOKS};
+use super::super::units::quote;
 use super::super::value::{Node, Value};
 use super::reader::{At, Reader};
 
@@ -20,7 +21,7 @@ impl Reader<'_> {
             ("on_failure", &mut hooks.on_failure),
         ];
         for (key, place) in turns {
-            self.set(at, &fields, key, place, |r, at, n| Some(r.hook_list(at, n)));
+            self.set(&fields, key, place, |r, at, n| Some(r.hook_list(at, n)));
         }
         Some(hooks)
     }
@@ -30,9 +31,25 @@ impl Reader<'_> {
         match &node.value {
             Value::List(items) if items.iter().all(is_word) => match items.is_empty() {
                 true => Vec::new(),
-                false => self.hook(at, node).into_iter().collect(),
+                false => {
+                    self.warn_of_several_lines(at, items);
+                    self.hook(at, node).into_iter().collect()
+                }
             },
             _ => self.list(at, node, Reader::hook),
+        }
+    }
+
+    /// A list of words whose first has a blank looks like several commands, and is one.
+    fn warn_of_several_lines(&mut self, at: &At, items: &[Node]) {
+        if let [Node { value: Value::String(program), .. }, _, ..] = items
+            && program.contains(char::is_whitespace)
+        {
+            let message = format!(
+                "is one command, whose program is {}; for several hooks write each as a list or a table",
+                quote(program)
+            );
+            self.warn(at, message);
         }
     }
 
@@ -64,9 +81,9 @@ impl Reader<'_> {
             }
         };
         let mut user = None;
-        self.set(at, &fields, "user", &mut user, |r, at, n| r.account(at, n).map(Some));
+        self.set(&fields, "user", &mut user, |r, at, n| r.account(at, n).map(Some));
         let mut timeout = self.dialect.hook_timeout;
-        self.set(at, &fields, "timeout", &mut timeout, Reader::duration);
+        self.set(&fields, "timeout", &mut timeout, Reader::duration);
         if let (Some(node), Some(HookAction::Function(_))) = (fields.get("user"), &action) {
             self.problem(&at.key("user", node), "a function runs in the supervisor; only a command has a user");
         }

@@ -19,20 +19,20 @@ impl Reader<'_> {
             ("memory_low", &mut limits.memory_low),
         ];
         for (key, place) in sizes {
-            self.set(at, &fields, key, place, |r, at, n| r.size(at, n).map(Some));
+            self.set(&fields, key, place, |r, at, n| r.size(at, n).map(Some));
         }
-        self.set(at, &fields, "cpu", &mut limits.cpu_millis, |r, at, n| r.cpu(at, n).map(Some));
+        self.set(&fields, "cpu", &mut limits.cpu_millis, |r, at, n| r.cpu(at, n).map(Some));
         let numbers: [(&'static str, &mut Option<u64>, i64); 3] = [
             ("cpu_weight", &mut limits.cpu_weight, 10_000),
             ("io_weight", &mut limits.io_weight, 10_000),
             ("pids", &mut limits.pids, 4_194_304),
         ];
         for (key, place, most) in numbers {
-            self.set(at, &fields, key, place, |r, at, n| {
+            self.set(&fields, key, place, |r, at, n| {
                 r.integer(at, n, 1..=most).and_then(|number| u64::try_from(number).ok()).map(Some)
             });
         }
-        self.set(at, &fields, "oom_score_adj", &mut limits.oom_score_adj, |r, at, n| {
+        self.set(&fields, "oom_score_adj", &mut limits.oom_score_adj, |r, at, n| {
             r.integer(at, n, -1_000..=1_000).and_then(|score| i32::try_from(score).ok()).map(Some)
         });
         Some(limits)
@@ -45,7 +45,7 @@ impl Reader<'_> {
             let name = written.to_ascii_lowercase();
             let name = name.strip_prefix("rlimit_").unwrap_or(&name);
             if RLIMITS.key(name).is_none() {
-                r.problem(at, unknown_key(name, &RLIMITS));
+                r.problem(at, unknown_key(name, &RLIMITS).0);
             } else if let Some(limit) = r.rlimit(at, node) {
                 limits.insert(name.to_owned(), limit);
             }

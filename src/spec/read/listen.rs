@@ -33,14 +33,14 @@ impl Reader<'_> {
             ("client_fd_env", &mut listener.client_fd_env),
         ];
         for (key, place) in texts {
-            self.set(at, &fields, key, place, |r, at, n| r.text(at, n).map(Some));
+            self.set(&fields, key, place, |r, at, n| r.text(at, n).map(Some));
         }
-        self.set(at, &fields, "user", &mut listener.user, |r, at, n| r.account(at, n).map(Some));
-        self.set(at, &fields, "group", &mut listener.group, |r, at, n| r.account(at, n).map(Some));
-        self.set(at, &fields, "accept", &mut listener.accept, Reader::accept);
-        self.set(at, &fields, "idle_stop", &mut listener.idle_stop, |r, at, n| r.duration(at, n).map(Some));
-        self.set(at, &fields, "mode", &mut listener.mode, Reader::mode);
-        self.set(at, &fields, "backlog", &mut listener.backlog, Reader::count);
+        self.set(&fields, "user", &mut listener.user, |r, at, n| r.account(at, n).map(Some));
+        self.set(&fields, "group", &mut listener.group, |r, at, n| r.account(at, n).map(Some));
+        self.set(&fields, "accept", &mut listener.accept, Reader::accept);
+        self.set(&fields, "idle_stop", &mut listener.idle_stop, |r, at, n| r.duration(at, n).map(Some));
+        self.set(&fields, "mode", &mut listener.mode, Reader::mode);
+        self.set(&fields, "backlog", &mut listener.backlog, Reader::count);
         Some(listener)
     }
 

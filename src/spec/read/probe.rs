@@ -17,9 +17,9 @@ const KINDS: [(&str, &str); 5] =
     [("http", "url"), ("tcp", "port"), ("exec", "command"), ("logline", "pattern"), ("check", "fn")];
 
 /// A probe's kind and its keys.
-struct Written<'n> {
+struct Written<'a, 'n> {
     kind: &'static str,
-    fields: Fields<'n>,
+    fields: Fields<'a, 'n>,
 }
 
 impl Reader<'_> {
@@ -47,8 +47,8 @@ impl Reader<'_> {
         }
         let target = self.target(at, &written);
         let (mut interval, mut timeout) = (None, None);
-        self.set(at, &written.fields, "interval", &mut interval, |r, at, n| r.duration(at, n).map(Some));
-        self.set(at, &written.fields, "timeout", &mut timeout, |r, at, n| r.duration(at, n).map(Some));
+        self.set(&written.fields, "interval", &mut interval, |r, at, n| r.duration(at, n).map(Some));
+        self.set(&written.fields, "timeout", &mut timeout, |r, at, n| r.duration(at, n).map(Some));
         target.map(|target| Ready::Probe(Probe { target, interval, timeout }))
     }
 
@@ -62,12 +62,12 @@ impl Reader<'_> {
         let target = self.target(at, &written);
         let mut pace = self.dialect.health.clone();
         let fields = &written.fields;
-        self.set(at, fields, "interval", &mut pace.interval, Reader::duration);
-        self.set(at, fields, "timeout", &mut pace.timeout, Reader::duration);
-        self.set(at, fields, "retries", &mut pace.retries, Reader::count);
-        self.set(at, fields, "successes", &mut pace.successes, Reader::count);
-        self.set(at, fields, "start_period", &mut pace.start_period, Reader::duration);
-        self.set(at, fields, "restart_after", &mut pace.restart_after, Reader::count);
+        self.set(fields, "interval", &mut pace.interval, Reader::duration);
+        self.set(fields, "timeout", &mut pace.timeout, Reader::duration);
+        self.set(fields, "retries", &mut pace.retries, Reader::count);
+        self.set(fields, "successes", &mut pace.successes, Reader::count);
+        self.set(fields, "start_period", &mut pace.start_period, Reader::duration);
+        self.set(fields, "restart_after", &mut pace.restart_after, Reader::count);
         target.map(|target| Health {
             target,
             interval: pace.interval,
@@ -80,25 +80,25 @@ impl Reader<'_> {
     }
 
     /// A constructor's table, a plain table (told by `type` or its keys), or a function.
-    fn probe<'n>(&mut self, at: &At, node: &'n Node, what: &str) -> Option<Written<'n>> {
+    fn probe<'a, 'n>(&mut self, at: &'a At<'a>, node: &'n Node, what: &str) -> Option<Written<'a, 'n>> {
         match &node.value {
             Value::Made { kind, fields } => match table_of(kind) {
                 Some((kind, table)) => Some(Written { kind, fields: self.fields(at, fields, table) }),
                 None => self.expected(at, what, node),
             },
-            Value::Function(_) => Some(Written { kind: "check", fields: Fields::single("fn", node) }),
+            Value::Function(_) => Some(Written { kind: "check", fields: Fields::single(at, "fn", node) }),
             Value::Map(entries) => self.plain_probe(at, entries, node, what),
             _ => self.expected(at, what, node),
         }
     }
 
-    fn plain_probe<'n>(
+    fn plain_probe<'a, 'n>(
         &mut self,
-        at: &At,
+        at: &'a At<'a>,
         entries: &'n [(String, Node)],
         node: &'n Node,
         what: &str,
-    ) -> Option<Written<'n>> {
+    ) -> Option<Written<'a, 'n>> {
         let Some((_, named)) = entries.iter().find(|(key, _)| key == "type") else {
             let told = KINDS.iter().find(|(_, key)| entries.iter().any(|(written, _)| written == key));
             let Some((kind, table)) = told.and_then(|(kind, _)| table_of(kind)) else {
@@ -118,7 +118,7 @@ impl Reader<'_> {
             "http" => self.http(at, fields).map(ProbeTarget::Http),
             "tcp" => {
                 let mut host = "127.0.0.1".to_owned();
-                self.set(at, fields, "host", &mut host, Reader::text);
+                self.set(fields, "host", &mut host, Reader::text);
                 let port = self.needed(at, fields, "port", |r, at, n| r.integer(at, n, 1..=65_535))?;
                 Some(ProbeTarget::Tcp { host, port: u16::try_from(port).ok()? })
             }
@@ -156,12 +156,12 @@ impl Reader<'_> {
             headers: Vec::new(),
             body: None,
         };
-        self.set(at, fields, "method", &mut probe.method, Reader::text);
-        self.set(at, fields, "expected_status", &mut probe.expected_status, |r, at, n| {
+        self.set(fields, "method", &mut probe.method, Reader::text);
+        self.set(fields, "expected_status", &mut probe.expected_status, |r, at, n| {
             Some(r.list(at, n, Reader::status_range))
         });
-        self.set(at, fields, "headers", &mut probe.headers, |r, at, n| Some(r.headers(at, n)));
-        self.set(at, fields, "body", &mut probe.body, |r, at, n| r.text(at, n).map(Some));
+        self.set(fields, "headers", &mut probe.headers, |r, at, n| Some(r.headers(at, n)));
+        self.set(fields, "body", &mut probe.body, |r, at, n| r.text(at, n).map(Some));
         url.map(|url| HttpProbe { url, ..probe })
     }
 

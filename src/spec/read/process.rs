@@ -31,57 +31,57 @@ impl Reader<'_> {
     /// The whole definition.
     pub(super) fn process(&mut self, at: &At, node: &Node) -> Option<Spec> {
         let fields = self.table(at, node, &SPEC, "a table of spec keys")?;
-        let command = self.command_line(at, &fields);
+        let command = self.command_line(&fields);
         let mut spec = Spec::new(self.process.clone(), command.unwrap_or_default());
-        self.execution(at, &fields, &mut spec);
-        self.account_and_rights(at, &fields, &mut spec);
-        self.relations(at, &fields, &mut spec);
-        self.lifecycle(at, &fields, &mut spec);
+        self.execution(&fields, &mut spec);
+        self.account_and_rights(&fields, &mut spec);
+        self.relations(&fields, &mut spec);
+        self.lifecycle(&fields, &mut spec);
         Some(spec)
     }
 
     /// What it is and in what surroundings it runs.
-    fn execution(&mut self, at: &At, fields: &Fields, spec: &mut Spec) {
-        self.set(at, fields, "description", &mut spec.description, |r, at, n| r.text(at, n).map(Some));
-        self.set(at, fields, "type", &mut spec.process_type, |r, at, n| r.choice(at, n, &TYPES));
-        self.set(at, fields, "remain", &mut spec.remain, Reader::boolean);
-        self.set(at, fields, "critical", &mut spec.critical, Reader::boolean);
+    fn execution(&mut self, fields: &Fields, spec: &mut Spec) {
+        self.set(fields, "description", &mut spec.description, |r, at, n| r.text(at, n).map(Some));
+        self.set(fields, "type", &mut spec.process_type, |r, at, n| r.choice(at, n, &TYPES));
+        self.set(fields, "remain", &mut spec.remain, Reader::boolean);
+        self.set(fields, "critical", &mut spec.critical, Reader::boolean);
         spec.working_dir.clone_from(&self.dialect.working_dir);
-        self.set(at, fields, "working_dir", &mut spec.working_dir, |r, at, n| r.text(at, n).map(Some));
-        self.environment(at, fields, spec);
-        self.set(at, fields, "clear_env", &mut spec.clear_env, Reader::boolean);
+        self.set(fields, "working_dir", &mut spec.working_dir, |r, at, n| r.text(at, n).map(Some));
+        self.environment(fields, spec);
+        self.set(fields, "clear_env", &mut spec.clear_env, Reader::boolean);
         let directories = &mut spec.runtime_directory;
-        self.set(at, fields, "runtime_directory", directories, |r, at, n| Some(r.texts(at, n)));
-        self.set(at, fields, "pidfile", &mut spec.pidfile, |r, at, n| r.text(at, n).map(Some));
+        self.set(fields, "runtime_directory", directories, |r, at, n| Some(r.texts(at, n)));
+        self.set(fields, "pidfile", &mut spec.pidfile, |r, at, n| r.text(at, n).map(Some));
         spec.log = self.dialect.log.clone();
-        self.set(at, fields, "log", &mut spec.log, Reader::log);
-        self.set(at, fields, "listen", &mut spec.listen, |r, at, n| Some(r.listeners(at, n)));
+        self.set(fields, "log", &mut spec.log, Reader::log);
+        self.set(fields, "listen", &mut spec.listen, |r, at, n| Some(r.listeners(at, n)));
         spec.auto_start = self.dialect.auto_start && spec.listen.is_empty();
-        self.set(at, fields, "auto_start", &mut spec.auto_start, Reader::boolean);
+        self.set(fields, "auto_start", &mut spec.auto_start, Reader::boolean);
     }
 
     /// As whom it runs, and with what rights and limits.
-    fn account_and_rights(&mut self, at: &At, fields: &Fields, spec: &mut Spec) {
-        self.set(at, fields, "user", &mut spec.user, |r, at, n| r.account(at, n).map(Some));
-        self.set(at, fields, "group", &mut spec.group, |r, at, n| r.account(at, n).map(Some));
-        self.set(at, fields, "groups", &mut spec.groups, |r, at, n| Some(Some(r.list(at, n, Reader::account))));
-        self.set(at, fields, "umask", &mut spec.umask, |r, at, n| match &n.value {
+    fn account_and_rights(&mut self, fields: &Fields, spec: &mut Spec) {
+        self.set(fields, "user", &mut spec.user, |r, at, n| r.account(at, n).map(Some));
+        self.set(fields, "group", &mut spec.group, |r, at, n| r.account(at, n).map(Some));
+        self.set(fields, "groups", &mut spec.groups, |r, at, n| Some(Some(r.list(at, n, Reader::account))));
+        self.set(fields, "umask", &mut spec.umask, |r, at, n| match &n.value {
             Value::String(text) if text == "inherit" => Some(None),
             _ => r.mode(at, n).map(Some),
         });
-        self.set(at, fields, "nice", &mut spec.nice, |r, at, n| {
+        self.set(fields, "nice", &mut spec.nice, |r, at, n| {
             r.integer(at, n, -20..=19).and_then(|nice| i32::try_from(nice).ok()).map(Some)
         });
-        self.set(at, fields, "rlimits", &mut spec.rlimits, Reader::rlimits);
+        self.set(fields, "rlimits", &mut spec.rlimits, Reader::rlimits);
         let ambient = &mut spec.ambient_capabilities;
-        self.set(at, fields, "ambient_capabilities", ambient, |r, at, n| Some(r.capabilities(at, n)));
+        self.set(fields, "ambient_capabilities", ambient, |r, at, n| Some(r.capabilities(at, n)));
         let bounding = &mut spec.bounding_capabilities;
-        self.set(at, fields, "bounding_capabilities", bounding, |r, at, n| Some(Some(r.capabilities(at, n))));
-        self.set(at, fields, "no_new_privs", &mut spec.no_new_privs, Reader::boolean);
-        self.set(at, fields, "limits", &mut spec.limits, Reader::limits);
+        self.set(fields, "bounding_capabilities", bounding, |r, at, n| Some(Some(r.capabilities(at, n))));
+        self.set(fields, "no_new_privs", &mut spec.no_new_privs, Reader::boolean);
+        self.set(fields, "limits", &mut spec.limits, Reader::limits);
     }
 
-    fn relations(&mut self, at: &At, fields: &Fields, spec: &mut Spec) {
+    fn relations(&mut self, fields: &Fields, spec: &mut Spec) {
         let relations: [(&'static str, &mut Vec<String>); 8] = [
             ("requires", &mut spec.requires),
             ("wants", &mut spec.wants),
@@ -93,45 +93,44 @@ impl Reader<'_> {
             ("before", &mut spec.before),
         ];
         for (key, place) in relations {
-            self.set(at, fields, key, place, |r, at, n| Some(r.names(at, n)));
+            self.set(fields, key, place, |r, at, n| Some(r.names(at, n)));
         }
-        self.set(at, fields, "conditions", &mut spec.conditions, Reader::conditions);
+        self.set(fields, "conditions", &mut spec.conditions, Reader::conditions);
     }
 
     /// When it is ready and well, and how it ends and comes back.
-    fn lifecycle(&mut self, at: &At, fields: &Fields, spec: &mut Spec) {
+    fn lifecycle(&mut self, fields: &Fields, spec: &mut Spec) {
         spec.restart = self.dialect.restart.clone();
         if spec.process_type == ProcessType::Oneshot {
             spec.restart.policy = self.dialect.oneshot_policy;
         }
         if let Some(node) = fields.get("restart") {
-            self.restart(&at.key("restart", node), node, &mut spec.restart);
+            self.restart(&fields.at.key("restart", node), node, &mut spec.restart);
         }
-        self.set(at, fields, "ready", &mut spec.ready, Reader::ready);
-        self.set(at, fields, "health", &mut spec.health, |r, at, n| r.health(at, n).map(Some));
+        self.set(fields, "ready", &mut spec.ready, Reader::ready);
+        self.set(fields, "health", &mut spec.health, |r, at, n| r.health(at, n).map(Some));
         if let Some(node) = fields.get("success_exit_status") {
-            self.success(&at.key("success_exit_status", node), node, spec);
+            self.success(&fields.at.key("success_exit_status", node), node, spec);
         }
         spec.stop = self.dialect.stop.clone();
-        self.set(at, fields, "stop", &mut spec.stop, Reader::stop);
+        self.set(fields, "stop", &mut spec.stop, Reader::stop);
         spec.start_timeout = self.dialect.start_timeout;
-        self.set(at, fields, "start_timeout", &mut spec.start_timeout, Reader::duration_or_infinity);
-        self.set(at, fields, "reload", &mut spec.reload, |r, at, n| r.reload(at, n).map(Some));
-        self.set(at, fields, "hooks", &mut spec.hooks, Reader::hooks);
-        self.set(at, fields, "watchdog", &mut spec.watchdog, |r, at, n| r.duration(at, n).map(Some));
+        self.set(fields, "start_timeout", &mut spec.start_timeout, Reader::duration_or_infinity);
+        self.set(fields, "reload", &mut spec.reload, |r, at, n| r.reload(at, n).map(Some));
+        self.set(fields, "hooks", &mut spec.hooks, Reader::hooks);
+        self.set(fields, "watchdog", &mut spec.watchdog, |r, at, n| r.duration(at, n).map(Some));
     }
 
     /// Sets a place when its key is given and can be read.
     pub(super) fn set<T>(
         &mut self,
-        at: &At,
         fields: &Fields,
         name: &'static str,
         place: &mut T,
         read: impl FnOnce(&mut Self, &At, &Node) -> Option<T>,
     ) {
         if let Some(node) = fields.get(name)
-            && let Some(value) = read(self, &at.key(name, node), node)
+            && let Some(value) = read(self, &fields.at.key(name, node), node)
         {
             *place = value;
         }
@@ -146,14 +145,14 @@ impl Reader<'_> {
             return;
         }
         let Some(fields) = self.table(at, node, &RESTART, WHAT) else { return };
-        self.set(at, &fields, "policy", &mut restart.policy, |r, at, n| r.choice(at, n, &POLICIES));
-        self.set(at, &fields, "delay", &mut restart.delay, Reader::duration);
-        self.set(at, &fields, "factor", &mut restart.factor, Reader::number);
-        self.set(at, &fields, "max_delay", &mut restart.max_delay, Reader::duration);
-        self.set(at, &fields, "jitter", &mut restart.jitter, Reader::number);
-        self.set(at, &fields, "reset_after", &mut restart.reset_after, Reader::duration);
+        self.set(&fields, "policy", &mut restart.policy, |r, at, n| r.choice(at, n, &POLICIES));
+        self.set(&fields, "delay", &mut restart.delay, Reader::duration);
+        self.set(&fields, "factor", &mut restart.factor, Reader::number);
+        self.set(&fields, "max_delay", &mut restart.max_delay, Reader::duration);
+        self.set(&fields, "jitter", &mut restart.jitter, Reader::number);
+        self.set(&fields, "reset_after", &mut restart.reset_after, Reader::duration);
         let limit = restart.limit.clone();
-        self.set(at, &fields, "limit", &mut restart.limit, |r, at, n| r.start_limit(at, n, limit));
+        self.set(&fields, "limit", &mut restart.limit, |r, at, n| r.start_limit(at, n, limit));
         // A longer first wait than the default ceiling raises the ceiling, unless one is given.
         if !fields.has("max_delay") {
             restart.max_delay = restart.max_delay.max(restart.delay);
@@ -162,8 +161,8 @@ impl Reader<'_> {
 
     fn start_limit(&mut self, at: &At, node: &Node, mut limit: StartLimit) -> Option<StartLimit> {
         let fields = self.table(at, node, &START_LIMIT, "a table with `burst` and `interval`")?;
-        self.set(at, &fields, "burst", &mut limit.burst, Reader::count);
-        self.set(at, &fields, "interval", &mut limit.interval, Reader::duration);
+        self.set(&fields, "burst", &mut limit.burst, Reader::count);
+        self.set(&fields, "interval", &mut limit.interval, Reader::duration);
         Some(limit)
     }
 
@@ -203,7 +202,7 @@ impl Reader<'_> {
             ("env", &mut conditions.env),
         ];
         for (key, place) in kinds {
-            self.set(at, &fields, key, place, |r, at, n| Some(r.texts(at, n)));
+            self.set(&fields, key, place, |r, at, n| Some(r.texts(at, n)));
         }
         Some(conditions)
     }
@@ -211,12 +210,12 @@ impl Reader<'_> {
     fn log(&mut self, at: &At, node: &Node) -> Option<LogSettings> {
         let fields = self.table(at, node, &LOG, "a table of log settings")?;
         let mut log = self.dialect.log.clone();
-        self.set(at, &fields, "ring", &mut log.ring, Reader::size);
-        self.set(at, &fields, "file", &mut log.file, |r, at, n| r.text(at, n).map(Some));
-        self.set(at, &fields, "max_size", &mut log.max_size, Reader::size);
-        self.set(at, &fields, "keep", &mut log.keep, Reader::count);
-        self.set(at, &fields, "stdout", &mut log.stdout, Reader::stream);
-        self.set(at, &fields, "stderr", &mut log.stderr, Reader::stream);
+        self.set(&fields, "ring", &mut log.ring, Reader::size);
+        self.set(&fields, "file", &mut log.file, |r, at, n| r.text(at, n).map(Some));
+        self.set(&fields, "max_size", &mut log.max_size, Reader::size);
+        self.set(&fields, "keep", &mut log.keep, Reader::count);
+        self.set(&fields, "stdout", &mut log.stdout, Reader::stream);
+        self.set(&fields, "stderr", &mut log.stderr, Reader::stream);
         Some(log)
     }
 
@@ -258,9 +257,9 @@ impl Reader<'_> {
     }
 
     /// Program and arguments from `command`, `args` and `shell`.
-    fn command_line(&mut self, at: &At, fields: &Fields) -> Option<Vec<String>> {
+    fn command_line(&mut self, fields: &Fields) -> Option<Vec<String>> {
         if let Some(node) = fields.get("shell") {
-            let at_shell = at.key("shell", node);
+            let at_shell = fields.at.key("shell", node);
             for other in ["command", "args"] {
                 if fields.has(other) {
                     self.problem(&at_shell, format!("`shell` is the whole command, so `{other}` cannot go with it"));
@@ -271,15 +270,18 @@ impl Reader<'_> {
         }
         let args = fields.get("args");
         let Some(node) = fields.get("command") else {
-            self.problem(at, "a process needs a `command` (or a line for a `shell`)");
+            if self.was_meant("command") || self.was_meant("shell") {
+                return None;
+            }
+            self.problem(fields.at, "a process needs a `command` (or a line for a `shell`)");
             return None;
         };
-        let at_command = at.key("command", node);
+        let at_command = fields.at.key("command", node);
         let command = match (&node.value, args) {
             (Value::String(program), Some(_)) => Some(vec![program.clone()]),
             _ => self.command(&at_command, node),
         };
-        let args = args.map(|node| self.words(&at.key("args", node), node, "a list of arguments"));
+        let args = args.map(|node| self.words(&fields.at.key("args", node), node, "a list of arguments"));
         let mut command = command?;
         command.extend(args.flatten().unwrap_or_default());
         Some(command)

@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 
 use super::super::plan::{Problem, Severity, Source};
 use super::super::process::Spec;
-use super::super::schema::{Availability, Table, nearest};
+use super::super::schema::{Availability, SPEC, Table, nearest};
 use super::super::units::quote;
 use super::super::value::{Node, Value};
-use super::dialect::{Dialect, LaterKeys};
+use super::dialect::{Dialect, Origin};
 
 /// A place in the tree: the way to it, and its line. Its text is made only when something is wrong there.
 #[derive(Clone, Copy)]
@@ -81,12 +81,14 @@ pub(super) struct Reader<'d> {
     pub(super) process: String,
     source: Source,
     problems: Vec<Problem>,
+    /// Keys that unknown ones were taken for; that these are missing is then not said as well.
+    meant: Vec<&'static str>,
 }
 
 impl<'d> Reader<'d> {
     /// A reader that has found nothing wrong yet.
     pub(super) fn new(process: &str, dialect: &'d Dialect, source: Source) -> Self {
-        Reader { dialect, process: process.to_owned(), source, problems: Vec::new() }
+        Reader { dialect, process: process.to_owned(), source, problems: Vec::new(), meant: Vec::new() }
     }
 
     /// The spec, unless something is wrong with it.
@@ -147,6 +149,11 @@ impl<'d> Reader<'d> {
         None
     }
 
+    /// Whether an unknown key was taken for this one.
+    pub(super) fn was_meant(&self, key: &str) -> bool {
+        self.meant.contains(&key)
+    }
+
     /// Remembers the line of a place, for what is found wrong later.
     fn remember_line(&mut self, at: &At) {
         if at.line > 0 && Some(at.line) != self.source.line {
@@ -155,34 +162,39 @@ impl<'d> Reader<'d> {
     }
 
     /// The entries of a table whose keys are those of `table`; what is wrong with the keys is noted.
-    pub(super) fn table<'n>(
+    pub(super) fn table<'a, 'n>(
         &mut self,
-        at: &At,
+        at: &'a At<'a>,
         node: &'n Node,
         table: &'static Table,
         what: &str,
-    ) -> Option<Fields<'n>> {
+    ) -> Option<Fields<'a, 'n>> {
         match &node.value {
             Value::Map(entries) => Some(self.fields(at, entries, table)),
-            Value::List(items) if items.is_empty() => Some(Fields { entries: Vec::new() }),
+            Value::List(items) if items.is_empty() => Some(Fields { at, entries: Vec::new() }),
             _ => self.expected(at, what, node),
         }
     }
 
     /// Checks keys against the table and keeps those that may be read.
-    pub(super) fn fields<'n>(&mut self, at: &At, entries: &'n [(String, Node)], table: &'static Table) -> Fields<'n> {
+    pub(super) fn fields<'a, 'n>(
+        &mut self,
+        at: &'a At<'a>,
+        entries: &'n [(String, Node)],
+        table: &'static Table,
+    ) -> Fields<'a, 'n> {
         self.fields_except(at, entries, table, "")
     }
 
     /// As [`fields`](Reader::fields), passing over one key that tells what kind of table it is.
-    pub(super) fn fields_except<'n>(
+    pub(super) fn fields_except<'a, 'n>(
         &mut self,
-        at: &At,
+        at: &'a At<'a>,
         entries: &'n [(String, Node)],
         table: &'static Table,
         discriminator: &str,
-    ) -> Fields<'n> {
-        let mut fields = Fields { entries: Vec::with_capacity(entries.len()) };
+    ) -> Fields<'a, 'n> {
+        let mut fields = Fields { at, entries: Vec::with_capacity(entries.len()) };
         for (written, node) in entries.iter().filter(|(written, _)| written != discriminator) {
             let name = match table.positional {
                 Some(key) if written == "1" => key,
@@ -207,12 +219,13 @@ impl<'d> Reader<'d> {
 
     fn is_readable(&mut self, at: &At, written: &str, name: &str, table: &'static Table) -> ControlFlow<()> {
         let Some(key) = table.key(name) else {
-            let message = unknown_key(written, table);
+            let (message, meant) = unknown_key(written, table);
             self.problem(at, message);
+            self.meant.extend(meant);
             return ControlFlow::Break(());
         };
         match key.availability {
-            Availability::Later(waits_for) if self.dialect.later == LaterKeys::Refuse => {
+            Availability::Later(waits_for) if self.dialect.origin == Origin::Written => {
                 let message =
                     format!("waits for {waits_for}: nothing of it is in this version, so leave the key out for now");
                 self.problem(at, message);
@@ -278,14 +291,16 @@ impl<'d> Reader<'d> {
 }
 
 /// The entries of a table that may be read, by the names of its keys.
-pub(super) struct Fields<'n> {
+pub(super) struct Fields<'a, 'n> {
+    /// The table itself.
+    pub(super) at: &'a At<'a>,
     entries: Vec<(&'n str, &'n Node)>,
 }
 
-impl<'n> Fields<'n> {
+impl<'a, 'n> Fields<'a, 'n> {
     /// One key's value, for a short form that stands for a table.
-    pub(super) fn single(name: &'static str, node: &'n Node) -> Self {
-        Fields { entries: vec![(name, node)] }
+    pub(super) fn single(at: &'a At<'a>, name: &'static str, node: &'n Node) -> Self {
+        Fields { at, entries: vec![(name, node)] }
     }
 
     /// The value of a key, if it is given.
@@ -345,24 +360,22 @@ const ELSEWHERE: [(&str, &str); 42] = [
     ("uid", "user"),
 ];
 
-/// What is said of a key that the table does not have.
-pub(super) fn unknown_key(written: &str, table: &'static Table) -> String {
-    let at_the_top = table.key("command").is_some() && table.key("requires").is_some();
+/// What is said of a key that the table does not have, and which one was probably meant.
+pub(super) fn unknown_key(written: &str, table: &'static Table) -> (String, Option<&'static str>) {
+    let at_the_top = table.name == SPEC.name;
     if at_the_top && let Some((_, here)) = ELSEWHERE.iter().find(|(name, _)| *name == written) {
-        return format!("there is no such key; here it is `{here}`");
+        return (format!("there is no such key; here it is `{here}`"), Some(here));
     }
     if at_the_top && written == "1" {
-        return "a value without a key means nothing here; did you mean `command = …`?".into();
+        let message = "a value without a key means nothing here; did you mean `command = …`?";
+        return (message.into(), Some("command"));
     }
     if let Some(near) = nearest(written, table.keys().map(|key| key.name)) {
-        return format!("there is no such key; did you mean `{near}`?");
+        return (format!("there is no such key; did you mean `{near}`?"), Some(near));
     }
     let keys: Vec<&str> = table.keys().map(|key| key.name).collect();
-    if keys.len() > 16 {
-        "there is no such key".into()
-    } else {
-        format!("there is no such key (there are {})", keys.join(", "))
-    }
+    let known = if keys.len() > 16 { String::new() } else { format!(" (there are {})", keys.join(", ")) };
+    (format!("there is no such key{known}"), None)
 }
 
 /// A value as a person would call it, short, and with secrets unseen.

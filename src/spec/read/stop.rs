@@ -18,8 +18,8 @@ impl Reader<'_> {
     pub(super) fn stop(&mut self, at: &At, node: &Node) -> Option<Stop> {
         let fields = self.table(at, node, &STOP, "a table such as { signal = \"TERM\", timeout = \"10s\" }")?;
         let mut stop = self.dialect.stop.clone();
-        self.set(at, &fields, "mode", &mut stop.mode, |r, at, n| r.choice(at, n, &MODES));
-        self.set(at, &fields, "command", &mut stop.command, |r, at, n| r.command(at, n).map(Some));
+        self.set(&fields, "mode", &mut stop.mode, |r, at, n| r.choice(at, n, &MODES));
+        self.set(&fields, "command", &mut stop.command, |r, at, n| r.command(at, n).map(Some));
         if let Some(node) = fields.get("sequence") {
             let at = at.key("sequence", node);
             for other in ["signal", "timeout"] {
@@ -34,8 +34,8 @@ impl Reader<'_> {
         } else if (fields.has("signal") || fields.has("timeout"))
             && let Some(mut step) = stop.sequence.first().cloned()
         {
-            self.set(at, &fields, "signal", &mut step.signal, Reader::signal);
-            self.set(at, &fields, "timeout", &mut step.wait, Reader::duration);
+            self.set(&fields, "signal", &mut step.signal, Reader::signal);
+            self.set(&fields, "timeout", &mut step.wait, Reader::duration);
             stop.sequence = vec![step];
         }
         Some(stop)

@@ -8,7 +8,10 @@ use super::Access;
 /// Access to a field that is compared as it is.
 macro_rules! field {
     ($($path:ident).+) => {
-        Access { same: |a, b| a.$($path).+ == b.$($path).+, copy: |to, from| to.$($path).+.clone_from(&from.$($path).+) }
+        Access {
+            same: |a, b| a.$($path).+ == b.$($path).+,
+            copy: |to, from| to.$($path).+.clone_from(&from.$($path).+),
+        }
     };
 }
 pub(super) use field;

@@ -18,7 +18,8 @@ fn changes(new: Spec) -> Vec<(String, Effect)> {
 #[test]
 fn every_key_of_the_contract_is_in_the_table_once() {
     let keys = "description command args shell type remain auto_start critical working_dir env env_file clear_env user \
-        group groups umask nice rlimits ambient_capabilities bounding_capabilities no_new_privs requires wants binds_to \
+        group groups umask nice rlimits ambient_capabilities bounding_capabilities no_new_privs requires wants \
+         binds_to \
         follows part_of conflicts after before conditions ready health restart success_exit_status stop start_timeout \
         reload hooks limits listen runtime_directory pidfile log watchdog watch schedule replicas rolling";
     let listed: Vec<&str> = SPEC.keys().map(|key| key.name).collect();

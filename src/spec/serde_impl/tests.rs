@@ -36,7 +36,6 @@ fn json_has_the_errors_of_the_reader() {
     assert_eq!(
         message(r#"{"name": "web", "comand": "nginx", "restart": {"delay": "soon"}}"#),
         "process `web`: comand: there is no such key; did you mean `command`?\n\
-         process `web`: a process needs a `command` (or a line for a `shell`)\n\
          process `web`: restart.delay: expected a duration (seconds, or text such as \"1h30m\", \"10s\" or \"250ms\"), \
          found \"soon\""
     );
@@ -67,7 +66,8 @@ fn secrets_are_shown_to_nobody_and_stored() {
     let forged = r#"{"name": "web", "command": "x", "env": {"A": {"=secret": "x"}}}"#;
     assert_eq!(
         message(forged),
-        "process `web`: env.A: expected the value of a variable (text, a number, true, false or a secret), found a table"
+        "process `web`: env.A: expected the value of a variable (text, a number, true, false or a secret), found a \
+         table"
     );
 }
 
@@ -95,6 +95,7 @@ fn functions_and_places_survive_in_the_stored_form_alone() {
 /// Takes away what the form for people does not carry.
 fn without_what_is_hidden(mut spec: Spec) -> Spec {
     spec.secret_env.clear();
+    spec.env.retain(|_, value| value != "***");
     spec.listen.clear();
     spec.limits = Limits { oom_score_adj: spec.limits.oom_score_adj, ..Limits::default() };
     spec.health = None;
@@ -122,12 +123,19 @@ proptest! {
     #[test]
     fn a_tree_reads_the_same_whatever_the_defaults(spec in specs()) {
         for defaults in [Dialect::native(), Dialect::compatible()] {
-            let dialect = Dialect { later: LaterKeys::Read, ..defaults };
+            let dialect = Dialect { origin: Origin::Stored, ..defaults };
             let back = read_spec("sample", &write::node(&spec), &dialect, Source::default()).unwrap();
             let working_dir = spec.working_dir.clone().or(dialect.working_dir.clone());
             prop_assert_eq!(back, Spec { working_dir, ..spec.clone() });
         }
     }
+}
+
+#[test]
+fn what_only_looks_like_a_hidden_secret_is_stored_as_it_is() {
+    let spec = Spec::new("web", ["nginx"]).env("A", "***").env("=secret", "x");
+    let json = serde_json::to_string(&StoredRef(&spec)).unwrap();
+    assert_eq!(serde_json::from_str::<Stored>(&json).unwrap().0, spec);
 }
 
 #[test]

@@ -262,7 +262,8 @@ fn ends_and_restarts_make_sense() {
     let endless = good().critical(true).restart(Restart::always().limit(0, Duration::ZERO)).validate();
     assert_eq!(
         endless[0].to_string(),
-        "warning: process `web`: critical: never acts: restarted always and without a limit, this process never ends for good"
+        "warning: process `web`: critical: never acts: restarted always and without a limit, this process never ends \
+         for good"
     );
 }
 

@@ -61,8 +61,7 @@ fn a_hook_that_loops_is_cut_at_its_timeout_and_others_go_on() {
         r#"
         neap.process "loops" {
           command = { "sleep", "1000" }, restart = "never",
-          hooks = { before_start = { { command = { "true" } }, function() while true do end end } },
-          start_timeout = "300ms",
+          hooks = { before_start = { { "true" }, { fn = function() while true do end end, timeout = "200ms" } } },
         }
         neap.process "other" { command = { "sleep", "1000" } }
         neap.on("process.failed", function(event) say("failed " .. event.process) end)

@@ -5,3 +5,6 @@ local cache = require "services.cache"
 
 base "web" { command = { "nginx" }, requires = cache }
 require "services"
+
+-- A file of one's own comes before a recipe of that name, which is still there as neap.NAME.
+assert(require "redis" == "mine" and type(require "neap.redis") == "function")
