@@ -215,21 +215,20 @@ pub struct FieldChange {
 /// names, and the places where specs were declared.
 pub fn changed_fields(old: &Spec, new: &Spec) -> Vec<FieldChange> {
     let mut changes = Vec::new();
-    visit(&SPEC, "", &mut |path, key, access| {
+    visit(&SPEC, "", &mut |prefix, key, access| {
         if !(access.same)(old, new) {
-            changes.push(FieldChange { path, effect: key.effect });
+            changes.push(FieldChange { path: format!("{prefix}{}", key.name), effect: key.effect });
         }
     });
     changes
 }
 
-/// Calls for each key that has a value of its own, with its path.
-fn visit(table: &'static Table, prefix: &str, call: &mut impl FnMut(String, &'static Key, Access)) {
+/// Calls for each key that has a value of its own, with what stands before its name in its path.
+fn visit(table: &'static Table, prefix: &str, call: &mut impl FnMut(&str, &'static Key, Access)) {
     for key in table.own {
-        let path = format!("{prefix}{}", key.name);
         match (key.access, key.table) {
-            (Some(access), _) => call(path, key, access),
-            (None, Some(nested)) => visit(nested, &format!("{path}."), call),
+            (Some(access), _) => call(prefix, key, access),
+            (None, Some(nested)) => visit(nested, &format!("{prefix}{}.", key.name), call),
             (None, None) => {}
         }
     }
