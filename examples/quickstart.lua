@@ -14,7 +14,7 @@ local db = neap.process "db" {
   shell = [[
     trap 'echo flushing to disk; exit 0' TERM
     echo recovering; sleep 0.5; echo listening
-    while :; do sleep 1; done
+    while sleep 1; do :; done 2>/dev/null
   ]],
   ready = neap.logline "^listening",
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::paint::Tone;
 use super::units::about;
-use crate::core::{Cause, Event, EventKind, HealthStatus, Pid, StateName, WallTime};
+use crate::core::{Cause, Ending, Event, EventKind, HealthStatus, HookKind, Pid, StateName, WallTime};
 use crate::spec::Signal;
 
 /// How much is said.
@@ -39,6 +39,7 @@ pub(super) struct Narrator {
 struct Memory {
     pid: Option<Pid>,
     starting: Option<WallTime>,
+    to_be_told: bool,
 }
 
 /// A state change, taken apart.
@@ -73,6 +74,18 @@ impl Narrator {
                 memory.pid = Some(*pid);
                 (Talk::Verbose, faint(format!("its main process is pid {pid} now")))
             }
+            (EventKind::ProcessExited { pid, status }, memory) => {
+                // A oneshot that remains runs on without it.
+                if let Some(memory) = memory
+                    && memory.pid == Some(*pid)
+                {
+                    memory.pid = None;
+                }
+                (Talk::Verbose, faint(format!("pid {pid}: {}", Ending::Exit(*status))))
+            }
+            (EventKind::Signalled { signal }, Some(memory)) => {
+                signalled(*signal, std::mem::take(&mut memory.to_be_told))
+            }
             (kind, _) => other(kind)?,
         };
         (talk >= least).then_some(sentence)
@@ -93,6 +106,11 @@ fn state(change: &Change<'_>, memory: &mut Memory, talk: Talk) -> (Talk, Sentenc
         StateName::Stopping => match change.cause {
             // It ended by itself: what follows from that is said when it is known.
             Cause::Ended(ending) => (Talk::Verbose, faint(format!("ended: {ending}"))),
+            // In order: each says so when its turn has come and it is told to.
+            Cause::Shutdown => {
+                memory.to_be_told = true;
+                (Talk::Verbose, faint("to be stopped".into()))
+            }
             _ => (Talk::Normal, faint(because("stopping", change, talk))),
         },
         StateName::Backoff => (Talk::Quiet, say(Tone::Warn, backoff(change.reason, change.retry_in))),
@@ -124,35 +142,39 @@ fn backoff(ended: &str, retry_in: Option<Duration>) -> String {
 
 fn because(verb: &str, change: &Change<'_>, talk: Talk) -> String {
     let cause = change.cause.to_string();
-    match (change.reason, talk) {
-        ("", Talk::Verbose) if !cause.is_empty() => format!("{verb}: {cause}"),
-        (reason, _) => with_reason(verb, reason),
-    }
+    // That another process is behind it is worth knowing when one stops; that it is needed goes without saying.
+    let telling =
+        talk == Talk::Verbose || (change.to == StateName::Stopping && matches!(change.cause, Cause::Relation(..)));
+    if change.reason.is_empty() && telling { with_reason(verb, &cause) } else { with_reason(verb, change.reason) }
 }
 
 fn with_reason(verb: &str, reason: &str) -> String {
     if reason.is_empty() { verb.into() } else { format!("{verb}: {reason}") }
 }
 
+fn signalled(signal: Signal, first: bool) -> (Talk, Sentence) {
+    match (signal == Signal::KILL, first) {
+        (true, true) => (Talk::Normal, say(Tone::Warn, "killed".into())),
+        (true, false) => (Talk::Normal, say(Tone::Warn, "still there: killed".into())),
+        (false, true) => (Talk::Normal, faint(format!("stopping: sent {signal}"))),
+        (false, false) => (Talk::Verbose, faint(format!("sent {signal}"))),
+    }
+}
+
 fn other(kind: &EventKind) -> Option<(Talk, Sentence)> {
     Some(match kind {
-        EventKind::ProcessExited { pid, status } => {
-            (Talk::Verbose, faint(format!("pid {pid}: {}", crate::core::Ending::Exit(*status))))
-        }
         EventKind::Skipped { condition } => {
             (Talk::Normal, say(Tone::Warn, format!("not started: condition {condition} does not hold")))
         }
-        EventKind::Signalled { signal } if *signal == Signal::KILL => {
-            (Talk::Normal, say(Tone::Warn, "still there: killed".into()))
-        }
-        EventKind::Signalled { signal } => (Talk::Verbose, faint(format!("sent {signal}"))),
         EventKind::Health { to: HealthStatus::Unhealthy, reason, .. } => {
             (Talk::Quiet, say(Tone::Bad, with_reason("unhealthy", reason)))
         }
         EventKind::Health { to: HealthStatus::Healthy, .. } => (Talk::Normal, say(Tone::Good, "healthy".into())),
         EventKind::Health { .. } => return None,
         EventKind::HookFailed { hook, reason } => {
-            (Talk::Quiet, say(Tone::Bad, format!("{} hook failed: {reason}", hook.as_str())))
+            // One before the start fails it, and the failure says so.
+            let least = if *hook == HookKind::BeforeStart { Talk::Verbose } else { Talk::Quiet };
+            (least, say(Tone::Bad, format!("{} hook failed: {reason}", hook.as_str())))
         }
         EventKind::Status { text } => (Talk::Verbose, faint(format!("says: {text}"))),
         EventKind::Reloading => (Talk::Normal, faint("reads its configuration again".into())),
@@ -170,6 +192,8 @@ fn other(kind: &EventKind) -> Option<(Talk, Sentence)> {
         | EventKind::Deleted
         | EventKind::State { .. }
         | EventKind::Executed { .. }
+        | EventKind::ProcessExited { .. }
+        | EventKind::Signalled { .. }
         | EventKind::MainPid { .. } => return None,
     })
 }

@@ -10,6 +10,8 @@ use crate::lua::host::PrintSink;
 
 /// Something to show that is neither a line nor an event.
 pub(super) struct Note {
+    /// Whether it is a script's, which speaks of what has happened; what Neap says is about to.
+    pub(super) of_script: bool,
     /// How it looks.
     pub(super) tone: Tone,
     /// What it says.
@@ -24,7 +26,7 @@ impl Notes {
     /// Hands in a note.
     pub(super) fn say(&self, tone: Tone, text: impl Into<String>) {
         // Nobody prints any more: nothing to say it to.
-        let _ = self.0.send(Note { tone, text: text.into() });
+        let _ = self.0.send(Note { of_script: false, tone, text: text.into() });
     }
 
     /// Takes what the configuration prints and logs. It does not keep the printing from ending.
@@ -35,7 +37,7 @@ impl Notes {
             if rank >= level.load(Ordering::Relaxed)
                 && let Some(notes) = notes.upgrade()
             {
-                Notes(notes).say(tone, text);
+                let _ = notes.send(Note { of_script: true, tone, text: text.into() });
             }
         })
     }

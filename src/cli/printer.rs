@@ -18,7 +18,7 @@ use crate::core::{Cause, Event, EventKind, ProcessId, StateName};
 use crate::{Events, Line, Lines, Next, Supervisor};
 
 /// How long the printing waits, once something came, for what belongs before it.
-const MOMENT: Duration = Duration::from_millis(2);
+const MOMENT: Duration = Duration::from_millis(5);
 /// No more than this is put in order at once.
 const LARGEST_BATCH: usize = 512;
 
@@ -180,9 +180,8 @@ impl<W: Write, T: Fn(Told)> Printer<W, T> {
     /// its last line before its end.
     fn print(&mut self, batch: Batch) {
         let Batch { notes, mut lines, events } = batch;
-        for note in &notes {
-            self.screen.note(note.tone, &note.text);
-        }
+        let (late, early): (Vec<Note>, Vec<Note>) = notes.into_iter().partition(|note| note.of_script);
+        early.iter().for_each(|note| self.screen.note(note.tone, &note.text));
         let mut executed = BTreeSet::new();
         for next in &events {
             if let Next::Item(event) = next
@@ -199,6 +198,7 @@ impl<W: Write, T: Fn(Told)> Printer<W, T> {
             self.event(next);
         }
         lines.iter().for_each(|next| self.line(next));
+        late.iter().for_each(|note| self.screen.note(note.tone, &note.text));
         if self.screen.is_gone() && !self.told {
             self.told = true;
             (self.tell)(Told::ReaderGone);

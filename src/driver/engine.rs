@@ -23,7 +23,7 @@ use super::spawn::Launcher;
 use crate::core::{
     Command, CommandId, Event, EventKind, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId, Settings, StateName,
 };
-use crate::log::{Logs, Tail};
+use crate::log::{Logs, Tail, Told};
 use crate::supervisor::{Answer, Message, Shared, Shutdown};
 
 /// Children made before the engine looks at what else has happened.
@@ -37,6 +37,7 @@ const INPUTS_A_TURN: usize = 4096;
 #[derive(Debug)]
 pub(crate) enum HelperDone {
     Prepared(Owner, Result<Box<Prepared>, NotPrepared>),
+    LogLine(RunId),
     PidRead(RunId, io::Result<Option<Pid>>),
     Called(u64, Result<(), String>),
 }
@@ -113,12 +114,17 @@ impl Engine {
             let shared = shared.clone();
             Arc::new(move |input| drop(shared.mailbox.post(Message::Input(input))))
         };
-        let matched = {
-            let post = post.clone();
-            move |run| post(Input::LogLine(run))
+        let tell = {
+            let shared = shared.clone();
+            move |told| {
+                let message = match told {
+                    Told::Watching(run) => Message::Input(Input::Prepared(run)),
+                    Told::Matched(run) => Message::Helper(HelperDone::LogLine(run)),
+                };
+                let _ = shared.mailbox.post(message);
+            }
         };
-        let (logs, log_thread) =
-            Logs::start(shared.lines.clone(), matched).map_err(|e| ("starting the log thread", e))?;
+        let (logs, log_thread) = Logs::start(shared.lines.clone(), tell).map_err(|e| ("starting the log thread", e))?;
         Ok(Engine {
             machine: Machine::new(parts.settings),
             surroundings: Arc::new(parts.surroundings),
@@ -236,6 +242,7 @@ impl Engine {
             Message::Input(input) => self.inputs.push_back(input),
             Message::Helper(HelperDone::Prepared(Owner::Run(run), result)) => self.run_prepared(run, result),
             Message::Helper(HelperDone::Prepared(Owner::Job(job), result)) => self.job_prepared(job, result),
+            Message::Helper(HelperDone::LogLine(run)) => self.log_line(run),
             Message::Helper(HelperDone::PidRead(run, result)) => self.pid_read(run, result),
             Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
         }

@@ -23,9 +23,9 @@ impl PidFile {
         &self.path
     }
 
-    /// Says what is to be in it from now on; `None` when it is to be gone.
-    pub fn want(&self, pid: Option<Pid>) {
-        *self.lock() = pid;
+    /// Says what is to be in it from now on (`None`: it is to be gone), and returns what was.
+    pub fn want(&self, pid: Option<Pid>) -> Option<Pid> {
+        std::mem::replace(&mut *self.lock(), pid)
     }
 
     /// Makes it so.

@@ -158,7 +158,6 @@ impl Wanted {
             && !is_file(&spec.log.stderr)
             && !self.bind_notify
             && !(self.open_log && spec.log.file.is_some())
-            && !(spec.process_type == ProcessType::Forking && spec.pidfile.is_some())
     }
 }
 
@@ -209,14 +208,6 @@ fn build(wanted: &Wanted, surroundings: &Surroundings, is_main: bool) -> Result<
             }
         }
     }
-    if is_main
-        && spec.process_type == ProcessType::Forking
-        && let Some(path) = &spec.pidfile
-    {
-        // A file that a dead daemon left behind says nothing about this run.
-        let _ = fs::remove_file(surroundings.base.join(path));
-    }
-
     let command = wanted.command.as_ref().unwrap_or(&spec.command);
     let mut launch = launch_of(command, &env)?;
     launch.env = env.into_strings()?;

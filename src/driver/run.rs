@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::engine::{Engine, HelperDone};
 use super::held::{Held, Look};
 use super::place::{Block, Place};
@@ -155,9 +157,26 @@ impl Engine {
     }
 
     fn have_block(&mut self, run: RunId, block: Arc<Block>) {
-        if let Some(entry) = self.runs.get_mut(&run) {
-            entry.block = Some(block);
+        let Some(entry) = self.runs.get_mut(&run) else { return };
+        let pattern = block.ready_line.clone();
+        entry.block = Some(block);
+        let place = self.places.get(&entry.process);
+        // Where a line is waited for, the log thread first reads what older runs printed, and then says `Prepared` itself.
+        if !pattern.zip(place).is_some_and(|(pattern, place)| place.log.watch(run, pattern)) {
             self.inputs.push_back(Input::Prepared(run));
+        }
+    }
+
+    /// The awaited line was printed. A hook's does not count: then the watch goes on.
+    pub(super) fn log_line(&mut self, run: RunId) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        if !matches!(entry.child, RunChild::None) {
+            self.inputs.push_back(Input::LogLine(run));
+            return;
+        }
+        let pattern = entry.block.as_ref().and_then(|block| block.ready_line.clone());
+        if let Some((pattern, place)) = pattern.zip(self.places.get(&entry.process)) {
+            place.log.watch_on(run, pattern);
         }
     }
 
@@ -187,9 +206,6 @@ impl Engine {
         let block = entry.block.clone().ok_or_else(gone)?;
         let place = self.places.get_mut(&entry.process).ok_or_else(gone)?;
         let (name, process) = (place.name.clone(), entry.process);
-        if let Some(pattern) = &block.ready_line {
-            place.log.watch(run, pattern.clone());
-        }
         let mut held = Held::new(self.trees.create(&name, run)?);
         let launch = self.complete(process, run, &block, &held)?;
         let flight = self.launcher.launch(launch)?;
@@ -234,8 +250,8 @@ impl Engine {
         match watched {
             Ok((exec, child)) => Ok(RunChild::Flight(flight, exec, child)),
             Err(error) => {
-                let _ = identity::signal(flight.pidfd(), Signal::KILL);
                 let _ = held.tree.kill();
+                self.abandon(flight);
                 Err(SpawnError {
                     // The limit on watches is a lack of resources like any other.
                     errno: Some(nix::errno::Errno::EAGAIN as i32),
@@ -243,6 +259,25 @@ impl Engine {
                 })
             }
         }
+    }
+
+    /// Kills and reaps a child in flight that cannot be watched or is no longer wanted, elsewhere: that may take a moment.
+    fn abandon(&self, flight: InFlight) {
+        let _ = identity::signal(flight.pidfd(), Signal::KILL);
+        let _ = self.pool.run(move || {
+            let mut flight = flight;
+            loop {
+                let ended = poll(&mut [PollFd::new(flight.pidfd(), PollFlags::POLLIN)], PollTimeout::NONE);
+                match flight.finish() {
+                    Finish::Pending(again) if ended.is_ok() => flight = again,
+                    Finish::Executed(child) => {
+                        let _ = exit::reap(child.pidfd.as_fd());
+                        return;
+                    }
+                    _ => return,
+                }
+            }
+        });
     }
 
     /// The exec pipe or the pidfd of a child in flight says something.
@@ -267,7 +302,7 @@ impl Engine {
                             let pid = *pid;
                             self.in_flight -= 1;
                             self.inputs.push_back(Input::Executed(run, pid));
-                            self.write_pidfile(run, Some(pid));
+                            self.write_pidfile(run, pid);
                         }
                     }
                     Err(error) => {
@@ -295,8 +330,8 @@ impl Engine {
             Finish::Pending(flight) => match self.poller.add(flight.exec_pipe(), Source::Exec(owner)) {
                 Ok(exec) => Ok(RunChild::Flight(flight, exec, child)),
                 Err(error) => {
-                    let _ = identity::signal(flight.pidfd(), Signal::KILL);
                     self.poller.remove(flight.pidfd(), child);
+                    self.abandon(flight);
                     Err(system_error(SpawnStep::Pipe, "cannot watch the child", &error))
                 }
             },
@@ -355,7 +390,8 @@ impl Engine {
         let Some(entry) = self.runs.get_mut(&run) else { return };
         let Some(main) = entry.main.as_mut() else { return };
         let (pid, status) = match exit::reap(main.fd.as_fd()) {
-            Ok(Some(ExitStatus::Unknown)) if main.tries < STATUS_TRIES => {
+            Ok(None) if main.tries == 0 => return,
+            Ok(None | Some(ExitStatus::Unknown)) if main.tries < STATUS_TRIES => {
                 // Its parent has yet to reap it; then the kernel tells the status to others, too.
                 if main.tries == 0 {
                     self.poller.silence(&main.fd);
@@ -365,9 +401,8 @@ impl Engine {
                 self.clock.at(Clock::now().mono.after(wait), Moment::AskStatus(run));
                 return;
             }
-            Ok(None) => return,
             Ok(Some(status)) => (main.pid, status),
-            Err(_) => (main.pid, ExitStatus::Unknown),
+            Ok(None) | Err(_) => (main.pid, ExitStatus::Unknown),
         };
         if let Some(main) = entry.main.take() {
             self.poller.remove(&main.fd, main.token);
@@ -545,7 +580,7 @@ impl Engine {
     }
 
     pub(super) fn release(&mut self, run: RunId) {
-        self.write_pidfile(run, None);
+        self.remove_pidfile(run);
         self.stop_probe(run, crate::core::ProbeKind::Ready);
         self.stop_probe(run, crate::core::ProbeKind::Health);
         self.stop_following(run);
@@ -555,6 +590,7 @@ impl Engine {
                 self.in_flight -= 1;
                 self.poller.remove(flight.exec_pipe(), exec);
                 self.poller.remove(flight.pidfd(), child);
+                self.abandon(flight);
             }
             RunChild::Alive(_, fd, token) => self.poller.remove(&fd, token),
             RunChild::Pinned(fd) => drop(exit::reap(fd.as_fd())),
@@ -575,15 +611,23 @@ impl Engine {
         }
     }
 
-    /// Has the pid file of a process that does not write it itself say this, or be gone.
-    fn write_pidfile(&mut self, run: RunId, pid: Option<Pid>) {
+    /// Has the pid file of a process that does not write it itself say this; a daemon's own is noted as being there.
+    fn write_pidfile(&mut self, run: RunId, pid: Pid) {
         let Some(entry) = self.runs.get(&run) else { return };
-        if pid.is_some() && entry.spec.process_type == ProcessType::Forking {
-            return;
-        }
         let Some(file) = self.places.get(&entry.process).and_then(|place| place.pidfile.clone()) else { return };
-        file.want(pid);
-        let _ = self.pool.run(move || file.sync());
+        file.want(Some(pid));
+        if entry.spec.process_type != ProcessType::Forking {
+            let _ = self.pool.run(move || file.sync());
+        }
+    }
+
+    /// Has the pid file be gone, if it was this run's.
+    fn remove_pidfile(&mut self, run: RunId) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        let Some(file) = self.places.get(&entry.process).and_then(|place| place.pidfile.clone()) else { return };
+        if file.want(None).is_some() {
+            let _ = self.pool.run(move || file.sync());
+        }
     }
 
     pub(super) fn begin_find_main(&mut self, run: RunId) {
@@ -667,6 +711,7 @@ impl Engine {
                 held.let_go(&mut self.poller);
             }
             self.inputs.push_back(Input::MainFound(run, pid));
+            self.write_pidfile(run, pid);
         }
     }
 }

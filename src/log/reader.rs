@@ -42,11 +42,21 @@ pub(super) enum Order {
     Pipe(TargetId, StreamKind, OwnedFd),
     File(TargetId, Option<Box<LogFile>>),
     Watch(TargetId, RunId, Regex),
+    WatchOn(TargetId, RunId, Regex),
     Unwatch(TargetId),
     EndRun(TargetId),
     Sync(TargetId, Sender<()>),
     Remove(TargetId),
     Stop,
+}
+
+/// What the log thread tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// All that older runs printed is read, and lines of this one are watched.
+    Watching(RunId),
+    /// The awaited line was printed.
+    Matched(RunId),
 }
 
 /// A handle on the log thread.
@@ -63,8 +73,8 @@ impl fmt::Debug for Logs {
 }
 
 impl Logs {
-    /// Starts the thread. `matched` is called from it when an awaited line was printed. It ends by [`stop`](Logs::stop).
-    pub fn start(hub: Arc<LineHub>, matched: impl Fn(RunId) + Send + 'static) -> io::Result<(Logs, JoinHandle<()>)> {
+    /// Starts the thread, from which `tell` is called. It ends by [`stop`](Logs::stop).
+    pub fn start(hub: Arc<LineHub>, tell: impl Fn(Told) + Send + 'static) -> io::Result<(Logs, JoinHandle<()>)> {
         let mailbox = Arc::new(Mailbox::new()?);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
@@ -72,7 +82,7 @@ impl Logs {
             mailbox: mailbox.clone(),
             epoll,
             hub,
-            matched: Box::new(matched),
+            tell: Box::new(tell),
             targets: HashMap::new(),
             pipes: HashMap::new(),
             next_pipe: 0,
@@ -122,7 +132,7 @@ struct Reader {
     mailbox: Arc<Mailbox<Order>>,
     epoll: Epoll,
     hub: Arc<LineHub>,
-    matched: Box<dyn Fn(RunId) + Send>,
+    tell: Box<dyn Fn(Told) + Send>,
     targets: HashMap<TargetId, Target>,
     pipes: HashMap<u64, Pipe>,
     next_pipe: u64,
@@ -186,10 +196,11 @@ impl Reader {
             }
             Order::Watch(id, run, pattern) => {
                 self.drain(id);
-                if let Some(target) = self.targets.get_mut(&id) {
-                    target.watch = Some((run, pattern));
-                }
+                self.end_lines(id);
+                self.watch(id, run, pattern);
+                (self.tell)(Told::Watching(run));
             }
+            Order::WatchOn(id, run, pattern) => self.watch(id, run, pattern),
             Order::Unwatch(id) => {
                 if let Some(target) = self.targets.get_mut(&id) {
                     target.watch = None;
@@ -211,6 +222,12 @@ impl Reader {
                 }
             }
             Order::Stop => {}
+        }
+    }
+
+    fn watch(&mut self, id: TargetId, run: RunId, pattern: Regex) {
+        if let Some(target) = self.targets.get_mut(&id) {
+            target.watch = Some((run, pattern));
         }
     }
 
@@ -260,13 +277,13 @@ impl Reader {
             target.pipes.retain(|p| *p != id);
             let mut batch = Batch::new(target, pipe.stream);
             pipe.framer.finish(|text, partial| batch.line(text, partial));
-            batch.deliver(target, &self.hub, &self.matched);
+            batch.deliver(target, &self.hub, &*self.tell);
             self.close(id);
             return 0;
         };
         let mut batch = Batch::new(target, pipe.stream);
         pipe.framer.push(self.buffer.get(..count).unwrap_or_default(), |text, partial| batch.line(text, partial));
-        batch.deliver(target, &self.hub, &self.matched);
+        batch.deliver(target, &self.hub, &*self.tell);
         count
     }
 
@@ -278,7 +295,7 @@ impl Reader {
             if pipe.framer.is_open() {
                 let mut batch = Batch::new(target, pipe.stream);
                 pipe.framer.finish(|text, partial| batch.line(text, partial));
-                batch.deliver(target, &self.hub, &self.matched);
+                batch.deliver(target, &self.hub, &*self.tell);
             }
         }
     }
@@ -301,14 +318,14 @@ impl Batch {
         self.lines.push(Arc::new(line));
     }
 
-    fn deliver(self, target: &mut Target, hub: &LineHub, matched: &(dyn Fn(RunId) + Send)) {
+    fn deliver(self, target: &mut Target, hub: &LineHub, tell: &(dyn Fn(Told) + Send)) {
         if self.lines.is_empty() {
             return;
         }
         if let Some((run, pattern)) = &target.watch
             && self.lines.iter().any(|line| pattern.is_match(&line.text))
         {
-            matched(*run);
+            tell(Told::Matched(*run));
             target.watch = None;
         }
         if let Some(file) = &mut target.file {

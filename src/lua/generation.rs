@@ -114,7 +114,10 @@ fn told(host: &Host, error: &mlua::Error) -> Vec<Problem> {
 fn run_entry(lua: &Lua, host: &Host, entry: &Entry) -> Result<(), Vec<Problem>> {
     let refused = |error: super::reader::ReadError| vec![error_problem(error.to_string())];
     match entry {
-        Entry::Source { name, text } => run_chunk(lua, host, name, text.as_bytes()),
+        Entry::Source { name, text } => {
+            host.reader().note_text(name, text);
+            run_chunk(lua, host, name, text.as_bytes())
+        }
         Entry::File(path) => {
             let shown = path.display().to_string();
             let file = host.reader().read_entry(path, shown).map_err(refused)?;

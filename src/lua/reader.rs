@@ -45,11 +45,13 @@ pub struct Reader {
     root: PathBuf,
     display: PathBuf,
     files: Mutex<Vec<FileRead>>,
+    /// Texts that stand in no file, by what messages call them.
+    texts: Mutex<Vec<(String, Arc<[u8]>)>>,
 }
 
 impl Reader {
     pub(crate) fn new(root: PathBuf, display: PathBuf) -> Self {
-        Reader { root, display, files: Mutex::default() }
+        Reader { root, display, files: Mutex::default(), texts: Mutex::default() }
     }
 
     /// How messages call a path below the root.
@@ -111,10 +113,21 @@ impl Reader {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The content of a file that was read, by what messages call it.
+    /// The content of a file that was read, or of a text, by what messages call it.
     pub fn content(&self, display: &str) -> Option<Arc<[u8]>> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.iter().find(|f| f.display == display).map(|f| Arc::clone(&f.content))
+        let read = files.iter().find(|f| f.display == display).map(|f| Arc::clone(&f.content));
+        drop(files);
+        read.or_else(|| {
+            let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+            texts.iter().find(|(name, _)| name == display).map(|(_, text)| Arc::clone(text))
+        })
+    }
+
+    /// Notes a text that stands in no file, so that mistakes in it are told with their line.
+    pub(crate) fn note_text(&self, name: &str, text: &str) {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.push((name.to_owned(), text.as_bytes().into()));
     }
 }
 

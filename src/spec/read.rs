@@ -16,7 +16,7 @@ mod scalar;
 mod split;
 mod stop;
 
-pub use dialect::{Dialect, LaterKeys, Pace};
+pub use dialect::{Dialect, Origin, Pace};
 pub use merge::merge;
 pub use split::{Split, SplitError, split_command};
 

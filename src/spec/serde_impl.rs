@@ -10,7 +10,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::plan::{Problem, Source};
 use super::process::Spec;
-use super::read::{Dialect, LaterKeys, spec as read_spec};
+use super::read::{Dialect, Origin, spec as read_spec};
 use super::value::{Node, Value};
 use super::write;
 use tree::{Form, Shape, Tree};
@@ -126,7 +126,7 @@ fn deserialize<'de, D: Deserializer<'de>>(deserializer: D, form: Form) -> Result
     let mut source = Source::default();
     let mut dialect = Dialect::native();
     if form == Form::Stored {
-        dialect.later = LaterKeys::Read;
+        dialect.origin = Origin::Stored;
         if let Some(Value::String(file)) = take(FILE) {
             source.file = Some(file);
         }

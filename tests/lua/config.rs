@@ -241,3 +241,10 @@ fn of_very_many_problems_the_first_are_told_and_the_rest_counted() {
     assert_eq!(error.problems.len(), 501);
     assert!(error.problems[500].message.contains("more problems like these"));
 }
+
+#[test]
+fn a_text_that_stands_in_no_file_has_lines_too() {
+    let source = "local neap = require 'neap'\nneap.process 'p' {\n  command = { 'p' },\n  usr = 'x',\n}";
+    let error = evaluate(text(source)).expect_err("the configuration is refused").to_string();
+    assert_eq!(error, "test.lua:4: process `p`: usr: there is no such key; did you mean `user`?");
+}

@@ -1,9 +1,11 @@
 //! The machine in a simulated kernel: every line of the design's semantics as a scenario, and thousands of random lives.
 
 mod bonds;
+mod catalogue;
 mod changes;
 mod endings;
 mod harness;
+mod model;
 mod schedules;
 mod shutting;
 mod starting;

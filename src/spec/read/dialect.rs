@@ -8,13 +8,14 @@ use super::super::restart::{Restart, RestartPolicy};
 use super::super::signal::Signal;
 use super::super::stop::Stop;
 
-/// What is done with keys that are in the table but do nothing in this version.
+/// Who wrote what is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LaterKeys {
-    /// They are an error that says so; for what users write.
-    Refuse,
-    /// They are read; for what was stored.
-    Read,
+pub enum Origin {
+    /// A user or a client: keys that do nothing yet are an error that says so, and so is `***`, which is how secrets
+    /// are shown, as a value.
+    Written,
+    /// Neap itself, which stored a spec that it had: whatever a spec can hold is read.
+    Stored,
 }
 
 /// The pace and thresholds of a health check that gives none.
@@ -59,8 +60,8 @@ pub struct Dialect {
     pub log: LogSettings,
     /// Whether a command in text is split like a shell would.
     pub split_commands: bool,
-    /// What is done with keys that do nothing yet.
-    pub later: LaterKeys,
+    /// Who wrote what is read.
+    pub origin: Origin,
 }
 
 impl Dialect {
@@ -85,7 +86,7 @@ impl Dialect {
             working_dir: None,
             log: LogSettings::default(),
             split_commands: true,
-            later: LaterKeys::Refuse,
+            origin: Origin::Written,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::super::process::{EnvFile, Secret, Spec};
 use super::super::schema::ENV_FILE;
 use super::super::value::{Node, Value};
+use super::dialect::Origin;
 use super::reader::{At, Fields, Reader};
 
 /// How secrets are shown; as a value it means that somebody wrote back what they were shown.
@@ -49,7 +50,7 @@ impl Reader<'_> {
 
     fn variable(&mut self, at: &At, node: &Node) -> Option<Variable> {
         Some(Variable::Plain(match &node.value {
-            Value::String(text) if text == SHOWN => {
+            Value::String(text) if text == SHOWN && self.dialect.origin == Origin::Written => {
                 self.problem(at, "\"***\" is how a secret is shown, not a value; give the secret itself");
                 return None;
             }

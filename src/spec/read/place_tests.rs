@@ -90,8 +90,8 @@ fn trees() -> impl Strategy<Value = Node> {
 proptest! {
     #[test]
     fn no_tree_upsets_the_reader_and_no_secret_is_told(tree in trees()) {
-        for later in [LaterKeys::Refuse, LaterKeys::Read] {
-            let dialect = Dialect { later, ..Dialect::native() };
+        for origin in [Origin::Written, Origin::Stored] {
+            let dialect = Dialect { origin, ..Dialect::native() };
             match spec("web", &tree, &dialect, Source::default()) {
                 Ok(spec) => drop(spec.validate()),
                 Err(problems) => {

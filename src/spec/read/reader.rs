@@ -8,7 +8,7 @@ use super::super::process::Spec;
 use super::super::schema::{Availability, SPEC, Table, nearest};
 use super::super::units::quote;
 use super::super::value::{Node, Value};
-use super::dialect::{Dialect, LaterKeys};
+use super::dialect::{Dialect, Origin};
 
 /// A place in the tree: the way to it, and its line. Its text is made only when something is wrong there.
 #[derive(Clone, Copy)]
@@ -225,7 +225,7 @@ impl<'d> Reader<'d> {
             return ControlFlow::Break(());
         };
         match key.availability {
-            Availability::Later(waits_for) if self.dialect.later == LaterKeys::Refuse => {
+            Availability::Later(waits_for) if self.dialect.origin == Origin::Written => {
                 let message =
                     format!("waits for {waits_for}: nothing of it is in this version, so leave the key out for now");
                 self.problem(at, message);

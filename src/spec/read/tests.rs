@@ -69,11 +69,11 @@ fn web() -> Spec {
 
 /// With keys that wait for their driver.
 fn read_all(json: Json) -> Spec {
-    read_with(json, &Dialect { later: LaterKeys::Read, ..Dialect::native() }).unwrap()
+    read_with(json, &Dialect { origin: Origin::Stored, ..Dialect::native() }).unwrap()
 }
 
 fn refused_all(json: Json) -> Vec<String> {
-    read_with(json, &Dialect { later: LaterKeys::Read, ..Dialect::native() }).unwrap_err()
+    read_with(json, &Dialect { origin: Origin::Stored, ..Dialect::native() }).unwrap_err()
 }
 
 #[test]

@@ -95,6 +95,7 @@ fn functions_and_places_survive_in_the_stored_form_alone() {
 /// Takes away what the form for people does not carry.
 fn without_what_is_hidden(mut spec: Spec) -> Spec {
     spec.secret_env.clear();
+    spec.env.retain(|_, value| value != "***");
     spec.listen.clear();
     spec.limits = Limits { oom_score_adj: spec.limits.oom_score_adj, ..Limits::default() };
     spec.health = None;
@@ -122,12 +123,19 @@ proptest! {
     #[test]
     fn a_tree_reads_the_same_whatever_the_defaults(spec in specs()) {
         for defaults in [Dialect::native(), Dialect::compatible()] {
-            let dialect = Dialect { later: LaterKeys::Read, ..defaults };
+            let dialect = Dialect { origin: Origin::Stored, ..defaults };
             let back = read_spec("sample", &write::node(&spec), &dialect, Source::default()).unwrap();
             let working_dir = spec.working_dir.clone().or(dialect.working_dir.clone());
             prop_assert_eq!(back, Spec { working_dir, ..spec.clone() });
         }
     }
+}
+
+#[test]
+fn what_only_looks_like_a_hidden_secret_is_stored_as_it_is() {
+    let spec = Spec::new("web", ["nginx"]).env("A", "***").env("=secret", "x");
+    let json = serde_json::to_string(&StoredRef(&spec)).unwrap();
+    assert_eq!(serde_json::from_str::<Stored>(&json).unwrap().0, spec);
 }
 
 #[test]
