@@ -4,8 +4,6 @@
 //! locals of every function around it, and a label among those of its function. A megabyte made for that takes
 //! it minutes, so such a text is refused before it is compiled.
 
-use std::borrow::Cow;
-
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, Table};
 
@@ -63,7 +61,7 @@ fn locals(depth: usize) -> usize {
 }
 
 /// Words, the deepest nesting of functions, and labels.
-fn measure(text: &Cow<'_, str>) -> (usize, usize, usize) {
+fn measure(text: &str) -> (usize, usize, usize) {
     let (mut words, mut deepest, mut colons) = (0, 0, 0);
     let (mut open, mut depth) = (Vec::new(), 0_usize);
     for token in tokens(text) {
@@ -103,7 +101,7 @@ mod tests {
     fn nesting_is_measured() {
         let text =
             "function f() if x then return function() end end end function g() for _ in y do end end ::a:: b:c()";
-        let (_, depth, labels) = measure(&text.into());
+        let (_, depth, labels) = measure(text);
         assert_eq!((depth, labels), (2, 1));
     }
 
