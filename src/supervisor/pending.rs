@@ -29,7 +29,8 @@ pub struct Shutdown {
 #[must_use = "a command's outcome is in its answer"]
 pub struct Pending<T> {
     state: State<T>,
-    command: Option<(CommandId, Weak<Shared>)>,
+    shared: Weak<Shared>,
+    command: Option<CommandId>,
 }
 
 enum State<T> {
@@ -42,13 +43,14 @@ impl<T> Pending<T> {
     pub(super) fn new(
         receiver: oneshot::Receiver<Answer>,
         read: fn(Answer) -> Option<T>,
-        command: Option<(CommandId, Weak<Shared>)>,
+        shared: &Arc<Shared>,
+        command: Option<CommandId>,
     ) -> Self {
-        Pending { state: State::Waiting { receiver, read }, command }
+        Pending { state: State::Waiting { receiver, read }, shared: Arc::downgrade(shared), command }
     }
 
     pub(super) fn ready(answer: Result<T, Error>) -> Self {
-        Pending { state: State::Ready(answer), command: None }
+        Pending { state: State::Ready(answer), shared: Weak::new(), command: None }
     }
 }
 
@@ -59,9 +61,7 @@ impl<T: Unpin> Pending<T> {
     /// Those of the call that gave it, [`Error::Ended`] when the supervisor ends first, and [`Error::OwnThread`] on the
     /// supervisor's own thread.
     pub fn wait(self) -> Result<T, Error> {
-        if let Some((_, shared)) = &self.command
-            && let Some(shared) = shared.upgrade()
-        {
+        if let Some(shared) = self.shared.upgrade() {
             shared.refuse_own_thread()?;
         }
         block_on(self)
@@ -93,10 +93,10 @@ impl<T: Unpin> Future for Pending<T> {
 
 impl<T> Drop for Pending<T> {
     fn drop(&mut self) {
-        if let (State::Waiting { .. }, Some((id, shared))) = (&self.state, &self.command)
-            && let Some(shared) = shared.upgrade()
+        if let (State::Waiting { .. }, Some(id)) = (&self.state, self.command)
+            && let Some(shared) = self.shared.upgrade()
         {
-            let _ = shared.mailbox.post(Message::Abandon(*id));
+            let _ = shared.mailbox.post(Message::Abandon(id));
         }
     }
 }
