@@ -310,10 +310,8 @@ impl Engine {
         if job.outcome.is_none() {
             return;
         }
-        let look = match job.held.as_mut() {
-            Some(held) => held.look(Owner::Job(id), &mut self.poller),
-            None => Look::Empty,
-        };
+        let look = self.look(Owner::Job(id));
+        let Some(job) = self.jobs.get_mut(&id) else { return };
         if look == Look::Empty {
             // Its own end, when it was killed, is still to be reaped; that comes as an event.
             match &job.child {

@@ -22,6 +22,8 @@ use crate::supervisor::Message;
 /// Between two looks for a daemon.
 const FIND_MAIN_FIRST: Duration = Duration::from_millis(20);
 const FIND_MAIN_LAST: Duration = Duration::from_millis(500);
+/// A tree of which no member could be held is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A process that is not our child may have been reaped by its parent a moment after it ended; asked so often.
 const STATUS_TRIES: u32 = 6;
 
@@ -459,11 +461,7 @@ impl Engine {
         if entry.emptied {
             return self.tell_empty(run);
         }
-        let look = match entry.held.as_mut() {
-            Some(held) => held.look(Owner::Run(run), &mut self.poller),
-            None => Look::Empty,
-        };
-        match look {
+        match self.look(Owner::Run(run)) {
             Look::Empty => self.tree_emptied(run),
             _ => self.inputs.push_back(Input::TreeOccupied(run)),
         }
@@ -519,7 +517,18 @@ impl Engine {
         }
     }
 
-    /// A member of a tree ended, or something may have: is that all?
+    /// A member of a tree that is held ended.
+    pub(super) fn member_ended(&mut self, owner: Owner, pid: Pid) {
+        let held = match owner {
+            Owner::Run(run) => self.runs.get_mut(&run).and_then(|entry| entry.held.as_mut()),
+            Owner::Job(job) => self.jobs.get_mut(&job).and_then(|job| job.held.as_mut()),
+        };
+        if held.is_some_and(|held| held.member_ended(pid, &mut self.poller)) {
+            self.look_again(owner);
+        }
+    }
+
+    /// Something of a tree may have ended: was that all?
     pub(super) fn look_again(&mut self, owner: Owner) {
         let run = match owner {
             Owner::Job(job) => return self.job_look(job),
@@ -534,13 +543,23 @@ impl Engine {
         if !entry.watched || matches!(entry.child, RunChild::Flight(..) | RunChild::Alive(..)) {
             return;
         }
-        let look = match entry.held.as_mut() {
-            Some(held) => held.look(owner, &mut self.poller),
-            None => Look::Empty,
-        };
-        if look == Look::Empty {
+        if self.look(owner) == Look::Empty {
             self.tree_emptied(run);
         }
+    }
+
+    /// Looks at a tree, and sees to it that it is looked at again.
+    pub(super) fn look(&mut self, owner: Owner) -> Look {
+        let held = match owner {
+            Owner::Run(run) => self.runs.get_mut(&run).and_then(|entry| entry.held.as_mut()),
+            Owner::Job(job) => self.jobs.get_mut(&job).and_then(|job| job.held.as_mut()),
+        };
+        let Some(held) = held else { return Look::Empty };
+        let look = held.look(owner, &mut self.poller);
+        if look == Look::Occupied && held.is_loose() {
+            self.clock.at(Clock::now().mono.after(LOOK_AGAIN), Moment::Look(owner));
+        }
+        look
     }
 
     /// Nothing of the tree is left. Told once.
@@ -633,10 +652,8 @@ impl Engine {
     pub(super) fn begin_find_main(&mut self, run: RunId) {
         if let Some(entry) = self.runs.get_mut(&run) {
             entry.search = Some(Search { wait: FIND_MAIN_FIRST, candidate: None, reading: false });
-            if let Some(held) = entry.held.as_mut() {
-                // So that the end of all that is left ends the search.
-                held.look(Owner::Run(run), &mut self.poller);
-            }
+            // So that the end of all that is left ends the search.
+            self.look(Owner::Run(run));
             self.find_main(run);
         }
     }
