@@ -24,8 +24,25 @@ pub struct Shutdown {
 
 /// An answer on its way: await it, or [`wait`](Pending::wait) for it on a plain thread.
 ///
-/// It needs no runtime, and any will do. The command is given when the method is called, not when this is first polled.
-/// Dropping it gives up the answer, not what was begun.
+/// It needs no runtime, and any will do. The command is given when the method is called, not when this is first polled,
+/// so several may be under way at once. Dropping it gives up the answer, not what was begun.
+///
+/// ```
+/// use neap::{Supervisor, spec::Spec};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # runtime.block_on(async {
+/// let supervisor = Supervisor::builder().build()?;
+/// let first = supervisor.add(Spec::new("first", ["sleep", "60"]))?;
+/// let second = supervisor.add(Spec::new("second", ["sleep", "60"]))?;
+/// let (one, two) = (first.start(), second.start()); // both are being started
+/// one.await?;
+/// two.await?;
+/// supervisor.shutdown().await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a command's outcome is in its answer"]
 pub struct Pending<T> {
     state: State<T>,
