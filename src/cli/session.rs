@@ -32,8 +32,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What wakes the deciding thread.
 enum Wake {
-    /// A signal came.
-    Signal(Signal),
+    /// A signal came, then.
+    Signal(Signal, Instant),
     /// It looks as if nothing can run again.
     Settled,
     /// Everything is down.
@@ -58,19 +58,14 @@ pub(super) struct Session {
     notes: Notes,
     resting: Summary,
     stopping: Option<Stopping>,
+    /// When the signal came that asked for the stop, if one did.
+    asked_at: Option<Instant>,
 }
 
 /// A shutdown under way.
 struct Stopping {
-    since: Instant,
     next_note: Instant,
     escalated: bool,
-}
-
-impl Stopping {
-    fn has_just_begun(&self) -> bool {
-        self.since.elapsed() < SAME_REQUEST
-    }
 }
 
 impl Session {
@@ -82,7 +77,7 @@ impl Session {
         printing: Printing<W>,
     ) -> Result<Session, Failure> {
         let (wake, wakes) = mpsc::channel();
-        signals.deliver(wake.clone(), Wake::Signal)?;
+        signals.deliver(wake.clone(), |signal| Wake::Signal(signal, Instant::now()))?;
         let printed = wake.clone();
         let notes = printing.begin(&supervisor, move |told| {
             // Nobody listens any more: it is over.
@@ -92,7 +87,7 @@ impl Session {
         let (events, ended) = (supervisor.events(), supervisor.ended());
         let (following, follower) = (summary.clone(), wake.clone());
         spawn("neap-follow", move || follow(events, ended, following, &follower))?;
-        Ok(Session { supervisor, wakes, wake, notes, resting: summary, stopping: None })
+        Ok(Session { supervisor, wakes, wake, notes, resting: summary, stopping: None, asked_at: None })
     }
 
     /// Supervises until all is over.
@@ -103,7 +98,7 @@ impl Session {
             match self.next_wake() {
                 None => self.say_what_it_waits_for(),
                 Some(Wake::Settled) => self.settle(),
-                Some(Wake::Signal(signal)) => self.signal(signal),
+                Some(Wake::Signal(signal, when)) => self.signal(signal, when),
                 Some(Wake::Print(Told::ReaderGone)) => self.stop(),
                 Some(Wake::Print(Told::Done)) => {}
                 Some(Wake::Ended(outcome)) => return self.finish(*outcome),
@@ -130,11 +125,12 @@ impl Session {
         }
     }
 
-    fn signal(&mut self, signal: Signal) {
+    fn signal(&mut self, signal: Signal, when: Instant) {
         match signal {
             Signal::SIGCHLD => orphans::reap(),
             Signal::SIGUSR1 | Signal::SIGUSR2 => self.forward(signal),
             _ if self.stopping.is_none() => {
+                self.asked_at = Some(when);
                 self.say_it_stops();
                 self.stop();
                 if signal == Signal::SIGQUIT {
@@ -144,7 +140,7 @@ impl Session {
             // The terminal went away: no hurry about that.
             Signal::SIGHUP => {}
             // Whoever ran us passed on what came to the whole group anyway, as timeout(1) does: nobody asked twice.
-            Signal::SIGINT | Signal::SIGTERM if self.stopping.as_ref().is_some_and(Stopping::has_just_begun) => {}
+            Signal::SIGINT | Signal::SIGTERM if when < self.asked_at.map_or(when, |first| first + SAME_REQUEST) => {}
             _ => self.escalate(),
         }
     }
@@ -160,8 +156,7 @@ impl Session {
 
     fn stop(&mut self) {
         if self.stopping.is_none() {
-            let now = Instant::now();
-            self.stopping = Some(Stopping { since: now, next_note: now + FIRST_NOTE, escalated: false });
+            self.stopping = Some(Stopping { next_note: Instant::now() + FIRST_NOTE, escalated: false });
             // Its answer is the end of the engine, which the follower reports.
             drop(self.supervisor.shutdown());
         }
@@ -217,7 +212,7 @@ impl Session {
         while let Ok(wake) = self.wakes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             match wake {
                 Wake::Print(Told::Done) => break,
-                Wake::Signal(Signal::SIGCHLD) => orphans::reap(),
+                Wake::Signal(Signal::SIGCHLD, _) => orphans::reap(),
                 _ => {}
             }
         }

@@ -1,11 +1,11 @@
 //! What is asked for, and its answers.
 
-use super::event::{Cause, EventKind, StateName};
+use super::event::{Cause, Ending, EventKind, StateName};
 use super::ids::{CommandId, ProcessId};
 use super::input::{Command, HookKind};
 use super::machine::{INSTANCE, Machine, Mode};
 use super::output::{Output, Scope};
-use super::process::{Goal, Leader, Origin, Process, Rest, State, StopPhase, Stopping, Waiter};
+use super::process::{Goal, Leader, Origin, Process, Rest, State, StopPhase, Stopping, Waiter, Why};
 use super::reply::{Done, Refusal, Reply};
 use super::start::Reach;
 use super::status::Want;
@@ -116,9 +116,10 @@ impl Machine {
         let Some(p) = self.process(id) else { return };
         let cause = Cause::Command(command);
         match &p.state {
-            State::Rest(rest) => {
-                let state = rest.why.name();
-                self.stop(id, cause);
+            State::Rest(_) => {
+                self.stop(id, cause.clone());
+                self.stay_down(id, cause);
+                let state = self.state(id).map_or(StateName::Stopped, State::name);
                 self.reply(command, Ok(Done::State(state)));
             }
             State::Stopping(Stopping { phase: StopPhase::Stuck(pids), .. }) => {
@@ -133,6 +134,15 @@ impl Machine {
                 self.wait(id, command, Goal::Down);
                 self.stop(id, cause);
             }
+        }
+    }
+
+    /// It is down, and would come back with what took it down: a person's stop is the last word.
+    fn stay_down(&mut self, id: ProcessId, cause: Cause) {
+        let Some(State::Rest(rest)) = self.state(id) else { return };
+        if matches!(rest.why, Why::Stopped(_) | Why::Failed(Ending::Dependency(..))) {
+            self.forget_alarm(id);
+            self.enter(id, Why::Stopped(cause.clone()).into(), String::new(), cause);
         }
     }
 

@@ -230,7 +230,7 @@ impl World {
             trace.input(self.clock.mono, &input);
         }
         let again = self.may_come_twice(&input);
-        let (now, copy) = (self.clock.now(), again.then(|| input.clone()));
+        let (now, copy) = (self.moment(&input), again.then(|| input.clone()));
         self.take_snapshot()?;
         if let Some(twin) = &mut self.twin {
             twin.handle(now, input.clone());
@@ -243,6 +243,15 @@ impl World {
             Some(input) if self.hostility.kernel && self.kernel.hostile => self.perhaps_repeat(input),
             _ => Ok(()),
         }
+    }
+
+    /// Now, as the driver reads it: a mean one reads a clock that went back a little.
+    fn moment(&mut self, input: &Input) -> Now {
+        let mut now = self.clock.now();
+        if !matches!(input, Input::Timeout) && self.hostility.kernel && self.kernel.hostile && self.rng.chance(20) {
+            now.mono = Time(now.mono.0.saturating_sub(self.rng.below(2_000_000_000)));
+        }
+        now
     }
 
     fn drain(&mut self) -> Result<u32, Failure> {

@@ -316,3 +316,17 @@ fn a_need_that_is_lost_while_another_is_waited_for_is_waited_for_again() {
     s.came_to(web, Running);
     assert_eq!(s.order_of(Running).last().map(String::as_str), Some("web"));
 }
+
+#[test]
+fn a_person_s_stop_of_what_is_down_already_keeps_it_down() {
+    let mut s = Scenario::with([spec("db"), spec("web").binds_to("db").follows("db")]);
+    s.start("web");
+    s.exit("db", BAD);
+    s.is("web", Stopped);
+    s.is("db", Backoff);
+    let stop = s.stop("web");
+    s.came_to(stop, Stopped);
+    s.pass(secs(10));
+    s.is("db", Running);
+    s.is("web", Stopped);
+}

@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use neap::core::{Command, Done, Event, EventKind, Input, Machine, Now, Output, Refusal, Settings, SnapshotError, StateName, StateName::*, Time, WallTime};
+use neap::core::{
+    Command, Done, Event, EventKind, Input, Machine, Now, Output, Refusal, Settings, SnapshotError, StateName,
+    StateName::*, Time, WallTime,
+};
 use neap::sim::{Behaviour, Preparation, Rng};
 use neap::spec::{Conditions, Plan, Restart, Signal, Spec};
 use serde_json::Value;
@@ -30,7 +33,8 @@ fn a2_a_stale_timer_cannot_touch_a_new_run() {
     assert_eq!(s.world.members("web").len(), 1);
     s.pass(secs(1));
     s.came_to(stop, Stopped);
-    let sent: Vec<(u64, Sent)> = s.sent_at("web").into_iter().map(|(at, sent)| (at.since(begin).as_secs(), sent)).collect();
+    let sent: Vec<(u64, Sent)> =
+        s.sent_at("web").into_iter().map(|(at, sent)| (at.since(begin).as_secs(), sent)).collect();
     assert_eq!(sent, [(0, TERM), (10, Sent::KillTree)]);
     let dropped = s.world.machine().dropped_inputs();
     assert_ne!(first, second);
@@ -72,7 +76,8 @@ fn a4_a_slow_stop_delays_nobody_else() {
 fn a5_the_start_limit_counts_automatic_restarts_and_nothing_else() {
     let limited = || spec("web").restart(Restart::on_failure().jitter(0.0).factor(1.0).limit(3, secs(60)));
     // Restarts by hand, skipped starts and spawns without resources do not count.
-    let mut s = Scenario::with([limited().conditions(Conditions { path_exists: vec!["/x".into()], ..Conditions::default() })]);
+    let mut s =
+        Scenario::with([limited().conditions(Conditions { path_exists: vec!["/x".into()], ..Conditions::default() })]);
     let unmet = Behaviour { preparation: Preparation::Unmet("path_exists: /x".into()), ..Behaviour::default() };
     for _ in 0..5 {
         s.behave("web", unmet.clone());
@@ -125,7 +130,11 @@ fn a6_backoff_is_monotone_and_bounded_whatever_the_policy() {
             std::iter::from_fn(|| machine.poll_output()).collect::<Vec<_>>()
         };
         let plan = plan([Spec::new("web", ["/opt/program"]).restart(restart).auto_start(true)]);
-        let mut outputs = give(&mut machine, now, Input::Command { id: neap::core::CommandId(1), command: Command::Apply(Box::new(plan)) });
+        let mut outputs = give(
+            &mut machine,
+            now,
+            Input::Command { id: neap::core::CommandId(1), command: Command::Apply(Box::new(plan)) },
+        );
         // Absurd numbers may be refused by validation; what it lets pass must be safe.
         if outputs.iter().any(|output| matches!(output, Output::Reply(_, Err(Refusal::Invalid(_))))) {
             continue;
@@ -137,7 +146,8 @@ fn a6_backoff_is_monotone_and_bounded_whatever_the_policy() {
                 _ => None,
             });
             let Some(run) = run else { break };
-            let error = neap::core::SpawnError { step: neap::core::SpawnStep::User, errno: None, message: "nobody".into() };
+            let error =
+                neap::core::SpawnError { step: neap::core::SpawnStep::User, errno: None, message: "nobody".into() };
             outputs = give(&mut machine, now, Input::PrepareFailed(run, error));
             let retry_in = outputs.iter().find_map(|output| match output {
                 Output::Emit(Event { kind: EventKind::State { retry_in, .. }, .. }) => *retry_in,
@@ -276,7 +286,8 @@ fn a11_a_refused_plan_changes_nothing_and_a_good_one_keeps_runs_and_answers_wait
 
     let web = s.start("web");
     s.came_to(web, Running);
-    let late = s.command(Command::Apply(Box::new(plan([spec("stays").auto_start(true), notify("db").auto_start(true)]))));
+    let late =
+        s.command(Command::Apply(Box::new(plan([spec("stays").auto_start(true), notify("db").auto_start(true)]))));
     assert!(matches!(s.reply(late), Ok(Done::Applied(_))));
     assert_eq!((s.run("stays"), s.run("db")), (stays, db));
     s.pass(secs(60));
@@ -285,7 +296,8 @@ fn a11_a_refused_plan_changes_nothing_and_a_good_one_keeps_runs_and_answers_wait
 }
 
 fn snapshot_of_something() -> (Scenario, Vec<u8>) {
-    let mut s = Scenario::with([notify("db").auto_start(true), spec("web").requires("db").auto_start(true), spec("gone")]);
+    let mut s =
+        Scenario::with([notify("db").auto_start(true), spec("web").requires("db").auto_start(true), spec("gone")]);
     s.exit("web", BAD);
     let bytes = s.world.machine().snapshot();
     (s, bytes)
@@ -354,7 +366,8 @@ fn a14_an_exit_a_stop_a_timeout_and_a_plan_at_once_end_the_same_in_every_order()
     }
     assert_eq!(orders.len(), 24);
     for order in orders {
-        let specs = |level: &str| [notify("web").start_timeout(secs(10)).env("LEVEL", level), spec("other").auto_start(true)];
+        let specs =
+            |level: &str| [notify("web").start_timeout(secs(10)).env("LEVEL", level), spec("other").auto_start(true)];
         let mut s = Scenario::with(specs("old"));
         s.behave("web", silent());
         let start = s.start("web");
@@ -375,7 +388,10 @@ fn a14_an_exit_a_stop_a_timeout_and_a_plan_at_once_end_the_same_in_every_order()
             assert!(outcome.is_ok(), "{order:?}: {outcome:?}");
         }
         s.pass(secs(120));
-        s.assert(s.state("web") == Stopped || s.state("web") == Failed, &format!("{order:?}: the stop wins, or came when all was over"));
+        s.assert(
+            s.state("web") == Stopped || s.state("web") == Failed,
+            &format!("{order:?}: the stop wins, or came when all was over"),
+        );
         assert_eq!(s.world.members("web"), [], "{order:?}");
         assert_eq!(s.run("other"), other, "{order:?}");
         assert!(!s.is_open(start), "{order:?}");
@@ -386,7 +402,9 @@ fn a14_an_exit_a_stop_a_timeout_and_a_plan_at_once_end_the_same_in_every_order()
 
 #[test]
 fn a15_a_shutdown_under_a_storm_starts_nothing_keeps_its_order_and_escalates_when_asked_again() {
-    let crashing = |name: &str| spec(name).restart(Restart::always().jitter(0.0).delay(millis(10)).limit(0, secs(1))).stop(term_within(60));
+    let crashing = |name: &str| {
+        spec(name).restart(Restart::always().jitter(0.0).delay(millis(10)).limit(0, secs(1))).stop(term_within(60))
+    };
     let mut s = Scenario::empty();
     let mut specs = vec![crashing("base").auto_start(true)];
     for index in 0..10 {
@@ -408,7 +426,14 @@ fn a15_a_shutdown_under_a_storm_starts_nothing_keeps_its_order_and_escalates_whe
     s.pass(secs(1));
     assert!(s.world.finished());
     assert_eq!((s.reply(first), s.reply(again)), (Ok(Done::ShutDown), Ok(Done::ShutDown)));
-    let up: Vec<StateName> = s.world.machine().processes().into_iter().filter_map(|id| s.world.machine().status(id)).map(|s| s.state).collect();
+    let up: Vec<StateName> = s
+        .world
+        .machine()
+        .processes()
+        .into_iter()
+        .filter_map(|id| s.world.machine().status(id))
+        .map(|s| s.state)
+        .collect();
     assert!(up.iter().all(|state| !matches!(state, Running | Starting | Stopping | Waiting | Backoff)), "{up:?}");
 }
 
@@ -423,4 +448,29 @@ fn i1_the_wall_clock_may_jump_as_it_likes() {
     s.is("web", Backoff);
     s.pass(secs(1));
     s.is("web", Running);
+}
+
+#[test]
+fn a_hook_that_the_driver_never_answers_for_is_given_up_by_the_machine_itself() {
+    let hook = || neap::spec::Hook::command(["/opt/hook"]).timeout(secs(10));
+    let mut machine = Machine::new(Settings::default());
+    let mut now = Now { mono: Time(1), wall: WallTime(0) };
+    let give = |machine: &mut Machine, now: Now, input: Input| {
+        machine.handle(now, input);
+        std::iter::from_fn(|| machine.poll_output()).collect::<Vec<_>>()
+    };
+    let plan = plan([once("web").before_start(hook()).auto_start(true)]);
+    give(&mut machine, now, Input::Command { id: neap::core::CommandId(1), command: Command::Apply(Box::new(plan)) });
+    let web = machine.find("web").expect("it is in the plan");
+    let run = machine.status(web).and_then(|status| status.run).expect("a run");
+    let outputs = give(&mut machine, now, Input::Prepared(run));
+    assert!(outputs.iter().any(|output| matches!(output, Output::RunHook { .. })));
+    let deadline = machine.poll_timeout().expect("the machine waits no longer than it must");
+    assert!(deadline > now.mono.after(secs(10)), "the driver's own timeout comes first");
+    now.mono = deadline;
+    give(&mut machine, now, Input::Timeout);
+    machine.check().expect("the invariants hold");
+    let status = machine.status(web).expect("a status");
+    assert_eq!(status.state, Failed);
+    assert!(status.reason.contains("before_start"), "{}", status.reason);
 }

@@ -5,6 +5,7 @@ mod catalogue;
 mod changes;
 mod endings;
 mod harness;
+mod model;
 mod schedules;
 mod shutting;
 mod starting;

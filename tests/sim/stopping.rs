@@ -537,3 +537,35 @@ fn an_after_stop_hook_that_is_given_up_is_given_up_once() {
         s.came_to(stop, Stopped);
     }
 }
+
+#[test]
+fn extend_timeout_moves_the_deadline_of_a_stop_too() {
+    let mut s = Scenario::with([notify("db").stop(term_within(5))]);
+    s.behave("db", stubborn());
+    s.start("db");
+    let run = s.run("db");
+    let stop = s.stop("db");
+    s.pass(secs(4));
+    s.hear(Input::Notified(run, Notification::ExtendTimeout(secs(30))));
+    s.pass(secs(29));
+    assert!(s.is_open(stop));
+    s.pass(secs(1));
+    s.came_to(stop, Stopped);
+}
+
+#[test]
+fn a_listener_outlives_crashes_and_restarts_and_is_closed_with_the_process() {
+    let listener = || Listener::new(ListenAddress::Unix("/run/web.sock".into()));
+    let mut s = Scenario::with([spec("web").listen(listener()), spec("other")]);
+    let web = s.id("web");
+    s.hear(Input::SocketReadable(web));
+    s.exit("web", BAD);
+    s.pass(secs(1));
+    s.restart("web");
+    s.stop("web");
+    let closed =
+        |s: &Scenario| s.since().iter().any(|(_, output)| matches!(output, neap::core::Output::CloseSockets(_)));
+    assert!(!closed(&s));
+    s.apply([spec("other")]);
+    assert!(closed(&s));
+}
