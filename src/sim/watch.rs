@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::kernel::{Kernel, Run, Stage};
 use crate::core::{
-    Cause, Command, CommandId, Done, Event, EventKind, HookKind, Machine, Output, ProcessId, Reply, RunId, StateName, Time,
+    Cause, Command, CommandId, Done, Event, EventKind, HookKind, Machine, Output, ProcessId, Reply, RunId, StateName,
+    Time,
 };
 use crate::spec::{ProcessType, Spec, StopMode};
 
