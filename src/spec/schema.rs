@@ -10,8 +10,6 @@ mod probes;
 
 use std::fmt;
 
-use std::fmt;
-
 pub use keys::{
     ALIASES, CONDITIONS, ENV_FILE, HOOK, HOOKS, LIMITS, LISTEN, LOG, RELOAD, RESTART, RLIMIT, RLIMITS, SPEC,
     START_LIMIT, STOP, STOP_STEP,
