@@ -35,7 +35,9 @@ fn every_test_that_the_promises_name_exists() {
         .split('`')
         .skip(1)
         .step_by(2)
-        .filter(|word| word.len() > 12 && word.contains('_') && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| {
+            word.len() > 12 && word.contains('_') && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        })
         .collect();
     assert!(named.len() > 50, "the promises name their tests");
     let missing: Vec<&&str> = named.iter().filter(|name| !names.contains(**name)).collect();

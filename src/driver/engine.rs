@@ -204,7 +204,7 @@ impl Engine {
             Some(Source::Exec(owner)) => self.flight_event(owner),
             Some(Source::Child(owner)) => self.child_event(owner),
             Some(Source::Main(run)) => self.main_event(run),
-            Some(Source::Member(owner)) => self.look_again(owner),
+            Some(Source::Member(owner, pid)) => self.member_ended(owner, pid),
             Some(Source::Notify(process)) => self.read_notify(process),
             None => {}
         }
@@ -283,6 +283,7 @@ impl Engine {
     fn moment(&mut self, moment: Moment) {
         match moment {
             Moment::Kill(owner) => self.kill_again(owner),
+            Moment::Look(owner) => self.look_again(owner),
             Moment::FindMain(run) => self.find_main(run),
             Moment::AskStatus(run) => self.main_event(run),
             Moment::JobTimeout(job) => self.job_timeout(job),

@@ -1,7 +1,7 @@
 //! Pid files: written for others, read from daemons. File work, for the pool's threads.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,12 +44,13 @@ impl PidFile {
     }
 }
 
-/// Written beside it and moved into place, so that nobody reads half a number and no link is followed.
+/// Written beside it and moved into place, so that nobody reads half a number.
 fn write(path: &Path, pid: Pid) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let _ = fs::remove_file(&name);
-    fs::write(&name, format!("{pid}\n"))?;
+    // Made anew, so that no link is followed.
+    File::create_new(&name)?.write_all(format!("{pid}\n").as_bytes())?;
     fs::rename(&name, path)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use neap::core::{EventKind, ExitStatus, Pid, StateName};
 use neap::spec::{Hook, Signal, Stop, StopMode};
 
-use crate::support::{DEADLINE, wait_until};
+use crate::support::{DEADLINE, skipped, wait_until};
 use crate::world::{World, at_once, await_lines, does, done, is_dead, is_gone, lines, pid};
 
 fn pids(text: &[String]) -> Vec<Pid> {
@@ -70,7 +70,8 @@ fn c3_who_ignores_term_is_killed_after_its_time() {
                 None
             }
             EventKind::ProcessExited { status, .. } => {
-                Some(assert_eq!(status, ExitStatus::Signal { signal: Signal::KILL, core: false }))
+                assert_eq!(status, ExitStatus::Signal { signal: Signal::KILL, core: false });
+                Some(())
             }
             _ => None,
         });
@@ -166,7 +167,7 @@ fn c8_in_mode_process_what_is_left_behind_is_left_alone_and_read_on() {
         assert!(!is_gone(left));
         assert_eq!(world.await_exit("web"), ExitStatus::Signal { signal: Signal::TERM, core: false });
         std::fs::remove_file(world.dir.join("block")).unwrap();
-        wait_until("the one that was left alone has ended", || is_gone(left));
+        wait_until("the one that was left alone has ended", || is_dead(left));
         assert_eq!(await_lines(&process, 2)[1], "late");
     }
 }
@@ -197,4 +198,26 @@ fn what_a_hook_leaves_behind_is_killed_with_it() {
         assert_eq!(left.len(), 1, "{printed:?}");
         assert!(is_dead(left[0]), "{:?}", lines(&process));
     }
+}
+
+#[test]
+fn c2_a_fork_bomb_is_over_when_the_stop_is() {
+    let world = World::new();
+    if world.supervisor.host().trees != neap::TreeKind::Cgroup {
+        return skipped("c2_a_fork_bomb_is_over_when_the_stop_is", "needs cgroups: without, a fork bomb may win");
+    }
+    let bystander = world.start(does("bystander", &["wait"]));
+    // Bounded, so that a machine on which the test fails survives it.
+    let spec = does("bomb", &["say", "lit", "forkbomb"]).rlimit("nproc", 400).user("nobody");
+    let spec = spec.stop(Stop::signal(Signal::TERM, Duration::from_millis(50)));
+    if !crate::support::root_or_skip("c2_a_fork_bomb_is_over_when_the_stop_is") {
+        return;
+    }
+    let process = world.start(spec);
+    await_lines(&process, 1);
+    let leader = pid(&process);
+    wait_until("it has multiplied", || crate::support::descendants().len() > 100);
+    assert_eq!(done(process.stop()), Ok(StateName::Stopped));
+    assert!(is_gone(leader));
+    assert_eq!(bystander.status().unwrap().state, StateName::Running);
 }

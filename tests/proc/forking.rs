@@ -7,7 +7,7 @@ use neap::core::{EventKind, Pid, Refusal, StateName};
 use neap::spec::{ProcessType, Restart, Signal, Spec};
 
 use crate::support::wait_until;
-use crate::world::{World, at_once, await_lines, does, done, is_gone, pid};
+use crate::world::{World, at_once, await_lines, does, done, is_dead, pid};
 
 fn forking(name: &str, words: &[&str]) -> Spec {
     does(name, words).process_type(ProcessType::Forking)
@@ -25,7 +25,7 @@ fn a_daemon_is_found_by_its_pid_file_and_its_end_is_noticed() {
         assert_ne!(parent, daemon);
         done(process.signal(Signal::KILL)).unwrap();
         world.await_state("web", StateName::Failed);
-        assert!(is_gone(daemon) || neap::driver::identity::Stat::of(daemon).unwrap().is_zombie());
+        assert!(is_dead(daemon));
         wait_until("its pid file is gone", || !world.dir.join("web.pid").exists());
     }
 }
@@ -46,7 +46,7 @@ fn a_daemon_without_a_pid_file_is_the_oldest_process_left() {
         done(process.wait(StateName::Running)).unwrap();
         assert_eq!(pid(&process), second);
         assert_eq!(done(process.stop()), Ok(StateName::Stopped));
-        wait_until("the daemon is gone", || is_gone(second));
+        wait_until("the daemon is gone", || is_dead(second));
     }
 }
 

@@ -17,5 +17,6 @@ mod readiness;
 mod reap;
 mod refused;
 mod run;
+mod scarcity;
 mod spawn;
 mod world;
