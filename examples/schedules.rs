@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let threads = thread::available_parallelism().map_or(1, |n| n.get());
     let begin = Instant::now();
     let progress = |done: u64| {
-        if done % 50_000 == 0 {
+        if done.is_multiple_of(50_000) {
             eprintln!("{done} of {count} in {:.0?}", begin.elapsed());
         }
     };

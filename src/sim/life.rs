@@ -152,7 +152,8 @@ impl Kernel {
         if !it.members.is_empty() || it.empty_told || it.released {
             return;
         }
-        if !it.empty_wanted && !(self.hostile && it.stage == Stage::Executed && self.rng.chance(300)) {
+        let unasked = self.hostile && it.stage == Stage::Executed && self.rng.chance(300);
+        if !it.empty_wanted && !unasked {
             return;
         }
         it.empty_told = true;

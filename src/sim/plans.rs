@@ -242,24 +242,17 @@ fn restart(rng: &mut Rng, process_type: ProcessType) -> Restart {
 }
 
 fn ladder(rng: &mut Rng) -> Stop {
-    let mut stop = Stop::default();
-    stop.mode = *rng
-        .pick(&[
-            StopMode::ControlGroup,
-            StopMode::ControlGroup,
-            StopMode::ProcessGroup,
-            StopMode::Process,
-            StopMode::Mixed,
-        ])
-        .unwrap_or(&StopMode::ControlGroup);
-    stop.sequence = (0..1 + rng.below(3))
-        .map(|_| StopStep {
-            signal: *rng.pick(&[Signal::TERM, Signal::INT, Signal::QUIT, Signal::USR1]).unwrap_or(&Signal::TERM),
-            wait: rng.millis(0, 8_000),
-        })
+    let mode = match rng.below(5) {
+        0 | 1 => StopMode::ControlGroup,
+        2 => StopMode::ProcessGroup,
+        3 => StopMode::Process,
+        _ => StopMode::Mixed,
+    };
+    let signals = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::USR1];
+    let sequence = (0..1 + rng.below(3))
+        .map(|_| StopStep { signal: *rng.pick(&signals).unwrap_or(&Signal::TERM), wait: rng.millis(0, 8_000) })
         .collect();
-    stop.command = rng.chance(120).then(|| vec!["/opt/stop".into()]);
-    stop
+    Stop { mode, sequence, command: rng.chance(120).then(|| vec!["/opt/stop".into()]) }
 }
 
 fn hooks(rng: &mut Rng) -> Hooks {

@@ -415,7 +415,7 @@ pub fn many(
                     }
                     drop(sum);
                     let done = seed + 1 - seeds.start;
-                    if done % 10_000 == 0 {
+                    if done.is_multiple_of(10_000) {
                         progress(done);
                     }
                 }

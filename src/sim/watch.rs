@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::kernel::{Kernel, Run, Stage};
 use crate::core::{
-    Cause, Command, CommandId, Event, EventKind, HookKind, Machine, Output, ProcessId, Reply, RunId, StateName, Time,
+    Cause, Command, CommandId, Done, Event, EventKind, HookKind, Machine, Output, ProcessId, Reply, RunId, StateName, Time,
 };
 use crate::spec::{ProcessType, Spec, StopMode};
 
@@ -22,14 +22,24 @@ pub(super) struct View {
     pub(super) skipped: bool,
     /// Its tree survived SIGKILL, and lives on.
     pub(super) stuck: bool,
-    /// It is being stopped because of the shutdown.
-    pub(super) for_shutdown: bool,
+    /// It is being stopped on purpose, in an order: not for what became of it.
+    pub(super) in_order: bool,
+    /// For whose sake it is being stopped, if for another's.
+    pub(super) for_sake_of: Option<Arc<str>>,
+}
+
+/// What a command wants of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    Up,
+    Down,
 }
 
 /// A command and what became of it.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) what: String,
+    pub(super) goal: Option<(Goal, ProcessId)>,
     pub(super) at: Time,
     pub(super) reply: Option<Reply>,
     pub(super) abandoned: bool,
@@ -76,7 +86,12 @@ impl Watch {
             Command::Update { process, .. } => format!("update {process}"),
             other => format!("{other:?}"),
         };
-        self.asked.insert(id, Asked { what, at, reply: None, abandoned: false });
+        let goal = match command {
+            Command::Start(process) | Command::Restart(process) => Some((Goal::Up, *process)),
+            Command::Stop(process) => Some((Goal::Down, *process)),
+            _ => None,
+        };
+        self.asked.insert(id, Asked { what, goal, at, reply: None, abandoned: false });
     }
 
     pub(super) fn abandon(&mut self, id: CommandId) {
@@ -114,7 +129,7 @@ impl Watch {
             Output::Signal { run, .. } if self.by_hand.take() == Some(*run) => Ok(()),
             Output::Signal { run, .. } | Output::KillTree(run) => self.judge_order(scene, *run),
             Output::RunHook { run, kind: HookKind::StopCommand, .. } => self.judge_order(scene, *run),
-            Output::Reply(id, reply) => self.judge_reply(*id, reply),
+            Output::Reply(id, reply) => self.judge_reply(scene, *id, reply),
             Output::Emit(event) => self.judge_event(scene, event),
             Output::Finished { stuck, .. } => {
                 self.finished = true;
@@ -190,12 +205,12 @@ impl Watch {
 
     /// During a shutdown nothing is ended while what is ordered after it lives.
     fn judge_order(&self, scene: &Scene<'_>, run: RunId) -> Result<(), String> {
-        if self.shutting_down.is_none() || self.escalated {
+        if self.escalated {
             return Ok(());
         }
         let Some(it) = scene.kernel.runs.get(&run) else { return Ok(()) };
         // Nobody leans on a child that is not executed yet.
-        if it.stage != Stage::Executed || !self.views.get(&it.process).is_some_and(|view| view.for_shutdown) {
+        if it.stage != Stage::Executed || !self.views.get(&it.process).is_some_and(|view| view.in_order) {
             return Ok(());
         }
         match scene.machine.spec(it.process) {
@@ -210,7 +225,12 @@ impl Watch {
         {
             let stuck = self.views.get(&theirs.process).is_some_and(|view| view.stuck);
             let Some(their_spec) = scene.machine.spec(theirs.process) else { continue };
-            if !stuck && !self.leaves_others_alone(theirs) && ordered_after(&their_spec, spec) {
+            // In a shutdown everything goes in its order; in a stop, what goes for its sake goes before it.
+            let concerned = self.shutting_down.is_some()
+                || self.views.get(&theirs.process).is_some_and(|view| {
+                    view.state == StateName::Stopping && view.for_sake_of.as_deref() == Some(spec.name.as_str())
+                });
+            if concerned && !stuck && !self.leaves_others_alone(theirs) && ordered_after(&their_spec, spec) {
                 return Err(format!(
                     "`{}` is ended while `{}`, which is ordered after it, is alive",
                     spec.name, theirs.spec.name
@@ -220,7 +240,8 @@ impl Watch {
         Ok(())
     }
 
-    fn judge_reply(&mut self, id: CommandId, reply: &Reply) -> Result<(), String> {
+    fn judge_reply(&mut self, scene: &Scene<'_>, id: CommandId, reply: &Reply) -> Result<(), String> {
+        self.judge_claim(scene, id, reply)?;
         let Some(asked) = self.asked.get_mut(&id) else { return Err(format!("a reply to {id}, which nobody asked")) };
         if asked.abandoned {
             return Err(format!("a reply to {id} ({}), which was abandoned", asked.what));
@@ -228,6 +249,30 @@ impl Watch {
         match asked.reply.replace(reply.clone()) {
             Some(first) => Err(format!("a second reply to {id} ({}): {first:?}, then {reply:?}", asked.what)),
             None => Ok(()),
+        }
+    }
+
+    /// A start that is said to be done is up, a stop that is said to be done has left nothing alive.
+    fn judge_claim(&self, scene: &Scene<'_>, id: CommandId, reply: &Reply) -> Result<(), String> {
+        let goal = self.asked.get(&id).and_then(|asked| asked.goal);
+        let (Some((goal, process)), Ok(Done::State(claimed))) = (goal, reply) else { return Ok(()) };
+        let Some(view) = self.views.get(&process) else { return Ok(()) };
+        let name = &view.name;
+        match goal {
+            Goal::Up if !matches!(claimed, StateName::Running | StateName::Exited) => {
+                Err(format!("{id}, a start of `{name}`, is done and claims that it is {claimed}"))
+            }
+            Goal::Up if *claimed == StateName::Running && view.state != StateName::Running => {
+                Err(format!("{id}, a start of `{name}`, is done, but `{name}` is {}", view.state))
+            }
+            Goal::Down => {
+                let alive = |it: &&Run| it.process == process && it.is_live() && !self.leaves_others_alone(it);
+                match scene.kernel.runs.values().find(alive) {
+                    Some(it) => Err(format!("{id}, a stop of `{name}`, is done, but {:?} are alive", it.members)),
+                    None => Ok(()),
+                }
+            }
+            Goal::Up => Ok(()),
         }
     }
 
@@ -276,8 +321,12 @@ impl Watch {
                 }
                 view.state = *to;
                 self.changes += 1;
-                view.for_shutdown = *to == StateName::Stopping && event.cause == Cause::Shutdown;
-                if view.for_shutdown && self.shutting_down.is_none() {
+                view.in_order = *to == StateName::Stopping && !matches!(event.cause, Cause::Ended(_));
+                view.for_sake_of = match &event.cause {
+                    Cause::Relation(_, name) => Some(name.clone()),
+                    _ => None,
+                };
+                if event.cause == Cause::Shutdown && self.shutting_down.is_none() {
                     return Err(format!("`{}` is stopped for a shutdown that has not begun", view.name));
                 }
             }
@@ -297,7 +346,8 @@ impl Watch {
             begun_at: 0,
             skipped: false,
             stuck: false,
-            for_shutdown: false,
+            in_order: false,
+            for_sake_of: None,
         };
         match self.views.insert(process, view) {
             Some(_) => Err(format!("{process} is defined twice")),

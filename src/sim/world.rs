@@ -271,7 +271,7 @@ impl World {
                 trace.output(self.clock.mono, &output);
             }
             if let Some(fingerprint) = &mut self.story.fingerprint {
-                let _ = write!(fingerprint, "{} {output:?}\n", self.clock.mono.0);
+                let _ = writeln!(fingerprint, "{} {output:?}", self.clock.mono.0);
             }
             let scene = Scene { now: self.clock.mono, machine: &self.machine, kernel: &self.kernel };
             let judged = self.watch.judge(&scene, &output).and_then(|()| self.kernel.execute(self.clock.mono, &output));

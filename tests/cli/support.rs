@@ -167,7 +167,7 @@ impl Running {
     pub fn current_pid(&self, name: &str) -> Pid {
         let seen = self.seen.lock().unwrap();
         let said = |line: &&str| line.starts_with(name) && line.contains("* running (pid ");
-        let line = seen.lines().filter(said).last().unwrap_or_else(|| panic!("{name} never ran:\n{seen}"));
+        let line = seen.lines().rfind(said).unwrap_or_else(|| panic!("{name} never ran:\n{seen}"));
         let digits = line.split("(pid ").nth(1).unwrap().split([',', ')']).next().unwrap();
         Pid::from_raw(digits.parse().unwrap())
     }

@@ -285,3 +285,36 @@ fn what_a_configuration_says_is_shown() {
     );
     assert!(!ended.stdout.contains("not this"), "{}", ended.stdout);
 }
+
+#[test]
+fn ctrl_c_while_the_configuration_is_evaluated_ends_it_at_once() {
+    let folder = Folder::new();
+    let neap = started(&folder, "while true do end");
+    let deadline = std::time::Instant::now() + crate::support::DEADLINE;
+    // It takes its signals once they are blocked.
+    let blocked = |status: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (Signal::SIGINT as i32 - 1)) != 0
+    };
+    while !blocked(&std::fs::read_to_string(format!("/proc/{}/status", neap.pid())).unwrap()) {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    neap.signal(Signal::SIGINT);
+    let _ = neap.end().expect_code(130);
+}
+
+#[test]
+fn one_ctrl_c_while_it_ends_by_itself_does_not_kill() {
+    let folder = Folder::new();
+    let slow = "trap 'echo ending; sleep 0.5; echo bye; exit 0' TERM; echo hello; while :; do sleep 0.05; done";
+    let config = format!(
+        "local side = neap.process 'side' {{ shell = [[{slow}]], ready = neap.logline 'hello', stop = {{ mode = 'mixed' }} }}
+         neap.process 'main' {{ shell = 'exit 9', restart = 'never', critical = true, after = side }}"
+    );
+    let neap = started(&folder, &config);
+    neap.wait_for_text("side | ending");
+    neap.signal(Signal::SIGINT);
+    let ended = neap.end().expect_code(9);
+    place(&ended, "side | bye");
+}

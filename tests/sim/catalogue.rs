@@ -125,7 +125,7 @@ fn a6_backoff_is_monotone_and_bounded_whatever_the_policy() {
         let mut machine = Machine::new(Settings { seed: rng.word(), ..Settings::default() });
         let mut delays = Vec::new();
         let mut now = Time(1);
-        let mut give = |machine: &mut Machine, now: Time, input: Input| {
+        let give = |machine: &mut Machine, now: Time, input: Input| {
             machine.handle(Now { mono: now, wall: WallTime(0) }, input);
             std::iter::from_fn(|| machine.poll_output()).collect::<Vec<_>>()
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use neap::core::{
-    Ending, EventKind, ExitStatus, HealthStatus, HookKind, Input, Notification, Refusal, StateName, StateName::*, Time,
+    EventKind, ExitStatus, HealthStatus, HookKind, Input, Notification, Refusal, StateName, StateName::*, Time,
 };
 use neap::sim::Behaviour;
 use neap::spec::{Health, Hook, ProbeTarget, ProcessType, Restart, RestartPolicy, Signal, Spec};
@@ -447,5 +447,4 @@ fn an_exit_while_starting_answers_who_waits_with_how_it_ended() {
         other => s.fail(&format!("answered with {other:?}")),
     }
     assert_eq!(s.status("db").exit, Some(ExitStatus::Code(9)));
-    let _: Option<Ending> = None;
 }

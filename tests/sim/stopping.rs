@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use neap::core::{
-    Done, EventKind, HookKind, Input, Notification, Pid, Refusal, Scope, SpawnError, SpawnStep, StateName::*,
-};
+use neap::core::{Done, EventKind, HookKind, Input, Notification, Refusal, Scope, SpawnError, SpawnStep, StateName::*};
 use neap::sim::{Behaviour, Killing};
 use neap::spec::{Hook, ListenAddress, Listener, Signal, Stop, StopMode, StopStep};
 
@@ -445,7 +443,6 @@ fn a_failed_spawn_is_no_reason_to_signal_anybody() {
     s.start("web");
     s.is("web", Failed);
     assert_eq!(s.sent("web"), []);
-    let _: Option<Pid> = None;
 }
 
 #[test]
