@@ -173,6 +173,22 @@ impl<T> Drop for Reader<T> {
 }
 
 /// Events as they happen. Falling too far behind skips some, and says how many.
+///
+/// ```
+/// use neap::core::{EventKind, StateName};
+/// use neap::{Next, Supervisor, spec::Spec};
+///
+/// let supervisor = Supervisor::builder().build()?;
+/// let mut events = supervisor.events();
+/// supervisor.add(Spec::new("hello", ["true"]).oneshot())?.start_blocking()?;
+/// while let Some(Next::Item(event)) = events.next_blocking() {
+///     if let EventKind::State { to: StateName::Exited, .. } = event.kind {
+///         println!("{:?} is done, because it {}", event.name, event.cause);
+///         break;
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Events(pub(crate) Reader<Event>);
 
@@ -189,6 +205,18 @@ impl Events {
 }
 
 /// Lines as they are printed. Falling too far behind skips some, and says how many.
+///
+/// ```
+/// use neap::{Next, Supervisor, spec::Spec};
+///
+/// let supervisor = Supervisor::builder().build()?;
+/// let mut lines = supervisor.output();
+/// supervisor.add(Spec::new("hello", ["echo", "hello there"]).oneshot())?.start_blocking()?;
+/// if let Some(Next::Item(line)) = lines.next_blocking() {
+///     assert_eq!((&*line.process, line.text.as_slice()), ("hello", b"hello there".as_slice()));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Lines(pub(crate) Reader<Line>);
 

@@ -1,4 +1,41 @@
-//! Neap: a process supervisor, as a library first.
+//! Neap supervises processes on Linux: it starts them in order, waits until each is ready, brings back what crashes, and
+//! stops them in reverse order without leaving one behind.
+//!
+//! A supervisor is a value in your program. It takes over nothing: no signal handler, no subreaper, no global state, no
+//! child but those it started. There may be several, shared by threads and tasks of any runtime.
+//!
+//! ```
+//! use neap::Supervisor;
+//! use neap::spec::{Ready, Restart, Spec};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let supervisor = Supervisor::builder().build()?;
+//!
+//! let db = Spec::shell("db", "echo listening; exec sleep 1000").ready(Ready::logline("^listening"));
+//! supervisor.add(db)?;
+//! let api = supervisor.add(Spec::new("api", ["sleep", "1000"]).requires("db").restart(Restart::on_failure()))?;
+//!
+//! api.start_blocking()?; // or `api.start().await?`: both are ready, or the error says why not
+//! for process in supervisor.list()? {
+//!     println!("{} is {}", process.name, process.state);
+//! }
+//!
+//! supervisor.shutdown().wait()?; // api first, then db; nothing of them is left
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | the root | [`Supervisor`], [`Process`], [`Pending`] answers, streams of [`Events`] and [`Lines`] |
+//! | [`spec`] | what a process is declared by: [`Spec`](spec::Spec) and its builder, [`Plan`](spec::Plan), every problem told at once |
+//! | [`core`](mod@core) | the machine that decides: states, events with causes, refusals. Pure, for whoever wants to drive it |
+//! | [`driver`] | the system calls |
+//! | `lua` | with the feature `lua`: a configuration as a script, functions as hooks and checks |
+//! | `sim` | with the feature `sim`: a hostile kernel with virtual time and seeds |
+//!
+//! The repository's `docs/` has a guide, the architecture, and what is promised with the tests that show it.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo))]
 
 mod block;
 #[cfg(feature = "cli")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::paint::Tone;
 use super::units::about;
-use crate::core::{Cause, Event, EventKind, HealthStatus, Pid, StateName, WallTime};
+use crate::core::{Cause, Ending, Event, EventKind, HealthStatus, HookKind, Pid, StateName, WallTime};
 use crate::spec::Signal;
 
 /// How much is said.
@@ -74,6 +74,15 @@ impl Narrator {
                 memory.pid = Some(*pid);
                 (Talk::Verbose, faint(format!("its main process is pid {pid} now")))
             }
+            (EventKind::ProcessExited { pid, status }, memory) => {
+                // A oneshot that remains runs on without it.
+                if let Some(memory) = memory
+                    && memory.pid == Some(*pid)
+                {
+                    memory.pid = None;
+                }
+                (Talk::Verbose, faint(format!("pid {pid}: {}", Ending::Exit(*status))))
+            }
             (EventKind::Signalled { signal }, Some(memory)) => {
                 signalled(*signal, std::mem::take(&mut memory.to_be_told))
             }
@@ -133,10 +142,10 @@ fn backoff(ended: &str, retry_in: Option<Duration>) -> String {
 
 fn because(verb: &str, change: &Change<'_>, talk: Talk) -> String {
     let cause = change.cause.to_string();
-    match (change.reason, talk) {
-        ("", Talk::Verbose) if !cause.is_empty() => format!("{verb}: {cause}"),
-        (reason, _) => with_reason(verb, reason),
-    }
+    // That another process is behind it is worth knowing when one stops; that it is needed goes without saying.
+    let telling =
+        talk == Talk::Verbose || (change.to == StateName::Stopping && matches!(change.cause, Cause::Relation(..)));
+    if change.reason.is_empty() && telling { with_reason(verb, &cause) } else { with_reason(verb, change.reason) }
 }
 
 fn with_reason(verb: &str, reason: &str) -> String {
@@ -154,9 +163,6 @@ fn signalled(signal: Signal, first: bool) -> (Talk, Sentence) {
 
 fn other(kind: &EventKind) -> Option<(Talk, Sentence)> {
     Some(match kind {
-        EventKind::ProcessExited { pid, status } => {
-            (Talk::Verbose, faint(format!("pid {pid}: {}", crate::core::Ending::Exit(*status))))
-        }
         EventKind::Skipped { condition } => {
             (Talk::Normal, say(Tone::Warn, format!("not started: condition {condition} does not hold")))
         }
@@ -166,7 +172,9 @@ fn other(kind: &EventKind) -> Option<(Talk, Sentence)> {
         EventKind::Health { to: HealthStatus::Healthy, .. } => (Talk::Normal, say(Tone::Good, "healthy".into())),
         EventKind::Health { .. } => return None,
         EventKind::HookFailed { hook, reason } => {
-            (Talk::Quiet, say(Tone::Bad, format!("{} hook failed: {reason}", hook.as_str())))
+            // One before the start fails it, and the failure says so.
+            let least = if *hook == HookKind::BeforeStart { Talk::Verbose } else { Talk::Quiet };
+            (least, say(Tone::Bad, format!("{} hook failed: {reason}", hook.as_str())))
         }
         EventKind::Status { text } => (Talk::Verbose, faint(format!("says: {text}"))),
         EventKind::Reloading => (Talk::Normal, faint("reads its configuration again".into())),
@@ -184,6 +192,7 @@ fn other(kind: &EventKind) -> Option<(Talk, Sentence)> {
         | EventKind::Deleted
         | EventKind::State { .. }
         | EventKind::Executed { .. }
+        | EventKind::ProcessExited { .. }
         | EventKind::Signalled { .. }
         | EventKind::MainPid { .. } => return None,
     })

@@ -18,7 +18,7 @@ use crate::core::{Cause, Event, EventKind, ProcessId, StateName};
 use crate::{Events, Line, Lines, Next, Supervisor};
 
 /// How long the printing waits, once something came, for what belongs before it.
-const MOMENT: Duration = Duration::from_millis(2);
+const MOMENT: Duration = Duration::from_millis(5);
 /// No more than this is put in order at once.
 const LARGEST_BATCH: usize = 512;
 

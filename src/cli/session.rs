@@ -4,8 +4,10 @@
 //! is over, one prints, and the one that called [`supervise`] decides. Only the printing one writes; if its reader
 //! stalls, Ctrl-C still works.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
@@ -15,10 +17,10 @@ use super::notes::Notes;
 use super::orphans;
 use super::paint::Tone;
 use super::printer::{Printing, Told};
-use super::signals::Blocked;
+use super::signals::Signals;
 use super::summary::Summary;
 use super::units::about;
-use crate::core::{StateName, Status};
+use crate::core::{Event, EventKind, StateName, Status, WallTime};
 use crate::{Events, Next, Pending, Shutdown, Supervisor};
 
 /// A stop that takes longer than this is explained.
@@ -32,10 +34,12 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What wakes the deciding thread.
 enum Wake {
-    /// A signal came.
-    Signal(Signal),
+    /// A signal came, then.
+    Signal(Signal, Instant),
     /// It looks as if nothing can run again.
     Settled,
+    /// The supervisor stops everything by itself: a critical process has ended.
+    Stopping,
     /// Everything is down.
     Ended(Box<Outcome>),
     /// The printing thread has something to tell.
@@ -57,32 +61,49 @@ pub(super) struct Session {
     wake: Sender<Wake>,
     notes: Notes,
     resting: Summary,
+    told: ToldToStop,
     stopping: Option<Stopping>,
+    /// When the signal came that asked for the stop, if one did.
+    asked_at: Option<Instant>,
+}
+
+/// When each process that is being stopped got its first signal: it may have waited for others before.
+#[derive(Clone, Default)]
+struct ToldToStop(Arc<Mutex<BTreeMap<Arc<str>, WallTime>>>);
+
+impl ToldToStop {
+    fn note(&self, event: &Event) {
+        let Some(name) = &event.name else { return };
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &event.kind {
+            EventKind::State { .. } => drop(told.remove(name)),
+            EventKind::Signalled { .. } => drop(told.entry(Arc::clone(name)).or_insert(event.time)),
+            _ => {}
+        }
+    }
+
+    fn when(&self, name: &str) -> Option<WallTime> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+    }
 }
 
 /// A shutdown under way.
 struct Stopping {
-    since: Instant,
     next_note: Instant,
     escalated: bool,
-}
-
-impl Stopping {
-    fn has_just_begun(&self) -> bool {
-        self.since.elapsed() < SAME_REQUEST
-    }
 }
 
 impl Session {
     /// Starts the threads.
     pub(super) fn begin<W: Write + Send + 'static>(
         supervisor: Supervisor,
-        signals: Blocked,
+        signals: Signals,
         summary: Summary,
         printing: Printing<W>,
     ) -> Result<Session, Failure> {
         let (wake, wakes) = mpsc::channel();
-        signals.deliver(wake.clone(), Wake::Signal)?;
+        let signalled = wake.clone();
+        signals.hand_to(move |signal| drop(signalled.send(Wake::Signal(signal, Instant::now()))));
         let printed = wake.clone();
         let notes = printing.begin(&supervisor, move |told| {
             // Nobody listens any more: it is over.
@@ -90,9 +111,10 @@ impl Session {
         })?;
         // Asked for while there is somebody to answer.
         let (events, ended) = (supervisor.events(), supervisor.ended());
-        let (following, follower) = (summary.clone(), wake.clone());
-        spawn("neap-follow", move || follow(events, ended, following, &follower))?;
-        Ok(Session { supervisor, wakes, wake, notes, resting: summary, stopping: None })
+        let (following, follower, told) = (summary.clone(), wake.clone(), ToldToStop::default());
+        let telling = told.clone();
+        spawn("neap-follow", move || follow(ended, events, following, &telling, &follower))?;
+        Ok(Session { supervisor, wakes, wake, notes, resting: summary, told, stopping: None, asked_at: None })
     }
 
     /// Supervises until all is over.
@@ -103,7 +125,8 @@ impl Session {
             match self.next_wake() {
                 None => self.say_what_it_waits_for(),
                 Some(Wake::Settled) => self.settle(),
-                Some(Wake::Signal(signal)) => self.signal(signal),
+                Some(Wake::Stopping) => drop(self.note_stop()),
+                Some(Wake::Signal(signal, when)) => self.signal(signal, when),
                 Some(Wake::Print(Told::ReaderGone)) => self.stop(),
                 Some(Wake::Print(Told::Done)) => {}
                 Some(Wake::Ended(outcome)) => return self.finish(*outcome),
@@ -130,11 +153,12 @@ impl Session {
         }
     }
 
-    fn signal(&mut self, signal: Signal) {
+    fn signal(&mut self, signal: Signal, when: Instant) {
         match signal {
             Signal::SIGCHLD => orphans::reap(),
             Signal::SIGUSR1 | Signal::SIGUSR2 => self.forward(signal),
-            _ if self.stopping.is_none() => {
+            _ if self.asked_at.is_none() => {
+                self.asked_at = Some(when);
                 self.say_it_stops();
                 self.stop();
                 if signal == Signal::SIGQUIT {
@@ -144,7 +168,7 @@ impl Session {
             // The terminal went away: no hurry about that.
             Signal::SIGHUP => {}
             // Whoever ran us passed on what came to the whole group anyway, as timeout(1) does: nobody asked twice.
-            Signal::SIGINT | Signal::SIGTERM if self.stopping.as_ref().is_some_and(Stopping::has_just_begun) => {}
+            Signal::SIGINT | Signal::SIGTERM if when < self.asked_at.map_or(when, |first| first + SAME_REQUEST) => {}
             _ => self.escalate(),
         }
     }
@@ -159,12 +183,17 @@ impl Session {
     }
 
     fn stop(&mut self) {
-        if self.stopping.is_none() {
-            let now = Instant::now();
-            self.stopping = Some(Stopping { since: now, next_note: now + FIRST_NOTE, escalated: false });
+        if self.note_stop() {
             // Its answer is the end of the engine, which the follower reports.
             drop(self.supervisor.shutdown());
         }
+    }
+
+    /// Whether this is the first that is heard of a stop.
+    fn note_stop(&mut self) -> bool {
+        let first = self.stopping.is_none();
+        self.stopping.get_or_insert_with(|| Stopping { next_note: Instant::now() + FIRST_NOTE, escalated: false });
+        first
     }
 
     fn escalate(&mut self) {
@@ -200,7 +229,7 @@ impl Session {
     /// `db (pid 12, 3 s of 10 s)`.
     fn waits_for(&self, status: &Status) -> String {
         let pid = status.pid.map(|pid| format!("pid {pid}, ")).unwrap_or_default();
-        let waited = since(status);
+        let waited = since(self.told.when(&status.name).unwrap_or(status.since));
         let allowed = self.supervisor.get(&status.name).and_then(|process| process.spec().ok());
         let allowed: Option<Duration> = allowed.map(|spec| spec.stop.sequence.iter().map(|step| step.wait).sum());
         let name = &status.name;
@@ -217,7 +246,7 @@ impl Session {
         while let Ok(wake) = self.wakes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             match wake {
                 Wake::Print(Told::Done) => break,
-                Wake::Signal(Signal::SIGCHLD) => orphans::reap(),
+                Wake::Signal(Signal::SIGCHLD, _) => orphans::reap(),
                 _ => {}
             }
         }
@@ -230,22 +259,30 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Failure
     thread.map(drop).map_err(|error| Failure::new(format!("cannot make a thread: {error}")))
 }
 
-/// How long it has been in its state, in whole seconds.
-fn since(status: &Status) -> Duration {
+/// How long ago that was, in whole seconds.
+fn since(then: WallTime) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let then = Duration::from_millis(u64::try_from(status.since.0).unwrap_or(0));
+    let then = Duration::from_millis(u64::try_from(then.0).unwrap_or(0));
     Duration::from_secs(now.saturating_sub(then).as_secs())
 }
 
 /// Follows the events to the end.
-fn follow(mut events: Events, ended: Pending<Shutdown>, mut summary: Summary, wake: &Sender<Wake>) {
+fn follow(ended: Pending<Shutdown>, mut events: Events, mut summary: Summary, told: &ToldToStop, wake: &Sender<Wake>) {
     while let Some(next) = events.next_blocking() {
-        let settled = match next {
-            Next::Item(event) => summary.note(&event),
+        let news = match &next {
+            Next::Item(event) => {
+                told.note(event);
+                let settled = summary.note(event);
+                if event.kind == EventKind::ShuttingDown {
+                    Some(Wake::Stopping)
+                } else {
+                    settled.then_some(Wake::Settled)
+                }
+            }
             // What was missed may have been the last of it: the deciding thread looks.
-            Next::Lagged(_) => true,
+            Next::Lagged(_) => Some(Wake::Settled),
         };
-        if settled && wake.send(Wake::Settled).is_err() {
+        if news.is_some_and(|news| wake.send(news).is_err()) {
             return;
         }
     }

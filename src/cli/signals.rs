@@ -3,7 +3,7 @@
 //! They are blocked in every thread and taken by one that waits for them, so that nothing runs in a handler. Children
 //! get an empty mask from the spawn path, and sessions of their own: the terminal's Ctrl-C reaches Neap alone.
 
-use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
@@ -18,13 +18,38 @@ const FORWARDED: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
 /// What says that there may be an orphan to reap.
 const CHILD: Signal = Signal::SIGCHLD;
 
-/// Signals that are blocked and waiting to be taken.
-pub(super) struct Blocked {
-    set: SigSet,
+/// What is done with each signal, once there is something to supervise.
+type Handler = Box<dyn Fn(Signal) + Send>;
+
+/// Signals that are blocked everywhere, and taken by a thread of their own.
+pub(super) struct Signals {
+    handler: Arc<Mutex<Option<Handler>>>,
 }
 
-/// Blocks them. Before the first thread is made: the mask is inherited.
-pub(super) fn block(forward: bool) -> Result<Blocked, Failure> {
+impl Signals {
+    /// Takes them from now on. Before any other thread is made: what is blocked is inherited. Until there is a handler
+    /// nothing is supervised, and one that ends ends the program at once.
+    pub(super) fn take(forward: bool) -> Result<Signals, Failure> {
+        // Whoever ignores this one has it ignored in what it executes, and then the kernel keeps no exit status.
+        heed_child_signals().map_err(|error| Failure::new(format!("cannot reset SIGCHLD: {error}")))?;
+        let set = wanted(forward);
+        set.thread_block().map_err(|errno| Failure::new(format!("cannot block signals: {errno}")))?;
+        let signals = Signals { handler: Arc::default() };
+        let handler = Arc::clone(&signals.handler);
+        std::thread::Builder::new()
+            .name("neap-signals".into())
+            .spawn(move || deliver(set, &handler))
+            .map_err(|error| Failure::new(format!("cannot make a thread: {error}")))?;
+        Ok(signals)
+    }
+
+    /// From now on each is handed to this.
+    pub(super) fn hand_to(self, handler: impl Fn(Signal) + Send + 'static) {
+        *self.handler.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(handler));
+    }
+}
+
+fn wanted(forward: bool) -> SigSet {
     let mut set = SigSet::empty();
     let forwarded: &[Signal] = if forward { &FORWARDED } else { &[] };
     let hangup_ignored = ignored(Signal::SIGHUP);
@@ -35,10 +60,22 @@ pub(super) fn block(forward: bool) -> Result<Blocked, Failure> {
         }
     }
     set.add(CHILD);
-    // Whoever ignores this one has it ignored in what it executes, and then the kernel keeps no exit status.
-    heed_child_signals().map_err(|error| Failure::new(format!("cannot reset SIGCHLD: {error}")))?;
-    set.thread_block().map_err(|errno| Failure::new(format!("cannot block signals: {errno}")))?;
-    Ok(Blocked { set })
+    set
+}
+
+fn deliver(set: SigSet, handler: &Mutex<Option<Handler>>) {
+    loop {
+        let signal = match set.wait() {
+            Ok(signal) => signal,
+            Err(Errno::EINTR) => continue,
+            Err(_) => return,
+        };
+        match &*handler.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(handler) => handler(signal),
+            None if ENDING.contains(&signal) => std::process::exit(128 + signal as i32),
+            None => {}
+        }
+    }
 }
 
 /// Whether whoever started us had this signal ignored, as nohup(1) does with SIGHUP.
@@ -47,24 +84,4 @@ fn ignored(signal: Signal) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
     mask & (1 << (signal as i32 - 1)) != 0
-}
-
-impl Blocked {
-    /// Takes them on a thread of its own, for as long as somebody listens.
-    pub(super) fn deliver<T: Send + 'static>(self, to: Sender<T>, wrap: fn(Signal) -> T) -> Result<(), Failure> {
-        let take = move || {
-            loop {
-                match self.set.wait() {
-                    Ok(signal) if to.send(wrap(signal)).is_err() => return,
-                    Ok(_) | Err(Errno::EINTR) => {}
-                    Err(_) => return,
-                }
-            }
-        };
-        std::thread::Builder::new()
-            .name("neap-signals".into())
-            .spawn(take)
-            .map(drop)
-            .map_err(|error| Failure::new(format!("cannot make a thread: {error}")))
-    }
 }

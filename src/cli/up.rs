@@ -15,15 +15,16 @@ use super::paint::Tone;
 use super::printer::Printing;
 use super::screen::{Look, Screen};
 use super::session::{Outcome, Session};
+use super::signals::Signals;
 use super::summary::Summary;
-use super::{notes, orphans, problems, select, signals};
+use super::{notes, orphans, problems, select};
 use crate::core::Event;
 use crate::spec::{Plan, ProcessType};
 
 /// Supervises until Ctrl-C, or until nothing can run again.
 pub(super) fn up(args: &Up, voice: Voice) -> Result<Exit, Failure> {
     // Before any thread is made: they inherit what is blocked.
-    let signals = signals::block(false)?;
+    let signals = Signals::take(false)?;
     let path = locate(args.config.config.as_deref())?;
     let look = Look { paint: voice.out, terminal: stdout().is_terminal(), talk: voice.talk };
     let (notes, pending) = notes::notes();

@@ -1,6 +1,6 @@
 //! Who is related to whom, by place instead of by name. Knows no states.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::event::RelationKind;
@@ -75,7 +75,7 @@ impl Graph {
     ) -> Graph {
         let mut edges: BTreeMap<ProcessId, Edges> = processes.clone().map(|p| (p.id, Edges::default())).collect();
         // Pairs that either side orders explicitly: there nothing is implied.
-        let mut explicit: HashSet<(ProcessId, ProcessId)> = HashSet::new();
+        let mut explicit: BTreeSet<(ProcessId, ProcessId)> = BTreeSet::new();
         for p in processes.clone() {
             for other in p.spec.after.iter().chain(&p.spec.before).filter_map(|name| names.get(name.as_str())) {
                 explicit.insert((p.id, *other));

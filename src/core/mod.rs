@@ -3,6 +3,8 @@
 //! No clock, no system call, no thread, no async, no randomness but a supplied seed, no Lua. Inputs go in, outputs are
 //! pulled out until there is none, and the next deadline is asked for. See [`Machine`].
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod backoff;
 mod commands;
 mod event;

@@ -23,7 +23,7 @@ use super::spawn::Launcher;
 use crate::core::{
     Command, CommandId, Event, EventKind, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId, Settings, StateName,
 };
-use crate::log::{Logs, Tail};
+use crate::log::{Logs, Tail, Told};
 use crate::supervisor::{Answer, Message, Shared, Shutdown};
 
 /// Children made before the engine looks at what else has happened.
@@ -37,6 +37,7 @@ const INPUTS_A_TURN: usize = 4096;
 #[derive(Debug)]
 pub(crate) enum HelperDone {
     Prepared(Owner, Result<Box<Prepared>, NotPrepared>),
+    LogLine(RunId),
     PidRead(RunId, io::Result<Option<Pid>>),
     Called(u64, Result<(), String>),
 }
@@ -113,12 +114,19 @@ impl Engine {
             let shared = shared.clone();
             Arc::new(move |input| drop(shared.mailbox.post(Message::Input(input))))
         };
-        let matched = {
-            let post = post.clone();
-            move |run| post(Input::LogLine(run))
+        let pool = Pool::new();
+        let tell = {
+            let shared = shared.clone();
+            move |told| {
+                let message = match told {
+                    Told::Watching(run) => Message::Input(Input::Prepared(run)),
+                    Told::Matched(run) => Message::Helper(HelperDone::LogLine(run)),
+                };
+                let _ = shared.mailbox.post(message);
+            }
         };
         let (logs, log_thread) =
-            Logs::start(shared.lines.clone(), matched).map_err(|e| ("starting the log thread", e))?;
+            Logs::start(shared.lines.clone(), pool.clone(), tell).map_err(|e| ("starting the log thread", e))?;
         Ok(Engine {
             machine: Machine::new(parts.settings),
             surroundings: Arc::new(parts.surroundings),
@@ -127,7 +135,7 @@ impl Engine {
             clock,
             launcher: parts.launcher,
             trees: parts.trees,
-            pool: Pool::new(),
+            pool,
             probes: Probes::new(post),
             logs,
             runs: HashMap::new(),
@@ -198,7 +206,7 @@ impl Engine {
             Some(Source::Exec(owner)) => self.flight_event(owner),
             Some(Source::Child(owner)) => self.child_event(owner),
             Some(Source::Main(run)) => self.main_event(run),
-            Some(Source::Member(owner)) => self.look_again(owner),
+            Some(Source::Member(owner, pid)) => self.member_ended(owner, pid),
             Some(Source::Notify(process)) => self.read_notify(process),
             None => {}
         }
@@ -236,6 +244,7 @@ impl Engine {
             Message::Input(input) => self.inputs.push_back(input),
             Message::Helper(HelperDone::Prepared(Owner::Run(run), result)) => self.run_prepared(run, result),
             Message::Helper(HelperDone::Prepared(Owner::Job(job), result)) => self.job_prepared(job, result),
+            Message::Helper(HelperDone::LogLine(run)) => self.log_line(run),
             Message::Helper(HelperDone::PidRead(run, result)) => self.pid_read(run, result),
             Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
         }
@@ -276,6 +285,7 @@ impl Engine {
     fn moment(&mut self, moment: Moment) {
         match moment {
             Moment::Kill(owner) => self.kill_again(owner),
+            Moment::Look(owner) => self.look_again(owner),
             Moment::FindMain(run) => self.find_main(run),
             Moment::AskStatus(run) => self.main_event(run),
             Moment::JobTimeout(job) => self.job_timeout(job),

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::contain::Tree;
+use super::identity;
 use super::sources::{Owner, Poller, Source, Token};
 use crate::core::{Pid, Time};
 
@@ -12,11 +13,13 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// The first look after a SIGKILL; each further one waits twice as long, up to [`LAST_LOOK`].
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LAST_LOOK: Duration = Duration::from_secs(1);
+/// Members held at a time. A tree of thousands is looked at in rounds, not at each one's end.
+const MAX_HELD: usize = 256;
 
 /// A tree, and what is held to learn of its end.
 pub(super) struct Held {
     pub tree: Tree,
-    /// Pidfds of members that were there at the last look.
+    /// Pidfds of some members that were there at the last look, each dropped when it ends.
     members: Vec<(Pid, OwnedFd, Token)>,
     watched: bool,
     killing: Option<Killing>,
@@ -82,19 +85,35 @@ impl Held {
         self.killing.is_some()
     }
 
-    /// Holds a pidfd of each member, so that the end of the last one is not missed; the cgroup's own notice, which comes
-    /// late, is for those that appear afterwards.
+    /// Whether nothing but the cgroup's notice, if there is one, would tell of its end: then it is to be looked at again soon.
+    pub fn is_loose(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// A member that is held has ended. Whether it is time for another look: no other is held.
+    pub fn member_ended(&mut self, pid: Pid, poller: &mut Poller) -> bool {
+        for (_, fd, token) in self.members.extract_if(.., |(held, ..)| *held == pid) {
+            poller.remove(&fd, token);
+        }
+        self.members.is_empty()
+    }
+
+    /// Holds pidfds of members unless it still does, so that the end of the last one is not missed; the cgroup's own
+    /// notice, which comes late, is for those that appear afterwards.
     fn hold(&mut self, owner: Owner, poller: &mut Poller) {
         if !self.watched {
             self.watched = self.tree.watch().is_ok();
         }
-        let Ok(members) = self.tree.open_members() else { return };
-        let old = std::mem::take(&mut self.members);
-        for (_, fd, token) in old {
-            poller.remove(&fd, token);
+        if !self.members.is_empty() {
+            return;
         }
-        for (pid, fd) in members {
-            if let Ok(token) = poller.add(&fd, Source::Member(owner)) {
+        for pid in self.tree.members().unwrap_or_default().into_iter().take(MAX_HELD) {
+            // Opened first, proved then: the pid cannot have changed hands in between.
+            let Ok(Some(fd)) = identity::open(pid) else { continue };
+            if !self.tree.contains(pid).unwrap_or(false) {
+                continue;
+            }
+            if let Ok(token) = poller.add(&fd, Source::Member(owner, pid)) {
                 self.members.push((pid, fd, token));
             }
         }

@@ -1,18 +1,19 @@
 //! Short-lived commands beside a run, and functions: hooks, the stop and reload commands, exec and function probes. Each command
 //! has a tree of its own, which is killed when the command ends or its time is up.
 
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::{Engine, HelperDone};
 use super::exit;
+use super::flight::RunChild;
 use super::function::{FunctionCall, FunctionDone, Purpose};
 use super::held::{Held, Look};
 use super::place::{Block, Place};
 use super::prepare::{self, NotPrepared, Prepared, Wanted};
 use super::probe::NetProbe;
-use super::run::RunChild;
 use super::sources::{Clock, JobId, Moment, Owner};
 use crate::core::{ExitStatus, HookKind, HookResult, Input, ProbeKind, ProcessId, RunId, SpawnError};
 use crate::spec::units::format_duration;
@@ -261,10 +262,7 @@ impl Engine {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let RunChild::Alive(_, fd, _) = &job.child else { return };
         let pins = job.held.as_ref().is_some_and(|held| held.tree.pins_leader());
-        let status = {
-            use std::os::fd::AsFd;
-            if pins { exit::peek(fd.as_fd()) } else { exit::reap(fd.as_fd()) }
-        };
+        let status = if pins { exit::peek(fd.as_fd()) } else { exit::reap(fd.as_fd()) };
         let status = match status {
             Ok(None) => return,
             Ok(Some(status)) => status,
@@ -310,10 +308,8 @@ impl Engine {
         if job.outcome.is_none() {
             return;
         }
-        let look = match job.held.as_mut() {
-            Some(held) => held.look(Owner::Job(id), &mut self.poller),
-            None => Look::Empty,
-        };
+        let look = self.look(Owner::Job(id));
+        let Some(job) = self.jobs.get_mut(&id) else { return };
         if look == Look::Empty {
             // Its own end, when it was killed, is still to be reaped; that comes as an event.
             match &job.child {
@@ -337,7 +333,6 @@ impl Engine {
     fn job_over(&mut self, id: JobId) {
         let Some(mut job) = self.jobs.remove(&id) else { return };
         if let RunChild::Pinned(fd) = &job.child {
-            use std::os::fd::AsFd;
             let _ = exit::reap(fd.as_fd());
         }
         if let Some(mut held) = job.held.take() {

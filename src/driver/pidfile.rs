@@ -1,7 +1,7 @@
 //! Pid files: written for others, read from daemons. File work, for the pool's threads.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,9 +23,9 @@ impl PidFile {
         &self.path
     }
 
-    /// Says what is to be in it from now on; `None` when it is to be gone.
-    pub fn want(&self, pid: Option<Pid>) {
-        *self.lock() = pid;
+    /// Says what is to be in it from now on (`None`: it is to be gone), and returns what was.
+    pub fn want(&self, pid: Option<Pid>) -> Option<Pid> {
+        std::mem::replace(&mut *self.lock(), pid)
     }
 
     /// Makes it so.
@@ -44,12 +44,13 @@ impl PidFile {
     }
 }
 
-/// Written beside it and moved into place, so that nobody reads half a number and no link is followed.
+/// Written beside it and moved into place, so that nobody reads half a number.
 fn write(path: &Path, pid: Pid) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let _ = fs::remove_file(&name);
-    fs::write(&name, format!("{pid}\n"))?;
+    // Made anew, so that no link is followed.
+    File::create_new(&name)?.write_all(format!("{pid}\n").as_bytes())?;
     fs::rename(&name, path)
 }
 

@@ -115,7 +115,10 @@ impl Engine {
                 socket.give_to(owner)?;
             }
         }
-        place.pidfile = spec.pidfile.as_ref().map(|path| PidFile::new(surroundings.base.join(path)));
+        let pidfile = spec.pidfile.as_ref().map(|path| surroundings.base.join(path));
+        if place.pidfile.as_ref().map(PidFile::path) != pidfile.as_deref() {
+            place.pidfile = pidfile.map(PidFile::new);
+        }
         Ok(Block { launch, stdout, stderr, ready_line })
     }
 

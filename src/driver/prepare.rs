@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open, openat};
+use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::unistd::{Gid, Uid, fchown};
 use regex::bytes::Regex;
 
 use super::creds::{self, Account};
@@ -158,7 +161,6 @@ impl Wanted {
             && !is_file(&spec.log.stderr)
             && !self.bind_notify
             && !(self.open_log && spec.log.file.is_some())
-            && !(spec.process_type == ProcessType::Forking && spec.pidfile.is_some())
     }
 }
 
@@ -209,14 +211,6 @@ fn build(wanted: &Wanted, surroundings: &Surroundings, is_main: bool) -> Result<
             }
         }
     }
-    if is_main
-        && spec.process_type == ProcessType::Forking
-        && let Some(path) = &spec.pidfile
-    {
-        // A file that a dead daemon left behind says nothing about this run.
-        let _ = fs::remove_file(surroundings.base.join(path));
-    }
-
     let command = wanted.command.as_ref().unwrap_or(&spec.command);
     let mut launch = launch_of(command, &env)?;
     launch.env = env.into_strings()?;
@@ -340,23 +334,44 @@ fn runtime_directories(
 ) -> Result<OsString, SpawnError> {
     let mut list = OsString::new();
     for name in &spec.runtime_directory {
-        let make = || -> io::Result<PathBuf> {
-            let path = surroundings.runtime.make()?.join(name);
-            fs::create_dir_all(&path)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-            if let Some((uid, gid)) = owner {
-                std::os::unix::fs::lchown(&path, Some(uid), Some(gid))?;
-            }
-            Ok(path)
-        };
-        let path = make()
-            .map_err(|e| failed(SpawnStep::Directory, &format!("cannot make the runtime directory `{name}`"), &e))?;
+        let path = surroundings.runtime.make().and_then(|base| make_folder(base, Path::new(name), owner));
+        let path =
+            path.map_err(|e| failed(SpawnStep::Directory, &format!("cannot make the runtime directory `{name}`"), &e))?;
         if !list.is_empty() {
             list.push(":");
         }
         list.push(path);
     }
     Ok(list)
+}
+
+/// Makes a folder below `base`, with its parents, for its owner. No link is followed on the way: a folder in the middle
+/// may be a process's own, who could lead us anywhere.
+fn make_folder(base: &Path, name: &Path, owner: Option<(u32, u32)>) -> io::Result<PathBuf> {
+    let mut folder = open_folder(None, base)?;
+    for part in name.components() {
+        let Component::Normal(part) = part else {
+            return Err(io::Error::other("it must be the plain name of a folder below the runtime directory"));
+        };
+        match mkdirat(&folder, part, Mode::from_bits_truncate(0o755)) {
+            Err(Errno::EEXIST) | Ok(()) => {}
+            Err(error) => return Err(error.into()),
+        }
+        folder = open_folder(Some(folder.as_fd()), Path::new(part))?;
+    }
+    fchmod(&folder, Mode::from_bits_truncate(0o755))?;
+    if let Some((uid, gid)) = owner {
+        fchown(&folder, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    }
+    Ok(base.join(name))
+}
+
+fn open_folder(base: Option<BorrowedFd<'_>>, path: &Path) -> io::Result<OwnedFd> {
+    let plain = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(match base {
+        Some(base) => openat(base, path, plain | OFlag::O_NOFOLLOW, Mode::empty())?,
+        None => open(path, plain, Mode::empty())?,
+    })
 }
 
 /// A child's environment in the making.

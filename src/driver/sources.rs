@@ -11,7 +11,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::clock_gettime;
 
-use crate::core::{Now, ProcessId, RunId, Time, WallTime};
+use crate::core::{Now, Pid, ProcessId, RunId, Time, WallTime};
 
 /// A short-lived command of the engine's: a hook or an exec probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,7 +40,7 @@ pub(super) enum Source {
     /// A main process that is not the child ended.
     Main(RunId),
     /// A member of a tree ended.
-    Member(Owner),
+    Member(Owner, Pid),
     /// A process has something to say.
     Notify(ProcessId),
 }
@@ -129,6 +129,8 @@ impl Poller {
 pub(super) enum Moment {
     /// Kill what is left of a tree again, and look.
     Kill(Owner),
+    /// Look at a tree again.
+    Look(Owner),
     /// Look for the daemon again.
     FindMain(RunId),
     /// Ask again how a process ended that is not our child.

@@ -5,9 +5,10 @@ mod frame;
 mod line;
 mod reader;
 mod ring;
+mod sink;
 mod stream;
 
 pub(crate) use file::LogFile;
 pub use line::{Line, StreamKind};
-pub(crate) use reader::{LineHub, Logs};
+pub(crate) use reader::{LineHub, Logs, Told};
 pub(crate) use stream::{ProcessLog, Tail};

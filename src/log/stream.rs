@@ -75,9 +75,15 @@ impl ProcessLog {
         self.logs.order(Order::File(self.id, file.map(Box::new)));
     }
 
-    /// Tells when a line that this run prints matches. What was printed before does not count.
-    pub fn watch(&self, run: RunId, pattern: Regex) {
-        self.logs.order(Order::Watch(self.id, run, pattern));
+    /// Reads what older runs printed; then tells that it is watching, and from then on when a line matches. False when
+    /// the log thread has ended.
+    pub fn watch(&self, run: RunId, pattern: Regex) -> bool {
+        self.logs.order(Order::Watch(self.id, run, pattern))
+    }
+
+    /// Goes on watching after a line that did not count.
+    pub fn watch_on(&self, run: RunId, pattern: Regex) {
+        self.logs.order(Order::WatchOn(self.id, run, pattern));
     }
 
     /// Ends the watch.

@@ -172,8 +172,13 @@ impl<'a> Converter<'a> {
     fn entries(&mut self, table: &Table, keys: Option<&Keys>, line: u32) -> Result<Value, Mistake> {
         let mut named: Vec<(String, LuaValue, u32)> = Vec::new();
         let mut items: Vec<(usize, LuaValue)> = Vec::new();
-        for pair in table.pairs::<LuaValue, LuaValue>() {
-            let (key, value) = pair.map_err(|error| self.mistake(line, format!("cannot read the table: {error}")))?;
+        let mut pairs: Vec<(LuaValue, LuaValue)> = Vec::new();
+        let read = table.for_each::<LuaValue, LuaValue>(|key, value| {
+            pairs.push((key, value));
+            Ok(())
+        });
+        read.map_err(|error| self.mistake(line, format!("cannot read the table: {error}")))?;
+        for (key, value) in pairs {
             match key {
                 LuaValue::String(text) => {
                     let name = self.text(&text, line)?;

@@ -73,7 +73,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Limits without a deadline; [`arm`](Limits::arm) sets one.
+    /// Limits without a deadline.
     pub fn new() -> Self {
         Limits(Arc::new(Inner {
             base: Instant::now(),

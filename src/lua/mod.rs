@@ -8,6 +8,7 @@
 //! A script is held to a deadline and a memory cap whatever it does, see [`limits`].
 
 pub mod api;
+mod compile;
 mod convert;
 mod dispatch;
 pub mod error;

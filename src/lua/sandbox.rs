@@ -9,10 +9,12 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, Variadic};
 
 use super::api;
-use super::error::{OWN_CHUNK, error_here};
+use super::compile;
+use super::error::{OWN_CHUNK, Problems, error_here, error_problem};
 use super::host::{Host, Phase};
 use super::pattern;
 use super::reader::ReadError;
+use crate::spec::Problem;
 
 /// The globals that scripts see, besides the tables of libraries.
 const GLOBALS: &[&str] = &[
@@ -265,7 +267,7 @@ fn load(
     if source.len() > MAX_LOAD {
         return Ok((Value::Nil, Some(format!("load: the text is longer than {MAX_LOAD} bytes"))));
     }
-    if mode.is_some_and(|mode| !mode.as_bytes().contains(&b't')) || source.first() == Some(&0x1b) {
+    if mode.is_some_and(|mode| !mode.as_bytes().contains(&b't')) {
         return Ok((Value::Nil, Some("load: compiled Lua is not accepted, only its source".to_owned())));
     }
     let name = match name {
@@ -277,14 +279,12 @@ fn load(
         _ => "=(load)".to_owned(),
     };
     let name = if name.starts_with(OWN_CHUNK) { "=(load)".to_owned() } else { name };
-    let mut chunk = lua.load(source).set_name(name).set_mode(ChunkMode::Text);
-    if let Some(env) = env.into_iter().next() {
-        match env {
-            Value::Table(env) => chunk = chunk.set_environment(env),
-            _ => return Err(error_here(lua, "bad argument #4 to 'load' (table expected)")),
-        }
-    }
-    match chunk.into_function() {
+    let env = match env.into_iter().next() {
+        None => None,
+        Some(Value::Table(env)) => Some(env),
+        Some(_) => return Err(error_here(lua, "bad argument #4 to 'load' (table expected)")),
+    };
+    match compile::compile(lua, name, source, env) {
         Ok(function) => Ok((Value::Function(function), None)),
         Err(mlua::Error::SyntaxError { message, .. }) => Ok((Value::Nil, Some(message))),
         Err(other) => Err(other),
@@ -319,12 +319,12 @@ pub(crate) fn source_of(content: &[u8]) -> Vec<u8> {
 /// Compiles a file of the configuration.
 pub(crate) fn compile(lua: &Lua, host: &Host, display: &str, content: &[u8]) -> mlua::Result<Function> {
     let name = host.chunks().add(display);
-    if content.first() == Some(&0x1b) {
-        return Err(mlua::Error::RuntimeError(format!(
-            "{display}:1: this is compiled Lua, only its source is accepted"
-        )));
-    }
-    lua.load(source_of(content)).set_name(name).set_mode(ChunkMode::Text).into_function()
+    compile::compile(lua, name, source_of(content), None).map_err(|error| match error {
+        mlua::Error::SyntaxError { message, .. } if !message.contains(':') => {
+            Problems::raise(vec![Problem { file: Some(display.to_owned()), ..error_problem(message) }])
+        }
+        other => other,
+    })
 }
 
 fn add_require(lua: &Lua, host: &Host, neap: Value) -> mlua::Result<()> {

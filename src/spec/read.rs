@@ -17,7 +17,7 @@ mod split;
 mod stop;
 
 pub use dialect::{Dialect, Origin, Pace};
-pub use merge::merge;
+pub use merge::{merge, merge_into};
 pub use split::{Split, SplitError, split_command};
 
 pub(super) use process::{POLICIES, TYPES};

@@ -215,21 +215,37 @@ pub struct FieldChange {
 /// names, and the places where specs were declared.
 pub fn changed_fields(old: &Spec, new: &Spec) -> Vec<FieldChange> {
     let mut changes = Vec::new();
-    visit(&SPEC, "", &mut |path, key, access| {
+    visit(&SPEC, None, &mut |path, key, access| {
         if !(access.same)(old, new) {
-            changes.push(FieldChange { path, effect: key.effect });
+            changes.push(FieldChange { path: path.to_string(), effect: key.effect });
         }
     });
     changes
 }
 
+/// A key's path, as text only for whoever wants to see it: most comparisons find no difference.
+#[derive(Clone, Copy)]
+struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    name: &'static str,
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            write!(f, "{parent}.")?;
+        }
+        f.write_str(self.name)
+    }
+}
+
 /// Calls for each key that has a value of its own, with its path.
-fn visit(table: &'static Table, prefix: &str, call: &mut impl FnMut(String, &'static Key, Access)) {
+fn visit(table: &'static Table, parent: Option<&Path<'_>>, call: &mut impl FnMut(&Path<'_>, &'static Key, Access)) {
     for key in table.own {
-        let path = format!("{prefix}{}", key.name);
+        let path = Path { parent, name: key.name };
         match (key.access, key.table) {
-            (Some(access), _) => call(path, key, access),
-            (None, Some(nested)) => visit(nested, &format!("{path}."), call),
+            (Some(access), _) => call(&path, key, access),
+            (None, Some(nested)) => visit(nested, Some(&path), call),
             (None, None) => {}
         }
     }
@@ -241,7 +257,7 @@ impl Spec {
     /// For a run that goes on under a changed spec: what it was executed with stays, and the rest is as declared now.
     pub fn with_live_fields_of(&self, newer: &Spec) -> Spec {
         let mut spec = self.clone();
-        visit(&SPEC, "", &mut |_, key, access| {
+        visit(&SPEC, None, &mut |_, key, access| {
             if key.effect != Effect::Restart {
                 (access.copy)(&mut spec, newer);
             }

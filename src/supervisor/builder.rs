@@ -33,6 +33,7 @@ pub struct Builder {
     runtime_dir: Option<PathBuf>,
     functions: Functions,
     shutdown_timeout: Option<Duration>,
+    cgroups: bool,
 }
 
 impl Builder {
@@ -43,6 +44,7 @@ impl Builder {
             runtime_dir: None,
             functions: Functions::default(),
             shutdown_timeout: None,
+            cgroups: true,
         }
     }
 
@@ -109,6 +111,13 @@ impl Builder {
         self
     }
 
+    /// Whether a process's tree may be a cgroup, where the host allows it (the default). Without, it is a process group and
+    /// what carries the run's mark in its environment, which is weaker: see [`Supervisor::host`].
+    pub fn cgroups(mut self, use_them: bool) -> Self {
+        self.cgroups = use_them;
+        self
+    }
+
     /// Starts the engine, on a thread of its own.
     ///
     /// # Errors
@@ -125,7 +134,8 @@ impl Builder {
             None => RuntimeDir::private(private_folder()),
         };
         let settings = Settings { seed: seed(), shutdown_timeout: self.shutdown_timeout };
-        let (launcher, trees) = (Launcher::new(), Trees::new());
+        let trees = if self.cgroups { Trees::new() } else { Trees::groups("the program asked for none") };
+        let launcher = Launcher::new();
         let shared = Arc::new(Shared {
             mailbox: Mailbox::new().map_err(system("making an eventfd"))?,
             events: Hub::new(Bounds { items: EVENTS, weight: usize::MAX, replay: true }, 1),

@@ -46,10 +46,15 @@ pub struct Supervisor {
 /// What all handles hold; its drop is the last handle's.
 pub(super) struct Owner {
     pub shared: Arc<Shared>,
+    /// Who made it: in a forked copy of the program there is no engine to wait for.
+    pid: u32,
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        if self.pid != std::process::id() {
+            return;
+        }
         // An engine that has ended takes no message, and is joined at once.
         let _ = self.shared.mailbox.post(Message::Abandoned);
         self.shared.join();
@@ -69,7 +74,7 @@ impl WeakSupervisor {
 
 impl Supervisor {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Supervisor { owner: Arc::new(Owner { shared }) }
+        Supervisor { owner: Arc::new(Owner { shared, pid: std::process::id() }) }
     }
 
     /// Starts describing a supervisor.
@@ -98,7 +103,7 @@ impl Supervisor {
         Ok(Process::new(self.owner.clone(), id, name))
     }
 
-    /// The process of this name; `None` also once the supervisor has ended.
+    /// The process of this name; `None` also once the supervisor has ended, and on its own thread (see [`Error::OwnThread`]).
     pub fn get(&self, name: &str) -> Option<Process> {
         let wanted = name.to_owned();
         let id = self.shared().query(move |engine| engine.machine().find(&wanted)).ok()??;
@@ -188,6 +193,7 @@ impl Supervisor {
                     Answer::Ended(shutdown) => Some(shutdown),
                     _ => None,
                 },
+                self.shared(),
                 None,
             ),
             Err(_) => Pending::ready(self.shared().ended.get().cloned().ok_or(Error::Ended)),

@@ -24,12 +24,30 @@ pub struct Shutdown {
 
 /// An answer on its way: await it, or [`wait`](Pending::wait) for it on a plain thread.
 ///
-/// It needs no runtime, and any will do. The command is given when the method is called, not when this is first polled.
-/// Dropping it gives up the answer, not what was begun.
+/// It needs no runtime, and any will do. The command is given when the method is called, not when this is first polled,
+/// so several may be under way at once. Dropping it gives up the answer, not what was begun.
+///
+/// ```
+/// use neap::{Supervisor, spec::Spec};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # runtime.block_on(async {
+/// let supervisor = Supervisor::builder().build()?;
+/// let first = supervisor.add(Spec::new("first", ["sleep", "60"]))?;
+/// let second = supervisor.add(Spec::new("second", ["sleep", "60"]))?;
+/// let (one, two) = (first.start(), second.start()); // both are being started
+/// one.await?;
+/// two.await?;
+/// supervisor.shutdown().await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a command's outcome is in its answer"]
 pub struct Pending<T> {
     state: State<T>,
-    command: Option<(CommandId, Weak<Shared>)>,
+    shared: Weak<Shared>,
+    command: Option<CommandId>,
 }
 
 enum State<T> {
@@ -42,13 +60,14 @@ impl<T> Pending<T> {
     pub(super) fn new(
         receiver: oneshot::Receiver<Answer>,
         read: fn(Answer) -> Option<T>,
-        command: Option<(CommandId, Weak<Shared>)>,
+        shared: &Arc<Shared>,
+        command: Option<CommandId>,
     ) -> Self {
-        Pending { state: State::Waiting { receiver, read }, command }
+        Pending { state: State::Waiting { receiver, read }, shared: Arc::downgrade(shared), command }
     }
 
     pub(super) fn ready(answer: Result<T, Error>) -> Self {
-        Pending { state: State::Ready(answer), command: None }
+        Pending { state: State::Ready(answer), shared: Weak::new(), command: None }
     }
 }
 
@@ -59,9 +78,7 @@ impl<T: Unpin> Pending<T> {
     /// Those of the call that gave it, [`Error::Ended`] when the supervisor ends first, and [`Error::OwnThread`] on the
     /// supervisor's own thread.
     pub fn wait(self) -> Result<T, Error> {
-        if let Some((_, shared)) = &self.command
-            && let Some(shared) = shared.upgrade()
-        {
+        if let Some(shared) = self.shared.upgrade() {
             shared.refuse_own_thread()?;
         }
         block_on(self)
@@ -93,10 +110,10 @@ impl<T: Unpin> Future for Pending<T> {
 
 impl<T> Drop for Pending<T> {
     fn drop(&mut self) {
-        if let (State::Waiting { .. }, Some((id, shared))) = (&self.state, &self.command)
-            && let Some(shared) = shared.upgrade()
+        if let (State::Waiting { .. }, Some(id)) = (&self.state, self.command)
+            && let Some(shared) = self.shared.upgrade()
         {
-            let _ = shared.mailbox.post(Message::Abandon(*id));
+            let _ = shared.mailbox.post(Message::Abandon(id));
         }
     }
 }

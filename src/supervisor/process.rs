@@ -174,6 +174,7 @@ impl Process {
                     Answer::Status(status) => Some(*status),
                     _ => None,
                 },
+                &self.owner.shared,
                 None,
             ),
             Err(_) => Pending::ready(Err(Error::Ended)),

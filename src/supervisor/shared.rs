@@ -62,7 +62,7 @@ impl Shared {
         let id = self.next_command();
         let (sender, receiver) = oneshot::channel();
         match self.mailbox.post(Message::Command { id, command, answer: Some(sender) }) {
-            Ok(()) => Pending::new(receiver, read, Some((id, Arc::downgrade(self)))),
+            Ok(()) => Pending::new(receiver, read, self, Some(id)),
             Err(_) => Pending::ready(Err(Error::Ended)),
         }
     }

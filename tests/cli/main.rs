@@ -3,6 +3,7 @@
 
 mod check;
 mod run;
+mod stack;
 mod support;
 mod types;
 mod up;

@@ -87,3 +87,10 @@ fn run_brings_a_command_back_when_asked_to() {
 fn run_leaves_nothing_that_the_command_started() {
     let _ = sh("setsid sleep 1000 & echo up").end().expect_code(0);
 }
+
+#[test]
+fn run_learns_the_code_although_sigchld_was_ignored() {
+    let command = format!("trap '' CHLD; exec {} run -- sh -c 'exit 7'", env!("CARGO_BIN_EXE_neap"));
+    let status = std::process::Command::new("sh").args(["-c", &command]).status().unwrap();
+    assert_eq!(status.code(), Some(7));
+}

@@ -162,6 +162,20 @@ impl Running {
         self.wait_for(|line| line.contains(text))
     }
 
+    /// The pid that this process was last said to run as.
+    #[track_caller]
+    pub fn current_pid(&self, name: &str) -> Pid {
+        let seen = self.seen.lock().unwrap();
+        let said = |line: &&str| line.starts_with(name) && line.contains("* running (pid ");
+        let line = seen.lines().rfind(said).unwrap_or_else(|| panic!("{name} never ran:\n{seen}"));
+        let digits = line.split("(pid ").nth(1).unwrap().split([',', ')']).next().unwrap();
+        Pid::from_raw(digits.parse().unwrap())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }

@@ -236,3 +236,85 @@ fn hang_up_does_nothing_under_nohup() {
     assert!(rest.iter().any(|line| line.contains("a    | bye")), "{rest:?}");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn orphans_leave_no_zombies() {
+    let folder = Folder::new();
+    // Each leaves its session and its parent, ends at once, and is nobody's child then but ours.
+    let script = "for i in 1 2 3 4 5; do (setsid true &); done; echo made; exec sleep 1000";
+    let neap = started(&folder, &format!("neap.process 'a' {{ shell = [[{script}]] }}"));
+    neap.wait_for_text("a    | made");
+    let zombies = || {
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", neap.pid())).unwrap();
+        children.split_whitespace().count()
+    };
+    let deadline = std::time::Instant::now() + crate::support::DEADLINE;
+    while zombies() > 0 {
+        assert!(std::time::Instant::now() < deadline, "{} are left", zombies());
+        std::thread::yield_now();
+    }
+    neap.signal(Signal::SIGTERM);
+    let _ = neap.end().expect_code(0);
+}
+
+#[test]
+fn a_signal_that_comes_twice_at_once_counts_once() {
+    let folder = Folder::new();
+    let slow = "trap 'sleep 0.3; echo bye; exit 0' TERM; echo hello; while :; do sleep 0.05; done";
+    let config =
+        format!("neap.process 'a' {{ shell = [[{slow}]], ready = neap.logline 'hello', stop = {{ mode = 'mixed' }} }}");
+    let neap = started(&folder, &config);
+    neap.wait_for_text("a    * running");
+    neap.signal(Signal::SIGINT);
+    neap.signal(Signal::SIGTERM);
+    let ended = neap.end().expect_code(0);
+    place(&ended, "a    | bye");
+}
+
+#[test]
+fn what_a_configuration_says_is_shown() {
+    let folder = Folder::new();
+    let config = "print('evaluated'); neap.log.debug('not this'); neap.log.info('noted', { code = 3 })
+         neap.process 'a' { type = 'oneshot', shell = 'true' }
+         neap.on('process.exited', function(event) neap.log.warn(event.process .. ' is over') end)
+         neap.process 'b' { type = 'oneshot', shell = 'sleep 0.3', after = 'a' }";
+    let ended = up(&folder, config).end().expect_code(0);
+    in_order(
+        &ended,
+        &["neap * evaluated", "neap * info: noted code=3", "a    * done", "neap * warn: a is over", "b    * done"],
+    );
+    assert!(!ended.stdout.contains("not this"), "{}", ended.stdout);
+}
+
+#[test]
+fn ctrl_c_while_the_configuration_is_evaluated_ends_it_at_once() {
+    let folder = Folder::new();
+    let neap = started(&folder, "while true do end");
+    let deadline = std::time::Instant::now() + crate::support::DEADLINE;
+    // It takes its signals once they are blocked.
+    let blocked = |status: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (Signal::SIGINT as i32 - 1)) != 0
+    };
+    while !blocked(&std::fs::read_to_string(format!("/proc/{}/status", neap.pid())).unwrap()) {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    neap.signal(Signal::SIGINT);
+    let _ = neap.end().expect_code(130);
+}
+
+#[test]
+fn one_ctrl_c_while_it_ends_by_itself_does_not_kill() {
+    let folder = Folder::new();
+    let slow = "trap 'echo ending; sleep 0.5; echo bye; exit 0' TERM; echo hello; while :; do sleep 0.05; done";
+    let config = format!(
+        "local side = neap.process 'side' {{ shell = [[{slow}]], ready = neap.logline 'hello', stop = {{ mode = 'mixed' }} }}
+         neap.process 'main' {{ shell = 'exit 9', restart = 'never', critical = true, after = side }}"
+    );
+    let neap = started(&folder, &config);
+    neap.wait_for_text("side | ending");
+    neap.signal(Signal::SIGINT);
+    let ended = neap.end().expect_code(9);
+    place(&ended, "side | bye");
+}

@@ -73,7 +73,7 @@ fn compiled_lua_is_refused() {
         assert(load("return x", "=x", "t", { x = 7 })() == 7)
     "#,
     );
-    is_refused("\x1bLua", "test.lua:1: this is compiled Lua, only its source is accepted");
+    is_refused("\x1bLua", "test.lua: compiled Lua is not accepted, only its source");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use neap::core::{EventKind, Pid, Refusal, StateName};
 use neap::spec::{ProcessType, Restart, Signal, Spec};
 
 use crate::support::wait_until;
-use crate::world::{World, at_once, await_lines, does, done, is_gone, pid};
+use crate::world::{World, at_once, await_lines, does, done, is_dead, pid};
 
 fn forking(name: &str, words: &[&str]) -> Spec {
     does(name, words).process_type(ProcessType::Forking)
@@ -15,34 +15,39 @@ fn forking(name: &str, words: &[&str]) -> Spec {
 
 #[test]
 fn a_daemon_is_found_by_its_pid_file_and_its_end_is_noticed() {
-    let mut world = World::new();
-    let process = world.start(forking("web", &["daemonize", "pidfile", "web.pid", "pid", "wait"]).pidfile("web.pid"));
-    let daemon = Pid(await_lines(&process, 1)[0].parse().unwrap());
-    assert_eq!(pid(&process), daemon);
-    let parent = world.await_executed("web");
-    assert_ne!(parent, daemon);
-    done(process.signal(Signal::KILL)).unwrap();
-    world.await_state("web", StateName::Failed);
-    assert!(is_gone(daemon) || neap::driver::identity::Stat::of(daemon).unwrap().is_zombie());
-    wait_until("its pid file is gone", || !world.dir.join("web.pid").exists());
+    for cgroups in [true, false] {
+        let mut world = World::with(|builder| builder.cgroups(cgroups));
+        let process =
+            world.start(forking("web", &["daemonize", "pidfile", "web.pid", "pid", "wait"]).pidfile("web.pid"));
+        let daemon = Pid(await_lines(&process, 1)[0].parse().unwrap());
+        assert_eq!(pid(&process), daemon);
+        let parent = world.await_executed("web");
+        assert_ne!(parent, daemon);
+        done(process.signal(Signal::KILL)).unwrap();
+        world.await_state("web", StateName::Failed);
+        assert!(is_dead(daemon));
+        wait_until("its pid file is gone", || !world.dir.join("web.pid").exists());
+    }
 }
 
 #[test]
 fn a_daemon_without_a_pid_file_is_the_oldest_process_left() {
-    let mut world = World::new();
-    let words = ["daemonize", "pid", "fork", "{", "wait", "}", "wait"];
-    let process = world.start(forking("web", &words).restart(at_once()));
-    let first = Pid(await_lines(&process, 1)[0].parse().unwrap());
-    assert_eq!(pid(&process), first);
-    done(process.signal(Signal::KILL)).unwrap();
-    let second = world.await_event("the second daemon is known", |event| match event.kind {
-        EventKind::MainPid { pid } if pid != first => Some(pid),
-        _ => None,
-    });
-    done(process.wait(StateName::Running)).unwrap();
-    assert_eq!(pid(&process), second);
-    assert_eq!(done(process.stop()), Ok(StateName::Stopped));
-    wait_until("the daemon is gone", || is_gone(second));
+    for cgroups in [true, false] {
+        let mut world = World::with(|builder| builder.cgroups(cgroups));
+        let words = ["daemonize", "pid", "fork", "{", "wait", "}", "wait"];
+        let process = world.start(forking("web", &words).restart(at_once()));
+        let first = Pid(await_lines(&process, 1)[0].parse().unwrap());
+        assert_eq!(pid(&process), first);
+        done(process.signal(Signal::KILL)).unwrap();
+        let second = world.await_event("the second daemon is known", |event| match event.kind {
+            EventKind::MainPid { pid } if pid != first => Some(pid),
+            _ => None,
+        });
+        done(process.wait(StateName::Running)).unwrap();
+        assert_eq!(pid(&process), second);
+        assert_eq!(done(process.stop()), Ok(StateName::Stopped));
+        wait_until("the daemon is gone", || is_dead(second));
+    }
 }
 
 #[test]

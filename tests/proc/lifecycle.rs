@@ -40,19 +40,21 @@ fn starting_and_stopping_again_is_answered_at_once_and_changes_nothing() {
 
 #[test]
 fn a_killed_process_comes_back_at_once_with_a_new_run() {
-    let mut world = World::new();
-    let process = world.start(does("web", &["wait"]).restart(at_once()));
-    let mut old = world.await_executed("web");
-    for count in 2..8 {
-        let killed = process.status().unwrap().run;
-        done(process.signal(Signal::KILL)).unwrap();
-        assert_eq!(world.await_exit("web"), ExitStatus::Signal { signal: Signal::KILL, core: false });
-        let new = world.await_executed("web");
-        assert_ne!(new, old);
-        let status = process.status().unwrap();
-        assert_eq!((status.state, status.pid, status.run_count), (StateName::Running, Some(new), count));
-        assert!(status.run > killed);
-        old = new;
+    for cgroups in [true, false] {
+        let mut world = World::with(|builder| builder.cgroups(cgroups));
+        let process = world.start(does("web", &["wait"]).restart(at_once()));
+        let mut old = world.await_executed("web");
+        for count in 2..8 {
+            let killed = process.status().unwrap().run;
+            done(process.signal(Signal::KILL)).unwrap();
+            assert_eq!(world.await_exit("web"), ExitStatus::Signal { signal: Signal::KILL, core: false });
+            let new = world.await_executed("web");
+            assert_ne!(new, old);
+            let status = process.status().unwrap();
+            assert_eq!((status.state, status.pid, status.run_count), (StateName::Running, Some(new), count));
+            assert!(status.run > killed);
+            old = new;
+        }
     }
 }
 

@@ -131,7 +131,10 @@ fn a_failing_health_check_restarts_it_where_asked() {
     let first = pid(&process);
     std::fs::remove_file(world.dir.join("well")).unwrap();
     world.await_event("it is unhealthy", |event| match &event.kind {
-        EventKind::Health { to: HealthStatus::Unhealthy, reason, .. } => Some(assert!(reason.contains("exit code 1"))),
+        EventKind::Health { to: HealthStatus::Unhealthy, reason, .. } => {
+            assert!(reason.contains("exit code 1"), "{reason}");
+            Some(())
+        }
         _ => None,
     });
     world.await_state("web", StateName::Stopping);

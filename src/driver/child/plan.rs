@@ -62,8 +62,9 @@ impl PidVariable {
             }
         }
         for (to, from) in self.bytes.iter().skip(self.digits_at).zip(digits.iter().skip(at)) {
-            // SAFETY: only the child writes here, and we read nothing of it while a child is in flight.
-            unsafe { *to.get() = *from };
+            // SAFETY: only the child writes here, and we read nothing of it while a child is in flight. Volatile, so that
+            // no call of the C library's memcpy is made of it.
+            unsafe { to.get().write_volatile(*from) };
         }
     }
 }

@@ -1,14 +1,15 @@
 //! From what the scripts declared to a plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use mlua::Lua;
 
 use crate::lua::error::error_problem;
-use crate::lua::evaluation::{Declaration, Declared, Evaluation};
+use crate::lua::evaluation::{Declaration, Declared, Evaluation, Layer};
 use crate::lua::host::Host;
 use crate::lua::problem::{Site, problem_at};
-use crate::spec::read::{self, Dialect, merge};
+use crate::spec::read::{self, Dialect, merge_into};
 use crate::spec::{Node, Plan, Problem, Severity, Source, Spec, Value};
 
 /// Collects what the scripts declared, once all of them ran without an error. Every mistake in every process is
@@ -25,17 +26,23 @@ fn collect(evaluation: &mut Evaluation, host: &Host) -> Result<Declared, Vec<Pro
         problems.push(problem_at(site, Some(name), None, message));
     }
     let mut plan = Plan::new();
-    for index in 0..evaluation.declared.len() {
-        let Some(declaration) = evaluation.declared.get(index) else { break };
+    let mut declared = std::mem::take(&mut evaluation.declared);
+    let mut bases = Bases::default();
+    for (index, declaration) in declared.iter_mut().enumerate() {
         // Past the deadline whatever comes of it is refused.
         if index % 64 == 0 && host.limits().expired() {
             break;
         }
-        match spec(evaluation, declaration, &[]) {
+        let own = std::mem::take(&mut declaration.fields);
+        let fields = bases.under(evaluation, &std::mem::take(&mut declaration.layers), own);
+        let (spec, fields) = spec(evaluation, declaration, fields);
+        declaration.fields = fields;
+        match spec {
             Ok(spec) => problems.extend(plan.insert(spec).err()),
             Err(more) => problems.extend(more),
         }
     }
+    evaluation.declared = declared;
     // With a process missing, what the others say about it would be called wrong as well.
     if problems.is_empty() && !evaluation.incomplete {
         problems.extend(plan.validate());
@@ -48,25 +55,55 @@ fn collect(evaluation: &mut Evaluation, host: &Host) -> Result<Declared, Vec<Pro
     }
     problems.into_iter().for_each(|warning| host.warn(warning));
     Ok(Declared {
-        plan,
+        plan: without_lines(plan),
         settings: evaluation.settings.as_ref().map(|(settings, _)| settings.clone()).unwrap_or_default(),
         handlers: evaluation.handlers.clone(),
         timers: evaluation.timers.clone(),
     })
 }
 
-/// The spec of a declaration with all that it starts from, and `changes` laid over it.
+/// The lines of keys have served their purpose, and plans are copied and compared.
+fn without_lines(plan: Plan) -> Plan {
+    let mut bare = Plan::new();
+    for mut spec in plan {
+        spec.source.fields.clear();
+        // Names were unique before.
+        let _ = bare.insert(spec);
+    }
+    bare
+}
+
+/// What processes start from, laid out once for all that start from the same.
+#[derive(Default)]
+struct Bases {
+    known: HashMap<Vec<usize>, Vec<(String, Node)>>,
+}
+
+impl Bases {
+    /// A process's own fields, laid over the defaults and these layers.
+    fn under(&mut self, evaluation: &Evaluation, layers: &[Layer], own: Vec<(String, Node)>) -> Vec<(String, Node)> {
+        let all = || evaluation.defaults.iter().map(|(layer, _)| layer).chain(layers);
+        let key: Vec<usize> = all().map(|layer| Arc::as_ptr(layer) as usize).collect();
+        if key.is_empty() {
+            return own;
+        }
+        let base = self.known.entry(key).or_insert_with(|| {
+            let mut base = Vec::new();
+            all().for_each(|layer| merge_into(&mut base, layer.to_vec()));
+            base
+        });
+        let mut fields = base.clone();
+        merge_into(&mut fields, own);
+        fields
+    }
+}
+
+/// The spec that these fields, all layers in them, make of a declaration; and the fields again.
 pub(super) fn spec(
     evaluation: &Evaluation,
     declaration: &Declaration,
-    changes: &[(String, Node)],
-) -> Result<Spec, Vec<Problem>> {
-    let defaults = evaluation.defaults.iter().map(|(layer, _)| layer);
-    let layers = defaults.chain(&declaration.layers).map(|layer| layer.as_slice());
-    let mut fields: Vec<(String, Node)> = Vec::new();
-    for layer in layers.chain([declaration.fields.as_slice(), changes]) {
-        fields = if fields.is_empty() { layer.to_vec() } else { merge(&fields, layer) };
-    }
+    fields: Vec<(String, Node)>,
+) -> (Result<Spec, Vec<Problem>>, Vec<(String, Node)>) {
     let site = &declaration.site;
     let number = match (&site.file, site.line) {
         (Some(file), Some(line)) => evaluation.sources.number(file, line),
@@ -74,28 +111,31 @@ pub(super) fn spec(
     };
     let source = Source { file: site.file.clone(), line: Some(number).filter(|n| *n > 0), ..Source::default() };
     let node = Node::at(Value::Map(fields), number);
-    match read::spec(&declaration.name, &node, &Dialect::native(), source) {
+    let result = match read::spec(&declaration.name, &node, &Dialect::native(), source) {
         Ok(mut spec) => {
-            spec.source = placed(evaluation, site, spec.source);
+            place(evaluation, site, &mut spec.source);
             Ok(spec)
         }
         Err(problems) => Err(problems.into_iter().map(|problem| at_its_place(evaluation, site, problem)).collect()),
-    }
+    };
+    let fields = match node.value {
+        Value::Map(fields) => fields,
+        _ => Vec::new(),
+    };
+    (result, fields)
 }
 
 /// Unique line numbers become lines of the declaration's file; keys that came from another file are left out, as a
 /// source has room for one file.
-fn placed(evaluation: &Evaluation, site: &Site, mut source: Source) -> Source {
-    source.fields = source
-        .fields
-        .into_iter()
-        .filter_map(|(path, number)| {
-            let place = evaluation.place(number, &Site::default());
-            (place.file == site.file).then_some((path, place.line?))
-        })
-        .collect();
+fn place(evaluation: &Evaluation, site: &Site, source: &mut Source) {
+    source.fields.retain(|_, number| match evaluation.sources.resolve(*number) {
+        Some((file, line)) if Some(file) == site.file.as_deref() => {
+            *number = line;
+            true
+        }
+        _ => false,
+    });
     source.line = site.line;
-    source
 }
 
 fn at_its_place(evaluation: &Evaluation, site: &Site, mut problem: Problem) -> Problem {

@@ -10,6 +10,7 @@ use crate::lua::error::Problems;
 use crate::lua::evaluation::Evaluation;
 use crate::lua::problem::{misuse, site};
 use crate::spec::Spec;
+use crate::spec::read::merge;
 
 /// The spec that these changes make of the process's declared one: maps merge, lists replace, `neap.unset` removes. The
 /// next update starts from it.
@@ -26,9 +27,10 @@ pub(super) fn updated(lua: &Lua, name: &Arc<str>, changes: &Value) -> mlua::Resu
             .fields(changes, &place, "update")
             .map_err(|mistake| Some(vec![evaluation.problem(&place, Some(name), mistake)]))?;
         let Some(declaration) = evaluation.declared.get(index) else { return Err(None) };
-        let spec = finish::spec(evaluation, declaration, &changes).map_err(Some)?;
+        let (spec, fields) = finish::spec(evaluation, declaration, merge(&declaration.fields, &changes));
+        let spec = spec.map_err(Some)?;
         if let Some(declaration) = evaluation.declared.get_mut(index) {
-            declaration.fields = crate::spec::read::merge(&declaration.fields, &changes);
+            declaration.fields = fields;
         }
         Ok(spec)
     })?;

@@ -8,19 +8,25 @@ use super::super::value::{Node, Value};
 /// merged does not matter; the reader passes over it. Keys of `base` keep their places, new ones follow.
 pub fn merge(base: &[(String, Node)], over: &[(String, Node)]) -> Vec<(String, Node)> {
     let mut merged = base.to_vec();
+    merge_into(&mut merged, over.to_vec());
+    merged
+}
+
+/// As [`merge`], in place.
+pub fn merge_into(base: &mut Vec<(String, Node)>, over: Vec<(String, Node)>) {
     for (key, new) in over {
-        let Some((_, old)) = merged.iter_mut().find(|(name, _)| name == key) else {
-            merged.push((key.clone(), new.clone()));
+        let Some((_, old)) = base.iter_mut().find(|(name, _)| *name == key) else {
+            base.push((key, new));
             continue;
         };
-        *old = match (&old.value, &new.value) {
+        match (&mut old.value, new.value) {
             (Value::Map(below), Value::Map(above)) => {
-                Node { value: Value::Map(merge(below, above)), position: new.position }
+                merge_into(below, above);
+                old.position = new.position;
             }
-            _ => new.clone(),
-        };
+            (_, value) => *old = Node { value, position: new.position },
+        }
     }
-    merged
 }
 
 #[cfg(test)]

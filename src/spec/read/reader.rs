@@ -47,24 +47,32 @@ impl<'a> At<'a> {
 
     /// The path as people read it: `restart.limit.burst`, `command[2]`; empty for the root.
     pub(super) fn path(&self) -> String {
-        let mut steps = Vec::new();
-        let mut place = Some(self);
-        while let Some(at) = place {
-            steps.push(at.segment);
-            place = at.parent;
-        }
         let mut path = String::new();
-        for segment in steps.into_iter().rev() {
-            // Writing to a String cannot fail.
-            let _ = match segment {
-                Segment::Root => Ok(()),
-                Segment::Index(index) => write!(path, "[{index}]"),
-                Segment::Key(key) if !is_plain(key) => write!(path, "[{}]", quote(key)),
-                Segment::Key(key) if path.is_empty() => write!(path, "{key}"),
-                Segment::Key(key) => write!(path, ".{key}"),
-            };
-        }
+        self.write_path(&mut path);
         path
+    }
+
+    /// Called for every key of every process: no formatting where text can be copied.
+    fn write_path(&self, path: &mut String) {
+        if let Some(parent) = self.parent {
+            parent.write_path(path);
+        }
+        match self.segment {
+            Segment::Root => {}
+            Segment::Index(index) => {
+                // Writing to a String cannot fail.
+                let _ = write!(path, "[{index}]");
+            }
+            Segment::Key(key) if is_plain(key) => {
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(key);
+            }
+            Segment::Key(key) => {
+                let _ = write!(path, "[{}]", quote(key));
+            }
+        }
     }
 }
 

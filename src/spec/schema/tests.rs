@@ -143,7 +143,7 @@ proptest! {
     #[test]
     fn no_field_of_a_spec_is_forgotten(old in specs(), new in specs()) {
         let mut all_of_new = old.clone();
-        visit(&SPEC, "", &mut |_, _, access| (access.copy)(&mut all_of_new, &new));
+        visit(&SPEC, None, &mut |_, _, access| (access.copy)(&mut all_of_new, &new));
         prop_assert_eq!(&all_of_new, &new);
         prop_assert_eq!(changed_fields(&all_of_new, &new), []);
         let updated = old.with_live_fields_of(&new);

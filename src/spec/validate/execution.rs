@@ -5,7 +5,7 @@ use super::super::names::{capability_error, process_name_error};
 use super::super::process::{Limits, ListenAddress, Listener, Stream};
 use super::super::schema::{RLIMITS, nearest};
 use super::super::units::{format_size, quote};
-use super::check::Check;
+use super::check::{Check, is_kernel_text};
 
 /// The most memory that one process's newest output may take.
 const LARGEST_RING: u64 = 1 << 30;
@@ -49,7 +49,9 @@ impl Check<'_> {
                 self.error(&format!("env[{}]", quote(name)), why);
                 continue;
             }
-            self.kernel_text(&format!("env.{name}"), value);
+            if !is_kernel_text(value) {
+                self.kernel_text(&format!("env.{name}"), value);
+            }
         }
         for name in spec.secret_env.keys().filter(|name| spec.env.contains_key(*name)) {
             self.error(&format!("env.{name}"), "is given twice, as a secret and in the open");

@@ -1,0 +1,211 @@
+//! A main process that is not the child: the daemon of a forking type, or one that was told by MAINPID. And pid files.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::engine::{Engine, HelperDone};
+use super::flight::RunChild;
+use super::held::Held;
+use super::place::Place;
+use super::sources::{Clock, Moment, Owner, Source, Token};
+use super::{exit, identity, pidfile};
+use crate::core::{ExitStatus, Input, Pid, RunId};
+use crate::spec::ProcessType;
+use crate::supervisor::Message;
+
+/// Between two looks for a daemon.
+const FIND_MAIN_FIRST: Duration = Duration::from_millis(20);
+const FIND_MAIN_LAST: Duration = Duration::from_millis(500);
+/// A process that is not our child may have been reaped by its parent a moment after it ended; asked so often.
+const STATUS_TRIES: u32 = 6;
+
+/// A main process that is not the child.
+pub(super) struct Main {
+    pub pid: Pid,
+    pub fd: OwnedFd,
+    token: Token,
+    tries: u32,
+}
+
+/// The search for a forking type's daemon.
+pub(super) struct Search {
+    wait: Duration,
+    /// The oldest process of the tree at the last look.
+    candidate: Option<Pid>,
+    reading: bool,
+}
+
+impl Engine {
+    /// The main process that is not our child ended, or is to be asked again how it did.
+    pub(super) fn main_event(&mut self, run: RunId) {
+        let Some(entry) = self.runs.get_mut(&run) else { return };
+        let Some(main) = entry.main.as_mut() else { return };
+        let (pid, status) = match exit::reap(main.fd.as_fd()) {
+            Ok(None) if main.tries == 0 => return,
+            Ok(None | Some(ExitStatus::Unknown)) if main.tries < STATUS_TRIES => {
+                // Its parent has yet to reap it; then the kernel tells the status to others, too.
+                if main.tries == 0 {
+                    self.poller.silence(&main.fd);
+                }
+                main.tries += 1;
+                let wait = Duration::from_millis(1 << main.tries);
+                self.clock.at(Clock::now().mono.after(wait), Moment::AskStatus(run));
+                return;
+            }
+            Ok(Some(status)) => (main.pid, status),
+            Ok(None) | Err(_) => (main.pid, ExitStatus::Unknown),
+        };
+        if let Some(main) = entry.main.take() {
+            self.poller.remove(&main.fd, main.token);
+        }
+        entry.exit = Some(status);
+        self.inputs.push_back(Input::Exited(run, pid, status));
+    }
+
+    /// Makes this process of the run's tree the one that is followed. Whether it could be proved to be in the tree.
+    pub(super) fn follow(&mut self, run: RunId, pid: Pid) -> bool {
+        let Some(entry) = self.runs.get(&run) else { return false };
+        if matches!(&entry.child, RunChild::Alive(child, ..) if *child == pid) {
+            self.stop_following(run);
+            return true;
+        }
+        let Some(held) = &entry.held else { return false };
+        // Opened first, proved then: the pid cannot have changed hands in between.
+        let Ok(Some(fd)) = identity::open(pid) else { return false };
+        if !held.tree.contains(pid).unwrap_or(false) || identity::has_ended(&fd).unwrap_or(true) {
+            return false;
+        }
+        let Ok(token) = self.poller.add(&fd, Source::Main(run)) else { return false };
+        self.stop_following(run);
+        if let Some(entry) = self.runs.get_mut(&run) {
+            entry.main = Some(Main { pid, fd, token, tries: 0 });
+        }
+        true
+    }
+
+    pub(super) fn stop_following(&mut self, run: RunId) {
+        if let Some(main) = self.runs.get_mut(&run).and_then(|entry| entry.main.take()) {
+            self.poller.remove(&main.fd, main.token);
+        }
+    }
+
+    /// The main process has ended, whatever can be learned of how.
+    pub(super) fn main_gone(&mut self, run: RunId) {
+        if let Some(main) = self.runs.get_mut(&run).and_then(|entry| entry.main.as_mut()) {
+            main.tries = STATUS_TRIES;
+        }
+        self.main_event(run);
+    }
+
+    /// Has the pid file of a process that does not write it itself say this; a daemon's own is noted as being there.
+    pub(super) fn write_pidfile(&mut self, run: RunId, pid: Pid) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        let Some(file) = self.places.get(&entry.process).and_then(|place| place.pidfile.clone()) else { return };
+        file.want(Some(pid));
+        if entry.spec.process_type != ProcessType::Forking {
+            let _ = self.pool.run(move || file.sync());
+        }
+    }
+
+    /// Has the pid file be gone, if it was this run's.
+    pub(super) fn remove_pidfile(&mut self, run: RunId) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        let Some(file) = self.places.get(&entry.process).and_then(|place| place.pidfile.clone()) else { return };
+        if file.want(None).is_some() {
+            let _ = self.pool.run(move || file.sync());
+        }
+    }
+
+    pub(super) fn begin_find_main(&mut self, run: RunId) {
+        if let Some(entry) = self.runs.get_mut(&run) {
+            entry.search = Some(Search { wait: FIND_MAIN_FIRST, candidate: None, reading: false });
+            // So that the end of all that is left ends the search.
+            self.look(Owner::Run(run));
+            self.find_main(run);
+        }
+    }
+
+    /// Looks for the daemon of a forking type, by its pid file or as the oldest process that is left.
+    pub(super) fn find_main(&mut self, run: RunId) {
+        let Some(entry) = self.runs.get_mut(&run) else { return };
+        let Some(search) = entry.search.as_mut() else { return };
+        if entry.held.as_ref().is_none_or(Held::is_empty) {
+            entry.search = None;
+            let reason = match &entry.spec.pidfile {
+                Some(path) => format!("nothing of it was left, and `{path}` names no process of it"),
+                None => "nothing of it was left when its parent ended".into(),
+            };
+            self.inputs.push_back(Input::MainNotFound(run, reason));
+            return;
+        }
+        if entry.spec.pidfile.is_some() {
+            if search.reading {
+                return;
+            }
+            search.reading = true;
+            self.read_pidfile(run);
+            return;
+        }
+        let oldest = entry.held.as_ref().and_then(oldest);
+        let settled = oldest.is_some() && oldest == search.candidate;
+        search.candidate = oldest;
+        if settled
+            && let Some(pid) = oldest
+            && self.follow(run, pid)
+        {
+            return self.found_main(run, pid);
+        }
+        // A daemon that forks twice is still on its way: whoever is the oldest twice in a row is taken.
+        self.search_again(run);
+    }
+
+    fn search_again(&mut self, run: RunId) {
+        let Some(search) = self.runs.get_mut(&run).and_then(|entry| entry.search.as_mut()) else { return };
+        let wait = search.wait;
+        search.wait = (wait * 2).min(FIND_MAIN_LAST);
+        self.clock.at(Clock::now().mono.after(wait), Moment::FindMain(run));
+    }
+
+    fn read_pidfile(&mut self, run: RunId) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        let Some(path) = self.places.get(&entry.process).and_then(Place::pidfile_path) else { return };
+        let shared = self.shared.clone();
+        let job = move || {
+            let _ = shared.mailbox.post(Message::Helper(HelperDone::PidRead(run, pidfile::read(&path))));
+        };
+        if self.pool.run(job).is_err() {
+            self.pid_read(run, Ok(None));
+        }
+    }
+
+    pub(super) fn pid_read(&mut self, run: RunId, result: io::Result<Option<Pid>>) {
+        let Some(search) = self.runs.get_mut(&run).and_then(|entry| entry.search.as_mut()) else { return };
+        search.reading = false;
+        // A pid that is no process of the tree is an old one, or a lie: the file may yet be written anew.
+        match result {
+            Ok(Some(pid)) if self.follow(run, pid) => self.found_main(run, pid),
+            _ => self.search_again(run),
+        }
+    }
+
+    fn found_main(&mut self, run: RunId, pid: Pid) {
+        if let Some(entry) = self.runs.get_mut(&run) {
+            entry.search = None;
+            if let Some(held) = entry.held.as_mut() {
+                held.let_go(&mut self.poller);
+            }
+            self.inputs.push_back(Input::MainFound(run, pid));
+            self.write_pidfile(run, pid);
+        }
+    }
+}
+
+fn oldest(held: &Held) -> Option<Pid> {
+    let members = held.tree.members().ok()?;
+    members
+        .into_iter()
+        .filter_map(|pid| identity::Stat::of(pid).ok().map(|stat| (stat.start_time, pid)))
+        .min()
+        .map(|(_, pid)| pid)
+}

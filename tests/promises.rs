@@ -1,0 +1,45 @@
+//! `docs/promises.md` names tests; here each name is looked for.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// The names of all test functions below a folder.
+fn tests_below(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            tests_below(&path, names);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = fs::read_to_string(&path).expect("a source file can be read");
+            let lines: Vec<&str> = text.lines().map(str::trim).collect();
+            for (at, line) in lines.iter().enumerate() {
+                let attribute = *line == "#[test]" || line.starts_with("#[tokio::test");
+                let function = lines.iter().skip(at + 1).take(4).find_map(|line| line.split_once("fn "));
+                if let Some((_, rest)) = function.filter(|_| attribute) {
+                    names.extend(rest.split('(').next().map(str::to_owned));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_promises_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut names = BTreeSet::new();
+    tests_below(&root.join("tests"), &mut names);
+    tests_below(&root.join("src"), &mut names);
+    let promises = fs::read_to_string(root.join("docs/promises.md")).expect("docs/promises.md can be read");
+    let named: Vec<&str> = promises
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| {
+            word.len() > 12 && word.contains('_') && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        })
+        .collect();
+    assert!(named.len() > 50, "the promises name their tests");
+    let missing: Vec<&&str> = named.iter().filter(|name| !names.contains(**name)).collect();
+    assert!(missing.is_empty(), "docs/promises.md names tests that do not exist: {missing:?}");
+}
