@@ -114,6 +114,7 @@ impl Engine {
             let shared = shared.clone();
             Arc::new(move |input| drop(shared.mailbox.post(Message::Input(input))))
         };
+        let pool = Pool::new();
         let tell = {
             let shared = shared.clone();
             move |told| {
@@ -124,7 +125,8 @@ impl Engine {
                 let _ = shared.mailbox.post(message);
             }
         };
-        let (logs, log_thread) = Logs::start(shared.lines.clone(), tell).map_err(|e| ("starting the log thread", e))?;
+        let (logs, log_thread) =
+            Logs::start(shared.lines.clone(), pool.clone(), tell).map_err(|e| ("starting the log thread", e))?;
         Ok(Engine {
             machine: Machine::new(parts.settings),
             surroundings: Arc::new(parts.surroundings),
@@ -133,7 +135,7 @@ impl Engine {
             clock,
             launcher: parts.launcher,
             trees: parts.trees,
-            pool: Pool::new(),
+            pool,
             probes: Probes::new(post),
             logs,
             runs: HashMap::new(),

@@ -41,5 +41,6 @@ pub(crate) use engine::{Engine, HelperDone, Parts};
 pub(crate) use function::Functions;
 pub use function::{FunctionCall, FunctionDone, FunctionHost, Purpose};
 pub use host::HostReport;
+pub(crate) use pool::Pool;
 pub(crate) use prepare::{RuntimeDir, Surroundings, inheritable};
 pub(crate) use spawn::Launcher;

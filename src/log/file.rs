@@ -53,10 +53,16 @@ impl LogFile {
         }
         if let Err((written, error)) = self.try_append(bytes) {
             let rest = bytes.get(written..).unwrap_or_default();
-            let lost = self.lost.get_or_insert_with(|| Lost { lines: 0, bytes: 0, why: error.to_string() });
-            lost.bytes += rest.len() as u64;
-            lost.lines += rest.iter().filter(|b| **b == b'\n').count() as u64;
+            let lines = rest.iter().filter(|b| **b == b'\n').count();
+            self.note_lost(lines as u64, rest.len() as u64, &error.to_string());
         }
+    }
+
+    /// Says in the file, before what is appended next, that so much is missing.
+    pub fn note_lost(&mut self, lines: u64, bytes: u64, why: &str) {
+        let lost = self.lost.get_or_insert_with(|| Lost { lines: 0, bytes: 0, why: why.to_owned() });
+        lost.lines += lines;
+        lost.bytes += bytes;
     }
 
     fn try_append(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
@@ -73,14 +79,23 @@ impl LogFile {
                 Err(_) => self.rotate_at = self.size + self.max_size / 8 + bytes.len() as u64,
             }
         }
-        if let Some(lost) = &self.lost {
-            let start = if self.mid_line { "\n" } else { "" };
-            let note =
-                format!("{start}neap: {} lines ({} bytes) are missing here: {}\n", lost.lines, lost.bytes, lost.why);
-            self.write(note.as_bytes()).map_err(|(_, e)| (0, e))?;
-            self.lost = None;
-        }
+        self.write_note().map_err(|(_, e)| (0, e))?;
         self.write(bytes)
+    }
+
+    /// Says what is missing now rather than before the next lines, if that can be said.
+    pub fn tell_lost(&mut self) {
+        // Else it stays noted.
+        let _ = self.write_note();
+    }
+
+    fn write_note(&mut self) -> Result<(), (usize, io::Error)> {
+        let Some(lost) = &self.lost else { return Ok(()) };
+        let start = if self.mid_line { "\n" } else { "" };
+        let note = format!("{start}neap: {} lines ({} bytes) are missing here: {}\n", lost.lines, lost.bytes, lost.why);
+        self.write(note.as_bytes())?;
+        self.lost = None;
+        Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {

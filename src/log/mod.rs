@@ -5,6 +5,7 @@ mod frame;
 mod line;
 mod reader;
 mod ring;
+mod sink;
 mod stream;
 
 pub(crate) use file::LogFile;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -18,8 +19,10 @@ use super::file::LogFile;
 use super::frame::Framer;
 use super::line::{Line, StreamKind};
 use super::ring::Ring;
+use super::sink::{Sink, Space};
 use super::stream::ProcessLog;
 use crate::core::RunId;
+use crate::driver::Pool;
 use crate::events::Hub;
 use crate::mailbox::Mailbox;
 
@@ -27,6 +30,8 @@ use crate::mailbox::Mailbox;
 const MAX_LINE: usize = 16 << 10;
 /// What one pipe may hand over before the next has its turn; also what a pipe holds.
 const TURN: usize = 64 << 10;
+/// A process whose file does not keep up is held up for no longer than this.
+const PATIENCE: Duration = Duration::from_secs(5);
 const BELL: u64 = u64::MAX;
 
 /// Where followers get lines from.
@@ -40,6 +45,7 @@ pub(crate) struct TargetId(u64);
 pub(super) enum Order {
     Target(TargetId, Arc<str>, Arc<Mutex<Ring>>),
     Pipe(TargetId, StreamKind, OwnedFd),
+    Room(TargetId),
     File(TargetId, Option<Box<LogFile>>),
     Watch(TargetId, RunId, Regex),
     WatchOn(TargetId, RunId, Regex),
@@ -73,8 +79,12 @@ impl fmt::Debug for Logs {
 }
 
 impl Logs {
-    /// Starts the thread, from which `tell` is called. It ends by [`stop`](Logs::stop).
-    pub fn start(hub: Arc<LineHub>, tell: impl Fn(Told) + Send + 'static) -> io::Result<(Logs, JoinHandle<()>)> {
+    /// Starts the thread, from which `tell` is called. Files are written by the pool. It ends by [`stop`](Logs::stop).
+    pub fn start(
+        hub: Arc<LineHub>,
+        pool: Pool,
+        tell: impl Fn(Told) + Send + 'static,
+    ) -> io::Result<(Logs, JoinHandle<()>)> {
         let mailbox = Arc::new(Mailbox::new()?);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(mailbox.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
@@ -85,6 +95,8 @@ impl Logs {
             tell: Box::new(tell),
             targets: HashMap::new(),
             pipes: HashMap::new(),
+            paused: Vec::new(),
+            pool,
             next_pipe: 0,
             buffer: vec![0; TURN],
         };
@@ -114,11 +126,23 @@ impl Logs {
 struct Target {
     name: Arc<str>,
     ring: Arc<Mutex<Ring>>,
-    file: Option<Box<LogFile>>,
+    sink: Option<Sink>,
+    pause: Pause,
     /// The stream whose unended line the file's last bytes are.
     file_open: Option<StreamKind>,
     watch: Option<(RunId, Regex)>,
     pipes: Vec<u64>,
+}
+
+/// What is done when a target's file does not keep up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    /// It does.
+    None,
+    /// Its pipes are not read, until there is room or this moment has come.
+    Until(Instant),
+    /// Too long has passed: its pipes are read on, and lines that find no room are counted instead of written.
+    Dropping,
 }
 
 struct Pipe {
@@ -135,6 +159,9 @@ struct Reader {
     tell: Box<dyn Fn(Told) + Send>,
     targets: HashMap<TargetId, Target>,
     pipes: HashMap<u64, Pipe>,
+    /// Targets whose pipes are not read for now.
+    paused: Vec<TargetId>,
+    pool: Pool,
     next_pipe: u64,
     buffer: Vec<u8>,
 }
@@ -144,7 +171,7 @@ impl Reader {
         let mut events = [EpollEvent::empty(); 64];
         let mut orders = VecDeque::new();
         loop {
-            let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+            let count = match self.epoll.wait(&mut events, self.timeout()) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => continue,
                 Err(_) => break,
@@ -157,6 +184,7 @@ impl Reader {
                     }
                 }
             }
+            self.give_up_waiting();
             self.mailbox.take(&mut orders);
             for order in orders.drain(..) {
                 if matches!(order, Order::Stop) {
@@ -178,22 +206,39 @@ impl Reader {
             self.end_lines(target);
         }
         self.hub.close();
+        let end = Instant::now() + PATIENCE;
+        for sink in self.targets.values().filter_map(|target| target.sink.as_ref()) {
+            sink.flush(end.saturating_duration_since(Instant::now()));
+        }
     }
 
     fn obey(&mut self, order: Order) {
         match order {
             Order::Target(id, name, ring) => {
-                let target = Target { name, ring, file: None, file_open: None, watch: None, pipes: Vec::new() };
+                let target = Target {
+                    name,
+                    ring,
+                    sink: None,
+                    pause: Pause::None,
+                    file_open: None,
+                    watch: None,
+                    pipes: Vec::new(),
+                };
                 self.targets.insert(id, target);
             }
             Order::Pipe(id, stream, fd) => self.add_pipe(id, stream, fd),
             Order::File(id, file) => {
                 self.drain(id);
+                let mailbox = self.mailbox.clone();
+                let sink =
+                    file.map(|file| Sink::new(file, self.pool.clone(), move || drop(mailbox.post(Order::Room(id)))));
+                self.resume(id, Pause::None);
                 if let Some(target) = self.targets.get_mut(&id) {
-                    target.file = file;
+                    target.sink = sink;
                     target.file_open = None;
                 }
             }
+            Order::Room(id) => self.resume(id, Pause::None),
             Order::Watch(id, run, pattern) => {
                 self.drain(id);
                 self.end_lines(id);
@@ -217,6 +262,7 @@ impl Reader {
             Order::Remove(id) => {
                 self.drain(id);
                 self.end_lines(id);
+                self.resume(id, Pause::None);
                 for pipe in self.targets.remove(&id).into_iter().flat_map(|t| t.pipes) {
                     self.close(pipe);
                 }
@@ -240,6 +286,61 @@ impl Reader {
         }
         target.pipes.push(self.next_pipe);
         self.pipes.insert(self.next_pipe, Pipe { target: id, stream, fd, framer: Framer::new(MAX_LINE) });
+    }
+
+    /// Stops reading a target's pipes when its file has fallen behind.
+    fn pause_if_full(&mut self, id: TargetId) {
+        let Some(target) = self.targets.get(&id) else { return };
+        if !matches!(target.pause, Pause::Until(_)) || self.paused.contains(&id) {
+            return;
+        }
+        self.paused.push(id);
+        for pipe in target.pipes.iter().filter_map(|pipe| self.pipes.get(pipe)) {
+            let _ = self.epoll.delete(&pipe.fd);
+        }
+    }
+
+    /// Reads a target's pipes again.
+    fn resume(&mut self, id: TargetId, pause: Pause) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        target.pause = pause;
+        let Some(place) = self.paused.iter().position(|paused| *paused == id) else { return };
+        self.paused.swap_remove(place);
+        for number in &target.pipes {
+            if let Some(pipe) = self.pipes.get(number) {
+                let _ = self.epoll.add(&pipe.fd, EpollEvent::new(EpollFlags::EPOLLIN, *number));
+            }
+        }
+    }
+
+    /// Until when a paused target is waited for.
+    fn timeout(&self) -> EpollTimeout {
+        let until = |id: &TargetId| match self.targets.get(id)?.pause {
+            Pause::Until(moment) => Some(moment),
+            _ => None,
+        };
+        match self.paused.iter().filter_map(until).min() {
+            // Rounded up, so as not to wake a moment too early again and again.
+            Some(moment) => (moment.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
+                .try_into()
+                .unwrap_or(EpollTimeout::MAX),
+            None => EpollTimeout::NONE,
+        }
+    }
+
+    /// Lets go on who was held up for too long; from now on what finds no room is dropped.
+    fn give_up_waiting(&mut self) {
+        if self.paused.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for id in self.paused.clone() {
+            if let Some(Target { pause: Pause::Until(moment), .. }) = self.targets.get(&id)
+                && *moment <= now
+            {
+                self.resume(id, Pause::Dropping);
+            }
+        }
     }
 
     fn close(&mut self, pipe: u64) {
@@ -284,6 +385,8 @@ impl Reader {
         let mut batch = Batch::new(target, pipe.stream);
         pipe.framer.push(self.buffer.get(..count).unwrap_or_default(), |text, partial| batch.line(text, partial));
         batch.deliver(target, &self.hub, &*self.tell);
+        let target = pipe.target;
+        self.pause_if_full(target);
         count
     }
 
@@ -328,7 +431,7 @@ impl Batch {
             tell(Told::Matched(*run));
             target.watch = None;
         }
-        if let Some(file) = &mut target.file {
+        if let Some(sink) = &target.sink {
             let mut bytes = Vec::new();
             for line in &self.lines {
                 if target.file_open.is_some_and(|stream| stream != self.stream) {
@@ -340,7 +443,10 @@ impl Batch {
                 }
                 target.file_open = line.partial.then_some(self.stream);
             }
-            file.append(&bytes);
+            let space = sink.append(&bytes, target.pause == Pause::Dropping);
+            if space == Space::Full && target.pause == Pause::None {
+                target.pause = Pause::Until(Instant::now() + PATIENCE);
+            }
         }
         if hub.is_read() {
             hub.publish(self.lines.iter().map(|line| (line.clone(), line.text.len())));

@@ -25,6 +25,12 @@ pub(super) struct View {
     pub(super) stuck: bool,
     /// It is being stopped on purpose, in an order: not for what became of it.
     pub(super) in_order: bool,
+    /// It is being stopped because of the shutdown, and was not being stopped before.
+    pub(super) for_shutdown: bool,
+    /// Its stop has begun to be felt: what follows is the rest of its ladder.
+    pub(super) touched: bool,
+    /// When, in steps, it last began to be stopped.
+    pub(super) stopped_at: u64,
     /// For whose sake it is being stopped, if for another's.
     pub(super) for_sake_of: Option<Arc<str>>,
 }
@@ -204,14 +210,15 @@ impl Watch {
         Ok(())
     }
 
-    /// During a shutdown nothing is ended while what is ordered after it lives.
-    fn judge_order(&self, scene: &Scene<'_>, run: RunId) -> Result<(), String> {
+    /// Nothing is ended in a shutdown while what is ordered after it lives, nor in a stop while what goes for its sake does.
+    fn judge_order(&mut self, scene: &Scene<'_>, run: RunId) -> Result<(), String> {
         if self.escalated {
             return Ok(());
         }
         let Some(it) = scene.kernel.runs.get(&run) else { return Ok(()) };
         // Nobody leans on a child that is not executed yet.
-        if it.stage != Stage::Executed || !self.views.get(&it.process).is_some_and(|view| view.in_order) {
+        let Some(view) = self.views.get_mut(&it.process).filter(|_| it.stage == Stage::Executed) else { return Ok(()) };
+        if !view.in_order || std::mem::replace(&mut view.touched, true) {
             return Ok(());
         }
         match scene.machine.spec(it.process) {
@@ -224,13 +231,17 @@ impl Watch {
         for theirs in
             scene.kernel.runs.values().filter(|other| other.process != process && other.is_live() && !other.released)
         {
-            let stuck = self.views.get(&theirs.process).is_some_and(|view| view.stuck);
+            let (Some(mine), Some(other)) = (self.views.get(&process), self.views.get(&theirs.process)) else {
+                continue;
+            };
             let Some(their_spec) = scene.machine.spec(theirs.process) else { continue };
-            // In a shutdown everything goes in its order; in a stop, what goes for its sake goes before it.
-            let concerned = self.shutting_down.is_some()
-                || self.views.get(&theirs.process).is_some_and(|view| {
-                    view.state == StateName::Stopping && view.for_sake_of.as_deref() == Some(spec.name.as_str())
-                });
+            let stuck = other.stuck;
+            // In a shutdown everything goes in its order; in a stop, what goes for its sake goes before it. Whoever joins
+            // a stop that is under way does not hold it up.
+            let for_its_sake = other.state == StateName::Stopping
+                && other.stopped_at <= mine.stopped_at
+                && other.for_sake_of.as_deref() == Some(spec.name.as_str());
+            let concerned = mine.for_shutdown || for_its_sake;
             if concerned && !stuck && !self.leaves_others_alone(theirs) && ordered_after(&their_spec, spec) {
                 return Err(format!(
                     "`{}` is ended while `{}`, which is ordered after it, is alive",
@@ -323,6 +334,11 @@ impl Watch {
                 view.state = *to;
                 self.changes += 1;
                 view.in_order = *to == StateName::Stopping && !matches!(event.cause, Cause::Ended(_));
+                if *to == StateName::Stopping {
+                    view.stopped_at = step;
+                    view.touched = false;
+                }
+                view.for_shutdown = view.in_order && event.cause == Cause::Shutdown;
                 view.for_sake_of = match &event.cause {
                     Cause::Relation(_, name) => Some(name.clone()),
                     _ => None,
@@ -348,6 +364,9 @@ impl Watch {
             skipped: false,
             stuck: false,
             in_order: false,
+            for_shutdown: false,
+            touched: false,
+            stopped_at: 0,
             for_sake_of: None,
         };
         match self.views.insert(process, view) {

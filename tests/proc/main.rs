@@ -16,6 +16,7 @@ mod output;
 mod readiness;
 mod reap;
 mod refused;
+mod relations;
 mod run;
 mod scarcity;
 mod spawn;

@@ -4,7 +4,7 @@ use neap::core::StateName;
 use neap::spec::{LogSettings, Stream};
 use neap::{Lines, Next, StreamKind};
 
-use crate::support::root_or_skip;
+use crate::support::{root_or_skip, wait_until};
 use crate::world::{World, at_once, await_lines, does, done, lines, within};
 
 fn next(follower: &mut Lines) -> neap::Line {
@@ -73,8 +73,9 @@ fn f1_every_line_arrives_once_and_in_order_over_restarts_in_ring_follower_and_fi
         assert_eq!(String::from_utf8_lossy(&line.text), *want);
     }
     assert_eq!(lines(&process), expected);
-    let file = std::fs::read_to_string(world.dir.join("web.log")).unwrap();
-    assert_eq!(file.lines().collect::<Vec<_>>(), expected);
+    let text = || std::fs::read_to_string(world.dir.join("web.log")).unwrap();
+    wait_until("the file has all lines", || text().lines().count() == expected.len());
+    assert_eq!(text().lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -100,9 +101,10 @@ fn f4_a_line_without_an_end_is_cut_and_put_together_again() {
 fn the_log_file_is_rotated_without_losing_a_line() {
     let mut world = World::new();
     let log = LogSettings { file: Some("web.log".into()), max_size: 10_000, keep: 20, ..LogSettings::default() };
-    let process = world.start(does("web", &["print", "10000", "exit", "0"]).log(log));
+    world.start(does("web", &["print", "10000", "exit", "0"]).log(log));
     world.await_state("web", StateName::Exited);
-    lines(&process);
+    // All is written when the supervisor has ended.
+    done(world.supervisor.shutdown()).unwrap();
     let mut text = String::new();
     for n in (1..=20).rev() {
         text += &std::fs::read_to_string(world.dir.join(format!("web.log.{n}"))).unwrap_or_default();
@@ -163,4 +165,16 @@ fn a_chatty_process_holds_up_nobody() {
     world.await_executed("quiet");
     await_lines(&quiet, 2);
     assert!(chatty.dropped_lines() > 0);
+}
+
+#[test]
+fn f1_more_than_a_file_takes_at_once_arrives_whole() {
+    let mut world = World::new();
+    let log = LogSettings { file: Some("web.log".into()), max_size: 1 << 30, ..LogSettings::default() };
+    world.start(does("web", &["print", "500000", "exit", "0"]).log(log));
+    world.await_state("web", StateName::Exited);
+    done(world.supervisor.shutdown()).unwrap();
+    let text = std::fs::read_to_string(world.dir.join("web.log")).unwrap();
+    assert_eq!(text.lines().count(), 500_000);
+    assert!(text.lines().zip(1..).all(|(line, n)| line.strip_prefix("line ") == Some(&n.to_string())));
 }
