@@ -98,12 +98,15 @@ impl Bases {
     }
 }
 
+/// Keys and values in the order of the source.
+pub(super) type Fields = Vec<(String, Node)>;
+
 /// The spec that these fields, all layers in them, make of a declaration; and the fields again.
 pub(super) fn spec(
     evaluation: &Evaluation,
     declaration: &Declaration,
-    fields: Vec<(String, Node)>,
-) -> (Result<Spec, Vec<Problem>>, Vec<(String, Node)>) {
+    fields: Fields,
+) -> (Result<Spec, Vec<Problem>>, Fields) {
     let site = &declaration.site;
     let number = match (&site.file, site.line) {
         (Some(file), Some(line)) => evaluation.sources.number(file, line),
