@@ -40,6 +40,7 @@ pub(crate) enum HelperDone {
     LogLine(RunId),
     PidRead(RunId, io::Result<Option<Pid>>),
     Called(u64, Result<(), String>),
+    Closed(ProcessId),
 }
 
 /// What an engine is started with.
@@ -245,6 +246,7 @@ impl Engine {
             Message::Helper(HelperDone::LogLine(run)) => self.log_line(run),
             Message::Helper(HelperDone::PidRead(run, result)) => self.pid_read(run, result),
             Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
+            Message::Helper(HelperDone::Closed(process)) => self.received_closed(process),
         }
     }
 
