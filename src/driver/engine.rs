@@ -302,6 +302,10 @@ impl Engine {
                 break;
             }
         }
+        // After the last input of a full turn, too: nothing else would wake us for what it asked for.
+        while let Some(output) = self.machine.poll_output() {
+            self.carry_out(output);
+        }
         self.tell();
     }
 
