@@ -21,7 +21,7 @@ use crate::spec::{Plan, PlanError, Problem, Ready, Severity, Spec};
 enum Change {
     Add,
     Same(ProcessId),
-    Change { id: ProcessId, restart: bool },
+    Alter { id: ProcessId, restart: bool },
 }
 
 impl Machine {
@@ -249,8 +249,8 @@ impl Machine {
             match change {
                 Change::Add => applied.added.push(name),
                 Change::Same(_) => applied.unchanged.push(name),
-                Change::Change { restart: true, .. } => applied.restarted.push(name),
-                Change::Change { restart: false, .. } => applied.updated.push(name),
+                Change::Alter { restart: true, .. } => applied.restarted.push(name),
+                Change::Alter { restart: false, .. } => applied.updated.push(name),
             }
         }
         applied.removed = self.removed(plan).into_iter().map(|id| self.name_of(id)).collect();
@@ -268,11 +268,7 @@ impl Machine {
                     let leaving = p.origin == Origin::Leaving;
                     let restart = p.state.run().is_some()
                         && (leaving || fields.iter().any(|field| field.effect == Effect::Restart));
-                    if fields.is_empty() && !leaving {
-                        Change::Same(p.id)
-                    } else {
-                        Change::Change { id: p.id, restart }
-                    }
+                    if fields.is_empty() && !leaving { Change::Same(p.id) } else { Change::Alter { id: p.id, restart } }
                 }
             };
             changes.push((spec.name.as_str().into(), change));
@@ -313,7 +309,7 @@ impl Machine {
                     self.replace_spec(id, spec, &Updated::default(), Cause::Apply);
                     self.planned(id);
                 }
-                Change::Change { id, restart } => {
+                Change::Alter { id, restart } => {
                     let first = self.process(id).is_some_and(|p| {
                         p.origin == Origin::Leaving || (auto_start && !p.spec.auto_start && p.last.run.is_none())
                     });

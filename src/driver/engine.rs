@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -33,6 +34,9 @@ const MAX_IN_FLIGHT: usize = 64;
 /// Inputs handled before events are looked at again, so that a machine that keeps itself busy starves nobody.
 const INPUTS_A_TURN: usize = 4096;
 
+/// Commands that are still to die when all is over are waited for so long.
+const LAST_COMMANDS: Duration = Duration::from_secs(1);
+
 /// What a helper thread did for the engine.
 #[derive(Debug)]
 pub(crate) enum HelperDone {
@@ -40,6 +44,7 @@ pub(crate) enum HelperDone {
     LogLine(RunId),
     PidRead(RunId, io::Result<Option<Pid>>),
     Called(u64, Result<(), String>),
+    Closed(ProcessId),
 }
 
 /// What an engine is started with.
@@ -185,7 +190,26 @@ impl Engine {
             }
             self.settle();
         }
+        if self.ended.is_some() {
+            self.end_commands(&mut ready, &mut messages);
+        }
         self.end();
+    }
+
+    /// Kills and reaps the commands (probes, for the most part) that the end overtook. What does not die is not waited for.
+    fn end_commands(&mut self, ready: &mut Vec<Token>, messages: &mut VecDeque<Message>) {
+        self.cut_off_jobs();
+        let until = Clock::now().mono.after(LAST_COMMANDS);
+        while !self.jobs.is_empty() && Clock::now().mono < until {
+            self.clock.arm(Some(until));
+            if self.poller.wait(!self.inputs.is_empty(), ready).is_err() {
+                return;
+            }
+            for token in ready.drain(..) {
+                self.event(token, messages);
+            }
+            self.settle();
+        }
     }
 
     fn event(&mut self, token: Token, messages: &mut VecDeque<Message>) {
@@ -247,6 +271,7 @@ impl Engine {
             Message::Helper(HelperDone::LogLine(run)) => self.log_line(run),
             Message::Helper(HelperDone::PidRead(run, result)) => self.pid_read(run, result),
             Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
+            Message::Helper(HelperDone::Closed(process)) => self.received_closed(process),
         }
     }
 
@@ -278,6 +303,10 @@ impl Engine {
             } else {
                 break;
             }
+        }
+        // After the last input of a full turn, too: nothing else would wake us for what it asked for.
+        while let Some(output) = self.machine.poll_output() {
+            self.carry_out(output);
         }
         self.tell();
     }

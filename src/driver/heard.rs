@@ -1,8 +1,9 @@
 //! What processes say over their notify sockets, and whether it is theirs to say.
 
-use super::engine::Engine;
+use super::engine::{Engine, HelperDone};
 use super::notify::{Assignment, Received};
 use crate::core::{Input, Notification, Pid, ProcessId, RunId};
+use crate::supervisor::Message;
 
 /// Datagrams taken from one socket before others have their turn.
 const A_TURN: usize = 32;
@@ -12,7 +13,7 @@ impl Engine {
     pub(super) fn read_notify(&mut self, process: ProcessId) {
         for _ in 0..A_TURN {
             let Some(place) = self.places.get(&process) else { return };
-            let Some((socket, _)) = &place.notify else { return };
+            let Some((socket, _)) = place.notify.as_ref().filter(|_| !place.closing) else { return };
             let run = place.run;
             match socket.receive(&mut self.notify_buffer) {
                 Received::Nothing => return,
@@ -23,6 +24,7 @@ impl Engine {
                     }
                 }
             }
+            self.close_received(process);
         }
     }
 
@@ -31,9 +33,38 @@ impl Engine {
         if let Some((socket, _)) = self.places.get(&process).and_then(|place| place.notify.as_ref()) {
             for _ in 0..1024 {
                 if let Received::Nothing = socket.receive(&mut self.notify_buffer) {
-                    return;
+                    break;
                 }
             }
+            self.close_received(process);
+        }
+    }
+
+    /// Has descriptors that came along closed elsewhere, which may take for ever. Until that is done its sender's socket
+    /// is not read, so that one process holds no more than one thread and the descriptors of a few datagrams.
+    fn close_received(&mut self, process: ProcessId) {
+        let received = self.notify_buffer.take_received();
+        let Some(place) = self.places.get_mut(&process).filter(|_| !received.is_empty()) else { return };
+        place.closing = true;
+        if let Some((socket, _)) = &place.notify {
+            self.poller.silence(socket);
+        }
+        let shared = self.shared.clone();
+        let closed = self.pool.run(move || {
+            drop(received);
+            let _ = shared.mailbox.post(Message::Helper(HelperDone::Closed(process)));
+        });
+        if closed.is_err() {
+            self.received_closed(process);
+        }
+    }
+
+    /// What came along is closed: the socket is read again.
+    pub(super) fn received_closed(&mut self, process: ProcessId) {
+        let Some(place) = self.places.get_mut(&process) else { return };
+        place.closing = false;
+        if let Some((socket, token)) = &place.notify {
+            self.poller.heed(socket, *token);
         }
     }
 

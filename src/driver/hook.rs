@@ -289,6 +289,14 @@ impl Engine {
         }
     }
 
+    /// Kills every command: nobody waits for any of them.
+    pub(super) fn cut_off_jobs(&mut self) {
+        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
+        for job in jobs {
+            self.end_job(job, Err("cancelled".into()));
+        }
+    }
+
     /// Decides what became of a command, and kills what there is of it. The first outcome counts.
     fn end_job(&mut self, id: JobId, outcome: Result<(), String>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };

@@ -14,6 +14,8 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
+use super::sys;
+
 /// Longer datagrams are dropped whole.
 const MAX_DATAGRAM: usize = 16 << 10;
 /// What is kept of a status.
@@ -85,10 +87,10 @@ impl NotifySocket {
         self.keep_path = true;
     }
 
-    /// Takes one datagram. Descriptors that came with it are closed, which is also what answers BARRIER=1: all that
-    /// was sent before has been taken by then.
+    /// Takes one datagram. Descriptors that came with it are left in the buffer. To close them answers BARRIER=1: all
+    /// that was sent before has been taken by then.
     pub fn receive(&self, buffer: &mut NotifyBuffer) -> Received {
-        let NotifyBuffer { bytes, control } = buffer;
+        let NotifyBuffer { bytes, control, received } = buffer;
         let mut parts = [IoSliceMut::new(bytes)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let message = match recvmsg::<UnixAddr>(self.fd.as_raw_fd(), &mut parts, Some(control), flags) {
@@ -99,7 +101,7 @@ impl NotifySocket {
         let mut sender: Option<UnixCredentials> = None;
         for part in message.cmsgs().into_iter().flatten() {
             match part {
-                ControlMessageOwned::ScmRights(fds) => fds.into_iter().for_each(close),
+                ControlMessageOwned::ScmRights(fds) => received.extend(fds.into_iter().map(sys::received)),
                 ControlMessageOwned::ScmCredentials(credentials) => sender = Some(credentials),
                 _ => {}
             }
@@ -130,21 +132,25 @@ impl Drop for NotifySocket {
     }
 }
 
-fn close(fd: RawFd) {
-    let _ = nix::unistd::close(fd);
-}
-
 /// Room for one datagram, used for all.
 pub(crate) struct NotifyBuffer {
     bytes: Vec<u8>,
     control: Vec<u8>,
+    received: Vec<OwnedFd>,
 }
 
 impl NotifyBuffer {
     /// Room for the longest datagram with as many descriptors as the kernel allows: were there less, some that came
     /// could not be closed.
     pub fn new() -> Self {
-        NotifyBuffer { bytes: vec![0; MAX_DATAGRAM], control: cmsg_space!(UnixCredentials, [RawFd; MAX_FDS]) }
+        let control = cmsg_space!(UnixCredentials, [RawFd; MAX_FDS]);
+        NotifyBuffer { bytes: vec![0; MAX_DATAGRAM], control, received: Vec::new() }
+    }
+
+    /// The descriptors that came with datagrams. To close one may take for ever, if its sender wills (a socket that
+    /// lingers, a file of a file system that is a program): do not do that where others wait.
+    pub fn take_received(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.received)
     }
 }
 
@@ -254,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_that_come_along_are_closed_which_answers_a_barrier() {
+    fn descriptors_that_come_along_can_be_closed_which_answers_a_barrier() {
         let mut pair = pair("fds");
         let (reader, writer) = std::io::pipe().unwrap();
         let writer: OwnedFd = writer.into();
@@ -264,6 +270,7 @@ mod tests {
         sendmsg::<()>(pair.client.as_raw_fd(), &parts, &rights, MsgFlags::empty(), None).unwrap();
         drop(writer);
         pair.expect(&[]);
+        assert_eq!(pair.buffer.take_received().len(), 200);
         // Every copy is closed: the pipe has no writer left.
         let mut reader = File::from(OwnedFd::from(reader));
         assert_eq!(std::io::Read::read(&mut reader, &mut [0; 1]).unwrap(), 0);

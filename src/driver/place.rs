@@ -32,6 +32,8 @@ pub(super) struct Place {
     pub log: ProcessLog,
     /// Its notify socket, once it needed one.
     pub notify: Option<(NotifySocket, Token)>,
+    /// Whether descriptors that came over it are being closed; it is not read meanwhile.
+    pub closing: bool,
     /// The run that notifications are for.
     pub run: Option<RunId>,
     /// The launch of a spec that needs no preparing beyond the first time.
@@ -73,6 +75,7 @@ impl Engine {
                 log: self.logs.open(name.clone(), ring),
                 name,
                 notify: None,
+                closing: false,
                 run: None,
                 cached: None,
                 pidfile: None,
@@ -108,6 +111,7 @@ impl Engine {
             }
             let token = self.poller.add(&socket, Source::Notify(process))?;
             place.notify = Some((socket, token));
+            place.closing = false;
         }
         if place.owner != owner {
             place.owner = owner;

@@ -46,7 +46,8 @@ impl Pool {
         let mut state = self.0.lock();
         state.jobs.push_back((Instant::now(), Box::new(job)));
         if state.prompt_idle >= state.jobs.len() {
-            self.0.changed.notify_one();
+            // Not just one: that could be a thread that stands by, which would wait on.
+            self.0.changed.notify_all();
             return Ok(());
         }
         let (prompt, spare) = (state.prompt < PROMPT, state.prompt == PROMPT && !state.spare_waits);
@@ -157,6 +158,35 @@ mod tests {
     use super::Pool;
 
     const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_job_is_taken_at_once_while_a_thread_stands_by() {
+        let pool = Pool::new();
+        let (release, wait) = mpsc::channel::<()>();
+        let (done, answers) = mpsc::channel();
+        let busy = std::sync::Arc::new(std::sync::Mutex::new(wait));
+        for _ in 0..3 {
+            let (busy, done) = (busy.clone(), done.clone());
+            pool.run(move || {
+                let _ = busy.lock().unwrap().recv();
+                done.send(()).unwrap();
+            })
+            .unwrap();
+        }
+        drop(release);
+        (0..3).for_each(|_| answers.recv_timeout(PATIENCE).unwrap());
+        let mut late = 0;
+        for _ in 0..20 {
+            // Until all have gone to sleep again.
+            std::thread::sleep(Duration::from_millis(2));
+            let (begun, done) = (std::time::Instant::now(), done.clone());
+            pool.run(move || done.send(()).unwrap()).unwrap();
+            answers.recv_timeout(PATIENCE).unwrap();
+            late += usize::from(begun.elapsed() >= super::PATIENCE);
+        }
+        pool.close();
+        assert!(late < 3, "{late} of 20 jobs waited");
+    }
 
     #[test]
     fn jobs_that_block_do_not_hold_up_the_others() {

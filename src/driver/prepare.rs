@@ -218,8 +218,8 @@ fn build(wanted: &Wanted, surroundings: &Surroundings, is_main: bool) -> Result<
     launch.ids = account.ids;
     set_limits(&mut launch, spec)?;
     Ok(Prepared {
-        stdout: sink(&spec.log.stdout, surroundings)?,
-        stderr: sink(&spec.log.stderr, surroundings)?,
+        stdout: sink(&spec.log.stdout, surroundings, owner)?,
+        stderr: sink(&spec.log.stderr, surroundings, owner)?,
         owner,
         log_file: log_file(wanted, surroundings)?,
         notify,
@@ -278,23 +278,25 @@ fn set_limits(launch: &mut Launch, spec: &Spec) -> Result<(), SpawnError> {
     Ok(())
 }
 
-fn sink(stream: &Stream, surroundings: &Surroundings) -> Result<Sink, SpawnError> {
+fn sink(stream: &Stream, surroundings: &Surroundings, owner: Option<(u32, u32)>) -> Result<Sink, SpawnError> {
     Ok(match stream {
         Stream::Capture => Sink::Capture,
         Stream::Inherit => Sink::Other(Stdio::Inherit),
         Stream::Null => Sink::Other(Stdio::Null),
         Stream::File(path) => {
             let path = surroundings.base.join(path);
-            let file = open_for_child(&path)
+            let file = open_for_child(&path, owner.is_some())
                 .map_err(|e| failed(SpawnStep::Log, &format!("cannot open `{}` for output", path.display()), &e))?;
             Sink::Other(Stdio::Fd(Arc::new(file)))
         }
     })
 }
 
-/// Opens a file that a child writes to by itself. One that would block (a pipe without a reader) is an error instead.
-fn open_for_child(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+/// Opens a file that a child writes to by itself. One that would block (a pipe without a reader) is an error instead;
+/// so is a symbolic link where the child is another user, who may have made it to be given a file of ours.
+fn open_for_child(path: &Path, other_user: bool) -> io::Result<OwnedFd> {
+    let nofollow = if other_user { OFlag::O_NOFOLLOW } else { OFlag::empty() };
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | nofollow;
     let file = OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags.bits()).open(path)?;
     fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
     Ok(file.into())

@@ -92,6 +92,11 @@ impl Poller {
         let _ = self.epoll.delete(fd);
     }
 
+    /// Is told again of a descriptor that was silenced. Of one that was not, nothing changes.
+    pub fn heed(&mut self, fd: impl AsFd, token: Token) {
+        let _ = self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token.0));
+    }
+
     /// Forgets a descriptor that is closed already.
     pub fn forget(&mut self, token: Token) {
         let index = token.0 as u32;

@@ -142,10 +142,11 @@ impl Launcher {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
-    /// Whether this child must have memory of its own: always where clone3 is refused; and where a child that changed
-    /// its user stays open to that user's debuggers, which would then read our memory.
+    /// Whether this child must have memory of its own: always where clone3 is refused; where it is given an oom score,
+    /// which the kernel gives to all who share its memory, us included; and where a child that changed its user stays
+    /// open to that user's debuggers, which would then read our memory.
     fn must_copy(&self, launch: &Launch) -> bool {
-        if self.copies.load(Ordering::Relaxed) {
+        if self.copies.load(Ordering::Relaxed) || launch.oom_score_adj.is_some() {
             return true;
         }
         let open_to_debuggers = launch.changes_credentials() && {

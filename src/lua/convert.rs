@@ -12,6 +12,9 @@ use crate::spec::{Node, Value};
 /// Tables nested deeper than this are refused; nothing that a key takes comes near it.
 const MAX_DEPTH: usize = 32;
 
+/// Entries of one table. The values of a table are held while it is read, and the VM's room for held values is bounded.
+const MAX_ENTRIES: usize = 250_000;
+
 /// Steps of a path that a message shows.
 const MAX_SHOWN: usize = 8;
 
@@ -175,8 +178,11 @@ impl<'a> Converter<'a> {
         let mut pairs: Vec<(LuaValue, LuaValue)> = Vec::new();
         let read = table.for_each::<LuaValue, LuaValue>(|key, value| {
             pairs.push((key, value));
-            Ok(())
+            if pairs.len() > MAX_ENTRIES { Err(mlua::Error::runtime(TOO_LARGE)) } else { Ok(()) }
         });
+        if pairs.len() > MAX_ENTRIES {
+            return Err(self.mistake(line, TOO_LARGE));
+        }
         read.map_err(|error| self.mistake(line, format!("cannot read the table: {error}")))?;
         for (key, value) in pairs {
             match key {

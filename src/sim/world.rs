@@ -52,7 +52,7 @@ impl Hostility {
 
 /// A machine in a simulated kernel with virtual time.
 ///
-/// Give it commands, let time pass with [`advance`](World::advance), and ask what came of it. After every step the
+/// Give it commands, let time pass with [`run_until`](World::run_until), and ask what came of it. After every step the
 /// machine's own invariants and those seen from outside are checked; a broken one ends in a [`Failure`].
 /// The same seed and the same calls give the same world, byte for byte.
 #[derive(Debug)]

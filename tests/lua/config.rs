@@ -209,6 +209,11 @@ fn what_is_small_in_lua_and_boundless_outside_is_refused() {
     for (source, expected) in [
         (format!("{doubled} neap.process \"p\" {{ command = {{ \"p\" }}, env = {{ X = value }} }}"), "too large"),
         (format!("{doubled} neap.json.encode(value)"), "too large"),
+        (
+            "local t = {} for i = 1, 1900000 do t[i] = \"x\" end neap.process \"p\" { command = t, env = { t } }"
+                .to_owned(),
+            "too large",
+        ),
         (format!("{long} neap.json.encode(many)"), "too large"),
         (format!("{long} neap.process \"p\" {{ command = many }}"), "too large"),
         (

@@ -1,6 +1,11 @@
 //! H6, H7: what is said over a notify socket, by whom, and what is not believed.
 
+use std::io::{IoSlice, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use neap::Process;
 use neap::core::{EventKind, ExitStatus, StateName};
@@ -49,6 +54,42 @@ fn strangers_garbage_and_floods_are_dropped_and_the_process_is_still_heard() {
     std::fs::remove_file(world.dir.join("block")).unwrap();
     assert_eq!(done(answer), Ok(StateName::Running));
     assert_eq!(pid(&process), world.supervisor.get("web").unwrap().status().unwrap().pid.unwrap());
+}
+
+/// A descriptor whose last close waits for half a minute: what it sent is never taken.
+fn slow_to_close() -> (std::net::TcpStream, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    near.set_nonblocking(true).unwrap();
+    while (&near).write(&[0; 65536]).is_ok() {}
+    near.set_nonblocking(false).unwrap();
+    let linger = nix::libc::linger { l_onoff: 1, l_linger: 30 };
+    nix::sys::socket::setsockopt(&near, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+    (near, far)
+}
+
+#[test]
+fn a_descriptor_that_is_slow_to_close_holds_nobody_up() {
+    let mut world = World::new();
+    std::fs::write(world.dir.join("block"), "").unwrap();
+    let process = world.add(notify("web", &["env", "say", "printed", "gone", "block", "notify", "READY=1", "wait"]));
+    let answer = process.start();
+    world.await_executed("web");
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.connect(socket_of(&process)).unwrap();
+    let (near, far) = slow_to_close();
+    let (fds, parts) = ([near.as_raw_fd()], [IoSlice::new(b"X=1")]);
+    sendmsg::<()>(sender.as_raw_fd(), &parts, &[ControlMessage::ScmRights(&fds)], MsgFlags::empty(), None).unwrap();
+    drop(near);
+    std::thread::sleep(Duration::from_millis(100));
+    let begun = Instant::now();
+    assert_eq!(world.supervisor.list().unwrap().len(), 1);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // Read to its end it closes, and the socket is heard again.
+    drop(far);
+    std::fs::remove_file(world.dir.join("block")).unwrap();
+    assert_eq!(done(answer).unwrap(), StateName::Running);
 }
 
 #[test]

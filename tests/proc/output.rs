@@ -144,6 +144,24 @@ fn a_folder_in_the_log_files_place_fails_the_start_and_names_it() {
 }
 
 #[test]
+fn another_users_link_in_place_of_an_output_file_is_not_followed() {
+    if !root_or_skip("another_users_link_in_place_of_an_output_file_is_not_followed") {
+        return;
+    }
+    let world = World::new();
+    let victim = world.dir.join("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    std::os::unix::fs::symlink(&victim, world.dir.join("out.txt")).unwrap();
+    let file = Stream::File("out.txt".into());
+    let process = world.add(does("web", &["say", "mine", "exit", "0"]).stdout(file.clone()).user("nobody"));
+    let refused = done(process.start()).unwrap_err().to_string();
+    assert!(refused.contains("out.txt"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+    world.start(does("own", &["say", "mine", "wait"]).stdout(file));
+    crate::support::wait_until("it is written", || std::fs::read_to_string(&victim).unwrap() == "preciousmine\n");
+}
+
+#[test]
 fn another_user_may_open_its_own_stdout() {
     if !root_or_skip("another_user_may_open_its_own_stdout") {
         return;

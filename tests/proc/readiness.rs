@@ -164,3 +164,22 @@ fn a_missed_watchdog_ends_it_and_a_kept_one_does_not() {
     world.start(kept);
     world.await_state("kept", StateName::Exited);
 }
+
+#[test]
+fn a_probe_in_flight_at_the_end_leaves_nothing() {
+    for _ in 0..5 {
+        let mut world = World::new();
+        let actor = crate::support::actor().to_str().unwrap().to_owned();
+        std::fs::write(world.dir.join("block"), "").unwrap();
+        let mark = world.dir.join("probing");
+        let words = [actor, "out".into(), mark.to_str().unwrap().into(), "say".into(), "x".into(), "wait".into()];
+        let target = ProbeTarget::Exec(words.to_vec());
+        let spec = does("web", &["gone", "block", "exit", "3"]).ready(probe(target)).critical(true);
+        let process = world.add(spec);
+        drop(process.start());
+        world.await_executed("web");
+        crate::support::wait_until("it is probed", || mark.exists());
+        std::fs::remove_file(world.dir.join("block")).unwrap();
+        assert_eq!(done(world.supervisor.ended()).unwrap().code, Some(3));
+    }
+}

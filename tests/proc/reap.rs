@@ -59,6 +59,22 @@ fn a_core_dump_is_told() {
 }
 
 #[test]
+fn a_signal_on_the_way_to_the_program_ends_the_child_without_a_core_dump() {
+    let _epilogue = Epilogue::new();
+    // So many places to look in that the signal comes before the program.
+    let mut launch = actor_launch(&["wait"]);
+    let nowhere = crate::support::c("/nowhere/program");
+    launch.programs.splice(0..0, vec![nowhere; 200_000]);
+    let launcher = Launcher::new();
+    let flight = launcher.launch(launch).unwrap();
+    assert!(identity::signal(flight.pidfd(), Signal::from_name("QUIT").unwrap()).unwrap());
+    match crate::run::finish(flight) {
+        Ok(child) => assert_eq!(reap(&child), ExitStatus::Signal { signal: Signal::KILL, core: false }),
+        Err(e) => assert!(e.message.contains("SIGKILL"), "{e:?}"),
+    }
+}
+
+#[test]
 fn a_peek_leaves_the_zombie_and_a_stop_is_no_exit() {
     let _epilogue = Epilogue::new();
     let child = start(&Launcher::new(), actor_launch(&["wait"])).unwrap();

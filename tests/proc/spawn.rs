@@ -170,6 +170,20 @@ fn the_whole_set_up_is_applied() {
 }
 
 #[test]
+fn an_oom_score_is_the_childs_alone() {
+    let _epilogue = Epilogue::new();
+    let ours = || fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let before = ours();
+    for launcher in both_ways() {
+        let mut launch = actor_launch(&["state"]);
+        launch.oom_score_adj = Some(777);
+        let (_, text) = run(&launcher, launch).unwrap();
+        assert_eq!(lines(&text)["oom_score_adj"], "777");
+        assert_eq!(ours(), before);
+    }
+}
+
+#[test]
 fn descriptors_arrive_under_their_numbers_whatever_ours_are() {
     let _epilogue = Epilogue::new();
     let folder = TempDir::new();

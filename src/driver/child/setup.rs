@@ -117,6 +117,15 @@ impl Child<'_> {
     }
 }
 
+/// Ends a child that shares our memory in place of a core dump, for which kernels before 5.16 end everybody who has that
+/// memory: whoever may signal the child could end us.
+extern "C" fn end(_signal: i32) -> ! {
+    loop {
+        let us = call(nr::SYS_getpid, [0; 5]);
+        call(nr::SYS_kill, [us as u64, nr::SIGKILL as u64, 0, 0, 0]);
+    }
+}
+
 /// A child with its descriptors in place.
 struct Placed<'a> {
     child: Child<'a>,
@@ -164,9 +173,15 @@ impl Placed<'_> {
     fn reset_signals(&self) {
         self.forget_broken_pipe();
         let default = [0u64; 4];
+        // Handler, flags, restorer (never returned to), mask. To execute a program is to go back to the default.
+        let end = end as extern "C" fn(i32) -> ! as usize as u64;
+        let without_dump = [end, nr::SA_RESTORER, end, u64::MAX];
+        let shares = !self.child.plan.shared.load(Ordering::Acquire).is_null();
         for signal in 1..=64u64 {
             if signal != nr::SIGKILL as u64 && signal != nr::SIGSTOP as u64 {
-                let answer = call(nr::SYS_rt_sigaction, [signal, default.as_ptr() as u64, 0, 8, 0]);
+                let dumps = shares && nr::DUMPING.iter().any(|s| *s as u64 == signal);
+                let action = if dumps { &without_dump } else { &default };
+                let answer = call(nr::SYS_rt_sigaction, [signal, action.as_ptr() as u64, 0, 8, 0]);
                 self.must(SpawnStep::SignalMask, signal as u32, answer);
             }
         }

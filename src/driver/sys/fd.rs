@@ -35,6 +35,11 @@ pub(super) fn owned(fd: i64) -> OwnedFd {
     }
 }
 
+/// Takes over a descriptor that came in a message.
+pub fn received(fd: RawFd) -> OwnedFd {
+    owned(fd.into())
+}
+
 /// A pipe (reading end, writing end), both close-on-exec and non-blocking.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     fault::point(Call::Pipe)?;
