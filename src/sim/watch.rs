@@ -216,8 +216,9 @@ impl Watch {
             return Ok(());
         }
         let Some(it) = scene.kernel.runs.get(&run) else { return Ok(()) };
-        // Nobody leans on a child that is not executed yet.
-        let Some(view) = self.views.get_mut(&it.process).filter(|_| it.stage == Stage::Executed) else { return Ok(()) };
+        // Nobody leans on a child that is not known to be executed yet.
+        let known = it.stage == Stage::Executed && it.executed_told < scene.now;
+        let Some(view) = self.views.get_mut(&it.process).filter(|_| known) else { return Ok(()) };
         if !view.in_order || std::mem::replace(&mut view.touched, true) {
             return Ok(());
         }
