@@ -98,9 +98,6 @@ impl Bases {
     }
 }
 
-/// Keys and values in the order of the source.
-pub(super) type Fields = Vec<(String, Node)>;
-
 /// The spec that these fields, all layers in them, make of a declaration; and the fields again.
 pub(super) fn spec(
     evaluation: &Evaluation,
