@@ -181,7 +181,7 @@ impl Watch {
     fn judge_conflicts(&self, scene: &Scene<'_>, process: ProcessId, spec: &Spec) -> Result<(), String> {
         for theirs in scene.kernel.runs.values().filter(|it| it.process != process && it.is_live() && !it.released) {
             let Some(their_spec) = scene.machine.spec(theirs.process) else { continue };
-            if conflict(spec, &their_spec) {
+            if conflict(spec, &their_spec) && !self.leaves_others_alone(theirs) {
                 return Err(format!("`{}` is prepared while `{}`, its conflict, is alive", spec.name, their_spec.name));
             }
         }
@@ -200,7 +200,7 @@ impl Watch {
             // By the specs both were prepared with, and still: a plan that makes two live ones conflict ends neither.
             let now = (scene.machine.spec(it.process), scene.machine.spec(theirs.process));
             let still = matches!(now, (Some(mine), Some(other)) if conflict(&mine, &other));
-            if still && conflict(&it.spec, &theirs.spec) {
+            if still && conflict(&it.spec, &theirs.spec) && !self.leaves_others_alone(theirs) {
                 return Err(format!(
                     "`{}` is spawned while `{}`, its conflict, is alive",
                     it.spec.name, theirs.spec.name
