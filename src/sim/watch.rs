@@ -114,7 +114,8 @@ impl Watch {
 
     /// Judges an output. The kernel has not carried it out yet.
     pub(super) fn judge(&mut self, scene: &Scene<'_>, output: &Output) -> Result<(), String> {
-        if self.finished {
+        // Whoever still asks something is told that it is over; nothing else follows.
+        if self.finished && !matches!(output, Output::Reply(..)) {
             return Err("an output after Finished".into());
         }
         match output {
