@@ -82,6 +82,8 @@ impl Machine {
             Some(State::Rest(rest)) => match (&rest.why, reach) {
                 (_, Reach::Everything) => true,
                 (Why::Crashed(_) | Why::Stopped(Cause::Command(_) | Cause::Shutdown), Reach::Needs) => false,
+                // What a conflict took down does not come back by itself: the two would take turns for ever.
+                (Why::Stopped(Cause::Relation(RelationKind::Conflicts, _)), Reach::Needs) => false,
                 (Why::Exited(_), Reach::Needs) => false,
                 (Why::Created | Why::Stopped(_) | Why::Failed(_), Reach::Needs) => true,
             },

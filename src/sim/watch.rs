@@ -114,7 +114,8 @@ impl Watch {
 
     /// Judges an output. The kernel has not carried it out yet.
     pub(super) fn judge(&mut self, scene: &Scene<'_>, output: &Output) -> Result<(), String> {
-        if self.finished {
+        // Whoever still asks something is told that it is over; nothing else follows.
+        if self.finished && !matches!(output, Output::Reply(..)) {
             return Err("an output after Finished".into());
         }
         match output {
@@ -181,7 +182,7 @@ impl Watch {
     fn judge_conflicts(&self, scene: &Scene<'_>, process: ProcessId, spec: &Spec) -> Result<(), String> {
         for theirs in scene.kernel.runs.values().filter(|it| it.process != process && it.is_live() && !it.released) {
             let Some(their_spec) = scene.machine.spec(theirs.process) else { continue };
-            if conflict(spec, &their_spec) {
+            if conflict(spec, &their_spec) && !self.leaves_others_alone(theirs) {
                 return Err(format!("`{}` is prepared while `{}`, its conflict, is alive", spec.name, their_spec.name));
             }
         }
@@ -200,7 +201,7 @@ impl Watch {
             // By the specs both were prepared with, and still: a plan that makes two live ones conflict ends neither.
             let now = (scene.machine.spec(it.process), scene.machine.spec(theirs.process));
             let still = matches!(now, (Some(mine), Some(other)) if conflict(&mine, &other));
-            if still && conflict(&it.spec, &theirs.spec) {
+            if still && conflict(&it.spec, &theirs.spec) && !self.leaves_others_alone(theirs) {
                 return Err(format!(
                     "`{}` is spawned while `{}`, its conflict, is alive",
                     it.spec.name, theirs.spec.name
@@ -216,8 +217,9 @@ impl Watch {
             return Ok(());
         }
         let Some(it) = scene.kernel.runs.get(&run) else { return Ok(()) };
-        // Nobody leans on a child that is not executed yet.
-        let Some(view) = self.views.get_mut(&it.process).filter(|_| it.stage == Stage::Executed) else { return Ok(()) };
+        // Nobody leans on a child that is not known to be executed yet.
+        let known = it.stage == Stage::Executed && it.executed_told < scene.now;
+        let Some(view) = self.views.get_mut(&it.process).filter(|_| known) else { return Ok(()) };
         if !view.in_order || std::mem::replace(&mut view.touched, true) {
             return Ok(());
         }

@@ -330,3 +330,19 @@ fn a_person_s_stop_of_what_is_down_already_keeps_it_down() {
     s.is("db", Running);
     s.is("web", Stopped);
 }
+
+#[test]
+fn a_follower_that_needs_two_that_conflict_does_not_make_them_take_turns() {
+    let mut s = Scenario::with([
+        spec("a").conflicts("b"),
+        spec("b"),
+        spec("torn").requires("a").requires("b").follows("a").follows("b"),
+    ]);
+    s.start("a");
+    s.start("torn");
+    s.start("b");
+    s.pass(secs(60));
+    let up = ["a", "b"].into_iter().filter(|name| s.state(name) == Running).count();
+    assert!(up <= 1);
+    s.assert(s.world.outputs().len() < 500, "it comes to rest");
+}
