@@ -18,12 +18,10 @@ use nix::unistd::{AccessFlags, UnlinkatFlags, access, unlinkat};
 use crate::core::{Pid, RunId};
 use crate::spec::Signal;
 
-use super::identity;
+use super::reserve::Reserve;
 use super::sys::fault::{self, Call};
 use super::sys::{self, OpenFor};
-
-/// How often a signal to all is repeated for members that appeared meanwhile.
-const PASSES: usize = 8;
+use super::tell::{self, Roll};
 
 /// The instance's folder, removed when the last tree and the owner are gone.
 pub(super) struct Base {
@@ -209,13 +207,6 @@ impl Leaf {
         Ok(text.split(|b| *b == b'\n').any(|line| line == b"populated 0"))
     }
 
-    /// The live processes in it and below it.
-    pub(super) fn members(&self) -> io::Result<Vec<Pid>> {
-        let mut pids = BTreeSet::new();
-        self.collect(&self.name, &mut pids)?;
-        Ok(pids.into_iter().map(Pid).collect())
-    }
-
     fn collect(&self, folder: &CStr, pids: &mut BTreeSet<u32>) -> io::Result<()> {
         match self.read(&below(folder, "cgroup.procs")?) {
             Ok(text) => pids.extend(text.lines().filter_map(|l| l.parse::<u32>().ok()).filter(|p| *p != 0)),
@@ -249,20 +240,6 @@ impl Leaf {
         }
     }
 
-    /// Live members, each with a pidfd that is surely its own: it was still listed after the pidfd was opened, so the pid
-    /// was not given to somebody else before.
-    pub(super) fn open_members(&self) -> io::Result<Vec<(Pid, OwnedFd)>> {
-        let mut opened = Vec::new();
-        for pid in self.members()? {
-            if let Some(pidfd) = identity::open(pid)? {
-                opened.push((pid, pidfd));
-            }
-        }
-        let still: BTreeSet<Pid> = self.members()?.into_iter().collect();
-        opened.retain(|(pid, _)| still.contains(pid));
-        Ok(opened)
-    }
-
     /// Whether a pid's cgroup is this one or one below it.
     pub(super) fn contains(&self, pid: Pid) -> io::Result<bool> {
         let memberships = match fs::read_to_string(format!("/proc/{pid}/cgroup")) {
@@ -277,34 +254,12 @@ impl Leaf {
         Ok(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
     }
 
-    /// Sends a signal to the members that `wanted` picks, until no new ones appear. Returns how many got it.
-    pub(super) fn signal(&self, signal: Signal, wanted: impl Fn(Pid) -> bool) -> io::Result<usize> {
-        let mut told = BTreeSet::new();
-        let mut refused = None;
-        for _ in 0..PASSES {
-            let new: Vec<_> =
-                self.open_members()?.into_iter().filter(|(pid, _)| !told.contains(pid) && wanted(*pid)).collect();
-            if new.is_empty() {
-                break;
-            }
-            for (pid, pidfd) in new {
-                match identity::signal(pidfd.as_fd(), signal) {
-                    Ok(_) => drop(told.insert(pid)),
-                    Err(e) => refused = Some(e),
-                }
-            }
-        }
-        match refused {
-            Some(e) if told.is_empty() => Err(e),
-            _ => Ok(told.len()),
-        }
-    }
-
     /// SIGKILL to all at once, forking or not; on kernels before 5.14 one by one.
-    pub(super) fn kill(&self) -> io::Result<()> {
-        match sys::open_at(Some(self.base.folder.as_fd()), &below(&self.name, "cgroup.kill")?, OpenFor::Write) {
+    pub(super) fn kill(&self, reserve: &Reserve) -> io::Result<()> {
+        let path = below(&self.name, "cgroup.kill")?;
+        match reserve.lend(|| sys::open_at(Some(self.base.folder.as_fd()), &path, OpenFor::Write)) {
             Ok(file) => sys::write(file.as_fd(), b"1").map(drop),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self.signal(Signal::KILL, |_| true).map(drop),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => tell::all(self, reserve, Signal::KILL, |_| true).map(drop),
             Err(e) => Err(e),
         }
     }
@@ -323,6 +278,20 @@ impl Leaf {
         remove(self.base.folder.as_fd(), &self.name)?;
         self.removed = true;
         Ok(())
+    }
+}
+
+impl Roll for Leaf {
+    /// The live processes in it and below it.
+    fn members(&self) -> io::Result<Vec<Pid>> {
+        let mut pids = BTreeSet::new();
+        self.collect(&self.name, &mut pids)?;
+        Ok(pids.into_iter().map(Pid).collect())
+    }
+
+    fn still(&self, _pids: &[Pid]) -> io::Result<BTreeSet<Pid>> {
+        // One list tells of all, and also of those whose files in /proc are hidden from us.
+        self.members().map(|members| members.into_iter().collect())
     }
 }
 

@@ -4,17 +4,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::{Pid, RunId};
 use crate::spec::Signal;
 
-use super::identity::{self, Identity, Stat};
-use super::sys;
-
-/// How often a signal to all is repeated for members that appeared meanwhile.
-const PASSES: usize = 8;
+use super::identity::{Identity, Stat};
+use super::reserve::Reserve;
+use super::tell::{self, Roll};
 
 /// One tree.
 pub(super) struct Group {
@@ -39,18 +36,6 @@ impl Group {
         self.leader = Identity::of(leader).ok();
     }
 
-    pub(super) fn members(&self) -> io::Result<Vec<Pid>> {
-        let mut found = BTreeSet::new();
-        for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name();
-            let Some(pid) = name.to_str().and_then(|n| n.parse().ok()).map(Pid) else { continue };
-            if Stat::of(pid).is_ok_and(|stat| self.holds(pid, &stat)) {
-                found.insert(pid);
-            }
-        }
-        Ok(found.into_iter().collect())
-    }
-
     /// Whether a live process belongs to the tree. Its group and session count only while the leader's pid is taken by
     /// the leader, alive or kept as a zombie.
     fn holds(&self, pid: Pid, stat: &Stat) -> bool {
@@ -71,59 +56,40 @@ impl Group {
         Ok(Stat::of(pid).is_ok_and(|stat| self.holds(pid, &stat)))
     }
 
-    /// Opened first, then proved to be a member, so that the pid was not given to somebody else in between.
-    fn open(&self, pid: Pid) -> io::Result<Option<OwnedFd>> {
-        let Some(pidfd) = identity::open(pid)? else { return Ok(None) };
-        Ok(self.contains(pid)?.then_some(pidfd))
-    }
-
-    pub(super) fn open_members(&self) -> io::Result<Vec<(Pid, OwnedFd)>> {
-        let mut opened = Vec::new();
-        for pid in self.members()? {
-            if let Some(pidfd) = self.open(pid)? {
-                opened.push((pid, pidfd));
-            }
-        }
-        Ok(opened)
-    }
-
-    /// As `cgroup::Leaf::signal`.
-    pub(super) fn signal(&self, signal: Signal, wanted: impl Fn(Pid) -> bool) -> io::Result<usize> {
-        let mut told = BTreeSet::new();
-        let mut refused = None;
-        for _ in 0..PASSES {
-            let new: Vec<_> =
-                self.open_members()?.into_iter().filter(|(pid, _)| !told.contains(pid) && wanted(*pid)).collect();
-            if new.is_empty() {
-                break;
-            }
-            for (pid, pidfd) in new {
-                match identity::signal(pidfd.as_fd(), signal) {
-                    Ok(_) => drop(told.insert(pid)),
-                    Err(e) => refused = Some(e),
-                }
-            }
-        }
-        match refused {
-            Some(e) if told.is_empty() => Err(e),
-            _ => Ok(told.len()),
-        }
-    }
-
-    pub(super) fn in_group(&self, pid: Pid) -> bool {
-        self.leader.as_ref().is_some_and(|leader| sys::process_group(pid.0).is_ok_and(|g| g == leader.pid.0))
-    }
-
     /// All members are stopped before they are killed, so that fewer forks slip through.
-    pub(super) fn kill(&self) -> io::Result<()> {
+    pub(super) fn kill(&self, reserve: &Reserve) -> io::Result<()> {
         const STOP: i32 = nix::sys::signal::Signal::SIGSTOP as i32;
         if let Some(stop) = Signal::from_number(STOP) {
-            let _ = self.signal(stop, |_| true);
+            let _ = tell::all(self, reserve, stop, |_| true);
         }
-        self.signal(Signal::KILL, |_| true).map(drop)
+        tell::all(self, reserve, Signal::KILL, |_| true).map(drop)
     }
 
     pub(super) fn is_empty(&self) -> io::Result<bool> {
         self.members().map(|m| m.is_empty())
+    }
+}
+
+impl Roll for Group {
+    fn members(&self) -> io::Result<Vec<Pid>> {
+        let mut found = BTreeSet::new();
+        for entry in fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            let Some(pid) = name.to_str().and_then(|n| n.parse().ok()).map(Pid) else { continue };
+            if Stat::of(pid).is_ok_and(|stat| self.holds(pid, &stat)) {
+                found.insert(pid);
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn still(&self, pids: &[Pid]) -> io::Result<BTreeSet<Pid>> {
+        let mut still = BTreeSet::new();
+        for pid in pids {
+            if self.contains(*pid)? {
+                still.insert(*pid);
+            }
+        }
+        Ok(still)
     }
 }

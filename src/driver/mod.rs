@@ -30,11 +30,13 @@ mod place;
 mod pool;
 mod prepare;
 mod probe;
+mod reserve;
 mod run;
 mod slots;
 mod sources;
 pub mod spawn;
 pub mod sys;
+mod tell;
 
 pub(crate) use contain::Trees;
 pub(crate) use engine::{Engine, HelperDone, Parts};

@@ -9,8 +9,10 @@ use neap::core::{ExitStatus, Pid, RunId};
 use neap::driver::contain::{Tree, TreeKind, Trees};
 use neap::driver::exit;
 use neap::driver::identity::Stat;
-use neap::driver::spawn::{Child, Launcher, Stdio};
+use neap::driver::spawn::{Child, Launcher, RlimitSet, Stdio};
+use neap::driver::sys::fault::{self, Call};
 use neap::spec::Signal;
+use nix::errno::Errno;
 
 use crate::run::{actor_launch, await_any, output_pipe, start};
 use crate::support::{Epilogue, TempDir, c, skipped, wait_until};
@@ -321,4 +323,62 @@ fn what_left_group_and_session_is_found_by_its_mark() {
     assert_eq!(tree.members().unwrap(), [daemon]);
     assert_eq!(tree.signal_group(Signal::TERM).unwrap(), 0, "it left the group");
     fell(tree, &child);
+}
+
+/// A leader with two more in its group.
+const THREE: [&str; 9] = ["fork", "{", "wait", "}", "fork", "{", "wait", "}", "wait"];
+
+#[test]
+fn a_signal_reaches_all_when_pidfds_run_out_for_a_while() {
+    let _epilogue = Epilogue::new();
+    let launcher = Launcher::new();
+    for trees in kinds("a_signal_reaches_all_when_pidfds_run_out_for_a_while") {
+        let (tree, child) = grow(&launcher, &trees, &THREE);
+        wait_until("there are three", || tree.members().unwrap().len() == 3);
+        // For the second of them, when all are opened at once.
+        let fault = fault::here(Call::PidfdOpen, 1, 1, Errno::EMFILE as i32);
+        assert_eq!(tree.signal_all(Signal::TERM).unwrap(), 3);
+        drop(fault);
+        assert_eq!(await_leader(&tree, &child), ExitStatus::Signal { signal: Signal::TERM, core: false });
+        wait_until("nobody is left", || tree.is_empty().unwrap());
+        fell(tree, &child);
+    }
+}
+
+#[test]
+fn a_signal_that_misses_somebody_is_an_error() {
+    let _epilogue = Epilogue::new();
+    let launcher = Launcher::new();
+    for trees in kinds("a_signal_that_misses_somebody_is_an_error") {
+        let (tree, child) = grow(&launcher, &trees, &THREE);
+        wait_until("there are three", || tree.members().unwrap().len() == 3);
+        let fault = fault::here(Call::PidfdOpen, 0, usize::MAX, Errno::EMFILE as i32);
+        let missed = tree.signal_all(Signal::KILL).unwrap_err();
+        assert_eq!(missed.raw_os_error(), Some(Errno::EMFILE as i32));
+        assert_eq!(tree.members().unwrap().len(), 3);
+        drop(fault);
+        // All but one are told at once; that one the next time round.
+        let fault = fault::here(Call::PidfdOpen, 0, 3, Errno::EMFILE as i32);
+        assert_eq!(tree.signal_all(Signal::TERM).unwrap(), 3);
+        drop(fault);
+        fell(tree, &child);
+    }
+}
+
+#[test]
+fn a_tree_is_signalled_and_killed_without_a_free_descriptor() {
+    let test = "a_tree_is_signalled_and_killed_without_a_free_descriptor";
+    let _epilogue = Epilogue::new();
+    for trees in kinds(test) {
+        let kind = if trees.kind() == TreeKind::Cgroup { "cgroups" } else { "groups" };
+        drop(trees);
+        let mut words = vec!["starve", kind, "3", "{"];
+        words.extend(THREE);
+        words.push("}");
+        let mut launch = actor_launch(&words);
+        let resource = neap::driver::limits::resource("nofile").unwrap();
+        launch.rlimits = vec![RlimitSet { resource, soft: 64, hard: 64 }];
+        let (status, text) = crate::run::run(&Launcher::new(), launch).unwrap();
+        assert_eq!((status, text.as_str()), (ExitStatus::Code(0), "told Ok(3)\nkilled Ok(())\n"), "{kind}");
+    }
 }
