@@ -4,7 +4,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::errno::Errno;
 
 use crate::core::{Pid, RunId};
 use crate::spec::Signal;
@@ -16,7 +19,29 @@ use super::tell::{self, Roll};
 /// One tree.
 pub(super) struct Group {
     mark: String,
-    leader: Option<Identity>,
+    leader: Option<Leader>,
+}
+
+/// Who leads a tree.
+struct Leader {
+    pid: Pid,
+    /// Read when it could be; `None` when it was gone by then, so that only the mark tells. The pid is surely still its
+    /// own: it is kept as a zombie for as long as its tree is looked at.
+    identity: OnceLock<Option<Identity>>,
+}
+
+impl Leader {
+    fn identity(&self) -> io::Result<Option<&Identity>> {
+        if self.identity.get().is_none() {
+            let read = match Identity::of(self.pid) {
+                Ok(identity) => Some(identity),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                Err(e) => return Err(e),
+            };
+            let _ = self.identity.set(read);
+        }
+        Ok(self.identity.get().and_then(Option::as_ref))
+    }
 }
 
 impl Group {
@@ -33,27 +58,39 @@ impl Group {
     }
 
     pub(super) fn set_leader(&mut self, leader: Pid) {
-        self.leader = Identity::of(leader).ok();
+        let leader = self.leader.insert(Leader { pid: leader, identity: OnceLock::new() });
+        // What is short now is read when it is needed.
+        let _ = leader.identity();
     }
 
     /// Whether a live process belongs to the tree. Its group and session count only while the leader's pid is taken by
-    /// the leader, alive or kept as a zombie.
-    fn holds(&self, pid: Pid, stat: &Stat) -> bool {
-        let Some(leader) = &self.leader else { return false };
-        if stat.is_zombie() || stat.start_time < leader.start_time {
-            return false;
+    /// the leader, alive or kept as a zombie. What cannot be told is an error, never a no.
+    fn holds(&self, pid: Pid, stat: &Stat) -> io::Result<bool> {
+        let Some(leader) = &self.leader else { return Ok(false) };
+        let identity = leader.identity()?;
+        if stat.is_zombie() || identity.is_some_and(|leader| stat.start_time < leader.start_time) {
+            return Ok(false);
         }
         let named = stat.group == leader.pid.0 || stat.session == leader.pid.0;
-        (named && leader.holds()) || self.is_marked(pid)
+        if named
+            && let Some(identity) = identity
+            && identity.still_holds()?
+        {
+            return Ok(true);
+        }
+        self.is_marked(pid)
     }
 
-    fn is_marked(&self, pid: Pid) -> bool {
-        fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|env| env.split(|b| *b == 0).any(|variable| variable == self.mark.as_bytes()))
+    fn is_marked(&self, pid: Pid) -> io::Result<bool> {
+        let environment = known(fs::read(format!("/proc/{pid}/environ")))?;
+        Ok(environment.is_some_and(|e| e.split(|b| *b == 0).any(|variable| variable == self.mark.as_bytes())))
     }
 
     pub(super) fn contains(&self, pid: Pid) -> io::Result<bool> {
-        Ok(Stat::of(pid).is_ok_and(|stat| self.holds(pid, &stat)))
+        match known(Stat::of(pid))? {
+            Some(stat) => self.holds(pid, &stat),
+            None => Ok(false),
+        }
     }
 
     /// All members are stopped before they are killed, so that fewer forks slip through.
@@ -76,7 +113,7 @@ impl Roll for Group {
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let Some(pid) = name.to_str().and_then(|n| n.parse().ok()).map(Pid) else { continue };
-            if Stat::of(pid).is_ok_and(|stat| self.holds(pid, &stat)) {
+            if self.contains(pid)? {
                 found.insert(pid);
             }
         }
@@ -91,5 +128,16 @@ impl Roll for Group {
             }
         }
         Ok(still)
+    }
+}
+
+/// What was read of a process; `None` when it is gone, or hidden from us. That there was no means to read is an error.
+fn known<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(e) => match e.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Err(e),
+            _ => Ok(None),
+        },
     }
 }

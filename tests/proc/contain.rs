@@ -382,3 +382,27 @@ fn a_tree_is_signalled_and_killed_without_a_free_descriptor() {
         assert_eq!((status, text.as_str()), (ExitStatus::Code(0), "told Ok(3)\nkilled Ok(())\n"), "{kind}");
     }
 }
+
+#[test]
+fn a_tree_whose_leader_cannot_be_looked_at_is_not_empty() {
+    let _epilogue = Epilogue::new();
+    let launcher = Launcher::new();
+    let trees = Trees::groups("asked for by a test");
+    // No descriptor is left when it is told who leads.
+    let mut tree = trees.create("actor", RunId(1)).unwrap();
+    let mut launch = actor_launch(&["wait"]);
+    launch.env.extend(tree.mark().map(c));
+    let in_flight = launcher.launch(launch).unwrap();
+    let fault = fault::here(Call::Stat, 0, usize::MAX, Errno::EMFILE as i32);
+    tree.set_leader(in_flight.pid());
+    assert_eq!(tree.is_empty().unwrap_err().raw_os_error(), Some(Errno::EMFILE as i32));
+    assert!(tree.contains(in_flight.pid()).is_err() && tree.kill().is_err());
+    drop(fault);
+    let child = crate::run::finish(in_flight).unwrap();
+    assert_eq!(tree.members().unwrap(), [child.pid]);
+    // Nor later.
+    let fault = fault::here(Call::Stat, 0, usize::MAX, Errno::ENFILE as i32);
+    assert!(tree.is_empty().is_err());
+    drop(fault);
+    fell(tree, &child);
+}
