@@ -51,9 +51,7 @@ impl Base {
         {
             return Err(format!("{} is a {} cgroup", own.display(), kind.trim()));
         }
-        let folder_name = format!("neap.{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = own.join(&folder_name);
-        fs::create_dir(&path).map_err(|e| format!("cannot make {}: {e}", path.display()))?;
+        let (path, folder_name) = make_folder(&own, &NEXT)?;
         let made = open_folder(&path).and_then(|folder| {
             let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
             Ok((sys::high_fd(folder), inotify))
@@ -122,6 +120,23 @@ impl Drop for Base {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a folder `neap.<pid>.<number>` that was not there. One of the same name may be left by a program that had our
+/// pid and was killed, or be in use by one that has it too, in another container.
+fn make_folder(own: &Path, next: &AtomicU64) -> Result<(PathBuf, String), String> {
+    const ATTEMPTS: usize = 10_000;
+    let mut attempts = 0;
+    loop {
+        let name = format!("neap.{}.{}", std::process::id(), next.fetch_add(1, Ordering::Relaxed));
+        let path = own.join(&name);
+        attempts += 1;
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok((path, name)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && attempts < ATTEMPTS => {}
+            Err(e) => return Err(format!("cannot make {}: {e}", path.display())),
+        }
+    }
 }
 
 fn open_folder(path: &Path) -> io::Result<OwnedFd> {
@@ -355,9 +370,11 @@ fn remove_below(base: BorrowedFd<'_>, folder: &CStr) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::PathBuf;
+    use std::sync::atomic::AtomicU64;
 
-    use super::{escaped, own_folder};
+    use super::{escaped, make_folder, own_folder};
 
     const HYBRID: &str = "30 23 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro\n\
         31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n\
@@ -385,6 +402,23 @@ mod tests {
     fn without_version_two_the_reason_is_told() {
         assert_eq!(own_folder("3:cpu:/\n", HYBRID).unwrap_err(), "this kernel has no cgroup v2");
         assert_eq!(own_folder("0::/\n", "").unwrap_err(), "no cgroup v2 hierarchy is mounted");
+    }
+
+    #[test]
+    fn a_folder_that_is_there_already_is_stepped_over() {
+        let us = std::process::id();
+        let own = std::env::temp_dir().join(format!("neap-cgroup-{us}"));
+        for taken in ["4", "5"] {
+            fs::create_dir_all(own.join(format!("neap.{us}.{taken}"))).unwrap();
+        }
+        let next = AtomicU64::new(4);
+        let made = make_folder(&own, &next);
+        let there = own.join(format!("neap.{us}.6")).is_dir();
+        fs::remove_dir_all(&own).unwrap();
+        assert_eq!(made.unwrap().1, format!("neap.{us}.6"));
+        assert!(there);
+        let refused = make_folder(&own, &next).unwrap_err();
+        assert!(refused.starts_with("cannot make ") && refused.contains(".7: "), "{refused}");
     }
 
     #[test]
