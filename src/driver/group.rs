@@ -7,12 +7,11 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::errno::Errno;
-
 use crate::core::{Pid, RunId};
 use crate::spec::Signal;
 
 use super::identity::{Identity, Stat};
+use super::kin::{Judge, Look, known};
 use super::reserve::Reserve;
 use super::tell::{self, Roll};
 
@@ -63,34 +62,13 @@ impl Group {
         let _ = leader.identity();
     }
 
-    /// Whether a live process belongs to the tree. Its group and session count only while the leader's pid is taken by
-    /// the leader, alive or kept as a zombie. What cannot be told is an error, never a no.
-    fn holds(&self, pid: Pid, stat: &Stat) -> io::Result<bool> {
-        let Some(leader) = &self.leader else { return Ok(false) };
-        let identity = leader.identity()?;
-        if stat.is_zombie() || identity.is_some_and(|leader| stat.start_time < leader.start_time) {
-            return Ok(false);
-        }
-        let named = stat.group == leader.pid.0 || stat.session == leader.pid.0;
-        if named
-            && let Some(identity) = identity
-            && identity.still_holds()?
-        {
-            return Ok(true);
-        }
-        self.is_marked(pid)
-    }
-
     fn is_marked(&self, pid: Pid) -> io::Result<bool> {
         let environment = known(fs::read(format!("/proc/{pid}/environ")))?;
         Ok(environment.is_some_and(|e| e.split(|b| *b == 0).any(|variable| variable == self.mark.as_bytes())))
     }
 
     pub(super) fn contains(&self, pid: Pid) -> io::Result<bool> {
-        match known(Stat::of(pid))? {
-            Some(stat) => self.holds(pid, &stat),
-            None => Ok(false),
-        }
+        Look::new(self)?.is_member(pid)
     }
 
     /// All members are stopped before they are killed, so that fewer forks slip through.
@@ -107,13 +85,35 @@ impl Group {
     }
 }
 
+impl Judge for Group {
+    /// Whether a live process belongs to the tree. Its group and session count only while the leader's pid is taken by
+    /// the leader, alive or kept as a zombie; its mark is looked for when its parents make that `possible`. What cannot be
+    /// told is an error, never a no.
+    fn holds(&self, pid: Pid, stat: &Stat, possible: bool) -> io::Result<bool> {
+        let Some(leader) = &self.leader else { return Ok(false) };
+        let identity = leader.identity()?;
+        if stat.is_zombie() || identity.is_some_and(|leader| stat.start_time < leader.start_time) {
+            return Ok(false);
+        }
+        let named = stat.group == leader.pid.0 || stat.session == leader.pid.0;
+        if named
+            && let Some(identity) = identity
+            && identity.still_holds()?
+        {
+            return Ok(true);
+        }
+        Ok(possible && self.is_marked(pid)?)
+    }
+}
+
 impl Roll for Group {
     fn members(&self) -> io::Result<Vec<Pid>> {
         let mut found = BTreeSet::new();
+        let mut look = Look::new(self)?;
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let Some(pid) = name.to_str().and_then(|n| n.parse().ok()).map(Pid) else { continue };
-            if self.contains(pid)? {
+            if look.is_member(pid)? {
                 found.insert(pid);
             }
         }
@@ -122,22 +122,12 @@ impl Roll for Group {
 
     fn still(&self, pids: &[Pid]) -> io::Result<BTreeSet<Pid>> {
         let mut still = BTreeSet::new();
+        let mut look = Look::new(self)?;
         for pid in pids {
-            if self.contains(*pid)? {
+            if look.is_member(*pid)? {
                 still.insert(*pid);
             }
         }
         Ok(still)
-    }
-}
-
-/// What was read of a process; `None` when it is gone, or hidden from us. That there was no means to read is an error.
-fn known<T>(read: io::Result<T>) -> io::Result<Option<T>> {
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(e) => match e.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Err(e),
-            _ => Ok(None),
-        },
     }
 }

@@ -406,3 +406,43 @@ fn a_tree_whose_leader_cannot_be_looked_at_is_not_empty() {
     drop(fault);
     fell(tree, &child);
 }
+
+#[test]
+fn the_environment_of_a_strangers_child_is_not_looked_at() {
+    let _epilogue = Epilogue::new();
+    let launcher = Launcher::new();
+    let trees = Trees::groups("asked for by a test");
+    let (tree, child) = grow(&launcher, &trees, &["wait"]);
+    // The mark shows who is looked at. One has it from a child of ours, the other from somebody who is none of ours: an
+    // orphan without the mark, which starts it anew.
+    let folder = TempDir::new();
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (mark, near, far) = (tree.mark().unwrap(), file("near"), file("far"));
+    let script = format!("echo $$ > {near}; exec env {mark} sleep 1000");
+    let mut ours = std::process::Command::new("setsid").args(["sh", "-c", &script]).spawn().unwrap();
+    let script = format!("(echo $$ > {far}; setsid env {mark} sleep 1000 & echo $! > {far}.child; wait) &");
+    let orphan = format!("setsid sh -c '{script}'");
+    assert!(std::process::Command::new("sh").args(["-c", &orphan]).status().unwrap().success());
+    let near = read_pid(Path::new(&near));
+    let far = read_pid(Path::new(&format!("{far}.child")));
+    let marked = |pid: Pid| {
+        fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|e| e.split(|b| *b == 0).any(|variable| variable == mark.as_bytes()))
+    };
+    wait_until("both carry the mark", || marked(near) && marked(far));
+    let members = tree.members().unwrap();
+    let adopted = crate::support::descendants().contains(&far.0);
+    let (knows_near, knows_far) = (tree.contains(near).unwrap(), tree.contains(far).unwrap());
+    for pid in [near, far] {
+        if let Some(pidfd) = neap::driver::identity::open(pid).unwrap() {
+            let _ = neap::driver::identity::signal(pidfd.as_fd(), Signal::KILL);
+        }
+    }
+    let _ = ours.wait();
+    let mut expected = vec![child.pid, near];
+    expected.extend(adopted.then_some(far));
+    expected.sort();
+    assert_eq!(members, expected);
+    assert_eq!((knows_near, knows_far), (true, adopted));
+    fell(tree, &child);
+}
