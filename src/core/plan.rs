@@ -268,11 +268,7 @@ impl Machine {
                     let leaving = p.origin == Origin::Leaving;
                     let restart = p.state.run().is_some()
                         && (leaving || fields.iter().any(|field| field.effect == Effect::Restart));
-                    if fields.is_empty() && !leaving {
-                        Change::Same(p.id)
-                    } else {
-                        Change::Alter { id: p.id, restart }
-                    }
+                    if fields.is_empty() && !leaving { Change::Same(p.id) } else { Change::Alter { id: p.id, restart } }
                 }
             };
             changes.push((spec.name.as_str().into(), change));

@@ -11,7 +11,7 @@ use super::api::{Handler, Timer, event_table, topic};
 use super::evaluation::Evaluation;
 use super::generation::run_call;
 use super::host::Host;
-use super::runtime::{Evaluated, Generation};
+use super::runtime::Generation;
 use crate::core::Event;
 use crate::spec::FunctionId;
 use crate::{Events, Next, Supervisor};
@@ -36,13 +36,6 @@ impl Generation {
         let events = supervisor.events();
         self.job(Box::new(move |lua, host| begin(lua, host, events, &stopped)));
         Listening { _stop: stop }
-    }
-}
-
-impl Evaluated {
-    /// As [`Generation::listen`], for this configuration.
-    pub fn listen(&self, supervisor: &Supervisor) -> Listening {
-        self.generation.listen(supervisor)
     }
 }
 

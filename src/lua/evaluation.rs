@@ -56,8 +56,11 @@ pub struct Declared {
     pub timers: Vec<Timer>,
 }
 
+/// Keys and values of a process's table.
+pub(super) type Fields = Vec<(String, Node)>;
+
 /// Fields that processes share.
-pub(super) type Layer = Arc<Vec<(String, Node)>>;
+pub(super) type Layer = Arc<Fields>;
 
 /// A process as the script declared it.
 pub(super) struct Declaration {

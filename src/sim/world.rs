@@ -31,6 +31,9 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// How far a mean driver's clock goes back at most.
+const BACK: Duration = Duration::from_secs(2);
+
 /// How mean a world is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hostility {
@@ -49,7 +52,7 @@ impl Hostility {
 
 /// A machine in a simulated kernel with virtual time.
 ///
-/// Give it commands, let time pass with [`advance`](World::advance), and ask what came of it. After every step the
+/// Give it commands, let time pass with [`run_until`](World::run_until), and ask what came of it. After every step the
 /// machine's own invariants and those seen from outside are checked; a broken one ends in a [`Failure`].
 /// The same seed and the same calls give the same world, byte for byte.
 #[derive(Debug)]
@@ -220,7 +223,8 @@ impl World {
         }
         self.watch.step += 1;
         if let (Some(began), Some(limit)) = (self.watch.shutting_down, self.clock.shutdown_timeout) {
-            self.watch.escalated |= self.clock.mono >= began.after(limit);
+            // The driver's clock may have gone back when it told of the shutdown.
+            self.watch.escalated |= self.clock.mono.after(BACK) >= began.after(limit);
         }
         self.story.steps += 1;
         if let Input::Prepared(run) = &input {
@@ -249,7 +253,8 @@ impl World {
     fn moment(&mut self, input: &Input) -> Now {
         let mut now = self.clock.now();
         if !matches!(input, Input::Timeout) && self.hostility.kernel && self.kernel.hostile && self.rng.chance(20) {
-            now.mono = Time(now.mono.0.saturating_sub(self.rng.below(2_000_000_000)));
+            let back = self.rng.millis(0, BACK.as_secs() * 1_000);
+            now.mono = Time(now.mono.0.saturating_sub(u64::try_from(back.as_nanos()).unwrap_or(0)));
         }
         now
     }

@@ -176,7 +176,7 @@ fn a_probe_in_flight_at_the_end_leaves_nothing() {
         let target = ProbeTarget::Exec(words.to_vec());
         let spec = does("web", &["gone", "block", "exit", "3"]).ready(probe(target)).critical(true);
         let process = world.add(spec);
-        let _ = process.start();
+        drop(process.start());
         world.await_executed("web");
         crate::support::wait_until("it is probed", || mark.exists());
         std::fs::remove_file(world.dir.join("block")).unwrap();

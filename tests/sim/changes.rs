@@ -204,6 +204,23 @@ fn cycles_of_order_are_refused_with_their_path() {
 }
 
 #[test]
+fn circles_of_follows_and_part_of_are_refused_for_they_would_restart_for_ever() {
+    let mut s = Scenario::empty();
+    let wrong = plan([spec("a").part_of("c"), spec("b").follows("a"), spec("c").follows("b")]);
+    let apply = s.command(Command::Apply(Box::new(wrong)));
+    match s.refused(apply) {
+        Refusal::Invalid(error) => assert!(error.to_string().contains("for ever"), "{error}"),
+        other => s.fail(&format!("answered with {other:?}")),
+    }
+    // Parts of each other are restarted once, together.
+    let fine = plan([spec("a").part_of("b").auto_start(true), spec("b").part_of("a").auto_start(true)]);
+    let apply = s.command(Command::Apply(Box::new(fine)));
+    assert!(matches!(s.reply(apply), Ok(Done::Applied(_))));
+    let restart = s.restart("a");
+    s.came_to(restart, Running);
+}
+
+#[test]
 fn a_waiter_on_a_start_that_the_plan_removes_gets_its_answer() {
     let mut s = Scenario::with([notify("db"), spec("web").requires("db")]);
     s.behave("db", silent());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mlua::Lua;
 
 use crate::lua::error::error_problem;
-use crate::lua::evaluation::{Declaration, Declared, Evaluation, Layer};
+use crate::lua::evaluation::{Declaration, Declared, Evaluation, Fields, Layer};
 use crate::lua::host::Host;
 use crate::lua::problem::{Site, problem_at};
 use crate::spec::read::{self, Dialect, merge_into};
@@ -76,12 +76,12 @@ fn without_lines(plan: Plan) -> Plan {
 /// What processes start from, laid out once for all that start from the same.
 #[derive(Default)]
 struct Bases {
-    known: HashMap<Vec<usize>, Vec<(String, Node)>>,
+    known: HashMap<Vec<usize>, Fields>,
 }
 
 impl Bases {
     /// A process's own fields, laid over the defaults and these layers.
-    fn under(&mut self, evaluation: &Evaluation, layers: &[Layer], own: Vec<(String, Node)>) -> Vec<(String, Node)> {
+    fn under(&mut self, evaluation: &Evaluation, layers: &[Layer], own: Fields) -> Fields {
         let all = || evaluation.defaults.iter().map(|(layer, _)| layer).chain(layers);
         let key: Vec<usize> = all().map(|layer| Arc::as_ptr(layer) as usize).collect();
         if key.is_empty() {
@@ -97,9 +97,6 @@ impl Bases {
         fields
     }
 }
-
-/// Keys and values in the order of the source.
-pub(super) type Fields = Vec<(String, Node)>;
 
 /// The spec that these fields, all layers in them, make of a declaration; and the fields again.
 pub(super) fn spec(

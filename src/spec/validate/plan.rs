@@ -2,6 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+
 use super::super::order::{OrderEdge, order_cycles, order_edges};
 use super::super::plan::{Plan, Problem, Severity};
 use super::super::process::{ProcessType, Spec};
@@ -52,7 +55,9 @@ pub fn check_relations<'a>(specs: impl IntoIterator<Item = &'a Spec>, is_known: 
         relations.contradictions(spec);
     }
     relations.conflicts(&specs);
-    relations.cycles(&specs);
+    if !relations.cycles(&specs) {
+        relations.circles(&specs);
+    }
     relations.problems
 }
 
@@ -150,12 +155,48 @@ impl<'a> Relations<'a> {
         }
     }
 
-    fn cycles(&mut self, specs: &[&'a Spec]) {
+    /// Whether there is a cycle of order.
+    fn cycles(&mut self, specs: &[&'a Spec]) -> bool {
         let edges = order_edges(specs.iter().copied());
-        for cycle in order_cycles(&edges, MOST_CYCLES) {
+        let cycles = order_cycles(&edges, MOST_CYCLES);
+        let found = !cycles.is_empty();
+        for cycle in cycles {
             let Some(spec) = cycle.first().and_then(|edge| self.by_name.get(edge.first).copied()) else { continue };
             let message = cycle_message(&cycle);
             self.say(spec, Severity::Error, "", message);
+        }
+        found
+    }
+
+    /// Followers that are restarted by what they restart: `part_of` orders nothing, so such a circle is none of order.
+    fn circles(&mut self, specs: &[&'a Spec]) {
+        let mut graph: DiGraph<(), ()> = DiGraph::new();
+        let nodes: HashMap<&str, NodeIndex> =
+            specs.iter().map(|spec| (spec.name.as_str(), graph.add_node(()))).collect();
+        for spec in specs {
+            let restarted_with = [&spec.follows, &spec.part_of, &spec.requires, &spec.binds_to];
+            for other in restarted_with.into_iter().flatten().filter(|other| **other != spec.name) {
+                if let (Some(from), Some(to)) = (nodes.get(other.as_str()), nodes.get(spec.name.as_str())) {
+                    graph.add_edge(*from, *to, ());
+                }
+            }
+        }
+        let mut circle: HashMap<NodeIndex, usize> = HashMap::new();
+        for (number, group) in kosaraju_scc(&graph).into_iter().enumerate() {
+            circle.extend(group.into_iter().map(|node| (node, number)));
+        }
+        let circle_of = |name: &str| nodes.get(name).and_then(|node| circle.get(node));
+        for spec in specs {
+            for other in spec.follows.iter().filter(|other| **other != spec.name) {
+                if circle_of(other).is_some() && circle_of(other) == circle_of(&spec.name) {
+                    let message = format!(
+                        "`{other}` is itself restarted whenever `{}` is (by part_of, requires, binds_to or follows), \
+                         so the two would restart each other for ever",
+                        spec.name
+                    );
+                    self.say(spec, Severity::Error, "follows", message);
+                }
+            }
         }
     }
 }
