@@ -38,11 +38,13 @@ impl Identity {
         Identity::of(self.pid).is_ok_and(|now| now == *self)
     }
 
-    /// As [`Identity::holds`], where not knowing is not the same as no.
+    /// As [`Identity::holds`], where not knowing is not the same as no: for a child of ours that is not reaped yet, so that
+    /// one that is only hidden from us (mounted with `hidepid`, and it changed its user) is still the same.
     pub(super) fn still_holds(&self) -> io::Result<bool> {
         match Identity::of(self.pid) {
             Ok(now) => Ok(now == *self),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(true),
             Err(e) => Err(e),
         }
     }
