@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -30,6 +31,8 @@ use crate::supervisor::{Answer, Message, Shared, Shutdown};
 const SPAWNS_A_TURN: usize = 16;
 /// Children that may be between clone and exec at a time.
 const MAX_IN_FLIGHT: usize = 64;
+/// What hooks and probes that were killed at the end may take to be gone.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Inputs handled before events are looked at again, so that a machine that keeps itself busy starves nobody.
 const INPUTS_A_TURN: usize = 4096;
 
@@ -50,6 +53,13 @@ pub(crate) struct Parts {
     pub functions: Functions,
     pub launcher: Launcher,
     pub trees: Trees,
+}
+
+/// Room that is used again in every turn.
+#[derive(Default)]
+struct Room {
+    ready: Vec<Token>,
+    messages: VecDeque<Message>,
 }
 
 /// Who waits for a process to be in a state.
@@ -170,22 +180,29 @@ impl Engine {
 
     /// Supervises until everything is down after a shutdown.
     pub fn run(mut self) {
-        let mut ready = Vec::new();
-        let mut messages = VecDeque::new();
-        while self.ended.is_none() {
-            let busy = !self.spawns.is_empty() && self.in_flight < MAX_IN_FLIGHT || !self.inputs.is_empty();
-            self.clock.arm(self.machine.poll_timeout());
-            match self.poller.wait(busy || !self.trash.is_empty(), &mut ready) {
-                Ok(false) if !busy && self.trash.pop().is_some() => continue,
-                Ok(_) => {}
-                Err(_) => break,
-            }
-            for token in ready.drain(..) {
-                self.event(token, &mut messages);
-            }
-            self.settle();
-        }
+        let mut room = Room::default();
+        while self.ended.is_none() && self.turn(&mut room) {}
+        // Probes and hooks that were on their way end with it.
+        self.end_all_jobs();
+        let end = Clock::now().mono.after(LAST_WORDS);
+        while !self.jobs.is_empty() && Clock::now().mono < end && self.turn(&mut room) {}
         self.end();
+    }
+
+    /// Sleeps until something happens, and does what follows. False when the kernel took away what the engine lives by.
+    fn turn(&mut self, room: &mut Room) -> bool {
+        let busy = !self.spawns.is_empty() && self.in_flight < MAX_IN_FLIGHT || !self.inputs.is_empty();
+        self.clock.arm(self.machine.poll_timeout());
+        match self.poller.wait(busy || !self.trash.is_empty(), &mut room.ready) {
+            Ok(false) if !busy && self.trash.pop().is_some() => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+        for token in room.ready.drain(..) {
+            self.event(token, &mut room.messages);
+        }
+        self.settle();
+        true
     }
 
     fn event(&mut self, token: Token, messages: &mut VecDeque<Message>) {
