@@ -61,6 +61,7 @@ impl Engine {
         }
         entry.exit = Some(status);
         self.inputs.push_back(Input::Exited(run, pid, status));
+        self.look_again(Owner::Run(run));
     }
 
     /// Makes this process of the run's tree the one that is followed. Whether it could be proved to be in the tree.

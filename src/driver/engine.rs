@@ -23,6 +23,7 @@ use super::sources::{Clock, JobId, Moment, Owner, Poller, Source, Token};
 use super::spawn::Launcher;
 use crate::core::{
     Command, CommandId, Event, EventKind, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId, Settings, StateName,
+    Time,
 };
 use crate::log::{Logs, Tail, Told};
 use crate::supervisor::{Answer, Message, Shared, Shutdown};
@@ -31,11 +32,10 @@ use crate::supervisor::{Answer, Message, Shared, Shutdown};
 const SPAWNS_A_TURN: usize = 16;
 /// Children that may be between clone and exec at a time.
 const MAX_IN_FLIGHT: usize = 64;
+/// What hooks and probes that were killed at the end may take to be gone.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Inputs handled before events are looked at again, so that a machine that keeps itself busy starves nobody.
 const INPUTS_A_TURN: usize = 4096;
-
-/// Commands that are still to die when all is over are waited for so long.
-const LAST_COMMANDS: Duration = Duration::from_secs(1);
 
 /// What a helper thread did for the engine.
 #[derive(Debug)]
@@ -55,6 +55,13 @@ pub(crate) struct Parts {
     pub functions: Functions,
     pub launcher: Launcher,
     pub trees: Trees,
+}
+
+/// Room that is used again in every turn.
+#[derive(Default)]
+struct Room {
+    ready: Vec<Token>,
+    messages: VecDeque<Message>,
 }
 
 /// Who waits for a process to be in a state.
@@ -175,41 +182,29 @@ impl Engine {
 
     /// Supervises until everything is down after a shutdown.
     pub fn run(mut self) {
-        let mut ready = Vec::new();
-        let mut messages = VecDeque::new();
-        while self.ended.is_none() {
-            let busy = !self.spawns.is_empty() && self.in_flight < MAX_IN_FLIGHT || !self.inputs.is_empty();
-            self.clock.arm(self.machine.poll_timeout());
-            match self.poller.wait(busy || !self.trash.is_empty(), &mut ready) {
-                Ok(false) if !busy && self.trash.pop().is_some() => continue,
-                Ok(_) => {}
-                Err(_) => break,
-            }
-            for token in ready.drain(..) {
-                self.event(token, &mut messages);
-            }
-            self.settle();
-        }
-        if self.ended.is_some() {
-            self.end_commands(&mut ready, &mut messages);
-        }
+        let mut room = Room::default();
+        while self.ended.is_none() && self.turn(&mut room, None) {}
+        // Probes and hooks that were on their way end with it.
+        self.end_all_jobs();
+        let end = Clock::now().mono.after(LAST_WORDS);
+        while !self.jobs.is_empty() && Clock::now().mono < end && self.turn(&mut room, Some(end)) {}
         self.end();
     }
 
-    /// Kills and reaps the commands (probes, for the most part) that the end overtook. What does not die is not waited for.
-    fn end_commands(&mut self, ready: &mut Vec<Token>, messages: &mut VecDeque<Message>) {
-        self.cut_off_jobs();
-        let until = Clock::now().mono.after(LAST_COMMANDS);
-        while !self.jobs.is_empty() && Clock::now().mono < until {
-            self.clock.arm(Some(until));
-            if self.poller.wait(!self.inputs.is_empty(), ready).is_err() {
-                return;
-            }
-            for token in ready.drain(..) {
-                self.event(token, messages);
-            }
-            self.settle();
+    /// Sleeps until something happens, or this moment comes, and does what follows. False when the kernel took away what the engine lives by.
+    fn turn(&mut self, room: &mut Room, until: Option<Time>) -> bool {
+        let busy = !self.spawns.is_empty() && self.in_flight < MAX_IN_FLIGHT || !self.inputs.is_empty();
+        self.clock.arm(self.machine.poll_timeout().into_iter().chain(until).min());
+        match self.poller.wait(busy || !self.trash.is_empty(), &mut room.ready) {
+            Ok(false) if !busy && self.trash.pop().is_some() => return true,
+            Ok(_) => {}
+            Err(_) => return false,
         }
+        for token in room.ready.drain(..) {
+            self.event(token, &mut room.messages);
+        }
+        self.settle();
+        true
     }
 
     fn event(&mut self, token: Token, messages: &mut VecDeque<Message>) {

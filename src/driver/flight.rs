@@ -114,23 +114,19 @@ impl Engine {
         }
     }
 
-    /// Kills and reaps a child in flight that cannot be watched or is no longer wanted, elsewhere: that may take a moment.
+    /// Kills and reaps a child in flight that cannot be watched or is no longer wanted.
     pub(super) fn abandon(&self, flight: InFlight) {
         let _ = identity::signal(flight.pidfd(), Signal::KILL);
-        let _ = self.pool.run(move || {
-            let mut flight = flight;
-            loop {
-                let ended = poll(&mut [PollFd::new(flight.pidfd(), PollFlags::POLLIN)], PollTimeout::NONE);
-                match flight.finish() {
-                    Finish::Pending(again) if ended.is_ok() => flight = again,
-                    Finish::Executed(child) => {
-                        let _ = exit::reap(child.pidfd.as_fd());
-                        return;
-                    }
-                    _ => return,
-                }
+        let mut flight = flight;
+        // A killed child is gone in less than a millisecond, unless the kernel holds it; then it is let go of.
+        for _ in 0..10 {
+            let _ = poll(&mut [PollFd::new(flight.pidfd(), PollFlags::POLLIN)], PollTimeout::from(10u8));
+            match flight.finish() {
+                Finish::Pending(again) => flight = again,
+                Finish::Executed(child) => return drop(exit::reap(child.pidfd.as_fd())),
+                Finish::Failed(_) => return,
             }
-        });
+        }
     }
 
     /// The exec pipe or the pidfd of a child in flight says something.
@@ -231,6 +227,8 @@ impl Engine {
         let empty = !forking && entry.main.is_none() && entry.held.as_ref().is_some_and(Held::is_empty);
         if empty {
             self.tree_emptied(run);
+        } else {
+            self.look_again(owner);
         }
     }
 }

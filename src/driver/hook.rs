@@ -101,6 +101,17 @@ impl Engine {
         }
     }
 
+    /// Gives up every command and function: nobody will hear of them.
+    pub(super) fn end_all_jobs(&mut self) {
+        self.calls.clear();
+        for id in self.jobs.keys().copied().collect::<Vec<_>>() {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.silent = true;
+            }
+            self.end_job(id, Err("cancelled".into()));
+        }
+    }
+
     fn jobs_of(&self, run: RunId, purpose: Purpose) -> Vec<JobId> {
         if self.jobs.is_empty() {
             return Vec::new();
@@ -246,7 +257,11 @@ impl Engine {
         let landed = self.land(Owner::Job(id), flight, exec, child);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         match landed {
-            Ok(child) => job.child = child,
+            Ok(child) => {
+                job.child = child;
+                // It may have been given up meanwhile.
+                self.job_look(id);
+            }
             Err(error) => {
                 job.child = RunChild::Gone;
                 self.end_job(id, Err(error.message));
@@ -289,21 +304,10 @@ impl Engine {
         }
     }
 
-    /// Kills every command: nobody waits for any of them.
-    pub(super) fn cut_off_jobs(&mut self) {
-        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
-        for job in jobs {
-            self.end_job(job, Err("cancelled".into()));
-        }
-    }
-
     /// Decides what became of a command, and kills what there is of it. The first outcome counts.
     fn end_job(&mut self, id: JobId, outcome: Result<(), String>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.outcome.is_some() {
-            return;
-        }
-        job.outcome = Some(outcome);
+        job.outcome.get_or_insert(outcome);
         if let RunChild::Flight(flight, ..) = &job.child {
             let _ = super::identity::signal(flight.pidfd(), crate::spec::Signal::KILL);
         }

@@ -7,7 +7,7 @@ use neap::core::{EventKind, StateName};
 use neap::spec::{FunctionId, Hook, Plan};
 use neap::{Error, FunctionCall, FunctionDone, FunctionHost, Next, Supervisor, WeakSupervisor};
 
-use crate::support::{Epilogue, wait_until};
+use crate::support::{DEADLINE, Epilogue, wait_until};
 use crate::world::{World, at_once, does, done, is_gone, pid, within};
 
 #[test]
@@ -64,25 +64,29 @@ fn d5_the_programs_own_children_are_its_own() {
 fn j6_it_works_from_a_current_thread_runtime() {
     let world = World::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(from_async(&world.supervisor));
+    runtime.block_on(in_time(from_async(&world.supervisor)));
+}
+
+async fn in_time(work: impl Future<Output = ()>) {
+    tokio::time::timeout(DEADLINE, work).await.expect("it does not hang");
 }
 
 #[test]
 fn j6_it_works_from_a_multi_thread_runtime() {
     let world = World::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(from_async(&world.supervisor));
+    runtime.block_on(in_time(from_async(&world.supervisor)));
     let supervisor = world.supervisor.clone();
-    runtime.block_on(async move { tokio::spawn(async move { from_async(&supervisor).await }).await.unwrap() });
+    runtime.block_on(async move { tokio::spawn(async move { in_time(from_async(&supervisor)).await }).await.unwrap() });
 }
 
 async fn from_async(supervisor: &Supervisor) {
     let mut events = supervisor.events();
     let process = supervisor.add(does("web", &["wait"])).unwrap();
     assert_eq!(process.start().await, Ok(StateName::Running));
-    let both = (process.restart(), process.wait(StateName::Stopping));
-    assert_eq!(both.1.await.map(|status| status.state), Ok(StateName::Stopping));
-    assert_eq!(both.0.await, Ok(StateName::Running));
+    let (stopping, restarted) = (process.wait(StateName::Stopping), process.restart());
+    assert_eq!(stopping.await.map(|status| status.state), Ok(StateName::Stopping));
+    assert_eq!(restarted.await, Ok(StateName::Running));
     // Blocking within a runtime blocks its thread, and does not panic.
     assert_eq!(process.stop_blocking(), Ok(StateName::Stopped));
     assert_eq!(process.delete(false).await, Ok(()));

@@ -140,9 +140,14 @@ pub fn pid(process: &Process) -> Pid {
     process.status().expect("a status").pid.expect("a main process")
 }
 
-/// Whether the process is dead: gone, or a zombie that its parent has yet to reap (an orphan's is PID 1).
+/// Whether the process is dead: gone, or a zombie that its parent has yet to reap (an orphan's is PID 1), or so far gone
+/// that its memory, files and cgroup are given back and only its state is yet to say so.
 pub fn is_dead(pid: Pid) -> bool {
-    neap::driver::identity::Stat::of(pid).is_ok_and(|stat| stat.is_zombie()) || is_gone(pid)
+    const EXITING: u64 = 4; // PF_EXITING, in the ninth field of its stat
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    let rest = stat.rsplit(") ").next().unwrap_or_default();
+    let flags = rest.split(' ').nth(6).and_then(|flags| flags.parse::<u64>().ok());
+    rest.starts_with(['Z', 'X']) || flags.is_some_and(|flags| flags & EXITING != 0)
 }
 
 /// Whether no process has this pid (a zombie still has).
