@@ -18,12 +18,10 @@ use nix::unistd::{AccessFlags, UnlinkatFlags, access, unlinkat};
 use crate::core::{Pid, RunId};
 use crate::spec::Signal;
 
-use super::identity;
+use super::reserve::Reserve;
 use super::sys::fault::{self, Call};
 use super::sys::{self, OpenFor};
-
-/// How often a signal to all is repeated for members that appeared meanwhile.
-const PASSES: usize = 8;
+use super::tell::{self, Roll};
 
 /// The instance's folder, removed when the last tree and the owner are gone.
 pub(super) struct Base {
@@ -53,9 +51,7 @@ impl Base {
         {
             return Err(format!("{} is a {} cgroup", own.display(), kind.trim()));
         }
-        let folder_name = format!("neap.{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = own.join(&folder_name);
-        fs::create_dir(&path).map_err(|e| format!("cannot make {}: {e}", path.display()))?;
+        let (path, folder_name) = make_folder(&own, &NEXT)?;
         let made = open_folder(&path).and_then(|folder| {
             let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
             Ok((sys::high_fd(folder), inotify))
@@ -124,6 +120,23 @@ impl Drop for Base {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a folder `neap.<pid>.<number>` that was not there. One of the same name may be left by a program that had our
+/// pid and was killed, or be in use by one that has it too, in another container.
+fn make_folder(own: &Path, next: &AtomicU64) -> Result<(PathBuf, String), String> {
+    const ATTEMPTS: usize = 10_000;
+    let mut attempts = 0;
+    loop {
+        let name = format!("neap.{}.{}", std::process::id(), next.fetch_add(1, Ordering::Relaxed));
+        let path = own.join(&name);
+        attempts += 1;
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok((path, name)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && attempts < ATTEMPTS => {}
+            Err(e) => return Err(format!("cannot make {}: {e}", path.display())),
+        }
+    }
 }
 
 fn open_folder(path: &Path) -> io::Result<OwnedFd> {
@@ -209,13 +222,6 @@ impl Leaf {
         Ok(text.split(|b| *b == b'\n').any(|line| line == b"populated 0"))
     }
 
-    /// The live processes in it and below it.
-    pub(super) fn members(&self) -> io::Result<Vec<Pid>> {
-        let mut pids = BTreeSet::new();
-        self.collect(&self.name, &mut pids)?;
-        Ok(pids.into_iter().map(Pid).collect())
-    }
-
     fn collect(&self, folder: &CStr, pids: &mut BTreeSet<u32>) -> io::Result<()> {
         match self.read(&below(folder, "cgroup.procs")?) {
             Ok(text) => pids.extend(text.lines().filter_map(|l| l.parse::<u32>().ok()).filter(|p| *p != 0)),
@@ -249,20 +255,6 @@ impl Leaf {
         }
     }
 
-    /// Live members, each with a pidfd that is surely its own: it was still listed after the pidfd was opened, so the pid
-    /// was not given to somebody else before.
-    pub(super) fn open_members(&self) -> io::Result<Vec<(Pid, OwnedFd)>> {
-        let mut opened = Vec::new();
-        for pid in self.members()? {
-            if let Some(pidfd) = identity::open(pid)? {
-                opened.push((pid, pidfd));
-            }
-        }
-        let still: BTreeSet<Pid> = self.members()?.into_iter().collect();
-        opened.retain(|(pid, _)| still.contains(pid));
-        Ok(opened)
-    }
-
     /// Whether a pid's cgroup is this one or one below it.
     pub(super) fn contains(&self, pid: Pid) -> io::Result<bool> {
         let memberships = match fs::read_to_string(format!("/proc/{pid}/cgroup")) {
@@ -277,34 +269,12 @@ impl Leaf {
         Ok(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
     }
 
-    /// Sends a signal to the members that `wanted` picks, until no new ones appear. Returns how many got it.
-    pub(super) fn signal(&self, signal: Signal, wanted: impl Fn(Pid) -> bool) -> io::Result<usize> {
-        let mut told = BTreeSet::new();
-        let mut refused = None;
-        for _ in 0..PASSES {
-            let new: Vec<_> =
-                self.open_members()?.into_iter().filter(|(pid, _)| !told.contains(pid) && wanted(*pid)).collect();
-            if new.is_empty() {
-                break;
-            }
-            for (pid, pidfd) in new {
-                match identity::signal(pidfd.as_fd(), signal) {
-                    Ok(_) => drop(told.insert(pid)),
-                    Err(e) => refused = Some(e),
-                }
-            }
-        }
-        match refused {
-            Some(e) if told.is_empty() => Err(e),
-            _ => Ok(told.len()),
-        }
-    }
-
     /// SIGKILL to all at once, forking or not; on kernels before 5.14 one by one.
-    pub(super) fn kill(&self) -> io::Result<()> {
-        match sys::open_at(Some(self.base.folder.as_fd()), &below(&self.name, "cgroup.kill")?, OpenFor::Write) {
+    pub(super) fn kill(&self, reserve: &Reserve) -> io::Result<()> {
+        let path = below(&self.name, "cgroup.kill")?;
+        match reserve.lend(|| sys::open_at(Some(self.base.folder.as_fd()), &path, OpenFor::Write)) {
             Ok(file) => sys::write(file.as_fd(), b"1").map(drop),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self.signal(Signal::KILL, |_| true).map(drop),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => tell::all(self, reserve, Signal::KILL, |_| true).map(drop),
             Err(e) => Err(e),
         }
     }
@@ -323,6 +293,20 @@ impl Leaf {
         remove(self.base.folder.as_fd(), &self.name)?;
         self.removed = true;
         Ok(())
+    }
+}
+
+impl Roll for Leaf {
+    /// The live processes in it and below it.
+    fn members(&self) -> io::Result<Vec<Pid>> {
+        let mut pids = BTreeSet::new();
+        self.collect(&self.name, &mut pids)?;
+        Ok(pids.into_iter().map(Pid).collect())
+    }
+
+    fn still(&self, _pids: &[Pid]) -> io::Result<BTreeSet<Pid>> {
+        // One list tells of all, and also of those whose files in /proc are hidden from us.
+        self.members().map(|members| members.into_iter().collect())
     }
 }
 
@@ -386,9 +370,11 @@ fn remove_below(base: BorrowedFd<'_>, folder: &CStr) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::PathBuf;
+    use std::sync::atomic::AtomicU64;
 
-    use super::{escaped, own_folder};
+    use super::{escaped, make_folder, own_folder};
 
     const HYBRID: &str = "30 23 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro\n\
         31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n\
@@ -416,6 +402,23 @@ mod tests {
     fn without_version_two_the_reason_is_told() {
         assert_eq!(own_folder("3:cpu:/\n", HYBRID).unwrap_err(), "this kernel has no cgroup v2");
         assert_eq!(own_folder("0::/\n", "").unwrap_err(), "no cgroup v2 hierarchy is mounted");
+    }
+
+    #[test]
+    fn a_folder_that_is_there_already_is_stepped_over() {
+        let us = std::process::id();
+        let own = std::env::temp_dir().join(format!("neap-cgroup-{us}"));
+        for taken in ["4", "5"] {
+            fs::create_dir_all(own.join(format!("neap.{us}.{taken}"))).unwrap();
+        }
+        let next = AtomicU64::new(4);
+        let made = make_folder(&own, &next);
+        let there = own.join(format!("neap.{us}.6")).is_dir();
+        fs::remove_dir_all(&own).unwrap();
+        assert_eq!(made.unwrap().1, format!("neap.{us}.6"));
+        assert!(there);
+        let refused = make_folder(&own, &next).unwrap_err();
+        assert!(refused.starts_with("cannot make ") && refused.contains(".7: "), "{refused}");
     }
 
     #[test]

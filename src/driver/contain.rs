@@ -9,6 +9,8 @@ use crate::spec::Signal;
 
 use super::cgroup::{Base, Leaf};
 use super::group::Group;
+use super::reserve::Reserve;
+use super::tell::{self, Roll};
 use super::{failure, sys};
 
 /// What holds trees together here.
@@ -22,28 +24,31 @@ pub enum TreeKind {
 }
 
 /// Where trees are made: one an engine.
-pub struct Trees(Result<Arc<Base>, String>);
+pub struct Trees {
+    base: Result<Arc<Base>, String>,
+    reserve: Arc<Reserve>,
+}
 
 impl Trees {
     /// Makes the instance's folder below our own cgroup, or finds out why there can be none.
     pub fn new() -> Trees {
-        Trees(Base::new().map(Arc::new))
+        Trees { base: Base::new().map(Arc::new), reserve: Arc::new(Reserve::new()) }
     }
 
     /// Process groups, without looking for better; for tests and for hosts that ask for it. `reason` is what `status`
     /// says.
     pub fn groups(reason: &str) -> Trees {
-        Trees(Err(reason.to_owned()))
+        Trees { base: Err(reason.to_owned()), reserve: Arc::new(Reserve::new()) }
     }
 
     /// What holds trees together here.
     pub fn kind(&self) -> TreeKind {
-        if self.0.is_ok() { TreeKind::Cgroup } else { TreeKind::Group }
+        if self.base.is_ok() { TreeKind::Cgroup } else { TreeKind::Group }
     }
 
     /// Why there are no cgroups, in words for `status`; empty when there are.
     pub fn reason(&self) -> &str {
-        self.0.as_ref().err().map_or("", String::as_str)
+        self.base.as_ref().err().map_or("", String::as_str)
     }
 
     /// Makes the tree of a run, or of one of its hooks. Cheap, but a few syscalls: may be called from any thread.
@@ -51,7 +56,7 @@ impl Trees {
     /// # Errors
     /// `SpawnStep::Tree`, with what the kernel refused.
     pub fn create(&self, process: &str, run: RunId) -> Result<Tree, SpawnError> {
-        let members = match &self.0 {
+        let members = match &self.base {
             Ok(base) => Members::Cgroup(base.create(process, run).map_err(|e| SpawnError {
                 step: SpawnStep::Tree,
                 errno: e.raw_os_error(),
@@ -59,18 +64,18 @@ impl Trees {
             })?),
             Err(_) => Members::Group(Group::new(run)),
         };
-        Ok(Tree { members, leader: None })
+        Ok(Tree { members, leader: None, reserve: self.reserve.clone() })
     }
 
     /// Becomes readable when a watched tree may have become empty: add it to the engine's epoll. `None` without cgroups.
     /// The notice is late by up to 10 ms and more: also ask [`Tree::is_empty`] after each exit.
     pub fn notices(&self) -> Option<BorrowedFd<'_>> {
-        self.0.as_ref().ok().map(|base| base.notices())
+        self.base.as_ref().ok().map(|base| base.notices())
     }
 
     /// Takes the pending notices: the runs to look at again.
     pub fn read_notices(&self) -> Vec<RunId> {
-        self.0.as_ref().map_or_else(|_| Vec::new(), |base| base.read_notices())
+        self.base.as_ref().map_or_else(|_| Vec::new(), |base| base.read_notices())
     }
 }
 
@@ -89,6 +94,7 @@ enum Members {
 pub struct Tree {
     members: Members,
     leader: Option<Pid>,
+    reserve: Arc<Reserve>,
 }
 
 impl Tree {
@@ -133,64 +139,69 @@ impl Tree {
 
     /// Its live members, zombies left out, in order of their pids. Without cgroups this reads all of /proc.
     pub fn members(&self) -> io::Result<Vec<Pid>> {
-        match &self.members {
+        self.reserve.lend(|| match &self.members {
             Members::Cgroup(leaf) => leaf.members(),
             Members::Group(group) => group.members(),
-        }
+        })
     }
 
     /// Its live members with a pidfd each, proved to be members while it was open. Watch them to learn of the tree's end.
     pub fn open_members(&self) -> io::Result<Vec<(Pid, OwnedFd)>> {
         match &self.members {
-            Members::Cgroup(leaf) => leaf.open_members(),
-            Members::Group(group) => group.open_members(),
+            Members::Cgroup(leaf) => tell::open(leaf, &leaf.members()?),
+            Members::Group(group) => tell::open(group, &group.members()?),
         }
     }
 
     /// Whether this pid is a live member now. To act on it, open its pidfd first and ask then.
     pub fn contains(&self, pid: Pid) -> io::Result<bool> {
-        match &self.members {
+        self.reserve.lend(|| match &self.members {
             Members::Cgroup(leaf) => leaf.contains(pid),
             Members::Group(group) => group.contains(pid),
-        }
+        })
     }
 
-    /// Sends a signal to every member, also to those that appear meanwhile. Returns how many got it.
+    /// Sends a signal to every member, also to those that appear meanwhile. Returns how many got it. Two descriptors are
+    /// kept for it: it also works when no other can be had.
     ///
     /// # Errors
-    /// Nobody could be told, and why.
+    /// Somebody was missed after all others were told, or all refused it; and why.
     pub fn signal_all(&self, signal: Signal) -> io::Result<usize> {
-        match &self.members {
-            Members::Cgroup(leaf) => leaf.signal(signal, |_| true),
-            Members::Group(group) => group.signal(signal, |_| true),
-        }
+        self.signal(signal, |_| true)
     }
 
-    /// Sends a signal to those members that are in the leader's process group.
+    /// Sends a signal to those members that are in the leader's process group; else as [`Tree::signal_all`].
+    ///
+    /// # Errors
+    /// As there.
     pub fn signal_group(&self, signal: Signal) -> io::Result<usize> {
+        self.signal(signal, |pid| self.leader.is_some_and(|l| sys::process_group(pid.0).is_ok_and(|g| g == l.0)))
+    }
+
+    fn signal(&self, signal: Signal, wanted: impl Fn(Pid) -> bool) -> io::Result<usize> {
         match &self.members {
-            Members::Cgroup(leaf) => {
-                let leads = |pid: Pid| self.leader.is_some_and(|l| sys::process_group(pid.0).is_ok_and(|g| g == l.0));
-                leaf.signal(signal, leads)
-            }
-            Members::Group(group) => group.signal(signal, |pid| group.in_group(pid)),
+            Members::Cgroup(leaf) => tell::all(leaf, &self.reserve, signal, wanted),
+            Members::Group(group) => tell::all(group, &self.reserve, signal, wanted),
         }
     }
 
     /// SIGKILL to all of it. Repeat until [`is_empty`](Tree::is_empty): without cgroups a fork may slip through.
     pub fn kill(&self) -> io::Result<()> {
         match &self.members {
-            Members::Cgroup(leaf) => leaf.kill(),
-            Members::Group(group) => group.kill(),
+            Members::Cgroup(leaf) => leaf.kill(&self.reserve),
+            Members::Group(group) => group.kill(&self.reserve),
         }
     }
 
     /// Whether nothing of it lives.
+    ///
+    /// # Errors
+    /// It cannot be told; that never reads as empty.
     pub fn is_empty(&self) -> io::Result<bool> {
-        match &self.members {
+        self.reserve.lend(|| match &self.members {
             Members::Cgroup(leaf) => leaf.is_empty(),
             Members::Group(group) => group.is_empty(),
-        }
+        })
     }
 
     /// Has [`Trees::notices`] tell when it may have become empty. Only worth it once the leader ended and others are left;

@@ -179,7 +179,7 @@ impl Engine {
     ) -> Result<RunChild, SpawnError> {
         // Whatever it says now closes the pipe, except for a wake-up too many.
         self.poller.remove(flight.exec_pipe(), exec);
-        match flight.finish() {
+        match flight.finish_with(|pidfd| self.poller.remove(pidfd, child)) {
             Finish::Pending(flight) => match self.poller.add(flight.exec_pipe(), Source::Exec(owner)) {
                 Ok(exec) => Ok(RunChild::Flight(flight, exec, child)),
                 Err(error) => {
@@ -189,11 +189,7 @@ impl Engine {
                 }
             },
             Finish::Executed(executed) => Ok(RunChild::Alive(executed.pid, executed.pidfd, child)),
-            Finish::Failed(error) => {
-                // Its pidfd is closed, and epoll forgot it with that.
-                self.poller.forget(child);
-                Err(error)
-            }
+            Finish::Failed(error) => Err(error),
         }
     }
 

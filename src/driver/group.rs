@@ -4,22 +4,43 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::{Pid, RunId};
 use crate::spec::Signal;
 
-use super::identity::{self, Identity, Stat};
-use super::sys;
-
-/// How often a signal to all is repeated for members that appeared meanwhile.
-const PASSES: usize = 8;
+use super::identity::{Identity, Stat};
+use super::kin::{Judge, Look, known};
+use super::reserve::Reserve;
+use super::tell::{self, Roll};
 
 /// One tree.
 pub(super) struct Group {
     mark: String,
-    leader: Option<Identity>,
+    leader: Option<Leader>,
+}
+
+/// Who leads a tree.
+struct Leader {
+    pid: Pid,
+    /// Read when it could be; `None` when it was gone by then, so that only the mark tells. The pid is surely still its
+    /// own: it is kept as a zombie for as long as its tree is looked at.
+    identity: OnceLock<Option<Identity>>,
+}
+
+impl Leader {
+    fn identity(&self) -> io::Result<Option<&Identity>> {
+        if self.identity.get().is_none() {
+            let read = match Identity::of(self.pid) {
+                Ok(identity) => Some(identity),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                Err(e) => return Err(e),
+            };
+            let _ = self.identity.set(read);
+        }
+        Ok(self.identity.get().and_then(Option::as_ref))
+    }
 }
 
 impl Group {
@@ -36,94 +57,77 @@ impl Group {
     }
 
     pub(super) fn set_leader(&mut self, leader: Pid) {
-        self.leader = Identity::of(leader).ok();
+        let leader = self.leader.insert(Leader { pid: leader, identity: OnceLock::new() });
+        // What is short now is read when it is needed.
+        let _ = leader.identity();
     }
 
-    pub(super) fn members(&self) -> io::Result<Vec<Pid>> {
+    fn is_marked(&self, pid: Pid) -> io::Result<bool> {
+        let environment = known(fs::read(format!("/proc/{pid}/environ")))?;
+        Ok(environment.is_some_and(|e| e.split(|b| *b == 0).any(|variable| variable == self.mark.as_bytes())))
+    }
+
+    pub(super) fn contains(&self, pid: Pid) -> io::Result<bool> {
+        Look::new(self)?.is_member(pid)
+    }
+
+    /// All members are stopped before they are killed, so that fewer forks slip through.
+    pub(super) fn kill(&self, reserve: &Reserve) -> io::Result<()> {
+        const STOP: i32 = nix::sys::signal::Signal::SIGSTOP as i32;
+        if let Some(stop) = Signal::from_number(STOP) {
+            let _ = tell::all(self, reserve, stop, |_| true);
+        }
+        tell::all(self, reserve, Signal::KILL, |_| true).map(drop)
+    }
+
+    pub(super) fn is_empty(&self) -> io::Result<bool> {
+        self.members().map(|m| m.is_empty())
+    }
+}
+
+impl Judge for Group {
+    /// Whether a live process belongs to the tree. Its group and session count only while the leader's pid is taken by
+    /// the leader, alive or kept as a zombie; its mark is looked for when its parents make that `possible`. What cannot be
+    /// told is an error, never a no.
+    fn holds(&self, pid: Pid, stat: &Stat, possible: bool) -> io::Result<bool> {
+        let Some(leader) = &self.leader else { return Ok(false) };
+        let identity = leader.identity()?;
+        if stat.is_zombie() || identity.is_some_and(|leader| stat.start_time < leader.start_time) {
+            return Ok(false);
+        }
+        let named = stat.group == leader.pid.0 || stat.session == leader.pid.0;
+        if named
+            && let Some(identity) = identity
+            && identity.still_holds()?
+        {
+            return Ok(true);
+        }
+        Ok(possible && self.is_marked(pid)?)
+    }
+}
+
+impl Roll for Group {
+    fn members(&self) -> io::Result<Vec<Pid>> {
         let mut found = BTreeSet::new();
+        let mut look = Look::new(self)?;
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let Some(pid) = name.to_str().and_then(|n| n.parse().ok()).map(Pid) else { continue };
-            if Stat::of(pid).is_ok_and(|stat| self.holds(pid, &stat)) {
+            if look.is_member(pid)? {
                 found.insert(pid);
             }
         }
         Ok(found.into_iter().collect())
     }
 
-    /// Whether a live process belongs to the tree. Its group and session count only while the leader's pid is taken by
-    /// the leader, alive or kept as a zombie.
-    fn holds(&self, pid: Pid, stat: &Stat) -> bool {
-        let Some(leader) = &self.leader else { return false };
-        if stat.is_zombie() || stat.start_time < leader.start_time {
-            return false;
-        }
-        let named = stat.group == leader.pid.0 || stat.session == leader.pid.0;
-        (named && leader.holds()) || self.is_marked(pid)
-    }
-
-    fn is_marked(&self, pid: Pid) -> bool {
-        fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|env| env.split(|b| *b == 0).any(|variable| variable == self.mark.as_bytes()))
-    }
-
-    pub(super) fn contains(&self, pid: Pid) -> io::Result<bool> {
-        Ok(Stat::of(pid).is_ok_and(|stat| self.holds(pid, &stat)))
-    }
-
-    /// Opened first, then proved to be a member, so that the pid was not given to somebody else in between.
-    fn open(&self, pid: Pid) -> io::Result<Option<OwnedFd>> {
-        let Some(pidfd) = identity::open(pid)? else { return Ok(None) };
-        Ok(self.contains(pid)?.then_some(pidfd))
-    }
-
-    pub(super) fn open_members(&self) -> io::Result<Vec<(Pid, OwnedFd)>> {
-        let mut opened = Vec::new();
-        for pid in self.members()? {
-            if let Some(pidfd) = self.open(pid)? {
-                opened.push((pid, pidfd));
+    fn still(&self, pids: &[Pid]) -> io::Result<BTreeSet<Pid>> {
+        let mut still = BTreeSet::new();
+        let mut look = Look::new(self)?;
+        for pid in pids {
+            if look.is_member(*pid)? {
+                still.insert(*pid);
             }
         }
-        Ok(opened)
-    }
-
-    /// As `cgroup::Leaf::signal`.
-    pub(super) fn signal(&self, signal: Signal, wanted: impl Fn(Pid) -> bool) -> io::Result<usize> {
-        let mut told = BTreeSet::new();
-        let mut refused = None;
-        for _ in 0..PASSES {
-            let new: Vec<_> =
-                self.open_members()?.into_iter().filter(|(pid, _)| !told.contains(pid) && wanted(*pid)).collect();
-            if new.is_empty() {
-                break;
-            }
-            for (pid, pidfd) in new {
-                match identity::signal(pidfd.as_fd(), signal) {
-                    Ok(_) => drop(told.insert(pid)),
-                    Err(e) => refused = Some(e),
-                }
-            }
-        }
-        match refused {
-            Some(e) if told.is_empty() => Err(e),
-            _ => Ok(told.len()),
-        }
-    }
-
-    pub(super) fn in_group(&self, pid: Pid) -> bool {
-        self.leader.as_ref().is_some_and(|leader| sys::process_group(pid.0).is_ok_and(|g| g == leader.pid.0))
-    }
-
-    /// All members are stopped before they are killed, so that fewer forks slip through.
-    pub(super) fn kill(&self) -> io::Result<()> {
-        const STOP: i32 = nix::sys::signal::Signal::SIGSTOP as i32;
-        if let Some(stop) = Signal::from_number(STOP) {
-            let _ = self.signal(stop, |_| true);
-        }
-        self.signal(Signal::KILL, |_| true).map(drop)
-    }
-
-    pub(super) fn is_empty(&self) -> io::Result<bool> {
-        self.members().map(|m| m.is_empty())
+        Ok(still)
     }
 }

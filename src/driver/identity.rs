@@ -13,6 +13,7 @@ use crate::core::Pid;
 use crate::spec::Signal;
 
 use super::sys;
+use super::sys::fault::{self, Call};
 
 /// What makes a process itself, also after its pid was given to another and after a reboot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,6 +36,17 @@ impl Identity {
     /// Whether the process that has this pid now is the same one; a zombie still is.
     pub fn holds(&self) -> bool {
         Identity::of(self.pid).is_ok_and(|now| now == *self)
+    }
+
+    /// As [`Identity::holds`], where not knowing is not the same as no: for a child of ours that is not reaped yet, so that
+    /// one that is only hidden from us (mounted with `hidepid`, and it changed its user) is still the same.
+    pub(super) fn still_holds(&self) -> io::Result<bool> {
+        match Identity::of(self.pid) {
+            Ok(now) => Ok(now == *self),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(true),
+            Err(e) => Err(e),
+        }
     }
 
     /// A pidfd on it, or `None` when it is gone: opened first, then proved, so that the pid cannot have changed hands
@@ -99,6 +111,7 @@ pub struct Stat {
 impl Stat {
     /// That of the process which has this pid now. `NotFound` when there is none.
     pub fn of(pid: Pid) -> io::Result<Stat> {
+        fault::point(Call::Stat)?;
         let bytes = fs::read(format!("/proc/{pid}/stat")).map_err(|e| match e.raw_os_error() {
             // A process that ends while its file is read.
             Some(n) if n == Errno::ESRCH as i32 => io::Error::from(io::ErrorKind::NotFound),

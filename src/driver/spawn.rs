@@ -54,7 +54,7 @@ pub struct Launcher {
     close_range: bool,
     suid_dumpable: Option<OwnedFd>,
     last_capability: AtomicU32,
-    null: Mutex<Option<OwnedFd>>,
+    null: Mutex<Option<Arc<OwnedFd>>>,
     slots: Arc<Slots>,
 }
 
@@ -88,11 +88,12 @@ impl Launcher {
     ///
     /// # Errors
     /// No child was made, and nothing is left of it. [`SpawnError::is_resource`] tells whether waiting may help.
-    pub fn launch(&self, launch: Launch) -> Result<InFlight, SpawnError> {
+    pub fn launch(&self, mut launch: Launch) -> Result<InFlight, SpawnError> {
         let (pipe, writer) = sys::pipe().map_err(|e| error(SpawnStep::Pipe, "cannot make a pipe", &e))?;
         let copies = self.must_copy(&launch);
         let mut inherited = Vec::new();
-        let fds = self.map_descriptors(&launch, writer.as_raw_fd(), &mut inherited)?;
+        self.hold_null(&mut launch)?;
+        let fds = map_descriptors(&launch, writer.as_raw_fd(), &mut inherited)?;
         let join = match &launch.cgroup {
             Some(cgroup) if copies => Some(open_procs(cgroup.as_fd())?),
             _ => None,
@@ -160,45 +161,27 @@ impl Launcher {
         open_to_debuggers
     }
 
-    fn null(&self) -> Result<RawFd, SpawnError> {
+    fn null(&self) -> Result<Arc<OwnedFd>, SpawnError> {
         let mut null = self.null.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(null) = &*null {
-            return Ok(null.as_raw_fd());
+            return Ok(null.clone());
         }
         let opened = sys::open_null().map_err(|e| error(SpawnStep::Descriptors, "cannot open `/dev/null`", &e))?;
-        // Kept low, below what children copy, and for as long as the launcher lives.
-        let opened = null.insert(opened);
-        Ok(opened.as_raw_fd())
+        // Kept low, below what children copy, and for as long as the launcher or a child in flight needs it.
+        Ok(null.insert(Arc::new(opened)).clone())
     }
 
-    fn map_descriptors(&self, launch: &Launch, pipe: RawFd, inherited: &mut Vec<OwnedFd>) -> Result<FdMap, SpawnError> {
-        let mut low = |fd: &Arc<OwnedFd>| {
-            if fd.as_raw_fd() < LOW || pipe >= LOW {
-                return Ok(fd.as_raw_fd());
+    /// Has the launch itself hold `/dev/null` where it is needed: a child may be in flight for longer than its launcher
+    /// lives.
+    fn hold_null(&self, launch: &mut Launch) -> Result<(), SpawnError> {
+        for (stdio, target) in launch.stdio.iter_mut().zip(0..) {
+            match stdio {
+                Stdio::Fd(_) => {}
+                Stdio::Inherit if sys::is_open(target) => {}
+                Stdio::Inherit | Stdio::Null => *stdio = Stdio::Fd(self.null()?),
             }
-            let copy = sys::duplicate_low(fd.as_fd())
-                .map_err(|e| error(SpawnStep::Descriptors, "cannot duplicate a descriptor", &e))?;
-            let number = copy.as_raw_fd();
-            inherited.push(copy);
-            Ok(number)
-        };
-        let mut pairs = Vec::with_capacity(3 + launch.fds.len());
-        for (stdio, target) in launch.stdio.iter().zip(0..) {
-            let source = match stdio {
-                Stdio::Fd(fd) => low(fd)?,
-                Stdio::Inherit if sys::is_open(target) => target,
-                Stdio::Inherit | Stdio::Null => self.null()?,
-            };
-            pairs.push((source, target));
         }
-        for (fd, target) in &launch.fds {
-            pairs.push((low(fd)?, *target));
-        }
-        FdMap::new(&pairs, pipe).map_err(|e| SpawnError {
-            step: SpawnStep::Descriptors,
-            errno: None,
-            message: format!("cannot place the child's descriptors: {e}"),
-        })
+        Ok(())
     }
 
     fn plan(&self, launch: Launch, fds: FdMap, pipe: RawFd, join: Option<OwnedFd>) -> Box<Plan> {
@@ -241,6 +224,36 @@ impl Default for Launcher {
     fn default() -> Self {
         Launcher::new()
     }
+}
+
+fn map_descriptors(launch: &Launch, pipe: RawFd, inherited: &mut Vec<OwnedFd>) -> Result<FdMap, SpawnError> {
+    let mut low = |fd: &Arc<OwnedFd>| {
+        if fd.as_raw_fd() < LOW || pipe >= LOW {
+            return Ok(fd.as_raw_fd());
+        }
+        let copy = sys::duplicate_low(fd.as_fd())
+            .map_err(|e| error(SpawnStep::Descriptors, "cannot duplicate a descriptor", &e))?;
+        let number = copy.as_raw_fd();
+        inherited.push(copy);
+        Ok(number)
+    };
+    let mut pairs = Vec::with_capacity(3 + launch.fds.len());
+    for (stdio, target) in launch.stdio.iter().zip(0..) {
+        let source = match stdio {
+            Stdio::Fd(fd) => low(fd)?,
+            // What is closed or null has a descriptor by now.
+            Stdio::Inherit | Stdio::Null => target,
+        };
+        pairs.push((source, target));
+    }
+    for (fd, target) in &launch.fds {
+        pairs.push((low(fd)?, *target));
+    }
+    FdMap::new(&pairs, pipe).map_err(|e| SpawnError {
+        step: SpawnStep::Descriptors,
+        errno: None,
+        message: format!("cannot place the child's descriptors: {e}"),
+    })
 }
 
 fn open_procs(cgroup: BorrowedFd<'_>) -> Result<OwnedFd, SpawnError> {
@@ -317,15 +330,22 @@ impl InFlight {
     }
 
     /// Call when the exec pipe or the pidfd is readable. Never blocks for longer than a killed child takes to end.
-    pub fn finish(mut self) -> Finish {
+    pub fn finish(self) -> Finish {
+        self.finish_with(|_| {})
+    }
+
+    /// As [`InFlight::finish`]; `closing` is shown the pidfd of a child that failed before that is closed, for epoll: as
+    /// long as another child in flight holds a copy of it, closing alone does not take it out there.
+    pub(super) fn finish_with(mut self, closing: impl FnOnce(BorrowedFd<'_>)) -> Finish {
         let mut bytes = [0; 64];
         loop {
             match sys::read(self.pipe.as_fd(), &mut bytes) {
-                Ok(0) => return self.ended(),
+                Ok(0) => return self.ended(closing),
                 Ok(n) => {
                     if let Some((step, index, errno)) = self.told(bytes.get(..n).unwrap_or_default()) {
                         let error = failure::explain(self.lease.plan(), step, index, errno);
                         let _ = self.collect();
+                        closing(self.pidfd());
                         return Finish::Failed(error);
                     }
                 }
@@ -342,6 +362,7 @@ impl InFlight {
                 Err(e) => {
                     let error = error(SpawnStep::Pipe, "cannot read what became of the child", &e);
                     let _ = self.collect();
+                    closing(self.pidfd());
                     return Finish::Failed(error);
                 }
             }
@@ -368,7 +389,7 @@ impl InFlight {
     }
 
     /// The pipe is closed at its other end: the program was executed, or the child ended without a word.
-    fn ended(mut self) -> Finish {
+    fn ended(mut self, closing: impl FnOnce(BorrowedFd<'_>)) -> Finish {
         let executing = self.lease.slot().map_or(self.executing, |s| s.shared().executing.load(Ordering::Acquire) == 1);
         self.lease.close_inherited();
         if executing {
@@ -378,6 +399,7 @@ impl InFlight {
             Some(ExitStatus::Signal { signal, .. }) => format!("{signal} ended the child"),
             _ => "the child ended".to_owned(),
         };
+        closing(self.pidfd());
         let message = format!("{how} before the program was executed");
         Finish::Failed(SpawnError { step: SpawnStep::Exec, errno: None, message })
     }
@@ -387,5 +409,32 @@ impl InFlight {
     fn collect(&self) -> Option<ExitStatus> {
         let _ = identity::signal(self.pidfd.as_fd(), Signal::KILL);
         exit::wait(self.pidfd.as_fd()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::{Finish, Launch, Launcher};
+    use crate::driver::identity;
+
+    #[test]
+    fn a_failed_childs_pidfd_is_shown_before_it_is_closed() {
+        let program = c"/nonexistent/program".to_owned();
+        let mut flight = Launcher::new().launch(Launch::new(vec![program.clone()], vec![program])).unwrap();
+        let mut shown = 0;
+        loop {
+            let mut polled = [PollFd::new(flight.exec_pipe(), PollFlags::POLLIN)];
+            assert_eq!(poll(&mut polled, PollTimeout::from(30_000_u16)), Ok(1));
+            match flight.finish_with(|pidfd| shown += usize::from(identity::has_ended(pidfd.as_fd()).unwrap())) {
+                Finish::Pending(again) => flight = again,
+                Finish::Executed(_) => panic!("there is no such program"),
+                Finish::Failed(_) => break,
+            }
+        }
+        assert_eq!(shown, 1);
     }
 }

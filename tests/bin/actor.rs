@@ -36,6 +36,7 @@
 //! | `exit N`, `kill-self SIG` | ends; ends by a signal (with its default action) |
 //! | `umask OCTAL`, `inherit-fds N` | sets it; opens N descriptors that an executed program keeps |
 //! | `supervise { … }` | launches an actor with the block through Neap, with its descriptors 0 to 2; waits for it and says `ended STATUS` or `failed ERRNO STEP MESSAGE` |
+//! | `starve TREES N { … }` | launches an actor with the block in a tree (of `cgroups` or `groups`); once that has N members takes all descriptors there are, sends TERM to the tree, then KILL, and says `told RESULT` and `killed RESULT` |
 //! | `forkbomb` | forks as fast as it can, all children too, until killed |
 
 #![no_main] // The Rust runtime ignores SIGPIPE before `main`: this program shows what it really was given.
@@ -55,7 +56,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use neap::core::{ExitStatus, SpawnError};
+use neap::core::{ExitStatus, RunId, SpawnError};
+use neap::driver::contain::Trees;
 use neap::driver::exit;
 use neap::driver::spawn::{Finish, InFlight, Launch, Launcher, Stdio};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -151,6 +153,7 @@ fn act(verb: &str, words: &mut Iter<'_, OsString>) {
         "umask" => drop(unsafe { libc::umask(u32::from_str_radix(&text(words), 8).unwrap_or(0o22)) }),
         "inherit-fds" => inherit_fds(number(words)),
         "supervise" => supervise(words),
+        "starve" => starve(words),
         "forkbomb" => forkbomb(),
         other => fail(&format!("unknown verb `{other}`")),
     }
@@ -411,8 +414,8 @@ fn inherit_fds(count: u64) {
     }
 }
 
-/// A supervisor in a few lines.
-fn supervise(words: &mut Iter<'_, OsString>) {
+/// A launch of an actor with the block that follows.
+fn actor_launch(words: &mut Iter<'_, OsString>) -> Launch {
     open_block(words);
     let all = words.clone();
     skip_block(words);
@@ -425,6 +428,12 @@ fn supervise(words: &mut Iter<'_, OsString>) {
     launch.env = env::vars_os()
         .map(|(k, v)| CString::new([k.as_bytes(), b"=", v.as_bytes()].concat()).unwrap_or_default())
         .collect();
+    launch
+}
+
+/// A supervisor in a few lines.
+fn supervise(words: &mut Iter<'_, OsString>) {
+    let launch = actor_launch(words);
     let report = match Launcher::new().launch(launch).and_then(finished) {
         Ok(status) => format!("ended {status:?}\n"),
         Err(e) => format!("failed {} {:?} {}\n", e.errno.unwrap_or(0), e.step, e.message),
@@ -447,6 +456,30 @@ fn finished(mut child: InFlight) -> Result<ExitStatus, SpawnError> {
             return Ok(status);
         }
     }
+}
+
+fn starve(words: &mut Iter<'_, OsString>) {
+    let trees = if text(words) == "cgroups" { Trees::new() } else { Trees::groups("asked for by a test") };
+    let members = number(words) as usize;
+    let mut launch = actor_launch(words);
+    let mut tree = or_fail("starve", trees.create("actor", RunId(1)).map_err(|e| io::Error::other(e.message)));
+    launch.cgroup = or_fail("starve", tree.cgroup());
+    launch.env.extend(tree.mark().map(|mark| CString::new(mark).unwrap_or_default()));
+    let child = or_fail("starve", Launcher::new().launch(launch).map_err(|e| io::Error::other(e.message)));
+    tree.set_leader(child.pid());
+    while tree.members().map_or(0, |m| m.len()) < members {
+        thread::sleep(Duration::from_millis(2));
+    }
+    let taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    let told = tree.signal_all(neap::spec::Signal::TERM);
+    let killed = tree.kill();
+    while !tree.is_empty().unwrap_or(false) {
+        thread::sleep(Duration::from_millis(2));
+    }
+    drop(taken);
+    await_any(&[child.pidfd()]);
+    let _ = exit::reap(child.pidfd());
+    print(format!("told {told:?}\nkilled {killed:?}\n").as_bytes());
 }
 
 fn await_any(fds: &[BorrowedFd<'_>]) {

@@ -9,8 +9,10 @@ use neap::core::{ExitStatus, Pid, RunId};
 use neap::driver::contain::{Tree, TreeKind, Trees};
 use neap::driver::exit;
 use neap::driver::identity::Stat;
-use neap::driver::spawn::{Child, Launcher, Stdio};
+use neap::driver::spawn::{Child, Launcher, RlimitSet, Stdio};
+use neap::driver::sys::fault::{self, Call};
 use neap::spec::Signal;
+use nix::errno::Errno;
 
 use crate::run::{actor_launch, await_any, output_pipe, start};
 use crate::support::{Epilogue, TempDir, c, skipped, wait_until};
@@ -320,5 +322,127 @@ fn what_left_group_and_session_is_found_by_its_mark() {
     assert_eq!(await_leader(&tree, &child), ExitStatus::Code(0));
     assert_eq!(tree.members().unwrap(), [daemon]);
     assert_eq!(tree.signal_group(Signal::TERM).unwrap(), 0, "it left the group");
+    fell(tree, &child);
+}
+
+/// A leader with two more in its group.
+const THREE: [&str; 9] = ["fork", "{", "wait", "}", "fork", "{", "wait", "}", "wait"];
+
+#[test]
+fn a_signal_reaches_all_when_pidfds_run_out_for_a_while() {
+    let _epilogue = Epilogue::new();
+    let launcher = Launcher::new();
+    for trees in kinds("a_signal_reaches_all_when_pidfds_run_out_for_a_while") {
+        let (tree, child) = grow(&launcher, &trees, &THREE);
+        wait_until("there are three", || tree.members().unwrap().len() == 3);
+        // For the second of them, when all are opened at once.
+        let fault = fault::here(Call::PidfdOpen, 1, 1, Errno::EMFILE as i32);
+        assert_eq!(tree.signal_all(Signal::TERM).unwrap(), 3);
+        drop(fault);
+        assert_eq!(await_leader(&tree, &child), ExitStatus::Signal { signal: Signal::TERM, core: false });
+        wait_until("nobody is left", || tree.is_empty().unwrap());
+        fell(tree, &child);
+    }
+}
+
+#[test]
+fn a_signal_that_misses_somebody_is_an_error() {
+    let _epilogue = Epilogue::new();
+    let launcher = Launcher::new();
+    for trees in kinds("a_signal_that_misses_somebody_is_an_error") {
+        let (tree, child) = grow(&launcher, &trees, &THREE);
+        wait_until("there are three", || tree.members().unwrap().len() == 3);
+        let fault = fault::here(Call::PidfdOpen, 0, usize::MAX, Errno::EMFILE as i32);
+        let missed = tree.signal_all(Signal::KILL).unwrap_err();
+        assert_eq!(missed.raw_os_error(), Some(Errno::EMFILE as i32));
+        assert_eq!(tree.members().unwrap().len(), 3);
+        drop(fault);
+        // All but one are told at once; that one the next time round.
+        let fault = fault::here(Call::PidfdOpen, 0, 3, Errno::EMFILE as i32);
+        assert_eq!(tree.signal_all(Signal::TERM).unwrap(), 3);
+        drop(fault);
+        fell(tree, &child);
+    }
+}
+
+#[test]
+fn a_tree_is_signalled_and_killed_without_a_free_descriptor() {
+    let test = "a_tree_is_signalled_and_killed_without_a_free_descriptor";
+    let _epilogue = Epilogue::new();
+    for trees in kinds(test) {
+        let kind = if trees.kind() == TreeKind::Cgroup { "cgroups" } else { "groups" };
+        drop(trees);
+        let mut words = vec!["starve", kind, "3", "{"];
+        words.extend(THREE);
+        words.push("}");
+        let mut launch = actor_launch(&words);
+        let resource = neap::driver::limits::resource("nofile").unwrap();
+        launch.rlimits = vec![RlimitSet { resource, soft: 64, hard: 64 }];
+        let (status, text) = crate::run::run(&Launcher::new(), launch).unwrap();
+        assert_eq!((status, text.as_str()), (ExitStatus::Code(0), "told Ok(3)\nkilled Ok(())\n"), "{kind}");
+    }
+}
+
+#[test]
+fn a_tree_whose_leader_cannot_be_looked_at_is_not_empty() {
+    let _epilogue = Epilogue::new();
+    let launcher = Launcher::new();
+    let trees = Trees::groups("asked for by a test");
+    // No descriptor is left when it is told who leads.
+    let mut tree = trees.create("actor", RunId(1)).unwrap();
+    let mut launch = actor_launch(&["wait"]);
+    launch.env.extend(tree.mark().map(c));
+    let in_flight = launcher.launch(launch).unwrap();
+    let fault = fault::here(Call::Stat, 0, usize::MAX, Errno::EMFILE as i32);
+    tree.set_leader(in_flight.pid());
+    assert_eq!(tree.is_empty().unwrap_err().raw_os_error(), Some(Errno::EMFILE as i32));
+    assert!(tree.contains(in_flight.pid()).is_err() && tree.kill().is_err());
+    drop(fault);
+    let child = crate::run::finish(in_flight).unwrap();
+    assert_eq!(tree.members().unwrap(), [child.pid]);
+    // Nor later.
+    let fault = fault::here(Call::Stat, 0, usize::MAX, Errno::ENFILE as i32);
+    assert!(tree.is_empty().is_err());
+    drop(fault);
+    fell(tree, &child);
+}
+
+#[test]
+fn the_environment_of_a_strangers_child_is_not_looked_at() {
+    let _epilogue = Epilogue::new();
+    let launcher = Launcher::new();
+    let trees = Trees::groups("asked for by a test");
+    let (tree, child) = grow(&launcher, &trees, &["wait"]);
+    // The mark shows who is looked at. One has it from a child of ours, the other from somebody who is none of ours: an
+    // orphan without the mark, which starts it anew.
+    let folder = TempDir::new();
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (mark, near, far) = (tree.mark().unwrap(), file("near"), file("far"));
+    let script = format!("echo $$ > {near}; exec env {mark} sleep 1000");
+    let mut ours = std::process::Command::new("setsid").args(["sh", "-c", &script]).spawn().unwrap();
+    let script = format!("(echo $$ > {far}; setsid env {mark} sleep 1000 & echo $! > {far}.child; wait) &");
+    let orphan = format!("setsid sh -c '{script}'");
+    assert!(std::process::Command::new("sh").args(["-c", &orphan]).status().unwrap().success());
+    let near = read_pid(Path::new(&near));
+    let far = read_pid(Path::new(&format!("{far}.child")));
+    let marked = |pid: Pid| {
+        fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|e| e.split(|b| *b == 0).any(|variable| variable == mark.as_bytes()))
+    };
+    wait_until("both carry the mark", || marked(near) && marked(far));
+    let members = tree.members().unwrap();
+    let adopted = crate::support::descendants().contains(&far.0);
+    let (knows_near, knows_far) = (tree.contains(near).unwrap(), tree.contains(far).unwrap());
+    for pid in [near, far] {
+        if let Some(pidfd) = neap::driver::identity::open(pid).unwrap() {
+            let _ = neap::driver::identity::signal(pidfd.as_fd(), Signal::KILL);
+        }
+    }
+    let _ = ours.wait();
+    let mut expected = vec![child.pid, near];
+    expected.extend(adopted.then_some(far));
+    expected.sort();
+    assert_eq!(members, expected);
+    assert_eq!((knows_near, knows_far), (true, adopted));
     fell(tree, &child);
 }

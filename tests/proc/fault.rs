@@ -346,3 +346,15 @@ fn a_user_at_its_process_limit_is_told_so() {
     assert_eq!(status, ExitStatus::Code(0));
     assert_eq!(text, "failed 11 Clone cannot make a child: resource temporarily unavailable\n");
 }
+
+#[test]
+fn a_launcher_may_be_dropped_while_its_child_is_in_flight() {
+    let _epilogue = Epilogue::new();
+    for _ in 0..50 {
+        for launcher in both_ways() {
+            let flight = launcher.launch(actor_launch(&["exit", "0"])).unwrap();
+            drop(launcher);
+            assert_eq!(reap(&finish(flight).unwrap()), ExitStatus::Code(0));
+        }
+    }
+}

@@ -24,6 +24,8 @@ pub enum Call {
     Open,
     /// mkdir(2) of a cgroup.
     MakeDir,
+    /// Reading what `/proc` says of a process.
+    Stat,
     /// pidfd_open(2).
     PidfdOpen,
     /// waitid(2).

@@ -1,5 +1,6 @@
 //! From what the scripts declared to a plan.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ fn collect(evaluation: &mut Evaluation, host: &Host) -> Result<Declared, Vec<Pro
         problems.push(problem_at(site, Some(name), None, message));
     }
     let mut plan = Plan::new();
+    let mut first: HashMap<Arc<str>, Source> = HashMap::new();
     let mut declared = std::mem::take(&mut evaluation.declared);
     let mut bases = Bases::default();
     for (index, declaration) in declared.iter_mut().enumerate() {
@@ -37,17 +39,31 @@ fn collect(evaluation: &mut Evaluation, host: &Host) -> Result<Declared, Vec<Pro
         let fields = bases.under(evaluation, &std::mem::take(&mut declaration.layers), own);
         let (spec, fields) = spec(evaluation, declaration, fields);
         declaration.fields = fields;
+        // Told whether or not either of the two can be read.
+        match first.entry(declaration.name.clone()) {
+            Entry::Occupied(first) => {
+                let message = format!("is declared twice; the first is at {}", first.get());
+                problems.push(problem_at(&declaration.site, Some(&declaration.name), None, message));
+                problems.extend(spec.err().into_iter().flatten());
+                continue;
+            }
+            Entry::Vacant(place) => {
+                let Site { file, line, .. } = declaration.site.clone();
+                place.insert(Source { file, line, ..Source::default() });
+            }
+        }
         match spec {
             Ok(spec) => problems.extend(plan.insert(spec).err()),
             Err(more) => problems.extend(more),
         }
     }
     evaluation.declared = declared;
-    // With a process missing, what the others say about it would be called wrong as well.
-    if problems.is_empty() && !evaluation.incomplete {
-        problems.extend(plan.validate());
-    } else {
+    // Of a process that could not be read, the name is known. Where a script did not get to its end, not even that.
+    if evaluation.incomplete {
         problems.extend(plan.specs().flat_map(Spec::validate));
+    } else {
+        let pending: BTreeSet<&str> = evaluation.pending.iter().map(|(name, _)| &**name).collect();
+        problems.extend(plan.validate_among(|name| first.contains_key(name) || pending.contains(name)));
     }
     let problems = in_order(problems);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
