@@ -343,7 +343,7 @@ impl Machine {
         self.enter(id, why.into(), reason.clone(), cause);
         let name = self.name_of(id);
         // One that is brought back goes on being waited for.
-        let returns = self.process(id).is_some_and(|p| p.want == Want::Up);
+        let returns = self.process(id).is_some_and(|p| p.want == Want::Up && p.origin != Origin::Leaving);
         if !returns {
             self.answer(id, Goal::Ready, |_| {
                 Err(Refusal::StartFailed { name: name.clone(), reason: reason.clone(), retry_in: None })

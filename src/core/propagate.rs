@@ -13,7 +13,7 @@
 use super::event::{Cause, Ending, HoldKind, RelationKind};
 use super::ids::ProcessId;
 use super::machine::Machine;
-use super::process::{Next, Rest, StartPhase, Starting, State, Stopping, WaitFor, Waiting, Why};
+use super::process::{Next, Origin, Rest, StartPhase, Starting, State, Stopping, WaitFor, Waiting, Why};
 use super::start::Reach;
 use super::status::Want;
 
@@ -130,7 +130,7 @@ impl Machine {
         let mut starts = Vec::new();
         for other in &graph.of(id).followed_by {
             let cause = Cause::Relation(RelationKind::Follows, name.clone());
-            let Some(p) = self.processes.get_mut(*other) else { continue };
+            let Some(p) = self.processes.get_mut(*other).filter(|p| p.origin != Origin::Leaving) else { continue };
             match &mut p.state {
                 State::Running(running) if running.run.id < newest => restarts.push((*other, cause)),
                 State::Starting(Starting { run, phase }) if run.id < newest && *phase != StartPhase::Preparing => {

@@ -387,3 +387,23 @@ fn who_needs_a_process_that_is_being_removed_is_refused() {
         other => s.fail(&format!("answered with {other:?}")),
     }
 }
+
+#[test]
+fn a_follower_that_is_being_removed_does_not_come_back_and_keeps_nobody_waiting() {
+    let mut s = Scenario::empty();
+    for spec in
+        [spec("base"), spec("db").requires("base").follows("base").stop(term_within(60)), spec("web").requires("db")]
+    {
+        s.command(Command::Create { spec: Box::new(spec), start: false });
+    }
+    s.behave("db", stubborn());
+    s.start("db");
+    // Stopped for the sake of `base`, and on its way out while that comes back.
+    s.stop("base");
+    s.delete("db", true);
+    let base = s.start("base");
+    let web = s.start("web");
+    s.pass(secs(120));
+    assert!(!s.is_open(base) && !s.is_open(web));
+    assert_eq!(s.world.find("db"), None);
+}
