@@ -51,6 +51,10 @@ fn kill_leftovers() {
         if stat.is_ok() && words.contains("examples/actor fork { wait } say bye") {
             let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            // Its cgroup can then be removed with the supervisor's own.
+            wait_until("what was left behind has ended", || {
+                crate::world::is_dead(neap::core::Pid(pid.as_raw() as u32))
+            });
         }
     }
 }
