@@ -55,6 +55,11 @@ impl Machine {
             self.order_stop(*id);
         }
         for (id, cause) in again {
+            // One of those before it may have started it already, or stopped it for good.
+            let due = self.process(id).is_some_and(|p| p.want == Want::Up && p.state.run().is_none());
+            if !due {
+                continue;
+            }
             let fallback = self.process(id).map_or(Why::Created, |p| p.rest_why());
             let start = super::process::Start { by: super::process::StartedBy::Order, cause, fallback };
             self.start_again(id, start);

@@ -105,3 +105,25 @@ fn what_binds_stops_with_a_crash_and_comes_back_only_if_it_follows() {
     b.die("follower", 12, ExitStatus::Code(0));
     assert_eq!((b.state("bound"), b.state("follower")), (StateName::Stopped, StateName::Starting));
 }
+
+#[test]
+fn what_a_conflict_within_one_change_stopped_for_good_is_not_brought_back_by_that_change() {
+    let others = || {
+        let leaf = spec("leaf").part_of("b").after("slow");
+        vec![spec("slow"), leaf, spec("mid").binds_to("b").requires("leaf")]
+    };
+    let mut first = vec![spec("a"), spec("b")];
+    first.extend(others());
+    let mut b = Bench::new(first);
+    b.execute("b", 10);
+    assert_eq!((b.state("a"), b.state("leaf")), (StateName::Starting, StateName::Waiting));
+
+    let changed = |name: &str| Spec::new(name, ["/bin/y"]).auto_start(false);
+    let mut plan = Plan::new();
+    for spec in [changed("a").conflicts("b"), changed("b")].into_iter().chain(others()) {
+        plan.insert(spec).expect("names differ");
+    }
+    b.command(Command::Apply(Box::new(plan)));
+    assert_eq!((b.state("a"), b.state("b")), (StateName::Waiting, StateName::Stopping));
+    assert_eq!((b.state("leaf"), b.state("mid")), (StateName::Stopped, StateName::Stopped));
+}
