@@ -266,7 +266,9 @@ fn what_there_is_no_driver_for_is_refused_by_name() {
     let mut spec = does("web", &["wait"]);
     spec.limits.memory = Some(1 << 30);
     match world.supervisor.add(spec) {
-        Err(Error::Refused(Refusal::Invalid(error))) => assert_eq!(error.problems[0].field.as_deref(), Some("limits")),
+        Err(Error::Refused(Refusal::Invalid(error))) => {
+            assert_eq!(error.problems[0].field.as_deref(), Some("limits.memory"));
+        }
         other => panic!("{other:?}"),
     }
 }
