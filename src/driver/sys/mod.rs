@@ -8,8 +8,8 @@ mod process;
 mod stack;
 
 pub use fd::{
-    OpenFor, close_range_works, duplicate_low, high_fd, is_open, open_at, open_null, pipe, read, read_at, received,
-    write,
+    OpenFor, close_range_works, duplicate_low, high_fd, is_open, open_at, open_null, open_pipe_for_writing, pipe, read,
+    read_at, received, write,
 };
 pub use packet::{Packet, inherited_socket, receive_packet, send_packet};
 pub use process::{
