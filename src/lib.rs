@@ -43,6 +43,8 @@ pub mod cli;
 pub mod core;
 pub mod driver;
 mod events;
+#[doc(hidden)]
+pub mod ledger;
 mod log;
 #[cfg(feature = "lua")]
 pub mod lua;

@@ -14,6 +14,7 @@ mod hooks;
 mod ids;
 mod input;
 mod invariant;
+mod journal;
 mod machine;
 mod output;
 mod over;
@@ -39,6 +40,7 @@ pub use input::{
     Adoption, Command, ExitStatus, HookKind, HookResult, Input, Notification, ProbeKind, SpawnError, SpawnStep,
 };
 pub use invariant::Violation;
+pub use journal::RecordKey;
 pub use machine::{Machine, Settings};
 pub use output::{Output, Scope};
 pub use reply::{Applied, Done, Refusal, Reply, Updated};
