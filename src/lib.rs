@@ -47,6 +47,8 @@ mod log;
 #[cfg(feature = "lua")]
 pub mod lua;
 mod mailbox;
+#[cfg(feature = "grpc")]
+pub mod rpc;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod spec;
