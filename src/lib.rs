@@ -43,6 +43,8 @@ pub mod cli;
 pub mod core;
 pub mod driver;
 mod events;
+#[cfg(feature = "cli")]
+pub(crate) mod instance;
 mod log;
 #[cfg(feature = "lua")]
 pub mod lua;
