@@ -235,6 +235,19 @@ impl Tree {
         }
     }
 
+    /// Tells whose group is its leader's, where nobody wrote that down.
+    pub(super) fn lead_by_default(&mut self, leader: Pid) {
+        self.leader.get_or_insert(leader);
+    }
+
+    /// Who leads it, where belonging to it depends on that.
+    pub(super) fn leader_identity(&self) -> Option<&Identity> {
+        match &self.members {
+            Members::Cgroup(_) => None,
+            Members::Group(group) => group.leader_identity(),
+        }
+    }
+
     /// Whether the leader must stay a zombie ([`exit::peek`](super::exit::peek) instead of `reap`) until the tree is
     /// empty, because its pid names the group.
     pub fn pins_leader(&self) -> bool {

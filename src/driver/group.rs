@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use crate::core::{Pid, RunId};
+use crate::core::Pid;
 use crate::spec::Signal;
 
 use super::identity::{Identity, Stat};
@@ -58,6 +58,11 @@ impl Group {
     pub(super) fn adopted(mark: String, instance: Arc<Instance>, leader: Option<Identity>) -> Group {
         let leader = leader.map(|identity| Leader { pid: identity.pid, identity: OnceLock::from(Some(identity)) });
         Group { mark, leader, instance: Some(instance), adopted: true }
+    }
+
+    /// Who leads it, if that was read.
+    pub(super) fn leader_identity(&self) -> Option<&Identity> {
+        self.leader.as_ref()?.identity.get()?.as_ref()
     }
 
     /// Whether its leader is our child, whose zombie keeps the group's number taken.

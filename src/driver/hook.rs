@@ -53,7 +53,31 @@ struct Begin {
     spec: Arc<Spec>,
 }
 
+impl Job {
+    /// What is left of somebody else's command, to be killed.
+    fn stray(held: Held) -> Job {
+        Job {
+            // No run has this number.
+            run: RunId(0),
+            process: ProcessId(0),
+            purpose: Purpose::Probe(ProbeKind::Ready),
+            child: RunChild::Gone,
+            held: Some(held),
+            outcome: Some(Ok(())),
+            timeout: Duration::ZERO,
+            silent: true,
+        }
+    }
+}
+
 impl Engine {
+    /// Kills a tree that nobody knows, and goes on until nothing of it is left.
+    pub(super) fn kill_stray(&mut self, held: Held) {
+        let id = JobId(self.new_id());
+        self.jobs.insert(id, Job::stray(held));
+        self.job_look(id);
+    }
+
     pub(super) fn run_hook(&mut self, run: RunId, process: ProcessId, kind: HookKind, (spec, hook): (Arc<Spec>, Hook)) {
         let begin = Begin { run, process, purpose: Purpose::Hook(kind), timeout: hook.timeout, spec };
         match hook.action {

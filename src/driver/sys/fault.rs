@@ -30,6 +30,12 @@ pub enum Call {
     PidfdOpen,
     /// waitid(2).
     Wait,
+    /// Writing the ledger.
+    Ledger,
+    /// Sending a signal.
+    Signal,
+    /// Telling the anchor to hold a descriptor.
+    Hold,
     /// A step of the child's set-up.
     Child(SpawnStep),
 }
