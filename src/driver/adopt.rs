@@ -22,12 +22,10 @@ use super::prepare::{self, log_place};
 use super::run::Run;
 use super::sources::{Clock, Source};
 use super::sys::process_group;
-use crate::anchor::{Ended, KeyKind, News};
-use crate::core::{
-    Adoption, ExitStatus, Input, LivePhase, LiveRun, Pid, ProcessId, RunId, SpawnError, SpawnStep,
-};
+use crate::anchor::{Ended, Key, KeyKind, News};
+use crate::core::{Adoption, ExitStatus, Input, LiveRun, Pid, ProcessId, RunId, SpawnError, SpawnStep};
 use crate::log::{LogFile, StreamKind};
-use crate::spec::{ProcessType, Spec};
+use crate::spec::Spec;
 use crate::supervisor::Message;
 
 /// How long the news of an end may take that the anchor must have seen.
@@ -66,7 +64,7 @@ impl Engine {
         });
         let live = self.machine.live_runs();
         let (mut trees, strays): (Vec<_>, Vec<_>) = found.into_iter().partition(|tree| {
-            tree.current && !tree.of_job && live.iter().any(|l| l.run == tree.run && may_live(&l.phase))
+            tree.current && !tree.of_job && live.iter().any(|live| live.run == tree.run)
         });
         self.kill_strays(strays);
         for ended in &inheritance.ended {
@@ -76,15 +74,13 @@ impl Engine {
         }
         let mut gap = Gap { ended: inheritance.ended, leaders, witnessed: inheritance.lives > 1 };
         self.inherit(inheritance.held, &live);
-        for run in live {
-            let tree = trees.iter().position(|tree| tree.run == run.run).map(|at| trees.swap_remove(at).tree);
-            self.adopt(run, tree, &mut gap);
+        for live in &live {
+            let tree = trees.iter().position(|tree| tree.run == live.run).map(|at| trees.remove(at).tree);
+            self.adopt(live, tree, &mut gap);
         }
         self.kill_strays(trees);
-        while let Some(input) = self.inputs.pop_front() {
-            self.machine.handle(Clock::now(), input);
-        }
-        self.machine.resume();
+        // What the machine asks for again is done before it hears what became of its runs.
+        self.machine.resume(Clock::now());
         self.settle();
     }
 
@@ -117,7 +113,7 @@ impl Engine {
     }
 
     /// Goes on with the descriptors that the anchor held.
-    fn inherit(&mut self, held: Vec<(crate::anchor::Key, OwnedFd)>, live: &[LiveRun]) {
+    fn inherit(&mut self, held: Vec<(Key, OwnedFd)>, live: &[LiveRun]) {
         let mut files = Vec::new();
         for (key, fd) in held {
             let process = match key.kind() {
@@ -182,45 +178,31 @@ impl Engine {
     }
 
     /// Takes over one run, dead or alive.
-    fn adopt(&mut self, live: LiveRun, tree: Option<Tree>, gap: &mut Gap) {
-        let LiveRun { run, process, spec, phase, .. } = live;
-        if phase == LivePhase::Preparing {
-            // It is prepared again.
-            return;
-        }
-        let place = self.place(process, &spec);
-        place.run = Some(run);
-        self.restore_pidfile(process, &spec);
-        let mut entry = Run::new(process, spec.clone());
+    fn adopt(&mut self, live: &LiveRun, tree: Option<Tree>, gap: &mut Gap) {
+        let LiveRun { run, process, spec, .. } = live;
+        let run = *run;
+        self.place(*process, spec).run = Some(run);
+        self.restore_pidfile(live);
+        let leader = gap.leaders.remove(&run);
+        let mut entry = Run::new(*process, spec.clone());
         entry.child = RunChild::Gone;
         entry.adopted = true;
-        let leader = gap.leaders.remove(&run);
         entry.recorded = leader.is_some();
         entry.held = self.trees.adopt(run, tree, leader.clone()).map(Held::new);
-        if let (Ok(Some(pattern)), true) = (prepare::ready_line(&spec), matches!(phase, LivePhase::Executed(_)))
-            && let Some(place) = self.places.get(&process)
+        self.runs.insert(run, entry);
+        if let Ok(Some(pattern)) = prepare::ready_line(spec)
+            && let Some(place) = self.places.get(process)
         {
             place.log.watch_on(run, pattern);
         }
-        match phase {
-            LivePhase::Preparing => {}
-            LivePhase::Spawning => {
-                self.runs.insert(run, entry);
-                self.adopt_spawning(run);
-            }
-            LivePhase::Executed(None) => drop(self.runs.insert(run, entry)),
-            LivePhase::Executed(Some(pid)) => {
-                self.runs.insert(run, entry);
-                self.adopt_executed(run, pid, leader.filter(|leader| leader.pid == pid), gap);
-            }
-            LivePhase::Ended(status) => {
-                entry.exit = Some(status);
-                self.runs.insert(run, entry);
-            }
-            LivePhase::Over => {
-                entry.held = None;
-                entry.emptied = true;
-                self.runs.insert(run, entry);
+        match live.main {
+            _ if live.spawning => self.adopt_spawning(run),
+            Some(pid) => self.adopt_executed(run, pid, leader.filter(|leader| leader.pid == pid), gap),
+            None => self.adopt_ended(run, ExitStatus::Unknown),
+        }
+        for pid in &live.former {
+            if let Some(status) = gap.status(*pid, None) {
+                self.inputs.push_back(Input::Exited(run, *pid, status));
             }
         }
     }
@@ -340,13 +322,12 @@ impl Engine {
         }
     }
 
-    fn restore_pidfile(&mut self, process: ProcessId, spec: &Spec) {
-        let Some(path) = spec.pidfile.as_ref().map(|path| self.surroundings.base.join(path)) else { return };
-        let pid = self.machine.status(process).and_then(|status| status.pid);
-        let Some(place) = self.places.get_mut(&process) else { return };
+    fn restore_pidfile(&mut self, live: &LiveRun) {
+        let Some(path) = live.spec.pidfile.as_ref().map(|path| self.surroundings.base.join(path)) else { return };
+        let Some(place) = self.places.get_mut(&live.process) else { return };
         let file = PidFile::new(path);
-        if spec.process_type != ProcessType::Forking || pid.is_some() {
-            file.want(pid);
+        if live.main.is_some() {
+            file.want(live.main);
         }
         place.pidfile = Some(file);
     }
@@ -355,14 +336,9 @@ impl Engine {
     pub(super) fn log_opened(&mut self, process: ProcessId, file: LogFile) {
         let kept = self.kept.as_ref();
         let Some(place) = self.places.get_mut(&process) else { return };
-        let set = place.log.set_file(Some(file), |fd| Engine::hold(kept, crate::anchor::Key::staged(process), fd));
+        let set = place.log.set_file(Some(file), |fd| Engine::hold(kept, Key::staged(process), fd));
         if let Err(error) = set {
             self.warn(Some(process), format!("cannot go on writing its log file: {error}"));
         }
     }
-}
-
-/// Whether something of a run may live: what is found of one where nothing can is a stray.
-fn may_live(phase: &LivePhase) -> bool {
-    !matches!(phase, LivePhase::Preparing | LivePhase::Over)
 }

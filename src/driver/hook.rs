@@ -120,7 +120,13 @@ impl Engine {
         for _ in 0..called {
             self.tell_outcome(run, purpose, Err("cancelled".into()));
         }
-        for job in self.jobs_of(run, purpose) {
+        let jobs = self.jobs_of(run, purpose);
+        let told = |input: &Input| matches!(input, Input::HookFinished(r, k, _) if *r == run && *k == kind);
+        if called == 0 && jobs.is_empty() && !self.inputs.iter().any(told) {
+            // It was another supervisor's.
+            self.tell_outcome(run, purpose, Err("cancelled".into()));
+        }
+        for job in jobs {
             self.end_job(job, Err("cancelled".into()));
         }
     }

@@ -251,7 +251,7 @@ impl Engine {
     /// The anchor need not hold a process's descriptors any more.
     pub(super) fn let_go(&self, process: ProcessId) {
         if let Some(link) = self.kept.as_ref().and_then(Kept::link) {
-            let keys = [Key::stdout(process), Key::stderr(process), Key::notify(process)];
+            let keys = [Key::stdout(process), Key::stderr(process), Key::staged(process), Key::notify(process)];
             for key in keys {
                 link.let_go(key);
             }
