@@ -17,6 +17,7 @@ use super::sources::Source;
 use super::sys::fault::{self, Call};
 use crate::anchor::{Ended, Inheritance, Key, Link, News};
 use crate::core::{Input, Machine, Output, Pid, ProcessId, RecordKey, RunId, SnapshotError};
+use crate::ledger::Ledger;
 
 /// Where what the machine and the driver know is written down.
 pub trait Store {
@@ -25,6 +26,12 @@ pub trait Store {
     /// # Errors
     /// They could not be written; they will come again with the next ones.
     fn write(&mut self, batch: &[(RecordKey, Option<Vec<u8>>)]) -> io::Result<()>;
+}
+
+impl Store for Ledger {
+    fn write(&mut self, batch: &[(RecordKey, Option<Vec<u8>>)]) -> io::Result<()> {
+        Ledger::write(self, batch)
+    }
 }
 
 /// What an engine is given so that its successor can go on where it stopped. Without one, its children's fate is that of
@@ -149,7 +156,7 @@ impl Kept {
         fault::point(Call::Ledger)?;
         self.store.write(&self.batch)?;
         self.batch.clear();
-        Ok(())
+        fault::point(Call::Written)
     }
 }
 
