@@ -160,7 +160,8 @@ impl Story {
             };
             return format!("{name}: sent {signal}{pid}");
         }
-        let along = if outcome.along.is_empty() { String::new() } else { format!("; with {}", outcome.along.join(", ")) };
+        let along =
+            if outcome.along.is_empty() { String::new() } else { format!("; with {}", outcome.along.join(", ")) };
         let after = format!("after {}{along}", about(Duration::from_millis(outcome.took)));
         match (self.verb, outcome.state()) {
             (Some(Verb::Start | Verb::Stop), _) if !outcome.changed => {
@@ -258,7 +259,11 @@ mod tests {
             (Verb::Stop, &outcome("web", State::Stopped, None), "web: stopped after 400 ms"),
             (Verb::Stop, &was("migrate", State::Failed, None), "migrate: not running: failed, for 4m"),
             (Verb::Restart, &with, "worker: running (pid 9), ready after 400 ms; with shop"),
-            (Verb::Reload, &outcome("web", State::Running, Some(4711)), "web: has read its configuration again (pid 4711)"),
+            (
+                Verb::Reload,
+                &outcome("web", State::Running, Some(4711)),
+                "web: has read its configuration again (pid 4711)",
+            ),
         ] {
             assert_eq!(told(verb, outcome), expected);
         }

@@ -28,8 +28,9 @@ pub(super) struct Context {
 impl Context {
     /// Connects to the instance that is meant.
     pub(super) fn connect(global: &Global, voice: Voice) -> Result<Context, Failure> {
-        let here = std::env::current_dir()
-            .map_err(|error| Failure::new(format!("cannot find the current folder: {error}")).exit(Exit::Unreachable))?;
+        let here = std::env::current_dir().map_err(|error| {
+            Failure::new(format!("cannot find the current folder: {error}")).exit(Exit::Unreachable)
+        })?;
         let instance = global.instance.as_deref().map(|text| match text.parse() {
             Ok(which) => which,
             Err(never) => match never {},

@@ -28,8 +28,7 @@ pub(super) fn down(args: &args::Down, context: &mut Context) -> Result<Exit, Fai
     let response = if no_wait {
         context.call(|client| client.shutdown(request))?
     } else {
-        let patience =
-            Patience { what: "everything to stop", action: "the shutdown", timeout: args.waiting.timeout };
+        let patience = Patience { what: "everything to stop", action: "the shutdown", timeout: args.waiting.timeout };
         let talk = if context.voice.json { Talk::Quiet } else { context.voice.talk };
         match wait(context, &patience, move |client| client.shutdown(request), &mut |event| tell(event, talk))? {
             Ok(response) => response,
@@ -44,7 +43,8 @@ pub(super) fn down(args: &args::Down, context: &mut Context) -> Result<Exit, Fai
     if context.voice.json {
         context.print(&Json::of(&response).line())?;
     } else if context.voice.talk > Talk::Quiet {
-        let text = if no_wait { "stopping everything".into() } else { format!("down after {}", about(began.elapsed())) };
+        let text =
+            if no_wait { "stopping everything".into() } else { format!("down after {}", about(began.elapsed())) };
         context.print(&text)?;
     }
     Ok(Exit::Done)

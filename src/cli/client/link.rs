@@ -41,7 +41,9 @@ impl From<Status> for ClientError {
         let detail = error_detail(&status);
         match (status.code(), detail) {
             // The server says more of what it refuses.
-            (Code::Unavailable | Code::Unknown | Code::Cancelled, None) => ClientError::Lost(status.message().to_owned()),
+            (Code::Unavailable | Code::Unknown | Code::Cancelled, None) => {
+                ClientError::Lost(status.message().to_owned())
+            }
             (code, detail) => ClientError::Refused {
                 code,
                 message: status.message().to_owned(),

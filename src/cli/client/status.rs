@@ -39,7 +39,8 @@ fn instance(context: &mut Context) -> Result<Exit, Failure> {
 
 fn instance_text(status: &GetStatusResponse, failed: &[Process], sheet: Sheet, now: Moment) -> String {
     let plain = |text: String| (Tone::Plain, text);
-    let uptime = status.started_at.as_ref().map_or_else(String::new, |at| format!(", up {}", Moment::from(at).age(now)));
+    let uptime =
+        status.started_at.as_ref().map_or_else(String::new, |at| format!(", up {}", Moment::from(at).age(now)));
     let ready = if status.ready { (Tone::Good, "ready".to_owned()) } else { (Tone::Warn, "not ready".to_owned()) };
     let mut text = format!(
         "{} {}: {}{uptime}\n",
