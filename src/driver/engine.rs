@@ -133,6 +133,7 @@ impl Engine {
                 let message = match told {
                     Told::Watching(run) => Message::Input(Input::Prepared(run)),
                     Told::Matched(run) => Message::Helper(HelperDone::LogLine(run)),
+                    Told::Warning(_) => return,
                 };
                 let _ = shared.mailbox.post(message);
             }

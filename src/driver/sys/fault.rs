@@ -30,6 +30,10 @@ pub enum Call {
     PidfdOpen,
     /// waitid(2).
     Wait,
+    /// Looking into the pipe of a process's output.
+    OutputRead,
+    /// Writing to a log file.
+    LogWrite,
     /// A step of the child's set-up.
     Child(SpawnStep),
 }
@@ -83,7 +87,7 @@ fn faults() -> MutexGuard<'static, Vec<Fault>> {
 }
 
 /// Called at the start of each call that can be made to fail.
-pub(in crate::driver) fn point(call: Call) -> io::Result<()> {
+pub(crate) fn point(call: Call) -> io::Result<()> {
     match errno(call) {
         Some(errno) => Err(io::Error::from_raw_os_error(errno)),
         None => Ok(()),

@@ -7,8 +7,8 @@ mod process;
 mod stack;
 
 pub use fd::{
-    OpenFor, close_range_works, duplicate_low, high_fd, is_open, open_at, open_null, open_pipe_for_writing, pipe, read,
-    read_at, received, write,
+    OpenFor, close_range_works, duplicate_low, has_mark, high_fd, is_open, open_at, open_null, open_pipe_for_writing,
+    pipe, read, read_at, received, set_mark, write,
 };
 pub use process::{
     SavedMask, WaitNow, block_all_signals, clone3_works, dumpable, effective_ids, exit_info, heed_child_signals,
