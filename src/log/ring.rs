@@ -65,6 +65,13 @@ impl Ring {
         self.lines.iter().skip(skip).map(|line| Line::clone(line)).collect()
     }
 
+    /// The newest `count` lines as they are kept, oldest first: the very ones that followers get.
+    #[cfg(feature = "grpc")]
+    pub fn last_shared(&self, count: usize) -> Vec<Arc<Line>> {
+        let skip = self.lines.len().saturating_sub(count);
+        self.lines.iter().skip(skip).cloned().collect()
+    }
+
     /// How many lines fell out since the ring was made.
     pub fn dropped(&self) -> u64 {
         self.dropped

@@ -212,11 +212,22 @@ pub(crate) struct Tail {
 impl Tail {
     /// The newest lines, oldest first, with all that was printed before this call.
     pub fn last(&self, lines: usize) -> Vec<Line> {
+        self.sync();
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).last(lines)
+    }
+
+    /// The newest lines as they are kept, oldest first, with all that was printed before this call.
+    #[cfg(feature = "grpc")]
+    pub fn last_shared(&self, lines: usize) -> Vec<Arc<Line>> {
+        self.sync();
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).last_shared(lines)
+    }
+
+    fn sync(&self) {
         let (done, wait) = mpsc::channel();
         if self.logs.order(Order::Sync(self.id, done)) {
             let _ = wait.recv_timeout(SYNC);
         }
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner).last(lines)
     }
 
     /// How many lines made room for newer ones.
