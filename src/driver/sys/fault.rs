@@ -31,10 +31,81 @@ pub enum Call {
     PidfdOpen,
     /// waitid(2).
     Wait,
+    /// Writing the ledger.
+    Ledger,
+    /// The ledger is written. Not made to fail, only to be killed at.
+    Written,
+    /// Sending a signal.
+    Signal,
+    /// Telling the anchor to hold a descriptor.
+    Hold,
     /// Looking into the pipe of a process's output.
     OutputRead,
     /// Writing to a log file.
     LogWrite,
+    /// A step of the child's set-up.
+    Child(SpawnStep),
+}
+
+struct Fault {
+    id: usize,
+    call: Call,
+    skip: usize,
+    times: usize,
+    errno: i32,
+    thread: Option<ThreadId>,
+}
+
+/// Calls that may pass before the program is killed; `usize::MAX` for never.
+static LIFE: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// Calls so far, while they are counted.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// Whether calls are counted.
+static COUNTING: AtomicBool = AtomicBool::new(false);
+static ARMED: AtomicUsize = AtomicUsize::new(0);
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+static FAULTS: Mutex<Vec<Fault>> = Mutex::new(Vec::new());
+
+/// A fault that is set until this is dropped.
+#[derive(Debug)]
+#[must_use = "the fault ends when this is dropped"]
+pub struct Armed(usize);
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        let mut faults = faults();
+        faults.retain(|f| f.id != self.0);
+        ARMED.store(faults.len(), Ordering::Release);
+    }
+}
+
+/// Lets `skip` calls of this thread pass, then has `times` of them fail with this errno.
+pub fn here(call: Call, skip: usize, times: usize, errno: i32) -> Armed {
+    arm(call, skip, times, errno, Some(thread::current().id()))
+}
+
+/// As [`here`], for the calls of every thread of the program.
+pub fn everywhere(call: Call, skip: usize, times: usize, errno: i32) -> Armed {
+    arm(call, skip, times, errno, None)
+}
+
+/// Counts the calls of every thread from now on; each one can be made the last by [`die_at`].
+pub fn count() {
+    COUNT.store(0, Ordering::SeqCst);
+    COUNTING.store(true, Ordering::SeqCst);
+}
+
+/// How many calls there were since [`count`].
+pub fn counted() -> usize {
+    COUNT.load(Ordering::SeqCst)
+}
+
+/// Has the program kill itself (SIGKILL) when the n-th call since [`count`] begins.
+pub fn die_at(n: usize) {
+    LIFE.store(n, Ordering::SeqCst);
+}
+
+fn may_be_the_last() {
     if COUNT.fetch_add(1, Ordering::SeqCst) + 1 == LIFE.load(Ordering::SeqCst) {
         let us = nix::unistd::Pid::this();
         let _ = nix::sys::signal::kill(us, nix::sys::signal::Signal::SIGKILL);
@@ -58,10 +129,7 @@ fn faults() -> MutexGuard<'static, Vec<Fault>> {
 }
 
 /// Called at the start of each call that can be made to fail.
-<<<<<<< HEAD
 pub(crate) fn point(call: Call) -> io::Result<()> {
-=======
-pub(in crate::driver) fn point(call: Call) -> io::Result<()> {
     if COUNTING.load(Ordering::Relaxed) {
         may_be_the_last();
     }
