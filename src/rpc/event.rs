@@ -75,7 +75,7 @@ fn fields(kind: &EventKind, told: &mut v1::Event) {
         | EventKind::Deleted
         | EventKind::Reloading
         | EventKind::Oom
-        | EventKind::Adopted
+        | EventKind::Adopted { .. }
         | EventKind::ShuttingDown => {}
     }
 }
@@ -97,7 +97,7 @@ fn kind(kind: &EventKind) -> String {
         EventKind::Oom => "process.oom",
         EventKind::Stuck { .. } => "process.stuck",
         EventKind::Updated { .. } => "process.updated",
-        EventKind::Adopted => "process.adopted",
+        EventKind::Adopted { .. } => "process.adopted",
         EventKind::Applied { .. } => "config.applied",
         EventKind::Refused { .. } => "config.refused",
         EventKind::ShuttingDown => "instance.shutting_down",
@@ -153,7 +153,7 @@ fn line(event: &Event) -> String {
         EventKind::Updated { fields, needs_restart } => {
             format!("updated: {}; in force after a restart: {}", fields.join(", "), needs_restart.join(", "))
         }
-        EventKind::Adopted => "found alive".into(),
+        EventKind::Adopted { .. } => "found alive".into(),
         EventKind::Applied { added, removed, changed } => {
             format!("configuration applied: {added} added, {removed} removed, {changed} changed")
         }

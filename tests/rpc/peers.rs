@@ -1,0 +1,1 @@
+//! H2: who may call what.

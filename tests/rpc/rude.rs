@@ -1,0 +1,1 @@
+//! H3, H4: clients that misbehave.
