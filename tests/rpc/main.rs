@@ -10,5 +10,6 @@ mod logs;
 mod peers;
 mod rude;
 mod sockets;
+mod standard;
 mod watch;
 mod world;
