@@ -37,7 +37,7 @@ fn supervise(args: Run, voice: Voice) -> Result<Outcome, Failure> {
     let screen = Screen::new(stderr(), look, std::iter::once(name.as_str()));
     let filter = if voice.talk == Talk::Quiet { nothing } else { news };
     let (notes, pending) = notes::notes();
-    let printer = Printing { screen, filter, notes, pending };
+    let printer = Printing { screen, lines: true, filter, notes, pending };
     let session = Session::begin(supervisor.clone(), signals, Summary::new(BTreeSet::new()), printer)?;
     let mut plan = Plan::new();
     plan.insert(spec).map_err(|problem| Failure::new(problem.to_string()))?;

@@ -5,7 +5,6 @@
 //! stalls, Ctrl-C still works.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,7 +15,7 @@ use super::exit::Failure;
 use super::notes::Notes;
 use super::orphans;
 use super::paint::Tone;
-use super::printer::{Printing, Told};
+use super::printer::{Printing, Show, Told};
 use super::signals::Signals;
 use super::summary::Summary;
 use super::units::about;
@@ -95,11 +94,11 @@ struct Stopping {
 
 impl Session {
     /// Starts the threads.
-    pub(super) fn begin<W: Write + Send + 'static>(
+    pub(super) fn begin<S: Show + Send + 'static>(
         supervisor: Supervisor,
         signals: Signals,
         summary: Summary,
-        printing: Printing<W>,
+        printing: Printing<S>,
     ) -> Result<Session, Failure> {
         let (wake, wakes) = mpsc::channel();
         let signalled = wake.clone();

@@ -47,7 +47,7 @@ pub(super) fn up(args: &Up, voice: Voice) -> Result<Exit, Failure> {
     let (supervisor, functions) = live.supervisor()?;
     let screen = Screen::new(BufWriter::new(stdout()), look, plan.specs().map(|spec| spec.name.as_str()));
     let summary = Summary::new(remaining(&plan));
-    let printer = Printing { screen, filter: everything, notes, pending };
+    let printer = Printing { screen, lines: true, filter: everything, notes, pending };
     let session = Session::begin(supervisor.clone(), signals, summary, printer)?;
     supervisor.apply(plan).wait().map_err(|error| Failure::new(error.to_string()))?;
     let outcome = session.supervise();
