@@ -37,6 +37,8 @@
 //! The repository's `docs/` has a guide, the architecture, and what is promised with the tests that show it.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo))]
 
+#[doc(hidden)]
+pub mod anchor;
 mod block;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -49,6 +51,8 @@ mod log;
 #[cfg(feature = "lua")]
 pub mod lua;
 mod mailbox;
+#[cfg(feature = "grpc")]
+pub mod rpc;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod spec;

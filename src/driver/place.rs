@@ -98,10 +98,10 @@ impl Engine {
         let Some(place) = self.places.get_mut(&process) else { return Err(std::io::ErrorKind::NotFound.into()) };
         place.log.resize(usize::try_from(spec.log.ring).unwrap_or(usize::MAX));
         if let Some(file) = log_file {
-            place.log.set_file(Some(file));
+            place.log.set_file(Some(file), |_| ())?;
             place.log_file = log_file_key(spec);
         } else if spec.log.file.is_none() && place.log_file.take().is_some() {
-            place.log.set_file(None);
+            place.log.set_file(None, |_| ())?;
         }
         if let Some(socket) = notify {
             if let Some((old, token)) = place.notify.take() {
@@ -139,7 +139,7 @@ impl Engine {
 impl Place {
     /// The writing end of a stream's pipe, as the process's user may open it.
     pub fn writer(&mut self, stream: crate::log::StreamKind) -> std::io::Result<Arc<std::os::fd::OwnedFd>> {
-        self.log.writer(stream, self.owner)
+        self.log.writer(stream, self.owner, |_| ())
     }
 
     /// The pid file's path, for messages.

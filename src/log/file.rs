@@ -32,7 +32,14 @@ struct Lost {
 impl LogFile {
     /// Opens (or creates) the file. A `max_size` of 0 never rotates.
     pub fn open(path: &Path, max_size: u64, keep: u32) -> io::Result<Self> {
-        let mut log = LogFile {
+        let mut log = LogFile::later(path, max_size, keep);
+        log.reopen()?;
+        Ok(log)
+    }
+
+    /// The same file, opened when something is first to be written, and tried again each time until it can be.
+    pub fn later(path: &Path, max_size: u64, keep: u32) -> Self {
+        LogFile {
             path: path.to_owned(),
             file: None,
             size: 0,
@@ -41,9 +48,7 @@ impl LogFile {
             rotate_at: max_size,
             mid_line: false,
             lost: None,
-        };
-        log.reopen()?;
-        Ok(log)
+        }
     }
 
     /// Appends whole lines, or the piece of one. What fails is counted, and said in the file once that works again.

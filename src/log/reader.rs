@@ -44,7 +44,7 @@ pub(crate) struct TargetId(u64);
 /// What the log thread is told.
 pub(super) enum Order {
     Target(TargetId, Arc<str>, Arc<Mutex<Ring>>),
-    Pipe(TargetId, StreamKind, OwnedFd),
+    Pipe(TargetId, StreamKind, OwnedFd, bool),
     Room(TargetId),
     File(TargetId, Option<Box<LogFile>>),
     Watch(TargetId, RunId, Regex),
@@ -226,7 +226,7 @@ impl Reader {
                 };
                 self.targets.insert(id, target);
             }
-            Order::Pipe(id, stream, fd) => self.add_pipe(id, stream, fd),
+            Order::Pipe(id, stream, fd, _awaits_file) => self.add_pipe(id, stream, fd),
             Order::File(id, file) => {
                 self.drain(id);
                 let mailbox = self.mailbox.clone();

@@ -1,7 +1,7 @@
 //! One process's output: its pipes, kept over its runs, and its ring.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::file::LogFile;
 use super::reader::{Logs, Order, TargetId};
 use super::ring::Ring;
 use crate::core::RunId;
-use crate::driver::sys::high_fd;
+use crate::driver::sys::{self, high_fd};
 use crate::log::{Line, StreamKind};
 
 /// A reader of logs waits this long for the newest lines; then it gets what is there.
@@ -42,8 +42,14 @@ impl ProcessLog {
     }
 
     /// The writing end of a stream's pipe, which is made when there is none yet, and given to this user: a process could
-    /// not open its own `/dev/stdout` else.
-    pub fn writer(&mut self, stream: StreamKind, owner: Option<(u32, u32)>) -> io::Result<Arc<OwnedFd>> {
+    /// not open its own `/dev/stdout` else. Whoever keeps the reading end over our death is shown it before any child
+    /// has the pipe.
+    pub fn writer(
+        &mut self,
+        stream: StreamKind,
+        owner: Option<(u32, u32)>,
+        hold: impl FnOnce(BorrowedFd<'_>),
+    ) -> io::Result<Arc<OwnedFd>> {
         let slot = match stream {
             StreamKind::Stdout => &mut self.stdout,
             StreamKind::Stderr => &mut self.stderr,
@@ -53,7 +59,8 @@ impl ProcessLog {
             None => {
                 let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
                 fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-                self.logs.order(Order::Pipe(self.id, stream, high_fd(read)));
+                hold(read.as_fd());
+                self.logs.order(Order::Pipe(self.id, stream, high_fd(read), false));
                 slot.insert(Writer { fd: Arc::new(high_fd(write)), owner: None })
             }
         };
@@ -65,14 +72,36 @@ impl ProcessLog {
         Ok(pipe.fd.clone())
     }
 
+    /// Goes on with a pipe of a supervisor before us, of which this is the reading end. With `awaits_file` nothing is
+    /// read of it before [`set_file`](ProcessLog::set_file).
+    pub fn inherit(&mut self, stream: StreamKind, read: OwnedFd, awaits_file: bool) -> io::Result<()> {
+        let write = high_fd(sys::open_pipe_for_writing(read.as_fd())?);
+        let slot = match stream {
+            StreamKind::Stdout => &mut self.stdout,
+            StreamKind::Stderr => &mut self.stderr,
+        };
+        // Whose it was is not known: the next run's user is set again.
+        *slot = Some(Writer { fd: Arc::new(write), owner: Some((u32::MAX, u32::MAX)) });
+        fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        self.logs.order(Order::Pipe(self.id, stream, high_fd(read), awaits_file));
+        Ok(())
+    }
+
+    /// Goes on with what a supervisor before us had read but not yet written to the file.
+    pub fn inherit_staged(&mut self, read: OwnedFd) -> io::Result<()> {
+        drop(read);
+        Ok(())
+    }
+
     /// Keeps this many bytes from now on.
     pub fn resize(&self, bytes: usize) {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner).resize(bytes);
     }
 
     /// Appends lines to this file too, or to none.
-    pub fn set_file(&self, file: Option<LogFile>) {
+    pub fn set_file(&mut self, file: Option<LogFile>, _hold: impl FnOnce(BorrowedFd<'_>)) -> io::Result<()> {
         self.logs.order(Order::File(self.id, file.map(Box::new)));
+        Ok(())
     }
 
     /// Reads what older runs printed; then tells that it is watching, and from then on when a line matches. False when

@@ -1,6 +1,6 @@
 //! Descriptors: pipes, duplicates, small files of /proc and cgroups.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -47,6 +47,12 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: `ends` has room for the two numbers.
     checked(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) }.into())?;
     Ok((owned(ends[0].into()), owned(ends[1].into())))
+}
+
+/// Another end of the pipe that this is the reading end of: its writing end, made again through /proc.
+pub fn open_pipe_for_writing(read: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let path = CString::new(format!("/proc/self/fd/{}", read.as_raw_fd())).unwrap_or_default();
+    open_at(None, &path, OpenFor::Write)
 }
 
 /// read(2).
