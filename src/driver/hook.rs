@@ -184,12 +184,13 @@ impl Engine {
     fn begin_job(&mut self, begin: Begin, command: Vec<String>, user: Option<String>) {
         let Begin { run, process, purpose, timeout, spec } = begin;
         let id = JobId(self.new_id());
+        let surroundings = self.surroundings.clone();
         let place = self.place(process, &spec);
         let wanted = Wanted {
             // Where the process itself has no socket yet, its hooks are told of none.
             bind_notify: false,
             notify_name: Place::notify_name(process),
-            open_log: place.needs_log_file(&spec),
+            open_log: place.needs_log_file(&spec, &surroundings),
             spec,
             command: Some(command),
             user,

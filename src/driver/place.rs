@@ -8,11 +8,11 @@ use regex::bytes::Regex;
 use super::engine::Engine;
 use super::notify::NotifySocket;
 use super::pidfile::PidFile;
-use super::prepare::{Prepared, Sink};
+use super::prepare::{Prepared, Sink, Surroundings, log_place};
 use super::sources::{Source, Token};
 use super::spawn::Launch;
 use crate::core::{ProcessId, RunId};
-use crate::log::ProcessLog;
+use crate::log::{LogPlace, ProcessLog};
 use crate::spec::Spec;
 
 /// What a prepared launch has that runs share.
@@ -22,9 +22,6 @@ pub(super) struct Block {
     pub stderr: Sink,
     pub ready_line: Option<Regex>,
 }
-
-/// Which file a process's lines are appended to, and how.
-type LogFileKey = Option<(String, u64, u32)>;
 
 /// What is kept of a process over its runs.
 pub(super) struct Place {
@@ -39,12 +36,8 @@ pub(super) struct Place {
     /// The launch of a spec that needs no preparing beyond the first time.
     pub cached: Option<(Arc<Spec>, Arc<Block>)>,
     pub pidfile: Option<PidFile>,
-    log_file: LogFileKey,
+    log_file: Option<LogPlace>,
     owner: Option<(u32, u32)>,
-}
-
-fn log_file_key(spec: &Spec) -> LogFileKey {
-    spec.log.file.as_ref().map(|path| (path.clone(), spec.log.max_size, spec.log.keep))
 }
 
 impl Place {
@@ -55,8 +48,9 @@ impl Place {
     }
 
     /// Whether the log file that this spec names is yet to be opened.
-    pub fn needs_log_file(&self, spec: &Spec) -> bool {
-        spec.log.file.is_some() && self.log_file != log_file_key(spec)
+    pub fn needs_log_file(&self, spec: &Spec, surroundings: &Surroundings) -> bool {
+        let place = log_place(spec, surroundings);
+        place.is_some() && self.log_file != place
     }
 
     /// Where its notify socket is to be.
@@ -99,8 +93,8 @@ impl Engine {
         place.log.resize(usize::try_from(spec.log.ring).unwrap_or(usize::MAX));
         if let Some(file) = log_file {
             place.log.set_file(Some(file), |_| ())?;
-            place.log_file = log_file_key(spec);
-        } else if spec.log.file.is_none() && place.log_file.take().is_some() {
+            place.log_file = log_place(spec, &surroundings);
+        } else if log_place(spec, &surroundings).is_none() && place.log_file.take().is_some() {
             place.log.set_file(None, |_| ())?;
         }
         if let Some(socket) = notify {

@@ -9,7 +9,7 @@ use super::exit;
 use super::flight::{RunChild, system_error};
 use super::held::Held;
 use super::place::{Block, Place};
-use super::prepare::{self, NotPrepared, Prepared, Wanted};
+use super::prepare::{self, NotPrepared, Prepared, Surroundings, Wanted};
 use super::sources::Owner;
 use crate::core::{ExitStatus, Input, Pid, ProbeKind, ProcessId, RunId, SpawnStep};
 use crate::spec::Spec;
@@ -48,10 +48,11 @@ impl Run {
 impl Engine {
     pub(super) fn prepare(&mut self, run: RunId, process: ProcessId, spec: Arc<Spec>) {
         self.drop_stale_notifications(process);
+        let surroundings = self.surroundings.clone();
         let place = self.place(process, &spec);
         place.run = Some(run);
         let cached = place.cached(&spec);
-        let wanted = wanted(process, &spec, place);
+        let wanted = wanted(process, &spec, place, &surroundings);
         let entry = Run {
             process,
             spec: spec.clone(),
@@ -101,7 +102,7 @@ impl Engine {
                 Ok(block) => {
                     let block = Arc::new(block);
                     if let Some(place) = self.places.get_mut(&process)
-                        && wanted(process, &spec, place).is_prompt()
+                        && wanted(process, &spec, place, &self.surroundings).is_prompt()
                     {
                         place.cached = Some((spec, block.clone()));
                     }
@@ -175,13 +176,13 @@ impl Engine {
 }
 
 /// What is to be prepared for a run of this process.
-fn wanted(process: ProcessId, spec: &Arc<Spec>, place: &Place) -> Wanted {
+fn wanted(process: ProcessId, spec: &Arc<Spec>, place: &Place, surroundings: &Surroundings) -> Wanted {
     Wanted {
         spec: spec.clone(),
         command: None,
         user: None,
         bind_notify: prepare::wants_notify(spec) && place.notify.is_none(),
         notify_name: Place::notify_name(process),
-        open_log: place.needs_log_file(spec),
+        open_log: place.needs_log_file(spec, surroundings),
     }
 }

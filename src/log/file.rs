@@ -3,19 +3,28 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
+
+/// Which file a process's lines go to, and how it is rotated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogPlace {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size at which it is rotated; never at 0.
+    pub max_size: u64,
+    /// How many rotated files are kept.
+    pub keep: u32,
+}
 
 /// An appended file. It never follows a symbolic link, never truncates what it did not write, and says in the file
 /// itself what could not be written.
 #[derive(Debug)]
 pub struct LogFile {
-    path: PathBuf,
+    place: LogPlace,
     file: Option<File>,
     size: u64,
-    max_size: u64,
-    keep: u32,
     /// Not to rotate before this size again, after a rotation failed.
     rotate_at: u64,
     mid_line: bool,
@@ -30,25 +39,16 @@ struct Lost {
 }
 
 impl LogFile {
-    /// Opens (or creates) the file. A `max_size` of 0 never rotates.
-    pub fn open(path: &Path, max_size: u64, keep: u32) -> io::Result<Self> {
-        let mut log = LogFile::later(path, max_size, keep);
+    /// Opens (or creates) the file.
+    pub fn open(place: LogPlace) -> io::Result<Self> {
+        let mut log = LogFile::later(place);
         log.reopen()?;
         Ok(log)
     }
 
     /// The same file, opened when something is first to be written, and tried again each time until it can be.
-    pub fn later(path: &Path, max_size: u64, keep: u32) -> Self {
-        LogFile {
-            path: path.to_owned(),
-            file: None,
-            size: 0,
-            max_size,
-            keep,
-            rotate_at: max_size,
-            mid_line: false,
-            lost: None,
-        }
+    pub fn later(place: LogPlace) -> Self {
+        LogFile { rotate_at: place.max_size, place, file: None, size: 0, mid_line: false, lost: None }
     }
 
     /// Appends whole lines, or the piece of one. What fails is counted, and said in the file once that works again.
@@ -78,10 +78,10 @@ impl LogFile {
         if gone {
             self.reopen().map_err(|e| (0, e))?;
         }
-        if self.max_size > 0 && self.size > 0 && self.size + bytes.len() as u64 > self.rotate_at {
+        if self.place.max_size > 0 && self.size > 0 && self.size + bytes.len() as u64 > self.rotate_at {
             match self.rotate() {
-                Ok(()) => self.rotate_at = self.max_size,
-                Err(_) => self.rotate_at = self.size + self.max_size / 8 + bytes.len() as u64,
+                Ok(()) => self.rotate_at = self.place.max_size,
+                Err(_) => self.rotate_at = self.size + self.place.max_size / 8 + bytes.len() as u64,
             }
         }
         self.write_note().map_err(|(_, e)| (0, e))?;
@@ -124,8 +124,12 @@ impl LogFile {
     fn reopen(&mut self) -> io::Result<()> {
         self.file = None;
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let file =
-            OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags.bits()).open(&self.path)?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .custom_flags(flags.bits())
+            .open(&self.place.path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::other("not a regular file"));
@@ -139,13 +143,13 @@ impl LogFile {
     /// Renames `x` to `x.1`, that to `x.2` and so on; the last falls away.
     fn rotate(&mut self) -> io::Result<()> {
         let name = |n: u32| {
-            let mut name = self.path.clone().into_os_string();
+            let mut name = self.place.path.clone().into_os_string();
             if n > 0 {
                 name.push(format!(".{n}"));
             }
             PathBuf::from(name)
         };
-        for n in (1..self.keep).rev() {
+        for n in (1..self.place.keep).rev() {
             match fs::rename(name(n), name(n + 1)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -153,9 +157,9 @@ impl LogFile {
         }
         // The name may be a stranger's by now: only what we have open is moved out of the way.
         let ours = self.file.as_ref().and_then(|f| f.metadata().ok()).map(|m| (m.dev(), m.ino()));
-        let there = fs::symlink_metadata(&self.path).ok().map(|m| (m.dev(), m.ino()));
+        let there = fs::symlink_metadata(&self.place.path).ok().map(|m| (m.dev(), m.ino()));
         if ours.is_some() && ours == there {
-            if self.keep == 0 { fs::remove_file(&self.path)? } else { fs::rename(name(0), name(1))? }
+            if self.place.keep == 0 { fs::remove_file(&self.place.path)? } else { fs::rename(name(0), name(1))? }
         }
         self.reopen()
     }
@@ -164,9 +168,13 @@ impl LogFile {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
-    use super::LogFile;
+    use super::{LogFile, LogPlace};
+
+    fn place(path: &Path, max_size: u64, keep: u32) -> LogPlace {
+        LogPlace { path: path.to_owned(), max_size, keep }
+    }
 
     fn folder(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("neap-logfile-{}-{name}", std::process::id()));
@@ -178,7 +186,7 @@ mod tests {
     fn rotation_keeps_so_many_and_loses_no_line() {
         let folder = folder("rotation");
         let path = folder.join("x.log");
-        let mut log = LogFile::open(&path, 20, 3).unwrap();
+        let mut log = LogFile::open(place(&path, 20, 3)).unwrap();
         for n in 0..9 {
             log.append(format!("line {n:03}\n").as_bytes());
         }
@@ -195,7 +203,7 @@ mod tests {
     fn a_removed_file_is_made_again() {
         let folder = folder("removed");
         let path = folder.join("x.log");
-        let mut log = LogFile::open(&path, 0, 0).unwrap();
+        let mut log = LogFile::open(place(&path, 0, 0)).unwrap();
         log.append(b"one\n");
         fs::remove_file(&path).unwrap();
         log.append(b"two\n");
@@ -208,7 +216,7 @@ mod tests {
         let folder = folder("symlink");
         let (path, victim) = (folder.join("x.log"), folder.join("victim"));
         fs::write(&victim, "precious").unwrap();
-        let mut log = LogFile::open(&path, 0, 0).unwrap();
+        let mut log = LogFile::open(place(&path, 0, 0)).unwrap();
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&victim, &path).unwrap();
         log.append(b"lost\n");
@@ -227,7 +235,7 @@ mod tests {
         let path = folder.join("x.log");
         fs::create_dir(folder.join("x.log.1")).unwrap();
         fs::write(folder.join("x.log.1/full"), "").unwrap();
-        let mut log = LogFile::open(&path, 8, 1).unwrap();
+        let mut log = LogFile::open(place(&path, 8, 1)).unwrap();
         for n in 0..5 {
             log.append(format!("line {n}\n").as_bytes());
         }

@@ -8,7 +8,7 @@ mod ring;
 mod sink;
 mod stream;
 
-pub(crate) use file::LogFile;
+pub(crate) use file::{LogFile, LogPlace};
 pub use line::{Line, StreamKind};
 pub(crate) use reader::{LineHub, Logs, Told};
 pub(crate) use stream::{ProcessLog, Tail};

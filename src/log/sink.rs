@@ -124,7 +124,7 @@ mod tests {
 
     use super::{FULL, Sink, Space};
     use crate::driver::Pool;
-    use crate::log::LogFile;
+    use crate::log::{LogFile, LogPlace};
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -140,7 +140,7 @@ mod tests {
             held_up.push(release);
         }
         let (room, rooms) = mpsc::channel();
-        let file = LogFile::open(&path, 1 << 30, 0).unwrap();
+        let file = LogFile::open(LogPlace { path: path.clone(), max_size: 1 << 30, keep: 0 }).unwrap();
         let sink = Sink::new(Box::new(file), pool.clone(), move || room.send(()).unwrap());
         let line = [b"x".repeat(999), b"\n".to_vec()].concat();
         let mut kept = 0;

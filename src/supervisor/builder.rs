@@ -31,6 +31,7 @@ pub struct Builder {
     env: Option<Vec<(OsString, OsString)>>,
     base_dir: Option<PathBuf>,
     runtime_dir: Option<PathBuf>,
+    log_dir: Option<PathBuf>,
     functions: Functions,
     shutdown_timeout: Option<Duration>,
     cgroups: bool,
@@ -42,6 +43,7 @@ impl Builder {
             env: None,
             base_dir: None,
             runtime_dir: None,
+            log_dir: None,
             functions: Functions::default(),
             shutdown_timeout: None,
             cgroups: true,
@@ -66,6 +68,13 @@ impl Builder {
     /// unless given. Users that processes run as must be able to pass through it.
     pub fn runtime_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.runtime_dir = Some(dir.into());
+        self
+    }
+
+    /// Where the captured output of a process that names no `log.file` goes: to `NAME.log` in this folder, rotated as its
+    /// `log` says. Nowhere but into memory unless given. The folder is made when it is missing, for nobody else to read.
+    pub fn log_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.log_dir = Some(dir.into());
         self
     }
 
@@ -149,7 +158,7 @@ impl Builder {
         let parts = Parts {
             shared: shared.clone(),
             settings,
-            surroundings: Surroundings { env, base, runtime },
+            surroundings: Surroundings { log_dir: self.log_dir.map(|dir| base.join(dir)), env, base, runtime },
             functions: self.functions,
             launcher,
             trees,
