@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::client::args as client;
 use crate::spec::RestartPolicy;
 
 /// Supervises processes: starts them in order, brings back what crashes, leaves nothing behind.
 #[derive(Debug, Parser)]
 #[command(name = "neap", version, disable_help_subcommand = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 1 it failed, 2 usage, 3 no such process.")]
+#[command(after_help = "Exit codes: 0 done, 1 it failed, 2 usage, 3 no such process, 4 refused in this state, \
+    5 cannot reach the instance, 6 not permitted, 7 timed out.")]
 pub(super) struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -35,6 +37,15 @@ pub(super) struct Global {
     /// Say more: pids, signals, causes
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub(super) verbose: bool,
+    /// Answer as JSON: the result on stdout, an error as one object on stderr
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub(super) json: bool,
+    /// The control socket of the instance that is meant
+    #[arg(long, global = true, value_name = "PATH", env = "NEAP_SOCKET", hide_env_values = true, help_heading = GLOBAL)]
+    pub(super) socket: Option<PathBuf>,
+    /// The instance that is meant: user, system, or a folder with a neap.lua
+    #[arg(long, global = true, value_name = "user|system|DIR", conflicts_with = "socket", help_heading = GLOBAL)]
+    pub(super) instance: Option<String>,
 }
 
 /// When to colour. What the words mean, the flag says: said of each again, it would take up half of every help.
@@ -56,6 +67,9 @@ pub(super) enum Command {
     Check(Check),
     /// Write the Lua definitions that editors complete and check configurations with
     Types(Types),
+    /// Commands to a running instance
+    #[command(flatten)]
+    Client(client::Command),
 }
 
 /// Which configuration, evaluated how.
@@ -103,9 +117,6 @@ pub(super) struct Check {
     /// Fail on warnings, too
     #[arg(long)]
     pub(super) strict: bool,
-    /// Answer as JSON: the result on stdout, or one object with the errors on stderr
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 /// `neap types`.

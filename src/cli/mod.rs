@@ -7,6 +7,7 @@
 mod app;
 mod args;
 mod check;
+mod client;
 mod config;
 mod escape;
 mod exit;
@@ -23,6 +24,7 @@ mod select;
 mod session;
 mod signals;
 mod summary;
+mod times;
 mod types;
 mod units;
 mod up;
