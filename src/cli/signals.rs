@@ -13,10 +13,12 @@ use crate::driver::sys::heed_child_signals;
 
 /// What ends a supervision, in order of urgency.
 const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
-/// What `run` passes on.
-const FORWARDED: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
+/// What `run` passes on, and what must not end a supervisor by accident.
+const USERS: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
 /// What says that there may be an orphan to reap.
 const CHILD: Signal = Signal::SIGCHLD;
+/// What stops who writes to a terminal from its background, as a supervisor with an anchor does: blocked, it may write.
+const WRITING: Signal = Signal::SIGTTOU;
 
 /// What is done with each signal, once there is something to supervise.
 type Handler = Box<dyn Fn(Signal) + Send>;
@@ -29,11 +31,13 @@ pub(super) struct Signals {
 impl Signals {
     /// Takes them from now on. Before any other thread is made: what is blocked is inherited. Until there is a handler
     /// nothing is supervised, and one that ends ends the program at once.
-    pub(super) fn take(forward: bool) -> Result<Signals, Failure> {
+    pub(super) fn take() -> Result<Signals, Failure> {
         // Whoever ignores this one has it ignored in what it executes, and then the kernel keeps no exit status.
         heed_child_signals().map_err(|error| Failure::new(format!("cannot reset SIGCHLD: {error}")))?;
-        let set = wanted(forward);
-        set.thread_block().map_err(|errno| Failure::new(format!("cannot block signals: {errno}")))?;
+        let set = wanted();
+        let mut blocked = set;
+        blocked.add(WRITING);
+        blocked.thread_block().map_err(|errno| Failure::new(format!("cannot block signals: {errno}")))?;
         let signals = Signals { handler: Arc::default() };
         let handler = Arc::clone(&signals.handler);
         std::thread::Builder::new()
@@ -49,11 +53,10 @@ impl Signals {
     }
 }
 
-fn wanted(forward: bool) -> SigSet {
+fn wanted() -> SigSet {
     let mut set = SigSet::empty();
-    let forwarded: &[Signal] = if forward { &FORWARDED } else { &[] };
     let hangup_ignored = ignored(Signal::SIGHUP);
-    for signal in ENDING.iter().chain(forwarded) {
+    for signal in ENDING.iter().chain(&USERS) {
         // A program under nohup(1) outlives its terminal.
         if *signal != Signal::SIGHUP || !hangup_ignored {
             set.add(*signal);
