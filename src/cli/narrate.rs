@@ -184,7 +184,7 @@ fn other(kind: &EventKind) -> Option<(Talk, Sentence)> {
             (Talk::Quiet, say(Tone::Bad, format!("survived SIGKILL: pid {}", pids.join(", "))))
         }
         EventKind::Updated { fields, .. } => (Talk::Verbose, faint(format!("updated: {}", fields.join(", ")))),
-        EventKind::Adopted => (Talk::Normal, say(Tone::Good, "found alive".into())),
+        EventKind::Adopted { .. } => (Talk::Normal, say(Tone::Good, "found alive".into())),
         EventKind::Refused { reason } => (Talk::Quiet, say(Tone::Bad, format!("refused: {reason}"))),
         EventKind::Applied { .. }
         | EventKind::ShuttingDown
