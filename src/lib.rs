@@ -47,6 +47,8 @@ pub mod driver;
 mod events;
 #[cfg(feature = "cli")]
 pub(crate) mod instance;
+#[doc(hidden)]
+pub mod ledger;
 mod log;
 #[cfg(feature = "lua")]
 pub mod lua;

@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serializer;
+use prost_types::Timestamp;
 
-/// A moment of the wall clock, in milliseconds since 1970. JSON gets it as RFC 3339 in UTC.
+/// A moment of the wall clock, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(pub(super) i64);
 
@@ -80,9 +80,9 @@ fn date(day: i64) -> (i64, i64, i64) {
     (year, month, day_of_month)
 }
 
-impl serde::Serialize for Moment {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.rfc3339())
+impl From<&Timestamp> for Moment {
+    fn from(time: &Timestamp) -> Self {
+        Moment(time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000))
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod args;
 mod command;
+mod json;
 mod table;
 
 pub(super) use command::run;
