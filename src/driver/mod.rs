@@ -22,6 +22,7 @@ mod held;
 mod hook;
 mod host;
 pub mod identity;
+mod instance;
 mod kin;
 mod launch;
 pub mod limits;
