@@ -5,13 +5,16 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
 use super::exit::{Exit, Failure};
-use crate::anchor::{Inheritance, Link};
+use super::signals::Signals;
+use crate::anchor::{Inheritance, Link, become_anchor};
 
 /// The anchor, and what it kept.
 pub(super) type Anchor = (Link, Inheritance);
 
 /// What a supervisor is to know of how it was started.
 pub(super) struct Given {
+    /// The signals, taken before the anchor was told that there is somebody to send them to.
+    pub(super) signals: Signals,
     /// The anchor, if there is one.
     pub(super) anchor: Option<Anchor>,
     /// Why there is none.
@@ -28,13 +31,16 @@ pub(super) fn run(work: impl FnOnce(Given) -> Result<Exit, Failure>) -> Result<E
     let Some(link) = link else {
         let error = become_anchor(std::env::args_os().skip(1));
         let without = Some(format!("there is no anchor, as this program cannot execute itself: {error}"));
-        return work(Given { anchor: None, without, open_files: raise_open_files() });
+        return work(Given { signals: Signals::take()?, anchor: None, without, open_files: raise_open_files() });
     };
+    // Executed by a descriptor, it would be called by that's number.
+    let _ = prctl::set_name(c"neap");
+    let signals = Signals::take()?;
     // The anchor passes on more descriptors than the soft limit may allow.
     let open_files = raise_open_files();
     let told = link.clone();
     let result = match link.welcome() {
-        Ok(inheritance) => work(Given { anchor: Some((link, inheritance)), without: None, open_files }),
+        Ok(inheritance) => work(Given { signals, anchor: Some((link, inheritance)), without: None, open_files }),
         Err(error) => Err(Failure::new(format!("the anchor does not answer: {error}"))),
     };
     told.finished(match &result {
@@ -58,8 +64,4 @@ pub(super) fn end_with_anchor(inheritance: &Inheritance) {
         // It was too late: the anchor has gone already.
         let _ = nix::sys::signal::raise(Signal::SIGTERM);
     }
-}
-
-fn become_anchor(_: impl IntoIterator<Item = std::ffi::OsString>) -> std::io::Error {
-    std::io::ErrorKind::Unsupported.into()
 }

@@ -18,7 +18,6 @@ use super::paint::Tone;
 use super::printer::{Printing, Show};
 use super::report::{Format, Level, Report};
 use super::session::{Manner, Outcome, Session};
-use super::signals::Signals;
 use super::start::{self, Asked};
 use super::summary::Summary;
 use crate::anchor::Link;
@@ -71,7 +70,6 @@ fn configuration(given: Option<&Path>, global: &Global) -> Result<(Option<PathBu
 }
 
 fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given) -> Result<Exit, Failure> {
-    let signals = Signals::take()?;
     orphans::adopt()?;
     let (config, places) = configuration(given, global)?;
     let (notes, pending) = notes::notes();

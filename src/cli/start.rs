@@ -35,7 +35,7 @@ pub(super) struct Asked<'a> {
 /// Begins it. The inner error is what is wrong with its configuration.
 pub(super) fn start(
     asked: Asked<'_>,
-    given: Given,
+    given: Surrounding,
     notes: &Notes,
     level: &Arc<AtomicUsize>,
 ) -> Result<Result<Begun, Vec<Problem>>, Failure> {

@@ -15,7 +15,6 @@ use super::paint::Tone;
 use super::printer::Printing;
 use super::screen::{Look, Screen};
 use super::session::{Manner, Outcome, Session};
-use super::signals::Signals;
 use super::start::{self, Asked};
 use super::summary::Summary;
 use super::{notes, orphans, problems, select};
@@ -35,8 +34,6 @@ pub(super) fn up(args: &Up, global: &Global, voice: Voice) -> Result<Exit, Failu
 }
 
 fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Given)) -> Result<Exit, Failure> {
-    // Before any thread is made: they inherit what is blocked.
-    let signals = Signals::take()?;
     orphans::adopt()?;
     if let Some((_, inheritance)) = &given.anchor {
         anchored::end_with_anchor(inheritance);

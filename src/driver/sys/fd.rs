@@ -40,6 +40,14 @@ pub fn received(fd: RawFd) -> OwnedFd {
     owned(fd.into())
 }
 
+/// Takes over a descriptor that this process was started with, by its number, and has it closed when another program is
+/// executed. An error when there is none of this number. Once for each, and before anything else could have its number.
+pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes any number; only sets a flag of a descriptor that is there.
+    checked(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
+    Ok(owned(fd.into()))
+}
+
 /// A pipe (reading end, writing end), both close-on-exec and non-blocking.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     fault::point(Call::Pipe)?;
