@@ -5,16 +5,22 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
 use super::exit::{Exit, Failure};
-use super::signals::Signals;
+use super::signals::{Early, Signals};
 use crate::anchor::{Inheritance, Link, become_anchor};
 
 /// The anchor, and what it kept.
 pub(super) type Anchor = (Link, Inheritance);
 
-/// What a supervisor is to know of how it was started.
+/// What a supervisor is given by whoever started it.
 pub(super) struct Given {
     /// The signals, taken before the anchor was told that there is somebody to send them to.
     pub(super) signals: Signals,
+    /// The rest.
+    pub(super) around: Around,
+}
+
+/// What a supervisor is to know of how it was started.
+pub(super) struct Around {
     /// The anchor, if there is one.
     pub(super) anchor: Option<Anchor>,
     /// Why there is none.
@@ -31,16 +37,24 @@ pub(super) fn run(work: impl FnOnce(Given) -> Result<Exit, Failure>) -> Result<E
     let Some(link) = link else {
         let error = become_anchor(std::env::args_os().skip(1));
         let without = Some(format!("there is no anchor, as this program cannot execute itself: {error}"));
-        return work(Given { signals: Signals::take()?, anchor: None, without, open_files: raise_open_files() });
+        let signals = Signals::take(Early::Exit)?;
+        return work(Given { signals, around: Around { anchor: None, without, open_files: raise_open_files() } });
     };
-    // Executed by a descriptor, it would be called by that's number.
+    // Executed by a descriptor, it would be called by its number.
     let _ = prctl::set_name(c"neap");
-    let signals = Signals::take()?;
+    let signals = Signals::take(Early::Keep)?;
     // The anchor passes on more descriptors than the soft limit may allow.
     let open_files = raise_open_files();
     let told = link.clone();
     let result = match link.welcome() {
-        Ok(inheritance) => work(Given { signals, anchor: Some((link, inheritance)), without: None, open_files }),
+        Ok(inheritance) => {
+            if inheritance.lives == 1 {
+                // Nothing is supervised yet that could be left behind.
+                let told = told.clone();
+                signals.until_then(Early::Tell(Box::new(move |code| told.finished(code))));
+            }
+            work(Given { signals, around: Around { anchor: Some((link, inheritance)), without: None, open_files } })
+        }
         Err(error) => Err(Failure::new(format!("the anchor does not answer: {error}"))),
     };
     told.finished(match &result {

@@ -70,6 +70,7 @@ fn configuration(given: Option<&Path>, global: &Global) -> Result<(Option<PathBu
 }
 
 fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given) -> Result<Exit, Failure> {
+    let Given { signals, around } = anchor;
     orphans::adopt()?;
     let (config, places) = configuration(given, global)?;
     let (notes, pending) = notes::notes();
@@ -83,7 +84,7 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
         log_files: true,
     };
     let mut report = Report::new(stderr(), args.log_format.unwrap_or_default(), args.log_level.unwrap_or_default());
-    let begun = match start::start(asked, anchor, &notes, &level)? {
+    let begun = match start::start(asked, around, &notes, &level)? {
         Ok(begun) => begun,
         Err(problems) => {
             problems.iter().for_each(|problem| report.say(Level::Error, None, &problem.to_string()));

@@ -13,7 +13,7 @@ use super::narrate::Talk;
 use super::printer::Printing;
 use super::screen::{Look, Screen};
 use super::session::{Manner, Outcome, Session};
-use super::signals::Signals;
+use super::signals::{Early, Signals};
 use super::summary::Summary;
 use super::{notes, orphans};
 use crate::Supervisor;
@@ -27,7 +27,7 @@ pub(super) fn run(args: Run, voice: Voice) -> Result<Exit, Failure> {
 }
 
 fn supervise(args: Run, voice: Voice) -> Result<Outcome, Failure> {
-    let signals = Signals::take()?;
+    let signals = Signals::take(Early::Exit)?;
     orphans::adopt()?;
     let spec = spec(args)?;
     let name = spec.name.clone();

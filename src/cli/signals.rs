@@ -3,7 +3,7 @@
 //! They are blocked in every thread and taken by one that waits for them, so that nothing runs in a handler. Children
 //! get an empty mask from the spawn path, and sessions of their own: the terminal's Ctrl-C reaches Neap alone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
@@ -23,33 +23,80 @@ const WRITING: Signal = Signal::SIGTTOU;
 /// What is done with each signal, once there is something to supervise.
 type Handler = Box<dyn Fn(Signal) + Send>;
 
+/// What becomes of a signal that comes before there is a handler.
+pub(super) enum Early {
+    /// One that ends a supervision ends the program: nothing is supervised yet.
+    Exit,
+    /// The same, but somebody is told the code first.
+    Tell(Box<dyn Fn(u8) + Send>),
+    /// It waits for the handler.
+    Keep,
+}
+
+enum Taking {
+    Not(Early, Vec<Signal>),
+    By(Handler),
+}
+
 /// Signals that are blocked everywhere, and taken by a thread of their own.
 pub(super) struct Signals {
-    handler: Arc<Mutex<Option<Handler>>>,
+    taking: Arc<Mutex<Taking>>,
 }
 
 impl Signals {
-    /// Takes them from now on. Before any other thread is made: what is blocked is inherited. Until there is a handler
-    /// nothing is supervised, and one that ends ends the program at once.
-    pub(super) fn take() -> Result<Signals, Failure> {
+    /// Takes them from now on. Before any other thread is made: what is blocked is inherited.
+    pub(super) fn take(early: Early) -> Result<Signals, Failure> {
         // Whoever ignores this one has it ignored in what it executes, and then the kernel keeps no exit status.
         heed_child_signals().map_err(|error| Failure::new(format!("cannot reset SIGCHLD: {error}")))?;
         let set = wanted();
         let mut blocked = set;
         blocked.add(WRITING);
         blocked.thread_block().map_err(|errno| Failure::new(format!("cannot block signals: {errno}")))?;
-        let signals = Signals { handler: Arc::default() };
-        let handler = Arc::clone(&signals.handler);
+        let signals = Signals { taking: Arc::new(Mutex::new(Taking::Not(early, Vec::new()))) };
+        let taking = Arc::clone(&signals.taking);
         std::thread::Builder::new()
             .name("neap-signals".into())
-            .spawn(move || deliver(set, &handler))
+            .spawn(move || deliver(set, &taking))
             .map_err(|error| Failure::new(format!("cannot make a thread: {error}")))?;
         Ok(signals)
     }
 
+    fn taking(&self) -> MutexGuard<'_, Taking> {
+        self.taking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until there is a handler this becomes of them.
+    pub(super) fn until_then(&self, early: Early) {
+        let mut taking = self.taking();
+        if let Taking::Not(before, kept) = &mut *taking {
+            let kept = std::mem::take(kept);
+            *before = early;
+            kept.into_iter().for_each(|signal| taking.take(signal));
+        }
+    }
+
     /// From now on each is handed to this.
     pub(super) fn hand_to(self, handler: impl Fn(Signal) + Send + 'static) {
-        *self.handler.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(handler));
+        let mut taking = self.taking();
+        if let Taking::Not(_, kept) = std::mem::replace(&mut *taking, Taking::By(Box::new(handler))) {
+            kept.into_iter().for_each(|signal| taking.take(signal));
+        }
+    }
+}
+
+impl Taking {
+    fn take(&mut self, signal: Signal) {
+        let code = || u8::try_from(128 + signal as i32).unwrap_or(1);
+        match self {
+            Taking::By(handler) => handler(signal),
+            Taking::Not(Early::Keep, kept) => kept.push(signal),
+            Taking::Not(..) if !ENDING.contains(&signal) => {}
+            Taking::Not(Early::Tell(tell), _) => {
+                tell(code());
+                std::process::exit(code().into());
+            }
+            Taking::Not(Early::Exit, _) => std::process::exit(code().into()),
+        }
     }
 }
 
@@ -66,18 +113,14 @@ fn wanted() -> SigSet {
     set
 }
 
-fn deliver(set: SigSet, handler: &Mutex<Option<Handler>>) {
+fn deliver(set: SigSet, taking: &Mutex<Taking>) {
     loop {
         let signal = match set.wait() {
             Ok(signal) => signal,
             Err(Errno::EINTR) => continue,
             Err(_) => return,
         };
-        match &*handler.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(handler) => handler(signal),
-            None if ENDING.contains(&signal) => std::process::exit(128 + signal as i32),
-            None => {}
-        }
+        taking.lock().unwrap_or_else(PoisonError::into_inner).take(signal);
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use super::anchored::Given;
+use super::anchored::Around;
 use super::args::Global;
 use super::exit::{Exit, Failure};
 use super::notes::Notes;
@@ -35,7 +35,7 @@ pub(super) struct Asked<'a> {
 /// Begins it. The inner error is what is wrong with its configuration.
 pub(super) fn start(
     asked: Asked<'_>,
-    given: Surrounding,
+    around: Around,
     notes: &Notes,
     level: &Arc<AtomicUsize>,
 ) -> Result<Result<Begun, Vec<Problem>>, Failure> {
@@ -48,12 +48,12 @@ pub(super) fn start(
         places: asked.places,
         needs_places: asked.needs_places,
         log_files: asked.log_files,
-        anchor: given.anchor,
-        open_files: given.open_files,
+        anchor: around.anchor,
+        open_files: around.open_files,
     });
     match begun {
         Ok(mut begun) => {
-            begun.say.extend(given.without);
+            begun.say.extend(around.without);
             Ok(Ok(begun))
         }
         Err(BeginError::Refused(problems)) => Ok(Err(problems)),

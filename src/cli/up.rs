@@ -34,8 +34,9 @@ pub(super) fn up(args: &Up, global: &Global, voice: Voice) -> Result<Exit, Failu
 }
 
 fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Given)) -> Result<Exit, Failure> {
+    let Given { signals, around } = given;
     orphans::adopt()?;
-    if let Some((_, inheritance)) = &given.anchor {
+    if let Some((_, inheritance)) = &around.anchor {
         anchored::end_with_anchor(inheritance);
     }
     let look = Look { paint: voice.out, terminal: stdout().is_terminal(), talk: voice.talk };
@@ -53,7 +54,7 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
         needs_places: false,
         log_files: false,
     };
-    let begun = match start::start(asked, given, &notes, &level)? {
+    let begun = match start::start(asked, around, &notes, &level)? {
         Ok(begun) => begun,
         Err(problems) => return refuse(voice, &problems),
     };
