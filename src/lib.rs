@@ -45,10 +45,16 @@ pub mod cli;
 pub mod core;
 pub mod driver;
 mod events;
+#[cfg(feature = "cli")]
+pub(crate) mod instance;
+#[doc(hidden)]
+pub mod ledger;
 mod log;
 #[cfg(feature = "lua")]
 pub mod lua;
 mod mailbox;
+#[cfg(feature = "grpc")]
+pub mod rpc;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod spec;

@@ -65,8 +65,12 @@ impl Machine {
     }
 
     pub(super) fn abandon(&mut self, command: CommandId) {
-        for p in self.processes.iter_mut() {
-            p.waiters.retain(|waiter| waiter.command != command);
+        let waits = |p: &&Process| p.waiters.iter().any(|waiter| waiter.command == command);
+        let waiting: Vec<ProcessId> = self.processes.iter().filter(waits).map(|p| p.id).collect();
+        for id in waiting {
+            if let Some(p) = self.processes.get_mut(id) {
+                p.waiters.retain(|waiter| waiter.command != command);
+            }
         }
         if let Mode::ShuttingDown { waiting, .. } = &mut self.mode {
             waiting.retain(|waiter| *waiter != command);
@@ -184,12 +188,15 @@ impl Machine {
                 if !under_way {
                     self.set_reloading(id, true);
                     self.emit(id, EventKind::Reloading, Cause::Command(command));
-                    let hook =
-                        Hook { action: HookAction::Command(words.clone()), user: None, timeout: Hook::DEFAULT_TIMEOUT };
-                    self.start_hook(id, HookKind::Reload, hook);
+                    self.run_reload_command(id, words.clone());
                 }
             }
         }
+    }
+
+    pub(super) fn run_reload_command(&mut self, id: ProcessId, words: Vec<String>) {
+        let hook = Hook { action: HookAction::Command(words), user: None, timeout: Hook::DEFAULT_TIMEOUT };
+        self.start_hook(id, HookKind::Reload, hook);
     }
 
     fn signal(&mut self, command: CommandId, id: ProcessId, signal: Signal) {
@@ -257,7 +264,7 @@ impl Machine {
         for command in waiting {
             self.reply(command, Ok(Done::ShutDown));
         }
-        self.mode = Mode::Finished;
+        self.mode = Mode::Finished { code };
         self.output(Output::Finished { code, stuck });
     }
 }

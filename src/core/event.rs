@@ -342,7 +342,10 @@ pub enum EventKind {
         needs_restart: Vec<String>,
     },
     /// It was found alive after the supervisor's own death.
-    Adopted,
+    Adopted {
+        /// Its main process; `None` when that ended in the gap and others of its tree did not.
+        pid: Option<Pid>,
+    },
     /// A plan was applied.
     Applied {
         /// Processes added.
@@ -359,6 +362,11 @@ pub enum EventKind {
     },
     /// The instance shuts down.
     ShuttingDown,
+    /// Something is not as it should be; supervision goes on.
+    Warning {
+        /// What, why, and what follows from it.
+        text: String,
+    },
 }
 
 /// Something happened.

@@ -48,22 +48,8 @@ impl Machine {
         }
     }
 
-    /// After a restore: the answer to a ready probe that was in flight will never come.
-    pub(super) fn ask_whether_ready_again(&mut self, id: ProcessId) {
-        if self.in_flight(id, ProbeKind::Ready) {
-            self.ask_whether_ready(id);
-        }
-    }
-
-    /// After a restore: the answer to a health probe that was in flight will never come.
-    pub(super) fn ask_for_health_again(&mut self, id: ProcessId) {
-        if self.in_flight(id, ProbeKind::Health) {
-            self.ask_for_health(id);
-        }
-    }
-
     /// Whether a probe of this kind is in flight: it was begun, and its next one is not due yet.
-    fn in_flight(&self, id: ProcessId, kind: ProbeKind) -> bool {
+    pub(super) fn in_flight(&self, id: ProcessId, kind: ProbeKind) -> bool {
         let Some(p) = self.process(id) else { return false };
         match (&p.state, kind) {
             (State::Starting(Starting { phase: StartPhase::Readying, run }), ProbeKind::Ready) => {

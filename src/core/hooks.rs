@@ -26,7 +26,7 @@ impl Machine {
     /// Starts a hook of the live run.
     pub(super) fn start_hook(&mut self, id: ProcessId, kind: HookKind, hook: Hook) {
         let Some(run) = self.run_of(id) else { return };
-        let (run, spec) = (run.id, run.spec.clone());
+        let (run, spec) = (run.id, run.spec.to_arc());
         if kind != HookKind::Reload {
             self.set_timer(id, TimerKind::Hook, hook.timeout.saturating_add(HOOK_GRACE));
         }
@@ -46,7 +46,7 @@ impl Machine {
         let Some(p) = self.processes.get_mut(id) else { return };
         let State::Rest(Rest { alarm, .. }) = &mut p.state else { return };
         let Some(current) = alarm else { return };
-        let (run, spec) = (current.run, current.spec.clone());
+        let (run, spec) = (current.run, current.spec.to_arc());
         match spec.hooks.on_failure.get(index).cloned() {
             Some(hook) => {
                 current.index = index;

@@ -140,7 +140,7 @@ pub enum HookResult {
 }
 
 /// What a run that outlived its supervisor is found as.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Adoption {
     /// It runs on, and was proved to be ours.
@@ -241,8 +241,10 @@ pub enum Input {
     TreeStuck(RunId, Vec<Pid>),
     /// When the kernel killed a member of the tree for lack of memory.
     Oom(RunId),
-    /// When a run that was restored from a snapshot was looked for.
+    /// When a run that outlived its supervisor was looked for.
     Adopted(RunId, Adoption),
+    /// When there is something to be told to people that changes nothing here: about this process, or the whole instance.
+    Warning(Option<ProcessId>, String),
     /// When the moment [`poll_timeout`](super::Machine::poll_timeout) gave has come. An early one does nothing.
     Timeout,
 }

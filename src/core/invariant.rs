@@ -49,7 +49,9 @@ impl Machine {
         if runs != self.runs.len() {
             return violation("machine", &format!("{runs} runs live and {} are known", self.runs.len()));
         }
-        if self.mode == Mode::Finished && self.processes.iter().any(|p| !p.state.is_rest() && !p.state.is_stuck()) {
+        if matches!(self.mode, Mode::Finished { .. })
+            && self.processes.iter().any(|p| !p.state.is_rest() && !p.state.is_stuck())
+        {
             return violation("machine", "it has finished and something is still up");
         }
         Ok(())

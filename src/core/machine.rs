@@ -14,11 +14,13 @@ use super::event::{Cause, Event, EventKind, StateName};
 use super::graph::Graph;
 use super::ids::{CommandId, ProcessId, RunId};
 use super::input::Input;
+use super::journal::Instance;
 use super::output::Output;
 use super::process::{Process, Run, State};
 use super::propagate::Notice;
 use super::reply::Reply;
 use super::rng::Rng;
+use super::shared::Shared;
 use super::table::Table;
 use super::time::{Now, Time};
 use super::timers::{Deadlines, TimerKind, Timers};
@@ -37,7 +39,7 @@ pub struct Settings {
 ///
 /// Hand in what happened with [`handle`](Machine::handle), carry out what [`poll_output`](Machine::poll_output) gives until it gives none, and
 /// hand in [`Input::Timeout`] when the moment of [`poll_timeout`](Machine::poll_timeout) has come.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Machine {
     pub(super) now: Now,
     pub(super) rng: Rng,
@@ -52,34 +54,37 @@ pub struct Machine {
     pub(super) deadlines: Deadlines,
     pub(super) mode: Mode,
     pub(super) shutdown_timeout: Option<Duration>,
+    /// The generation of the last plan that was applied.
+    pub(super) generation: u64,
+    /// The number of the next spec.
+    pub(super) next_spec: u64,
+    /// What is recorded of the instance as a whole.
+    pub(super) recorded: Option<Instance>,
     pub(super) dropped: u64,
-    #[serde(skip)]
     pub(super) graph: Relations,
-    #[serde(skip)]
     pub(super) outputs: VecDeque<Output>,
-    #[serde(skip)]
     pub(super) notices: VecDeque<Notice>,
     /// What processes were that are marked to start but not yet told of; empty between inputs.
-    #[serde(skip)]
     pub(super) entering: BTreeMap<ProcessId, StateName>,
 }
 
-/// The relations, built when first needed after a change. Derived from the specs, so never a difference.
+/// The relations, built when first needed after a change.
 #[derive(Debug, Default)]
 pub(super) struct Relations(pub(super) Option<Arc<Graph>>);
-
-impl PartialEq for Relations {
-    fn eq(&self, _: &Relations) -> bool {
-        true
-    }
-}
 
 /// What the instance as a whole does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Mode {
     Serving,
-    ShuttingDown { waiting: Vec<CommandId>, code: Option<i32> },
-    Finished,
+    ShuttingDown {
+        /// Clients of this supervisor: they do not outlive it.
+        #[serde(skip)]
+        waiting: Vec<CommandId>,
+        code: Option<i32>,
+    },
+    Finished {
+        code: Option<i32>,
+    },
 }
 
 /// The process id under which the instance's own timers are kept.
@@ -100,6 +105,9 @@ impl Machine {
             deadlines: Deadlines::default(),
             mode: Mode::Serving,
             shutdown_timeout: settings.shutdown_timeout,
+            generation: 0,
+            next_spec: 1,
+            recorded: None,
             dropped: 0,
             graph: Relations::default(),
             outputs: VecDeque::new(),
@@ -111,7 +119,7 @@ impl Machine {
     /// Takes in what happened at `now`. Then pull outputs until there is none. A `now` before the last one counts as the last one.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
-        if self.mode == Mode::Finished {
+        if matches!(self.mode, Mode::Finished { .. }) {
             self.handle_after_the_end(input);
             return;
         }
@@ -136,6 +144,8 @@ impl Machine {
             Input::TreeOccupied(run) => self.with_run(run, Machine::tree_occupied),
             Input::TreeStuck(run, pids) => self.with_run(run, |m, id| m.tree_stuck(id, pids)),
             Input::Oom(run) => self.with_run(run, Machine::oom),
+            Input::Warning(Some(process), text) => self.emit(process, EventKind::Warning { text }, Cause::Progress),
+            Input::Warning(None, text) => self.emit_instance(EventKind::Warning { text }, Cause::Progress),
             Input::Adopted(run, adoption) => self.with_run(run, |m, id| m.adopted(id, adoption)),
         }
         self.settle();
@@ -179,7 +189,12 @@ impl Machine {
 
     /// The spec a process has now (its next run's; a live run may still have an older one).
     pub fn spec(&self, id: ProcessId) -> Option<Arc<Spec>> {
-        self.processes.get(id).map(|p| p.spec.clone())
+        self.processes.get(id).map(|p| p.spec.to_arc())
+    }
+
+    /// The generation of the last plan that was applied; 0 when it was of none.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The process a live run belongs to.
@@ -229,6 +244,13 @@ impl Machine {
     /// To be called after every change of a spec's relations or of the set of processes.
     pub(super) fn relations_changed(&mut self) {
         self.graph.0 = None;
+    }
+
+    /// Holds a spec that is new.
+    pub(super) fn share(&mut self, spec: Spec) -> Shared {
+        let number = self.next_spec;
+        self.next_spec += 1;
+        Shared::new(number, spec)
     }
 
     pub(super) fn new_run(&mut self, id: ProcessId) -> RunId {

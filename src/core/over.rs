@@ -3,7 +3,7 @@
 use super::backoff::Tally;
 use super::event::{Cause, Ending, EventKind};
 use super::ids::{Pid, ProcessId};
-use super::input::{Adoption, ExitStatus, HookKind};
+use super::input::{ExitStatus, HookKind};
 use super::machine::Machine;
 use super::output::Output;
 use super::process::{
@@ -45,7 +45,7 @@ impl Machine {
         }
     }
 
-    fn main_exited(&mut self, id: ProcessId, status: ExitStatus) {
+    pub(super) fn main_exited(&mut self, id: ProcessId, status: ExitStatus) {
         let Some(run) = self.run_of(id) else { return };
         let oom = run.ooms > 0 && matches!(status, ExitStatus::Signal { signal: Signal::KILL, .. });
         let ending = if oom { Ending::Oom } else { Ending::Exit(status) };
@@ -367,37 +367,6 @@ impl Machine {
         } else {
             self.drop_input();
         }
-    }
-
-    /// A run that outlived the supervisor was looked for.
-    pub(super) fn adopted(&mut self, id: ProcessId, adoption: Adoption) {
-        let spawning = self.start_phase(id) == Some(StartPhase::Spawning);
-        let known = self.run_of(id).and_then(Run::pid);
-        match adoption {
-            Adoption::Alive(pid) if spawning => self.executed(id, pid),
-            Adoption::Alive(pid) => {
-                if known.is_some_and(|known| known != pid) {
-                    self.leader_is(id, Leader::Alive(pid));
-                }
-            }
-            Adoption::Gone(status) | Adoption::LeaderGone(status) if spawning => {
-                self.run_over(id, Ending::Exit(status));
-            }
-            Adoption::LeaderGone(status) => {
-                if let Some(pid) = known {
-                    self.exited(id, pid, status);
-                }
-            }
-            Adoption::Gone(status) => {
-                if let Some(pid) = known {
-                    self.exited(id, pid, status);
-                }
-                if self.run_of(id).is_some() {
-                    self.tree_empty(id);
-                }
-            }
-        }
-        self.emit(id, EventKind::Adopted, Cause::Progress);
     }
 }
 

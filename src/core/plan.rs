@@ -9,8 +9,9 @@ use super::graph::relations;
 use super::ids::{CommandId, Pid, ProcessId};
 use super::machine::Machine;
 use super::output::Output;
-use super::process::{Goal, Last, Origin, Process, State, StopPhase, Stopping, Stored, WaitFor, Waiter, Waiting, Why};
+use super::process::{Goal, Last, Origin, Process, State, StopPhase, Stopping, WaitFor, Waiter, Waiting, Why};
 use super::reply::{Applied, Done, Refusal, Updated};
+use super::shared::Shared;
 use super::start::Reach;
 use super::status::Want;
 use super::timers::{Deadlines, TimerKind};
@@ -48,10 +49,11 @@ impl Machine {
         let id = self.processes.next_id();
         let name: Arc<str> = spec.name.as_str().into();
         self.names.insert(name.clone(), id);
+        let spec = self.share(spec);
         self.processes.push(Process {
             id,
             name,
-            spec: Arc::new(spec),
+            spec,
             origin,
             want: Want::Down,
             state: Why::Created.into(),
@@ -96,8 +98,8 @@ impl Machine {
         if let Origin::Plan { replaced } = &p.origin
             && !changes.is_empty()
         {
-            let planned = replaced.clone().unwrap_or_else(|| Stored(p.spec.clone()));
-            let same = changed_fields(&planned.0, &spec).is_empty();
+            let planned = replaced.clone().unwrap_or_else(|| p.spec.clone());
+            let same = changed_fields(&planned, &spec).is_empty();
             let replaced = (!same).then_some(planned);
             if let Some(p) = self.processes.get_mut(id) {
                 p.origin = Origin::Plan { replaced };
@@ -115,22 +117,14 @@ impl Machine {
 
     /// Puts a new spec in force: what is live at once, the rest with the next run.
     fn replace_spec(&mut self, id: ProcessId, spec: Spec, updated: &Updated, cause: Cause) {
+        let newer = self.share(spec);
+        let live = self.run_spec_after(id, &newer);
         let Some(p) = self.processes.get_mut(id) else { return };
         let had_health = p.state.run().is_some_and(|run| run.spec.health.is_some());
-        let closes = !p.spec.listen.is_empty() && spec.listen.is_empty();
-        p.spec = Arc::new(spec);
-        let newer = p.spec.clone();
-        let starting = matches!(p.state, State::Starting(_));
-        if let Some(run) = p.state.run_mut() {
-            let mut spec = run.spec.with_live_fields_of(&newer);
-            if starting {
-                // What is to make this run ready stays as it was when it started; the next run is made ready by the new.
-                spec.ready = run.spec.ready.clone();
-                if spec.ready == Ready::Health {
-                    spec.health = run.spec.health.clone();
-                }
-            }
-            run.spec = Arc::new(spec);
+        let closes = !p.spec.listen.is_empty() && newer.listen.is_empty();
+        p.spec = newer.clone();
+        if let (Some(run), Some(live)) = (p.state.run_mut(), live) {
+            run.spec = live;
         }
         let (had_listeners, running) = (p.state.is_armed(), matches!(p.state, State::Running(_)));
         if !updated.fields.is_empty() {
@@ -147,12 +141,28 @@ impl Machine {
             if newer.listen.is_empty() {
                 self.rest(id, Why::Stopped(cause.clone()), cause);
             } else {
-                self.output(Output::ArmSockets(id, newer));
+                self.output(Output::ArmSockets(id, newer.to_arc()));
             }
         }
         if closes {
             self.output(Output::CloseSockets(id));
         }
+    }
+
+    /// The spec of the live run once this one is in force: what is live of it, and the rest as it was.
+    fn run_spec_after(&mut self, id: ProcessId, newer: &Shared) -> Option<Shared> {
+        let p = self.processes.get(id)?;
+        let run = p.state.run()?;
+        let mut spec = run.spec.with_live_fields_of(newer);
+        if matches!(p.state, State::Starting(_)) {
+            // What is to make this run ready stays as it was when it started; the next run is made ready by the new.
+            spec.ready = run.spec.ready.clone();
+            if spec.ready == Ready::Health {
+                spec.health = run.spec.health.clone();
+            }
+        }
+        // One that is as the process's is not held, nor recorded, a second time.
+        Some(if spec == **newer { newer.clone() } else { self.share(spec) })
     }
 
     fn health_changed(&mut self, id: ProcessId, had_health: bool) {
@@ -294,6 +304,7 @@ impl Machine {
         };
         let changes = self.changes(&plan);
         let removed = self.removed(&plan);
+        self.generation = plan.generation;
         let mut specs: BTreeMap<String, Spec> = plan.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
         let (mut starts, mut restarts, mut armed) = (Vec::new(), Vec::new(), Vec::new());
         for (name, change) in changes {
@@ -402,7 +413,7 @@ impl Machine {
         let mut plan = Plan::new();
         for p in self.processes.iter().filter(|p| *p.name != *spec.name && p.origin != Origin::Leaving) {
             // Names are unique in the machine, so none is refused.
-            let _ = plan.insert((*p.spec).clone());
+            let _ = plan.insert(Spec::clone(&p.spec));
         }
         let _ = plan.insert(spec.clone());
         refuse_errors(plan.validate(), Some(spec.name.as_str()))
@@ -428,7 +439,7 @@ impl Machine {
                     message: "a process made at run time has this name; delete that one first".into(),
                 });
             } else {
-                let _ = all.insert((*p.spec).clone());
+                let _ = all.insert(Spec::clone(&p.spec));
             }
         }
         problems.extend(all.validate());

@@ -10,50 +10,54 @@ use super::backoff::Tally;
 use super::event::{Cause, Ending, HealthStatus, HoldKind, StateName};
 use super::ids::{CommandId, Pid, ProcessId, RunId};
 use super::input::{ExitStatus, Notification};
+use super::shared::Shared;
 use super::status::Want;
 use super::time::{Time, WallTime};
 use super::timers::Deadlines;
-use crate::spec::Spec;
-use crate::spec::stored;
 
 /// Who defined a process, and whether it is to stay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Origin {
     /// A plan; with the plan's spec when an update replaced it.
-    Plan { replaced: Option<Stored> },
+    Plan { replaced: Option<Shared> },
     /// Somebody at run time.
     Runtime,
     /// It is to be forgotten once it is down.
     Leaving,
 }
 
-/// A spec in a snapshot: with its secrets and functions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Stored(#[serde(with = "stored")] pub(super) Arc<Spec>);
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Process {
     pub(super) id: ProcessId,
     pub(super) name: Arc<str>,
-    #[serde(with = "stored")]
-    pub(super) spec: Arc<Spec>,
+    pub(super) spec: Shared,
     pub(super) origin: Origin,
     pub(super) want: Want,
     pub(super) state: State,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) deadlines: Deadlines,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) tally: Tally,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) last: Last,
     pub(super) created_at: WallTime,
     pub(super) since: WallTime,
+    /// Clients of this supervisor: they do not outlive it.
+    #[serde(skip)]
     pub(super) waiters: Vec<Waiter>,
 }
 
 /// What is remembered of the runs that are over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Last {
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) run: Option<RunId>,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) exit: Option<ExitStatus>,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) started_at: Option<WallTime>,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) ended_at: Option<WallTime>,
     /// Runs that were executed.
     pub(super) executed: u32,
@@ -62,13 +66,13 @@ pub(super) struct Last {
 }
 
 /// A command that waits for something of this process.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Waiter {
     pub(super) command: CommandId,
     pub(super) goal: Goal,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Goal {
     /// To be ready.
     Ready,
@@ -96,8 +100,10 @@ pub(super) enum State {
 pub(super) struct Rest {
     pub(super) why: Why,
     /// The condition for which the last start was skipped.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) skipped: Option<String>,
     /// The on_failure hooks in progress.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) alarm: Option<Alarm>,
 }
 
@@ -114,8 +120,7 @@ pub(super) enum Why {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Alarm {
     pub(super) run: RunId,
-    #[serde(with = "stored")]
-    pub(super) spec: Arc<Spec>,
+    pub(super) spec: Shared,
     pub(super) index: usize,
 }
 
@@ -154,23 +159,29 @@ pub(super) enum WaitFor {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Run {
     pub(super) id: RunId,
-    #[serde(with = "stored")]
-    pub(super) spec: Arc<Spec>,
+    pub(super) spec: Shared,
     pub(super) start: Start,
     pub(super) leader: Leader,
     /// Processes that were the main one, or a forking type's parent, and live on in the tree.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) former: Vec<Pid>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) executed_at: Option<Time>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) started_at: Option<WallTime>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) status_text: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) health: Health,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) watchdog: Option<Duration>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) ooms: u32,
     /// What was heard of it before the news that it was executed, which it may overtake.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) early: Vec<Early>,
     /// Whether its reload command runs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) reloading: bool,
 }
 
@@ -197,13 +208,18 @@ pub(super) enum Leader {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Health {
     pub(super) status: HealthStatus,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) failures: u32,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) successes: u32,
     /// Ready probes made so far.
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) attempts: u32,
     /// The last failure, for people.
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) reason: String,
 }
 
@@ -231,6 +247,7 @@ pub(super) enum StartPhase {
 pub(super) struct Running {
     pub(super) run: Run,
     /// The after_start hook that runs.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) after_start: Option<usize>,
 }
 
@@ -239,6 +256,7 @@ pub(super) struct Stopping {
     pub(super) run: Run,
     pub(super) phase: StopPhase,
     /// How the run ended by itself, or what was wrong with it; `None` when it was only asked to.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) ending: Option<Ending>,
     pub(super) next: Next,
     /// Why it is being stopped.
@@ -295,6 +313,11 @@ pub(super) struct Backoff {
     pub(super) ending: Ending,
     /// Whether the start that is due counts as an automatic restart.
     pub(super) counts: bool,
+}
+
+/// For fields that a record leaves out while they say nothing, and that an older record does not have.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Why {
@@ -360,7 +383,7 @@ impl State {
 }
 
 impl Run {
-    pub(super) fn new(id: RunId, spec: Arc<Spec>, start: Start) -> Run {
+    pub(super) fn new(id: RunId, spec: Shared, start: Start) -> Run {
         let watchdog = spec.watchdog;
         Run {
             id,

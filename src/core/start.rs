@@ -294,7 +294,7 @@ impl Machine {
         if let Some(timeout) = spec.start_timeout {
             self.set_timer(id, TimerKind::Start, timeout);
         }
-        self.output(Output::Prepare { run, process: id, spec });
+        self.output(Output::Prepare { run, process: id, spec: spec.to_arc() });
     }
 
     /// The phase of a start, while there is one.
@@ -366,28 +366,12 @@ impl Machine {
     }
 
     pub(super) fn executed(&mut self, id: ProcessId, pid: Pid) {
-        let (now, wall) = (self.now.mono, self.now.wall);
-        let Some(p) = self.processes.get_mut(id) else { return };
-        let (awaited, wanted) = match &p.state {
-            State::Starting(starting) => (starting.phase == StartPhase::Spawning, true),
-            State::Stopping(stopping) => (
-                stopping.run.leader == Leader::None
-                    && matches!(stopping.phase, StopPhase::AwaitExec | StopPhase::Killed | StopPhase::Stuck(_)),
-                false,
-            ),
-            _ => (false, false),
-        };
-        let Some(run) = p.state.run_mut().filter(|_| awaited) else { return self.drop_input() };
-        let forking = run.spec.process_type == ProcessType::Forking;
-        run.leader = if forking { Leader::Parent(pid) } else { Leader::Alive(pid) };
-        run.executed_at = Some(now);
-        run.started_at = Some(wall);
-        p.last.executed = p.last.executed.saturating_add(1);
-        p.tally.fed();
+        let forking = self.run_of(id).is_some_and(|run| run.spec.process_type == ProcessType::Forking);
+        let leader = if forking { Leader::Parent(pid) } else { Leader::Alive(pid) };
+        let Some(early) = self.mark_executed(id, leader) else { return self.drop_input() };
         self.emit(id, EventKind::Executed { pid }, Cause::Progress);
-        let early = self.processes.get_mut(id).and_then(|p| p.state.run_mut());
-        let early = early.map(|run| (run.id, std::mem::take(&mut run.early)));
-        if wanted {
+        let run = self.run_of(id).map(|run| run.id);
+        if self.start_phase(id).is_some() {
             self.set_start_phase(id, StartPhase::Readying);
             let Some(spec) = self.run_of(id).map(|run| run.spec.clone()) else { return };
             match (spec.process_type, &spec.ready) {
@@ -398,7 +382,7 @@ impl Machine {
         } else {
             self.executed_unwanted(id);
         }
-        let Some((run, early)) = early else { return };
+        let Some(run) = run else { return };
         for news in early {
             // As if it were heard only now: what its execution means for others comes first.
             self.settle();
@@ -410,16 +394,25 @@ impl Machine {
         }
     }
 
+    /// Notes that the awaited child was executed; gives what was heard of it before. `None` when no child is awaited.
+    pub(super) fn mark_executed(&mut self, id: ProcessId, leader: Leader) -> Option<Vec<Early>> {
+        let (now, wall) = (self.now.mono, self.now.wall);
+        let p = self.processes.get_mut(id)?;
+        let awaited = awaits_exec(&p.state);
+        let run = p.state.run_mut().filter(|run| awaited && run.leader == Leader::None)?;
+        run.leader = leader;
+        run.executed_at = Some(now);
+        run.started_at = Some(wall);
+        let early = std::mem::take(&mut run.early);
+        p.last.executed = p.last.executed.saturating_add(1);
+        p.tally.fed();
+        Some(early)
+    }
+
     /// Keeps news of a child that is not known to be executed yet until it is. Whether it was kept.
     pub(super) fn keep_early(&mut self, id: ProcessId, news: impl FnOnce() -> Early) -> bool {
         let Some(p) = self.processes.get_mut(id) else { return false };
-        let awaited = match &p.state {
-            State::Starting(starting) => starting.phase == StartPhase::Spawning,
-            State::Stopping(stopping) => {
-                matches!(stopping.phase, StopPhase::AwaitExec | StopPhase::Killed | StopPhase::Stuck(_))
-            }
-            _ => false,
-        };
+        let awaited = awaits_exec(&p.state);
         let Some(run) = p.state.run_mut().filter(|run| awaited && run.leader == Leader::None) else { return false };
         let news = news();
         // Once is enough, and a program that floods its notify socket fills no memory. Its end is never lost.
@@ -600,7 +593,7 @@ impl Machine {
         let start = Start { by: StartedBy::Socket, cause: Cause::Socket, fallback };
         let waiting = State::Waiting(Waiting { start, on: WaitFor::Socket });
         self.enter(id, waiting, "for a connection".into(), Cause::Progress);
-        self.output(Output::ArmSockets(id, spec));
+        self.output(Output::ArmSockets(id, spec.to_arc()));
         self.notice(Notice::Armed(id));
     }
 
@@ -630,5 +623,16 @@ impl Machine {
             Some(State::Stopping(stopping)) => Some(stopping),
             _ => None,
         }
+    }
+}
+
+/// Whether the news of an execution fits this state, as long as its run has no main process.
+fn awaits_exec(state: &State) -> bool {
+    match state {
+        State::Starting(starting) => starting.phase == StartPhase::Spawning,
+        State::Stopping(stopping) => {
+            matches!(stopping.phase, StopPhase::AwaitExec | StopPhase::Killed | StopPhase::Stuck(_))
+        }
+        _ => false,
     }
 }

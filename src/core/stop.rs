@@ -234,13 +234,19 @@ impl Machine {
             return self.set_stop_phase(id, StopPhase::BeforeStop(index));
         }
         let Some(run) = self.run_of(id) else { return };
-        match run.spec.stop.command.clone() {
-            Some(command) => {
-                let hook = Hook { action: HookAction::Command(command), user: None, timeout: self.first_wait(id) };
-                self.start_hook(id, HookKind::StopCommand, hook);
+        match run.spec.stop.command {
+            Some(_) => {
+                self.run_stop_command(id);
                 self.set_stop_phase(id, StopPhase::Command);
             }
             None => self.wind_down(id, Rung::Step(0)),
+        }
+    }
+
+    pub(super) fn run_stop_command(&mut self, id: ProcessId) {
+        if let Some(command) = self.run_of(id).and_then(|run| run.spec.stop.command.clone()) {
+            let hook = Hook { action: HookAction::Command(command), user: None, timeout: self.first_wait(id) };
+            self.start_hook(id, HookKind::StopCommand, hook);
         }
     }
 
@@ -258,39 +264,32 @@ impl Machine {
 
     /// Takes the next rung: sends its signal, and waits. Past the last: SIGKILL.
     pub(super) fn climb(&mut self, id: ProcessId, rung: Rung) {
-        let Some(run) = self.run_of(id) else { return };
-        let stop = &run.spec.stop;
-        let (signal, wait, scope) = match rung {
-            Rung::Abort => (Signal::ABRT, self.first_wait(id), Scope::Main),
-            Rung::Step(step) => match stop.sequence.get(step) {
-                None => return self.kill(id),
-                Some(step) if step.signal == Signal::KILL => return self.kill(id),
-                Some(step) => (step.signal, step.wait, scope_of(stop.mode)),
-            },
-        };
-        let run = run.id;
+        let Some(run) = self.run_of(id).map(|run| run.id) else { return };
+        let Some((signal, wait, scope)) = self.rung(id, rung) else { return self.kill(id) };
         self.set_stop_phase(id, StopPhase::Ladder(rung));
         self.emit(id, EventKind::Signalled { signal }, Cause::Progress);
-        self.output(Output::Signal { run, signal, scope });
-        if signal != Signal::CONT {
-            // What is stopped (SIGSTOP) would not act on the signal until it is continued.
-            self.output(Output::Signal { run, signal: Signal::CONT, scope });
-        }
+        self.send_rung(run, signal, scope);
         self.set_timer(id, TimerKind::Stop, wait);
+    }
+
+    /// What a rung sends, how long it waits, and to whom it sends. `None` past the last, and where SIGKILL is due.
+    pub(super) fn rung(&self, id: ProcessId, rung: Rung) -> Option<(Signal, Duration, Scope)> {
+        let stop = &self.run_of(id)?.spec.stop;
+        match rung {
+            Rung::Abort => Some((Signal::ABRT, self.first_wait(id), Scope::Main)),
+            Rung::Step(step) => {
+                let step = stop.sequence.get(step).filter(|step| step.signal != Signal::KILL)?;
+                Some((step.signal, step.wait, scope_of(stop.mode)))
+            }
+        }
     }
 
     /// SIGKILL to all of it (in mode `process`: to the main process).
     pub(super) fn kill(&mut self, id: ProcessId) {
-        let Some(run) = self.run_of(id) else { return };
-        let (run_id, alone) = (run.id, run.spec.stop.mode == StopMode::Process && run.leader != Leader::None);
         self.clear_timer(id, TimerKind::Stop);
         self.set_stop_phase(id, StopPhase::Killed);
         self.emit(id, EventKind::Signalled { signal: Signal::KILL }, Cause::Progress);
-        if alone {
-            self.output(Output::Signal { run: run_id, signal: Signal::KILL, scope: Scope::Main });
-        } else {
-            self.output(Output::KillTree(run_id));
-        }
+        self.send_kill(id);
         self.set_timer(id, TimerKind::Stuck, STUCK_AFTER);
     }
 

@@ -32,9 +32,26 @@ pub(super) enum TimerKind {
 
 const KINDS: usize = 9;
 
-/// The deadlines of one process, kept with it so that all can be dropped at once.
+/// The deadlines of one process, kept with it so that all can be dropped at once. In a record: those that are set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Vec<(TimerKind, Time)>", from = "Vec<(TimerKind, Time)>")]
 pub(super) struct Deadlines([Option<Time>; KINDS]);
+
+impl From<Deadlines> for Vec<(TimerKind, Time)> {
+    fn from(deadlines: Deadlines) -> Self {
+        deadlines.iter().collect()
+    }
+}
+
+impl From<Vec<(TimerKind, Time)>> for Deadlines {
+    fn from(set: Vec<(TimerKind, Time)>) -> Self {
+        let mut deadlines = Deadlines::default();
+        for (kind, at) in set {
+            deadlines.0[kind as usize] = Some(at).filter(|at| *at != Time::NEVER);
+        }
+        deadlines
+    }
+}
 
 impl Deadlines {
     pub(super) fn get(&self, kind: TimerKind) -> Option<Time> {
@@ -48,13 +65,23 @@ impl Deadlines {
     pub(super) fn count(&self) -> usize {
         self.0.iter().flatten().count()
     }
+
+    /// Those that are set.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TimerKind, Time)> + '_ {
+        ALL.into_iter().filter_map(|kind| Some((kind, self.get(kind)?)))
+    }
 }
 
 /// All deadlines in the order they come.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Timers(BTreeSet<(Time, ProcessId, TimerKind)>);
 
 impl Timers {
+    /// Takes in the deadlines that a process was restored with.
+    pub(super) fn restore(&mut self, own: &Deadlines, process: ProcessId) {
+        self.0.extend(own.iter().map(|(kind, at)| (at, process, kind)));
+    }
+
     pub(super) fn set(&mut self, own: &mut Deadlines, process: ProcessId, kind: TimerKind, at: Time) {
         self.clear(own, process, kind);
         if at != Time::NEVER {

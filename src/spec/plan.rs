@@ -101,9 +101,18 @@ impl fmt::Display for PlanError {
 }
 
 /// A set of specs that is applied as a whole or not at all.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
+    /// The number of the configuration's generation that this plan is of; 0 when it is of none.
+    pub generation: u64,
     specs: BTreeMap<String, Spec>,
+}
+
+impl PartialEq for Plan {
+    /// Equal when the specs are: which generation they are of is no part of what they say.
+    fn eq(&self, other: &Plan) -> bool {
+        self.specs == other.specs
+    }
 }
 
 impl Plan {

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use neap::core::{
-    Command, Done, Event, EventKind, Input, Machine, Now, Output, Refusal, Settings, SnapshotError, StateName,
-    StateName::*, Time, WallTime,
+    Command, Done, Event, EventKind, Input, Machine, Now, Output, RecordKey, Refusal, Settings, SnapshotError,
+    StateName, StateName::*, Time, WallTime,
 };
 use neap::sim::{Behaviour, Preparation, Rng};
 use neap::spec::{Conditions, Plan, Restart, Signal, Spec};
@@ -295,51 +295,85 @@ fn a11_a_refused_plan_changes_nothing_and_a_good_one_keeps_runs_and_answers_wait
     assert_eq!((s.world.find("web"), s.world.find("slow")), (None, None));
 }
 
-fn snapshot_of_something() -> (Scenario, Vec<u8>) {
+type Records = BTreeMap<RecordKey, Vec<u8>>;
+
+fn records_of_something() -> (Scenario, Records) {
     let mut s =
         Scenario::with([notify("db").auto_start(true), spec("web").requires("db").auto_start(true), spec("gone")]);
     s.exit("web", BAD);
-    let bytes = s.world.machine().snapshot();
-    (s, bytes)
+    let records = s.world.machine().records();
+    (s, records)
 }
 
 #[test]
-fn a13_an_older_snapshot_is_read_a_newer_one_and_a_damaged_one_are_refused() {
-    let (s, bytes) = snapshot_of_something();
-    let restored = Machine::restore(&bytes).expect("its own snapshot");
+fn a13_older_records_are_read_newer_and_damaged_ones_are_refused() {
+    let (s, records) = records_of_something();
+    let restored = Machine::from_records(records.clone()).expect("its own records");
     assert_eq!(restored.status(s.id("db")), s.world.machine().status(s.id("db")));
 
-    let mut value: Value = serde_json::from_slice(&bytes).expect("a snapshot is JSON");
-    // Old code, new file.
-    value["version"] = Value::from(9_999);
-    let newer = serde_json::to_vec(&value).expect("JSON");
-    assert!(matches!(Machine::restore(&newer), Err(SnapshotError::Newer { found: 9_999 })));
-    // New code, file with fields it does not know: they are from a version that this one may read.
-    value["version"] = Value::from(1);
-    value["machine"]["from_the_future"] = Value::from(1);
-    let extra = serde_json::to_vec(&value).expect("JSON");
-    assert!(Machine::restore(&extra).is_ok());
-    // Files that end early, or are none.
-    for end in (0..bytes.len()).step_by(bytes.len() / 97) {
-        assert!(matches!(Machine::restore(&bytes[..end]), Err(SnapshotError::Damaged(_))), "cut at {end}");
+    let mut kinds = 0;
+    for (key, bytes) in &records {
+        let with = |bytes: &[u8]| {
+            let mut records = records.clone();
+            records.insert(*key, bytes.to_vec());
+            Machine::from_records(records)
+        };
+        let json = |value: &Value| serde_json::to_vec(value).expect("JSON");
+        let mut value: Value = serde_json::from_slice(bytes).expect("a record is JSON");
+        // Old code, new file: the record that is newer is named.
+        value["v"] = Value::from(9_999);
+        let newer = with(&json(&value)).expect_err("it is newer");
+        assert!(
+            matches!(newer, SnapshotError::Newer { found: 9_999, .. }) && newer.to_string().contains(&key.to_string())
+        );
+        // New code, file with fields that it does not know: they are from a version that this one may read.
+        value["v"] = Value::from(1);
+        value["from_the_future"] = Value::from(1);
+        if !matches!(key, RecordKey::Spec(_)) {
+            value["is"]["from_the_future"] = Value::from(1);
+        }
+        with(&json(&value)).expect("unknown fields are passed over");
+        // Old file, new code: what a record may lack is as if it had never been.
+        if let Some(fields) = value["is"].as_object_mut()
+            && matches!(key, RecordKey::Process(_))
+        {
+            fields.remove("tally");
+            fields.remove("last");
+            with(&json(&value)).expect("what an older version did not write is a default");
+        }
+        // Files that end early, or are none.
+        for end in (0..bytes.len()).step_by(bytes.len() / 17) {
+            assert!(matches!(with(&bytes[..end]), Err(SnapshotError::Damaged(_))), "{key}, cut at {end}");
+        }
+        for rubbish in ["", "{}", "null", "[]", r#"{"v":1}"#, r#"{"v":"one","is":{}}"#] {
+            assert!(matches!(with(rubbish.as_bytes()), Err(SnapshotError::Damaged(_))), "{key}, {rubbish}");
+        }
+        // One that is missing: a process alone may be.
+        let mut fewer = records.clone();
+        fewer.remove(key);
+        let refused = matches!(Machine::from_records(fewer), Err(SnapshotError::Damaged(_)));
+        assert!(refused || matches!(key, RecordKey::Process(_)), "{key}");
+        kinds += 1;
     }
-    for rubbish in ["", "{}", "null", "[]", r#"{"version":1}"#, r#"{"version":"one","machine":{}}"#] {
-        assert!(matches!(Machine::restore(rubbish.as_bytes()), Err(SnapshotError::Damaged(_))), "{rubbish}");
-    }
+    assert_eq!(kinds, 7, "the instance, three processes and their specs");
+    assert!(matches!(Machine::from_records([]), Err(SnapshotError::Damaged(_))));
 }
 
 #[test]
-fn a13_a_snapshot_with_flipped_bytes_is_refused_or_a_machine_that_holds_together() {
-    let (_, bytes) = snapshot_of_something();
+fn a13_records_with_flipped_bytes_are_refused_or_a_machine_that_holds_together() {
+    let (_, records) = records_of_something();
+    let keys: Vec<RecordKey> = records.keys().copied().collect();
     let mut rng = Rng::new(13);
-    for _ in 0..2_000 {
-        let mut bytes = bytes.clone();
+    for _ in 0..4_000 {
+        let mut records = records.clone();
         for _ in 0..1 + rng.below(3) {
+            let Some(bytes) = rng.pick(&keys).and_then(|key| records.get_mut(key)) else { continue };
             let place = rng.index(bytes.len());
             bytes[place] = rng.below(128).to_le_bytes()[0];
         }
-        if let Ok(mut machine) = Machine::restore(&bytes) {
+        if let Ok(mut machine) = Machine::from_records(records) {
             machine.check().expect("what was restored holds together");
+            machine.resume(Now { mono: Time(1 << 40), wall: WallTime(0) });
             machine.handle(Now { mono: Time(u64::MAX / 2), wall: WallTime(0) }, Input::Timeout);
             while machine.poll_output().is_some() {}
         }

@@ -96,6 +96,7 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 
 /// Sends a signal to the process behind a pidfd, and to no other whatever became of its pid. `ESRCH`: it was reaped.
 pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    fault::point(Call::Signal)?;
     // SAFETY: the pidfd is open; no siginfo is passed.
     checked(unsafe {
         libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::c_void>(), 0)
