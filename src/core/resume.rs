@@ -40,7 +40,7 @@ pub struct LiveRun {
 
 impl Machine {
     /// Runs whose program was executed, or may have been. Each is to be looked for after a restore, and answered with
-    /// [`Input::Adopted`](super::Input::Adopted) once the machine was [resumed](Machine::resume); the ends of former main processes come as
+    /// [`Input::Adopted`](super::Input::Adopted) once the machine was [resumed](Machine::resume), before any other input; the ends of former main processes come as
     /// [`Input::Exited`](super::Input::Exited), as ever.
     ///
     /// Of every other run nothing may live on (hooks, probes, children that are not executed): kill what is left of it before `resume`.
