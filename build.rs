@@ -9,7 +9,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let described = protox::compile(protos, ["proto"])?;
         let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo gives no OUT_DIR")?);
         std::fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&described))?;
-        tonic_prost_build::configure().compile_fds(described)?;
+        // Messages know their names: JSON is made by the descriptors.
+        let mut config = tonic_prost_build::Config::new();
+        config.enable_type_names();
+        tonic_prost_build::configure().compile_fds_with_config(described, config)?;
     }
     Ok(())
 }

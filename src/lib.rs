@@ -37,16 +37,24 @@
 //! The repository's `docs/` has a guide, the architecture, and what is promised with the tests that show it.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo))]
 
+#[doc(hidden)]
+pub mod anchor;
 mod block;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod core;
 pub mod driver;
 mod events;
+#[cfg(feature = "cli")]
+pub(crate) mod instance;
+#[doc(hidden)]
+pub mod ledger;
 mod log;
 #[cfg(feature = "lua")]
 pub mod lua;
 mod mailbox;
+#[cfg(feature = "grpc")]
+pub mod rpc;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod spec;

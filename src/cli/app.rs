@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use super::args::{Cli, Command, Global};
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, USAGE};
 use super::narrate::Talk;
 use super::paint::{Paint, Tone};
-use super::{check, run, types, up};
+use super::problems::Refused;
+use super::{check, client, daemon, run, types, up};
 
 /// What every command gets: how to speak.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Voice {
     pub(super) err: Paint,
     /// How much to say.
     pub(super) talk: Talk,
+    /// Whether a program listens.
+    pub(super) json: bool,
 }
 
 impl Voice {
@@ -29,7 +32,8 @@ impl Voice {
             (_, true) => Talk::Verbose,
             _ => Talk::Normal,
         };
-        Voice { out: Paint::for_stream(global.color, &stdout()), err: Paint::for_stream(global.color, &stderr()), talk }
+        let (out, err) = (Paint::for_stream(global.color, &stdout()), Paint::for_stream(global.color, &stderr()));
+        Voice { out, err, talk, json: global.json }
     }
 
     /// Says that something went wrong.
@@ -41,21 +45,48 @@ impl Voice {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     let voice = Voice::new(&cli.global);
     let result = match cli.command {
-        Command::Up(args) => up::up(&args, voice),
+        Command::Up(args) => up::up(&args, &cli.global, voice),
+        Command::Daemon(args) => daemon::daemon(&args, &cli.global),
         Command::Run(args) => run::run(args, voice),
         Command::Check(args) => check::check(&args, voice),
         Command::Types(args) => types::types(&args, voice),
+        Command::Client(command) => client::run(command, &cli.global, voice),
     };
     match result {
         Ok(exit) => exit.into(),
         Err(Failure { message, exit }) => {
-            if !message.is_empty() {
+            if voice.json {
+                refuse(&message, exit);
+            } else if !message.is_empty() {
                 voice.error(&message);
             }
             Exit::into(exit)
         }
     }
+}
+
+/// Help and the version are asked for; the rest is wrong usage.
+fn usage(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");
+    if json && error.use_stderr() {
+        // The first paragraph says what is wrong; the rest is for people.
+        let text = error.render().to_string();
+        let message = text.split("\n\n").next().unwrap_or(&text).trim().trim_start_matches("error: ");
+        refuse(message, USAGE);
+    } else {
+        // Nothing to be done about a stream that takes nothing.
+        let _ = error.print();
+    }
+    if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS }
+}
+
+/// Says that something went wrong, to a program.
+fn refuse(message: &str, exit: Exit) {
+    let _ = serde_json::to_string(&Refused::other(message, exit)).map(|text| writeln!(stderr(), "{text}"));
 }

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::client::args as client;
+use super::report::{Format, Level};
 use crate::spec::RestartPolicy;
 
 /// Supervises processes: starts them in order, brings back what crashes, leaves nothing behind.
 #[derive(Debug, Parser)]
 #[command(name = "neap", version, disable_help_subcommand = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 1 it failed, 2 usage, 3 no such process.")]
+#[command(after_help = "Exit codes: 0 done, 1 it failed, 2 usage, 3 no such process, 4 refused in this state, \
+    5 cannot reach the instance, 6 not permitted, 7 timed out.")]
 pub(super) struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -35,6 +38,15 @@ pub(super) struct Global {
     /// Say more: pids, signals, causes
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub(super) verbose: bool,
+    /// Answer as JSON: the result on stdout, an error as one object on stderr
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub(super) json: bool,
+    /// The control socket of the instance that is meant
+    #[arg(long, global = true, value_name = "PATH", env = "NEAP_SOCKET", hide_env_values = true, help_heading = GLOBAL)]
+    pub(super) socket: Option<PathBuf>,
+    /// The instance that is meant: user, system, or a folder with a neap.lua
+    #[arg(long, global = true, value_name = "user|system|DIR", conflicts_with = "socket", help_heading = GLOBAL)]
+    pub(super) instance: Option<String>,
 }
 
 /// When to colour. What the words mean, the flag says: said of each again, it would take up half of every help.
@@ -50,12 +62,17 @@ pub(super) enum ColorWhen {
 pub(super) enum Command {
     /// Supervise what a configuration declares, in the foreground, until Ctrl-C or nothing can run again
     Up(Up),
+    /// Supervise what a configuration declares, without a terminal: for service managers, containers and init scripts
+    Daemon(Daemon),
     /// Supervise one command, without a configuration; exits with its code
     Run(Run),
     /// Evaluate and validate a configuration; start nothing
     Check(Check),
     /// Write the Lua definitions that editors complete and check configurations with
     Types(Types),
+    /// Commands to a running instance
+    #[command(flatten)]
+    Client(client::Command),
 }
 
 /// Which configuration, evaluated how.
@@ -77,6 +94,42 @@ pub(super) struct Up {
     /// Start only these (names or globs), and what they need
     #[arg(long, value_name = "NAME", num_args = 1.., action = ArgAction::Append)]
     pub(super) only: Vec<String>,
+    /// Leave it in the background once it is up, or apply the configuration when it is already
+    #[arg(short, long)]
+    pub(super) detach: bool,
+}
+
+/// `neap daemon`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "TERM and INT stop everything in order, a second one at once; HUP applies the configuration anew."
+)]
+pub(super) struct Daemon {
+    /// A .lua file, or a folder of them [default: the user's neap/neap.lua; for root /etc/neap/neap.lua, else
+    /// /etc/neap/conf.d; without any it starts empty]
+    #[arg(value_name = "CONFIG", conflicts_with = "config_dir")]
+    pub(super) config: Option<PathBuf>,
+    /// A folder of configurations
+    #[arg(long, value_name = "DIR")]
+    pub(super) config_dir: Option<PathBuf>,
+    /// Profiles that `neap.profile` answers to, separated by commas
+    #[arg(long, value_name = "P,…", value_delimiter = ',', action = ArgAction::Append)]
+    pub(super) profile: Vec<String>,
+    /// Start only these (names or globs), and what they need
+    #[arg(long, value_name = "NAME", num_args = 1.., action = ArgAction::Append, hide = true)]
+    pub(super) only: Vec<String>,
+    /// Another address to listen at; this version has only the control socket, so: unix:PATH
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<String>,
+    /// The least serious messages to write to stderr [default: what neap.settings says, else info]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub(super) log_level: Option<Level>,
+    /// How they are written [default: what neap.settings says, else text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) log_format: Option<Format>,
+    /// In a session of its own; how `up --detach` starts it
+    #[arg(long, hide = true)]
+    pub(super) detached: bool,
 }
 
 /// `neap run`.
@@ -103,9 +156,6 @@ pub(super) struct Check {
     /// Fail on warnings, too
     #[arg(long)]
     pub(super) strict: bool,
-    /// Answer as JSON: the result on stdout, or one object with the errors on stderr
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 /// `neap types`.

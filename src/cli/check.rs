@@ -11,8 +11,7 @@ use super::config::{self, Loaded};
 use super::exit::{Exit, Failure};
 use super::locate::locate;
 use super::narrate::Talk;
-use super::problems::{self, Item, Refused};
-use crate::spec::Problem;
+use super::problems::{self, Item};
 
 /// What `--json` puts on stdout when all is well.
 #[derive(Serialize)]
@@ -25,15 +24,14 @@ struct Accepted<'a> {
 /// Checks.
 pub(super) fn check(args: &Check, voice: Voice) -> Result<Exit, Failure> {
     let result = locate(args.config.config.as_deref()).and_then(|path| {
-        let loaded = config::load(&path, &args.config.profile, Arc::new(printed))?;
+        let loaded = config::load(&path, &args.config.profile, Arc::new(printed));
         Ok((path, loaded))
     });
     match result {
-        Err(failure) if args.json => refuse_as_json(&Refused::other(&failure.message, failure.exit), failure.exit),
         Err(failure) => Err(failure),
-        Ok((_, Err(problems))) => refuse(args, voice, &problems),
-        Ok((_, Ok(loaded))) if args.strict && !loaded.warnings.is_empty() => refuse(args, voice, &loaded.warnings),
-        Ok((path, Ok(loaded))) => accept(args, voice, &path.display().to_string(), &loaded),
+        Ok((_, Err(problems))) => problems::refuse(voice, &problems),
+        Ok((_, Ok(loaded))) if args.strict && !loaded.warnings.is_empty() => problems::refuse(voice, &loaded.warnings),
+        Ok((path, Ok(loaded))) => accept(voice, &path.display().to_string(), &loaded),
     }
 }
 
@@ -42,22 +40,8 @@ fn printed(text: &str) {
     let _ = writeln!(stderr(), "{text}");
 }
 
-fn refuse(args: &Check, voice: Voice, problems: &[Problem]) -> Result<Exit, Failure> {
-    if args.json {
-        return refuse_as_json(&Refused::new(problems), Exit::Failed);
-    }
-    problems::show(&mut stderr(), voice.err, problems);
-    Err(Failure::new(problems::count(problems)))
-}
-
-fn refuse_as_json(refused: &Refused<'_>, exit: Exit) -> Result<Exit, Failure> {
-    let text = serde_json::to_string(refused).map_err(|error| Failure::new(error.to_string()))?;
-    let _ = writeln!(stderr(), "{text}");
-    Ok(exit)
-}
-
-fn accept(args: &Check, voice: Voice, path: &str, loaded: &Loaded) -> Result<Exit, Failure> {
-    let text = if args.json {
+fn accept(voice: Voice, path: &str, loaded: &Loaded) -> Result<Exit, Failure> {
+    let text = if voice.json {
         let accepted = Accepted {
             config: path.to_owned(),
             processes: loaded.plan.specs().map(|spec| spec.name.as_str()).collect(),
@@ -70,7 +54,7 @@ fn accept(args: &Check, voice: Voice, path: &str, loaded: &Loaded) -> Result<Exi
         let what = if count == 1 { "1 process".to_owned() } else { format!("{count} processes") };
         format!("{path}: {what}, no errors")
     };
-    if args.json || voice.talk > Talk::Quiet {
+    if voice.json || voice.talk > Talk::Quiet {
         writeln!(stdout(), "{text}").map_err(|error| Failure::new(format!("cannot write to stdout: {error}")))?;
     }
     Ok(Exit::Done)

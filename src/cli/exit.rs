@@ -11,6 +11,14 @@ pub(super) enum Exit {
     Failed,
     /// No such process.
     NoSuchProcess,
+    /// The instance refused it as things are.
+    Refused,
+    /// There is no instance to talk to.
+    Unreachable,
+    /// Whoever asks may not.
+    NotPermitted,
+    /// It took too long.
+    TimedOut,
     /// A number given by somebody else: a supervised process, or `run`'s own table.
     Code(u8),
 }
@@ -22,6 +30,10 @@ impl Exit {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::NoSuchProcess => 3,
+            Exit::Refused => 4,
+            Exit::Unreachable => 5,
+            Exit::NotPermitted => 6,
+            Exit::TimedOut => 7,
             Exit::Code(code) => code,
         }
     }
@@ -33,6 +45,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Wrong usage.
+pub(super) const USAGE: Exit = Exit::Code(2);
+/// Ctrl-C, as shells have it.
+pub(super) const INTERRUPTED: Exit = Exit::Code(130);
 /// `run`: Neap itself failed.
 pub(super) const RUN_FAILED: u8 = 125;
 /// `run`: the program is there and cannot be executed.

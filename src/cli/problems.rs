@@ -1,12 +1,13 @@
 //! What is wrong with a configuration: for people with the line it is on, for programs as JSON.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{Read, Write, stderr};
 
 use serde::Serialize;
 
+use super::app::Voice;
 use super::escape::escape;
-use super::exit::Exit;
+use super::exit::{Exit, Failure};
 use super::paint::{Paint, Tone};
 use crate::spec::{Problem, Severity};
 
@@ -34,6 +35,17 @@ pub(super) fn show(out: &mut impl Write, paint: Paint, problems: &[Problem]) {
             let _ = writeln!(out, "{}", paint.tone(Tone::Faint, &format!("{line:>6} | {source}")));
         }
     }
+}
+
+/// Says what is wrong with a configuration that was refused: to people with lines and a count, to programs as one object.
+pub(super) fn refuse(voice: Voice, problems: &[Problem]) -> Result<Exit, Failure> {
+    if voice.json {
+        let text = serde_json::to_string(&Refused::new(problems)).map_err(|error| Failure::new(error.to_string()))?;
+        let _ = writeln!(stderr(), "{text}");
+        return Ok(Exit::Failed);
+    }
+    show(&mut stderr(), voice.err, problems);
+    Err(Failure::new(count(problems)))
 }
 
 /// `2 errors and 1 warning`.

@@ -53,7 +53,31 @@ struct Begin {
     spec: Arc<Spec>,
 }
 
+impl Job {
+    /// What is left of somebody else's command, to be killed.
+    fn stray(held: Held) -> Job {
+        Job {
+            // No run has this number.
+            run: RunId(0),
+            process: ProcessId(0),
+            purpose: Purpose::Probe(ProbeKind::Ready),
+            child: RunChild::Gone,
+            held: Some(held),
+            outcome: Some(Ok(())),
+            timeout: Duration::ZERO,
+            silent: true,
+        }
+    }
+}
+
 impl Engine {
+    /// Kills a tree that nobody knows, and goes on until nothing of it is left.
+    pub(super) fn kill_stray(&mut self, held: Held) {
+        let id = JobId(self.new_id());
+        self.jobs.insert(id, Job::stray(held));
+        self.job_look(id);
+    }
+
     pub(super) fn run_hook(&mut self, run: RunId, process: ProcessId, kind: HookKind, (spec, hook): (Arc<Spec>, Hook)) {
         let begin = Begin { run, process, purpose: Purpose::Hook(kind), timeout: hook.timeout, spec };
         match hook.action {
@@ -96,7 +120,13 @@ impl Engine {
         for _ in 0..called {
             self.tell_outcome(run, purpose, Err("cancelled".into()));
         }
-        for job in self.jobs_of(run, purpose) {
+        let jobs = self.jobs_of(run, purpose);
+        let told = |input: &Input| matches!(input, Input::HookFinished(r, k, _) if *r == run && *k == kind);
+        if called == 0 && jobs.is_empty() && !self.inputs.iter().any(told) {
+            // It was another supervisor's.
+            self.tell_outcome(run, purpose, Err("cancelled".into()));
+        }
+        for job in jobs {
             self.end_job(job, Err("cancelled".into()));
         }
     }
@@ -184,12 +214,13 @@ impl Engine {
     fn begin_job(&mut self, begin: Begin, command: Vec<String>, user: Option<String>) {
         let Begin { run, process, purpose, timeout, spec } = begin;
         let id = JobId(self.new_id());
+        let surroundings = self.surroundings.clone();
         let place = self.place(process, &spec);
         let wanted = Wanted {
             // Where the process itself has no socket yet, its hooks are told of none.
             bind_notify: false,
             notify_name: Place::notify_name(process),
-            open_log: place.needs_log_file(&spec),
+            open_log: place.needs_log_file(&spec, &surroundings),
             spec,
             command: Some(command),
             user,

@@ -21,7 +21,7 @@ use super::notify::NotifySocket;
 use super::spawn::{Launch, RlimitSet, Stdio, candidates};
 use super::{caps, condition, envfile, limits};
 use crate::core::{SpawnError, SpawnStep};
-use crate::log::LogFile;
+use crate::log::{LogFile, LogPlace};
 use crate::spec::{ProcessType, Ready, Spec, Stream};
 
 /// No file of variables is longer.
@@ -37,6 +37,8 @@ pub(crate) struct Surroundings {
     pub base: PathBuf,
     /// Where notify sockets and runtime directories are made.
     pub runtime: RuntimeDir,
+    /// Where the output of processes goes that name no log file.
+    pub log_dir: Option<PathBuf>,
 }
 
 /// The folder for notify sockets and runtime directories, made when it is first needed.
@@ -160,7 +162,7 @@ impl Wanted {
             && !is_file(&spec.log.stdout)
             && !is_file(&spec.log.stderr)
             && !self.bind_notify
-            && !(self.open_log && spec.log.file.is_some())
+            && !self.open_log
     }
 }
 
@@ -302,16 +304,34 @@ fn open_for_child(path: &Path, other_user: bool) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// Which file a process's lines are appended to.
+pub(crate) fn log_place(spec: &Spec, surroundings: &Surroundings) -> Option<LogPlace> {
+    let log = &spec.log;
+    let captured = [&log.stdout, &log.stderr].contains(&&Stream::Capture);
+    let path = match &log.file {
+        Some(path) => surroundings.base.join(path),
+        // A name is safe as a file's: it has no slash, and `.` and `..` are none.
+        None => surroundings.log_dir.as_ref().filter(|_| captured)?.join(format!("{}.log", spec.name)),
+    };
+    Some(LogPlace { path, max_size: log.max_size, keep: log.keep })
+}
+
 fn log_file(wanted: &Wanted, surroundings: &Surroundings) -> Result<Option<LogFile>, SpawnError> {
-    let log = &wanted.spec.log;
-    let Some(path) = log.file.as_ref().filter(|_| wanted.open_log) else { return Ok(None) };
-    let path = surroundings.base.join(path);
-    LogFile::open(&path, log.max_size, log.keep)
+    let Some(place) = log_place(&wanted.spec, surroundings).filter(|_| wanted.open_log) else { return Ok(None) };
+    let path = place.path.clone();
+    if let (None, Some(dir)) = (&wanted.spec.log.file, &surroundings.log_dir) {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|e| failed(SpawnStep::Log, &format!("cannot make the folder of logs `{}`", dir.display()), &e))?;
+    }
+    LogFile::open(place)
         .map(Some)
         .map_err(|e| failed(SpawnStep::Log, &format!("cannot open the log file `{}`", path.display()), &e))
 }
 
-fn ready_line(spec: &Spec) -> Result<Option<Regex>, SpawnError> {
+pub(super) fn ready_line(spec: &Spec) -> Result<Option<Regex>, SpawnError> {
     let Ready::LogLine(line) = &spec.ready else { return Ok(None) };
     Regex::new(&line.pattern).map(Some).map_err(|e| SpawnError {
         step: SpawnStep::Log,
@@ -436,7 +456,7 @@ fn read_env_file(path: &Path) -> io::Result<Vec<u8>> {
 pub(crate) fn inheritable(env: impl IntoIterator<Item = (OsString, OsString)>) -> BTreeMap<OsString, OsString> {
     let own = |name: &OsStr| {
         let name = name.as_bytes();
-        name.starts_with(b"NEAP_") || name.starts_with(b"LISTEN_") || name == b"NOTIFY_SOCKET"
+        name.starts_with(b"NEAP_") || name.starts_with(b"LISTEN_") || matches!(name, b"NOTIFY_SOCKET" | b"WATCHDOG_USEC" | b"WATCHDOG_PID")
     };
     env.into_iter().filter(|(name, _)| !own(name)).collect()
 }

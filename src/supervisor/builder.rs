@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime};
 use super::error::BuildError;
 use super::handle::Supervisor;
 use super::shared::Shared;
-use crate::core::Settings;
+use crate::core::{Machine, Settings};
 use crate::driver::{
-    Engine, FunctionCall, FunctionHost, Functions, HostReport, Launcher, Parts, RuntimeDir, Surroundings, Trees,
+    Engine, FunctionCall, FunctionHost, Functions, HostReport, Keep, Launcher, Parts, RuntimeDir, Surroundings, Trees,
     inheritable,
 };
 use crate::events::{Bounds, Hub};
@@ -31,9 +31,11 @@ pub struct Builder {
     env: Option<Vec<(OsString, OsString)>>,
     base_dir: Option<PathBuf>,
     runtime_dir: Option<PathBuf>,
+    log_dir: Option<PathBuf>,
     functions: Functions,
     shutdown_timeout: Option<Duration>,
     cgroups: bool,
+    keep: Option<Keep>,
 }
 
 impl Builder {
@@ -42,9 +44,11 @@ impl Builder {
             env: None,
             base_dir: None,
             runtime_dir: None,
+            log_dir: None,
             functions: Functions::default(),
             shutdown_timeout: None,
             cgroups: true,
+            keep: None,
         }
     }
 
@@ -66,6 +70,13 @@ impl Builder {
     /// unless given. Users that processes run as must be able to pass through it.
     pub fn runtime_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.runtime_dir = Some(dir.into());
+        self
+    }
+
+    /// Where the captured output of a process that names no `log.file` goes: to `NAME.log` in this folder, rotated as its
+    /// `log` says. Nowhere but into memory unless given. The folder is made when it is missing, for nobody else to read.
+    pub fn log_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.log_dir = Some(dir.into());
         self
     }
 
@@ -118,6 +129,13 @@ impl Builder {
         self
     }
 
+    /// Goes on where another supervisor stopped, and has another be able to.
+    #[doc(hidden)]
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
     /// Starts the engine, on a thread of its own.
     ///
     /// # Errors
@@ -134,22 +152,37 @@ impl Builder {
             None => RuntimeDir::private(private_folder()),
         };
         let settings = Settings { seed: seed(), shutdown_timeout: self.shutdown_timeout };
-        let trees = if self.cgroups { Trees::new() } else { Trees::groups("the program asked for none") };
+        let restored = self.keep.as_ref().map(Keep::machine).transpose()?.flatten();
+        let machine = restored.unwrap_or_else(|| Machine::new(settings));
+        let refused = (!self.cgroups).then_some("the program asked for none");
+        let (trees, keep) = match (self.keep, refused) {
+            (Some(keep), refused) => {
+                let (trees, kept, heritage) = keep.unpack(refused);
+                (trees, Some((kept, heritage)))
+            }
+            (None, Some(reason)) => (Trees::groups(reason), None),
+            (None, None) => (Trees::new(), None),
+        };
         let launcher = Launcher::new();
+        let mut host = HostReport::of(&launcher, &trees);
+        if let Some((kept, _)) = &keep {
+            kept.report(&mut host);
+        }
         let shared = Arc::new(Shared {
             mailbox: Mailbox::new().map_err(system("making an eventfd"))?,
-            events: Hub::new(Bounds { items: EVENTS, weight: usize::MAX, replay: true }, 1),
+            events: Hub::new(Bounds { items: EVENTS, weight: usize::MAX, replay: true }, machine.next_event()),
             lines: Hub::new(Bounds { items: LINES, weight: LINE_BYTES, replay: false }, 0),
             ended: OnceLock::new(),
-            host: HostReport::of(&launcher, &trees),
+            host: Mutex::new(host),
             thread: OnceLock::new(),
             join: Mutex::new(None),
             commands: AtomicU64::new(1),
         });
         let parts = Parts {
             shared: shared.clone(),
-            settings,
-            surroundings: Surroundings { env, base, runtime },
+            machine,
+            keep,
+            surroundings: Surroundings { log_dir: self.log_dir.map(|dir| base.join(dir)), env, base, runtime },
             functions: self.functions,
             launcher,
             trees,

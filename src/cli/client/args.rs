@@ -1,0 +1,184 @@
+//! What the commands that talk to a running instance take.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::core::StateName;
+use crate::spec::units::parse_duration;
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Command {
+    /// The instance at a glance; with NAME, one process: its state, why, and its last lines
+    Status(Status),
+    /// The processes, one line each
+    #[command(visible_alias = "ps")]
+    List(List),
+    /// Everything known of processes, their configuration included
+    Describe(Describe),
+    /// Start processes, and wait until they are ready
+    Start(Act),
+    /// Stop processes, what depends on them first, and wait until nothing of them is left
+    Stop(Act),
+    /// Stop and start processes, with what depends on them, and wait until they are ready
+    Restart(Act),
+    /// Have processes read their configuration again
+    Reload(Act),
+    /// Send a signal to a process's main process
+    Signal(Signal),
+    /// Wait until processes are in a state
+    Wait(Wait),
+    /// Make the running instance what its configuration says, all or nothing
+    Apply(Apply),
+    /// What processes printed
+    Logs(Logs),
+    /// What happened, and why
+    Events(Events),
+    /// Stop everything in order and end the instance
+    Down(Down),
+    /// Have a new binary take over the instance; no process notices
+    Upgrade(Upgrade),
+}
+
+/// `neap list`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct List {
+    /// Only these: names, ids or globs
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    /// Only those in one of these states
+    #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
+    pub(in crate::cli) state: Vec<StateName>,
+}
+
+/// `neap status`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Status {
+    /// A process: a name, an id, or a glob for several
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: Option<String>,
+}
+
+/// `neap describe`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Describe {
+    /// Names, ids or globs
+    #[arg(required = true, value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+}
+
+/// How an acting command waits.
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct Waiting {
+    /// Ask, and do not wait for the outcome
+    #[arg(long)]
+    pub(in crate::cli) no_wait: bool,
+    /// Wait this long at most, then exit with 7; what was asked for goes on
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "no_wait")]
+    pub(in crate::cli) timeout: Option<Duration>,
+}
+
+/// `neap start`, `stop`, `restart` and `reload`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Act {
+    /// Names, ids or globs
+    #[arg(required = true, value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) waiting: Waiting,
+}
+
+/// `neap signal`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Signal {
+    /// A name, an id or a glob
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: String,
+    /// HUP, SIGHUP or 1
+    #[arg(value_name = "SIGNAL")]
+    pub(in crate::cli) signal: String,
+}
+
+/// `neap wait`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Wait {
+    /// Names, ids or globs
+    #[arg(required = true, value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    /// The state to wait for, or one of several [default: running, or exited with success]
+    #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
+    pub(in crate::cli) state: Vec<StateName>,
+    /// Wait this long at most, then exit with 7
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(in crate::cli) timeout: Option<Duration>,
+}
+
+/// `neap apply`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Apply {
+    /// A .lua file, or a folder of them [default: what the instance was started with]
+    #[arg(value_name = "CONFIG")]
+    pub(in crate::cli) config: Option<PathBuf>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+}
+
+/// `neap logs`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Logs {
+    /// Only these: names, ids or globs [default: all]
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    /// Go on with what is printed from now on, across restarts of processes and of Neap itself
+    #[arg(short, long)]
+    pub(in crate::cli) follow: bool,
+    /// Begin with this many of the last lines [default: 100; with -f, 10]
+    #[arg(short = 'n', long = "lines", value_name = "N")]
+    pub(in crate::cli) lines: Option<u32>,
+    /// Put the time before each line
+    #[arg(short, long)]
+    pub(in crate::cli) timestamps: bool,
+}
+
+/// `neap events`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Events {
+    /// Only of these: names, ids or globs [default: all]
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    /// Go on with what happens from now on, across restarts of Neap itself
+    #[arg(short, long)]
+    pub(in crate::cli) follow: bool,
+}
+
+/// `neap down`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Down {
+    #[command(flatten)]
+    pub(in crate::cli) waiting: Waiting,
+}
+
+/// `neap upgrade`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Upgrade {
+    /// The new binary [default: what stands where the running one was started from]
+    #[arg(value_name = "BINARY")]
+    pub(in crate::cli) binary: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) waiting: Waiting,
+}
+
+fn state(text: &str) -> Result<StateName, String> {
+    let found = StateName::ALL.into_iter().find(|state| state.as_str() == text);
+    found.ok_or_else(|| {
+        let words: Vec<&str> = StateName::ALL.iter().map(|state| state.as_str()).collect();
+        format!("the states are {}", words.join(", "))
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}

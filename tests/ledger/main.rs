@@ -1,0 +1,4 @@
+//! What is written down, and what can be read of it afterwards, whatever became of the files.
+
+mod journal;
+mod support;
