@@ -197,7 +197,11 @@ impl Machine {
             (Leader::Sought | Leader::Gone(_), _) => {}
         }
         let same = self.run_of(id).is_some_and(|now| now.id == run);
-        if same && matches!(adoption, Adoption::Gone(_)) && self.stopping(id).is_some() {
+        let awaited = |phase: &StopPhase| {
+            matches!(phase, StopPhase::Ladder(_) | StopPhase::Emptying | StopPhase::Killed | StopPhase::Stuck(_))
+        };
+        let awaited = self.stopping(id).is_some_and(|stopping| awaited(&stopping.phase));
+        if same && awaited && matches!(adoption, Adoption::Gone(_)) {
             self.tree_empty(id);
         }
     }
