@@ -1,6 +1,6 @@
 //! The supervisor dies: what is lost with it, what goes on without it, and what its successor finds.
 //!
-//! What was handled is on the ledger before anything that follows from it is done. So a death leaves a world in which some
+//! What is being handled is lost, as if it had never come; what was handled is on the ledger before anything that follows from it is done. So a death leaves a world in which some
 //! outputs of the last step were carried out and the rest were not, in which nobody hears of anything for a while, and in
 //! which the next supervisor knows what the ledger says, sees what lives, and (with an anchor) how what it knew ended.
 
@@ -52,12 +52,14 @@ impl World {
     /// From now on everything is written down, and with this many chances in a thousand the supervisor dies at any moment.
     pub(super) fn may_die(&mut self, chance: u64) {
         self.mortal = Some(Mortal { fate: Fate::Chance(chance), ..Mortal::default() });
+        self.write();
     }
 
-    /// From now on everything is written down, and the supervisor dies at this moment, counted from 1: between two outputs, or
-    /// before the first or after the last of a step.
+    /// From now on everything is written down, and the supervisor dies at this moment, counted from 1: before an input is
+    /// written down, or after it was: before the first of its outputs, between two of them, or after the last.
     pub fn dies_at(&mut self, moment: u64, death: Death) {
         self.mortal = Some(Mortal { fate: Fate::At(moment, death), ..Mortal::default() });
+        self.write();
     }
 
     /// The supervisor dies now.
@@ -66,7 +68,7 @@ impl World {
             self.mortal = Some(Mortal::default());
             self.write();
         }
-        self.die(death)
+        self.die(death, None)
     }
 
     /// How often the supervisor died.
@@ -104,18 +106,19 @@ impl World {
         }
     }
 
-    /// The supervisor dies, and after a while another takes its place.
-    pub(super) fn die(&mut self, death: Death) -> Result<(), Failure> {
+    /// The supervisor dies, perhaps over an input that it has not written down yet, and after a while another takes its place.
+    pub(super) fn die(&mut self, death: Death, over: Option<Input>) -> Result<(), Failure> {
         if let Some(mortal) = &mut self.mortal {
             mortal.deaths += 1;
         }
+        self.forget_twin();
         self.say(&format!("-> the supervisor dies: {death:?}"));
         while let Some(output) = self.machine.poll_output() {
             self.lose(&output)?;
         }
         self.watch.clients_gone();
         let then = self.clock.mono.after(death.gap);
-        let heard = self.kernel.live_unsupervised(then);
+        let heard = self.kernel.live_unsupervised(then, over);
         self.clock.pass(then);
 
         let machine = self.successor()?;
@@ -184,13 +187,14 @@ impl World {
 
 impl Kernel {
     /// Time passes, and nobody is told anything. Returns what waits in pipes and sockets by then.
-    fn live_unsupervised(&mut self, until: Time) -> Vec<Input> {
+    fn live_unsupervised(&mut self, until: Time, over: Option<Input>) -> Vec<Input> {
         let mut heard = Vec::new();
-        // Of what was on its way, the driver had perhaps taken in some already.
-        for due in self.agenda.take_if(|due| !matches!(due, Due::Happens(..))) {
+        let on_its_way = self.agenda.take_if(|due| !matches!(due, Due::Happens(..))).into_iter();
+        for due in over.map(Due::Tell).into_iter().chain(on_its_way) {
+            // A good driver leaves it where it is until it is written down; a bad one may have taken it out already.
             if let Due::Tell(input) = due
                 && waits(&input)
-                && self.rng.chance(500)
+                && (!self.hostile || self.rng.chance(500))
             {
                 heard.push(input);
             }

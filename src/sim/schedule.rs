@@ -108,8 +108,7 @@ fn attempt(seed: u64, options: &Options, record: bool) -> Result<Report, Box<Rui
     let size = 1 + rng.index(most);
     let plan = plans::plan(&mut rng, size);
     let first = plan.clone();
-    let lived =
-        catch_unwind(AssertUnwindSafe(|| Life { world: &mut world, rng, plan, size, shut: false }.live(options)));
+    let lived = catch_unwind(AssertUnwindSafe(|| Life { world: &mut world, rng, plan, size }.live(options)));
     let mut failure = match lived {
         Ok(Ok(())) => {
             let commands = world.watch.asked.len() as u64;
@@ -133,7 +132,6 @@ struct Life<'a> {
     rng: Rng,
     plan: Plan,
     size: usize,
-    shut: bool,
 }
 
 impl Life<'_> {
@@ -202,10 +200,7 @@ impl Life<'_> {
             56..58 => return self.apply_invalid(),
             58..60 => return self.abandon(),
             60..62 => return self.stop_twice(process),
-            62..63 if self.rng.chance(300) => {
-                self.shut = true;
-                Command::Shutdown
-            }
+            62..63 if self.rng.chance(300) => Command::Shutdown,
             62..66 => return self.stale(),
             66..68 => {
                 let wall = WallTime(self.rng.below(4_000_000_000_000).cast_signed() - 1_000_000_000_000);
@@ -374,7 +369,8 @@ impl Life<'_> {
         if self.world.finished() {
             return Ok(());
         }
-        if !self.shut || self.rng.chance(500) {
+        // One that was asked for may have been lost with a supervisor.
+        if self.world.watch.shutting_down.is_none() || self.rng.chance(500) {
             self.world.command(Command::Shutdown)?;
         }
         self.pass(Duration::from_secs(600), 100_000)?;

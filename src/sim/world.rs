@@ -258,6 +258,10 @@ impl World {
         if let Some(trace) = &mut self.story.trace {
             trace.input(self.clock.mono, &input);
         }
+        if let Some(death) = self.death_now() {
+            // Before it was written down: it never was.
+            return self.die(death, Some(input));
+        }
         let again = self.may_come_twice(&input);
         let (now, copy) = (self.moment(&input), again.then(|| input.clone()));
         self.take_snapshot(&input)?;
@@ -292,8 +296,7 @@ impl World {
         let mut count = 0;
         loop {
             if let Some(death) = self.death_now() {
-                self.twin = None;
-                self.die(death)?;
+                self.die(death, None)?;
                 return Ok(None);
             }
             let output = self.machine.poll_output();
@@ -372,6 +375,10 @@ impl World {
             Err(error) => return self.broken(&format!("records cannot be gone on from: {error}")),
         }
         Ok(())
+    }
+
+    pub(super) fn forget_twin(&mut self) {
+        self.twin = None;
     }
 
     /// Whether an input that comes once more is still what a driver could say.
