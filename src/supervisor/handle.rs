@@ -11,6 +11,8 @@ use super::pending::{Pending, Shutdown};
 use super::process::Process;
 use super::shared::{Answer, Message, Shared};
 use super::support;
+#[cfg(feature = "grpc")]
+use crate::core::ProcessId;
 use crate::core::{Applied, Command, Done, Refusal, Status};
 use crate::driver::HostReport;
 use crate::events::{Events, Lines};
@@ -166,7 +168,7 @@ impl Supervisor {
 
     /// How well this host lets the promises be kept: how children are made and how their trees are held together.
     pub fn host(&self) -> HostReport {
-        self.shared().host.clone()
+        self.shared().host().clone()
     }
 
     /// Stops everything in order, then the engine. A second call escalates: SIGKILL to what is still being stopped.
@@ -200,7 +202,33 @@ impl Supervisor {
         }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    /// Ends the engine without touching a child: a successor with the same ledger goes on. This program must end right
+    /// after it, without another supervisor. False, and nothing is changed, when what a successor needs cannot be written.
+    #[doc(hidden)]
+    pub fn hand_over(&self) -> Pending<bool> {
+        let (sender, receiver) = oneshot::channel();
+        match self.shared().mailbox.post(Message::HandOver(sender)) {
+            Ok(()) => Pending::new(
+                receiver,
+                |answer| match answer {
+                    Answer::HandedOver(done) => Some(done),
+                    _ => None,
+                },
+                self.shared(),
+                None,
+            ),
+            Err(_) => Pending::ready(Err(Error::Ended)),
+        }
+    }
+
+    /// The handle on a process that is known by id and name.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn handle(&self, id: ProcessId, name: Arc<str>) -> Process {
+        Process::new(self.owner.clone(), id, name)
+    }
+
+    /// What all handles share.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.owner.shared
     }
 }
