@@ -1,5 +1,7 @@
 //! Bytes from children to places: rings, followers, files. A thread of its own reads all pipes, fairly.
 
+#[cfg(test)]
+mod crash_tests;
 mod file;
 mod folder;
 mod frame;
