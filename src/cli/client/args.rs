@@ -107,8 +107,8 @@ pub(in crate::cli) struct Wait {
     /// Names, ids or globs
     #[arg(required = true, value_name = "NAME")]
     pub(in crate::cli) names: Vec<String>,
-    /// The state to wait for, or one of several
-    #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state, default_value = "running")]
+    /// The state to wait for, or one of several [default: running, or exited with success]
+    #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
     pub(in crate::cli) state: Vec<StateName>,
     /// Wait this long at most, then exit with 7
     #[arg(long, value_name = "DURATION", value_parser = duration)]
