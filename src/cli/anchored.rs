@@ -29,16 +29,25 @@ pub(super) struct Around {
     pub(super) open_files: Option<(u64, u64)>,
 }
 
+/// What becomes of it where there can be no anchor.
+pub(super) enum Lack {
+    /// It is refused.
+    Refused,
+    /// It goes on without one, and says so.
+    Said,
+}
+
 /// Does the work under an anchor, which ends with it and with the same code. Called in the anchor's supervisor it does
 /// the work; else it becomes the anchor and does not return, unless there can be none.
-pub(super) fn run(work: impl FnOnce(Given) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+pub(super) fn run(lack: Lack, work: impl FnOnce(Given) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     let link =
         Link::from_env().map_err(|error| Failure::new(format!("cannot use the anchor's descriptor: {error}")))?;
     let Some(link) = link else {
         let error = become_anchor(std::env::args_os().skip(1));
-        let without = Some(format!("there is no anchor, as this program cannot execute itself: {error}"));
-        let signals = Signals::take(Early::Exit)?;
-        return work(Given { signals, around: Around { anchor: None, without, open_files: raise_open_files() } });
+        return match lack {
+            Lack::Refused => Err(Failure::new(error.to_string())),
+            Lack::Said => without(error.to_string(), work),
+        };
     };
     // Executed by a descriptor, it would be called by its number.
     let _ = prctl::set_name(c"neap");
@@ -61,6 +70,13 @@ pub(super) fn run(work: impl FnOnce(Given) -> Result<Exit, Failure>) -> Result<E
         Ok(exit) | Err(Failure { exit, .. }) => exit.code(),
     });
     result
+}
+
+/// Does the work without an anchor, for this reason.
+pub(super) fn without(why: String, work: impl FnOnce(Given) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    let signals = Signals::take(Early::Exit)?;
+    let why = format!("{why}; it goes on without a control socket, and nothing outlives this process");
+    work(Given { signals, around: Around { anchor: None, without: Some(why), open_files: raise_open_files() } })
 }
 
 /// Lets this process have as many files open as it may. Returns what it was before, for the children.

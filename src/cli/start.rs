@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use super::anchored::Around;
 use super::args::Global;
@@ -14,7 +15,11 @@ use super::{problems, select};
 use crate::core::Applied;
 use crate::instance::places::{Bases, PlaceError, Places, Which};
 use crate::instance::{BeginError, Begun, Instance, Outcome, Start, begin};
+use crate::rpc::Server;
 use crate::spec::{Problem, ProcessType, Spec};
+
+/// How long clients are answered after the end.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What is to be supervised.
 pub(super) struct Asked<'a> {
@@ -26,8 +31,6 @@ pub(super) struct Asked<'a> {
     pub(super) only: &'a [String],
     /// Its places.
     pub(super) places: Option<Places>,
-    /// Whether it cannot be without them.
-    pub(super) needs_places: bool,
     /// Whether what processes print is kept in files.
     pub(super) log_files: bool,
 }
@@ -46,7 +49,6 @@ pub(super) fn start(
         narrow: (!only.is_empty()).then(|| Box::new(move |plan| select::narrowed(plan, &only)) as _),
         print: notes.sink(level),
         places: asked.places,
-        needs_places: asked.needs_places,
         log_files: asked.log_files,
         anchor: around.anchor,
         open_files: around.open_files,
@@ -120,5 +122,19 @@ pub(super) fn changes(applied: &Applied) -> String {
     if told.is_empty() { "there is nothing in it".to_owned() } else { told.join(", ") }
 }
 
+/// Clients are served while this lives.
+pub(super) struct Control(Option<Server>);
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Some(server) = self.0.take() {
+            // Whoever asked for the end is told of it.
+            server.stop(GRACE);
+        }
+    }
+}
+
 /// Serves clients at the control socket, for as long as what is returned lives.
-pub(super) fn listen(_instance: &Instance, _notes: &Notes) {}
+pub(super) fn listen(instance: &Instance) -> Result<Control, Failure> {
+    instance.serve().map(Control).map_err(Failure::new)
+}

@@ -1,15 +1,18 @@
 //! The instance itself: a supervisor, the configuration that is in force, and what is done with the whole of it.
 
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::evaluate::{Evaluator, Outcome, problem};
 use super::places::Places;
-use crate::anchor::Link;
+use crate::anchor::{Key, Link};
 use crate::core::{Pid, Refusal};
+use crate::ledger::{Generations, Lock};
 use crate::lua::{Generation, Listening};
-use crate::rpc::{ApplyOutcome, ApplyRequest, Backend, HostPromise, Info};
+use crate::rpc::{self, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server};
 use crate::spec::{Plan, Problem};
 use crate::{Error, Supervisor, TreeKind};
 
@@ -24,16 +27,17 @@ pub(super) struct Inner {
     pub(super) anchor: Option<Anchor>,
     /// The configuration as it was named, if there is one.
     pub(super) config: Option<PathBuf>,
-    /// What each apply does first: writes down what it is about to apply, under this number.
-    pub(super) record: Option<Record>,
+    /// Where what an evaluation read is kept, so that a successor can make it again.
+    pub(super) generations: Option<Generations>,
     pub(super) started_at: SystemTime,
+    /// One instance a state folder.
+    pub(super) _lock: Option<Lock>,
+    /// The control socket that the one before listened at, until it is served.
+    pub(super) listener: Mutex<Option<UnixListener>>,
     pub(super) state: Mutex<State>,
     /// Held by the one apply that is under way.
     pub(super) applying: Mutex<()>,
 }
-
-/// Writes down what an evaluation read, so that a successor can make it again.
-pub(super) type Record = Box<dyn Fn(u64, &Outcome) -> Result<(), String> + Send + Sync>;
 
 /// What holds this process's descriptors.
 pub(super) struct Anchor {
@@ -110,8 +114,11 @@ impl Instance {
     /// All that is wrong with it; nothing is changed then.
     pub(crate) fn put_in_force(&self, outcome: Outcome) -> Result<ApplyOutcome, Vec<Problem>> {
         let generation = outcome.evaluated.generation.number();
-        if let Some(record) = &self.0.record {
-            record(generation, &outcome).map_err(|why| vec![problem(why)])?;
+        if let Some(generations) = &self.0.generations {
+            // Before it is in force: whoever finds it to be in force finds it.
+            let written = generations.write(generation, &outcome.evaluated.recorded);
+            written
+                .map_err(|error| vec![problem(format!("the configuration cannot be kept for a successor: {error}"))])?;
         }
         let Outcome { plan, warnings, evaluated, config } = outcome;
         // Before the plan is applied, so that its handlers miss nothing.
@@ -120,6 +127,10 @@ impl Instance {
         let mut state = self.state();
         (state.live, state.generation, state.refused) = (Some(live), generation, None);
         drop(state);
+        if let Some(generations) = &self.0.generations {
+            // What stays for lack of a chance to remove it is removed the next time.
+            let _ = generations.keep(&[generation]);
+        }
         Ok(ApplyOutcome { generation, changes, warnings, config: Some(config) })
     }
 
@@ -222,10 +233,40 @@ impl Instance {
         drop(self.0.supervisor.shutdown());
     }
 
+    /// Serves clients at the control socket, until what is returned is dropped or stopped.
+    ///
+    /// # Errors
+    /// Why it cannot, as a sentence.
+    pub(crate) fn serve(&self) -> Result<Option<Server>, String> {
+        let Some(places) = &self.0.places else { return Ok(None) };
+        let before = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = match before {
+            Some(listener) => listener,
+            None => {
+                let listener = rpc::bind_control_socket(&places.socket).map_err(|error| error.to_string())?;
+                if let Some(link) = self.link() {
+                    let held = link.hold(Key::control(), listener.as_fd());
+                    held.map_err(|error| format!("the anchor does not take the control socket: {error}"))?;
+                }
+                listener
+            }
+        };
+        let failed = |error| format!("cannot serve clients at {}: {error}", places.socket.display());
+        Server::start(Arc::new(self.clone()), listener).map(Some).map_err(failed)
+    }
+
     /// Lets go of the configuration's functions, which keep the supervisor up.
     pub(crate) fn end(&self) {
         self.state().live = None;
         self.0.evaluator.runtime.detach();
+    }
+
+    /// Removes what only matters while it is up. Once all is over.
+    pub(crate) fn tidy(&self) {
+        if let Some(places) = &self.0.places {
+            let _ = std::fs::remove_file(&places.socket);
+            let _ = std::fs::remove_file(places.ledger());
+        }
     }
 
     /// Lets another binary take over.
