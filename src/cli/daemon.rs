@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::anchored::{self, Given, Lack};
+use super::anchored::{self, Ending, Given, Lack};
 use super::args::{Daemon, Global};
 use super::exit::{Exit, Failure};
 use super::locate;
@@ -69,7 +69,7 @@ fn configuration(given: Option<&Path>, global: &Global) -> Result<(Option<PathBu
     Ok((given.map(Path::to_owned).or_else(own), places))
 }
 
-fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given) -> Result<Exit, Failure> {
+fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given) -> Result<Ending, Failure> {
     let Given { signals, around } = anchor;
     orphans::adopt()?;
     let (config, places) = configuration(given, global)?;
@@ -105,11 +105,7 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
     let session = Session::begin(instance.supervisor().clone(), signals, summary, manner, printer)?;
     start::tell(session.notes(), say);
     let outcome = go(&instance, first, session);
-    instance.end();
-    if outcome.as_ref().is_ok_and(|outcome| outcome.shutdown.is_ok()) {
-        instance.tidy();
-    }
-    finish(&outcome?)
+    start::end(&instance, outcome, finish)
 }
 
 fn go(instance: &Instance, first: Option<crate::instance::Outcome>, session: Session) -> Result<Outcome, Failure> {

@@ -1,17 +1,18 @@
 //! What `up` and `daemon` have in common: an instance is begun, and its first plan put in force.
 
 use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use super::anchored::Around;
+use super::anchored::{Around, Ending};
 use super::args::Global;
 use super::exit::{Exit, Failure};
 use super::notes::Notes;
 use super::paint::Tone;
-use super::{problems, select};
+use super::{problems, select, session};
 use crate::core::Applied;
 use crate::instance::places::{Bases, PlaceError, Places, Which};
 use crate::instance::{BeginError, Begun, Instance, Outcome, Start, begin};
@@ -59,7 +60,13 @@ pub(super) fn start(
             Ok(Ok(begun))
         }
         Err(BeginError::Refused(problems)) => Ok(Err(problems)),
-        Err(error @ BeginError::Taken(_)) => Err(Failure::new(error.to_string()).exit(Exit::Refused)),
+        Err(error @ BeginError::Taken(_)) => {
+            let text = format!(
+                "{error}. `neap apply` makes it do what the configuration says now, `neap logs -f` shows what its \
+                 processes print"
+            );
+            Err(Failure::new(text).exit(Exit::Refused))
+        }
         Err(error) => Err(Failure::new(error.to_string())),
     }
 }
@@ -137,4 +144,23 @@ impl Drop for Control {
 /// Serves clients at the control socket, for as long as what is returned lives.
 pub(super) fn listen(instance: &Instance) -> Result<Control, Failure> {
     instance.serve().map(Control).map_err(Failure::new)
+}
+
+/// What is done when the supervision is over: it ends, or a new binary goes on with it.
+pub(super) fn end(
+    instance: &Instance,
+    outcome: Result<session::Outcome, Failure>,
+    finish: impl FnOnce(&session::Outcome) -> Result<Exit, Failure>,
+) -> Result<Ending, Failure> {
+    instance.end();
+    let outcome = outcome?;
+    if let (Some(binary), Some(link)) = (instance.successor(), instance.link()) {
+        link.upgrade(binary.as_fd())
+            .map_err(|error| Failure::new(format!("the anchor does not take the new binary: {error}")))?;
+        return Ok(Ending::HandedOver);
+    }
+    if outcome.shutdown.is_ok() {
+        instance.tidy();
+    }
+    finish(&outcome).map(Ending::Over)
 }

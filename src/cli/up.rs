@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::anchored::{self, Given, Lack};
+use super::anchored::{self, Ending, Given, Lack};
 use super::app::Voice;
 use super::args::{Global, Up};
 use super::exit::{Exit, Failure};
@@ -37,7 +37,7 @@ pub(super) fn up(args: &Up, global: &Global, voice: Voice) -> Result<Exit, Failu
     }
 }
 
-fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Given)) -> Result<Exit, Failure> {
+fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Given)) -> Result<Ending, Failure> {
     let Given { signals, around } = given;
     orphans::adopt()?;
     if let Some((_, inheritance)) = &around.anchor {
@@ -64,7 +64,7 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
         if !first.plan.specs().any(|spec| spec.auto_start) {
             instance.end();
             voice.error(&format!("{}: no process starts by itself; nothing to do", path.display()));
-            return Ok(Exit::Done);
+            return Ok(Ending::Over(Exit::Done));
         }
     }
     let specs = start::specs_of(&instance);
@@ -75,11 +75,7 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
     let session = Session::begin(instance.supervisor().clone(), signals, summary, manner(), printer)?;
     start::tell(session.notes(), say);
     let outcome = go(&instance, first, session);
-    instance.end();
-    if outcome.as_ref().is_ok_and(|outcome| outcome.shutdown.is_ok()) {
-        instance.tidy();
-    }
-    finish(&outcome?, voice)
+    start::end(&instance, outcome, |outcome| finish(outcome, voice))
 }
 
 fn go(instance: &Instance, first: Option<crate::instance::Outcome>, session: Session) -> Result<Outcome, Failure> {
@@ -99,7 +95,7 @@ fn everything(_: &Event) -> bool {
     true
 }
 
-fn refuse(voice: Voice, found: &[Problem]) -> Result<Exit, Failure> {
+fn refuse(voice: Voice, found: &[Problem]) -> Result<Ending, Failure> {
     problems::show(&mut stderr(), voice.err, found);
     Err(Failure::new(format!("{}; nothing was started", problems::count(found))))
 }

@@ -1,5 +1,6 @@
 //! The instance itself: a supervisor, the configuration that is in force, and what is done with the whole of it.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -8,13 +9,15 @@ use std::time::SystemTime;
 
 use super::evaluate::{Evaluator, Outcome, problem};
 use super::places::Places;
+use super::successor;
 use crate::anchor::{Key, Link};
 use crate::core::{Pid, Refusal};
 use crate::ledger::{Generations, Lock};
 use crate::lua::{Generation, Listening};
 use crate::rpc::{self, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server};
 use crate::spec::{Plan, Problem};
-use crate::{Error, Supervisor, TreeKind};
+use crate::driver::{AnchorState, LedgerState};
+use crate::{Error, HostReport, Supervisor, TreeKind};
 
 /// A supervisor with a configuration and places of its own. Cheap to clone; all clones are the same instance.
 #[derive(Clone)]
@@ -58,6 +61,8 @@ pub(super) struct State {
     pub(super) ready: bool,
     /// What makes it less than it should be.
     pub(super) degraded: Vec<String>,
+    /// The binary that takes over when the engine has ended.
+    pub(super) successor: Option<File>,
 }
 
 /// Keeps a configuration's functions callable, and its handlers called.
@@ -101,11 +106,6 @@ impl Instance {
     /// Says what makes it less than it should be.
     pub(crate) fn degrade(&self, why: impl Into<String>) {
         self.state().degraded.push(why.into());
-    }
-
-    /// What makes it less than it should be.
-    pub(crate) fn degraded(&self) -> Vec<String> {
-        self.state().degraded.clone()
     }
 
     /// Puts in force what was evaluated.
@@ -201,31 +201,7 @@ impl Instance {
     }
 
     fn promises(&self) -> Vec<HostPromise> {
-        let host = self.0.supervisor.host();
-        let promise = |what: &str, kept: bool, why: &str| HostPromise { what: what.into(), kept, why: why.into() };
-        let anchored = self.0.anchor.is_some();
-        vec![
-            promise(
-                "processes outlive the supervisor, with their output and statuses",
-                anchored,
-                if anchored { "an anchor holds them" } else { "there is no anchor" },
-            ),
-            promise(
-                "no process escapes its tree",
-                host.trees == TreeKind::Cgroup,
-                if host.trees_reason.is_empty() { "trees are cgroups" } else { &host.trees_reason },
-            ),
-            promise(
-                "starting a process costs the same however large the supervisor is",
-                host.spawn_reason.is_empty(),
-                &host.spawn_reason,
-            ),
-            promise(
-                "exit statuses are exact",
-                !host.statuses_may_be_lost,
-                if host.statuses_may_be_lost { "SIGCHLD is ignored" } else { "" },
-            ),
-        ]
+        promises_of(&self.0.supervisor.host())
     }
 
     /// Begins to stop everything; a second call escalates.
@@ -269,9 +245,34 @@ impl Instance {
         }
     }
 
-    /// Lets another binary take over.
-    pub(crate) fn upgrade(&self, _binary: Option<&Path>) -> Result<(), String> {
-        Err("this instance has no anchor, which an upgrade needs".to_owned())
+    /// Lets another binary take over, or the one that now has this one's path. Once this has answered, the engine has ended
+    /// without touching a process, and whoever runs the instance is to [pass it on](Instance::successor).
+    pub(crate) fn upgrade(&self, binary: Option<&Path>) -> Result<(), String> {
+        if self.link().is_none() {
+            return Err("this instance has no anchor, which an upgrade needs; stop it and start the new one".to_owned());
+        }
+        let path = binary.map_or_else(successor::own_path, |path| Ok(path.to_owned()))?;
+        let binary = successor::examine(&path)?;
+        // Known before the engine ends: its end is then no end of the instance.
+        self.state().successor = Some(binary);
+        match self.0.supervisor.hand_over().wait() {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.state().successor = None;
+                Err("the ledger cannot be written, so that a new binary would not know what runs; `neap status` says \
+                     why"
+                    .to_owned())
+            }
+            Err(error) => {
+                self.state().successor = None;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// The binary that is to take over, once: then this process is to do nothing more than end.
+    pub(crate) fn successor(&self) -> Option<File> {
+        self.state().successor.take()
     }
 }
 
@@ -303,4 +304,29 @@ fn problems_of(error: Error) -> Vec<Problem> {
         Error::Refused(Refusal::Invalid(invalid)) => invalid.problems,
         other => vec![problem(other.to_string())],
     }
+}
+
+/// What the host lets it promise.
+fn promises_of(host: &HostReport) -> Vec<HostPromise> {
+    let promise = |what: &str, kept: bool, why: &str| HostPromise { what: what.into(), kept, why: why.into() };
+    let (anchored, anchor) = match host.anchor {
+        AnchorState::Alive(pid) => (true, format!("the anchor is process {pid}")),
+        AnchorState::Gone => (false, "the anchor is gone; start the instance anew when it suits".to_owned()),
+        AnchorState::None => (false, "there is no anchor".to_owned()),
+    };
+    let (written, ledger) = match &host.ledger {
+        LedgerState::Written => (true, String::new()),
+        LedgerState::Failing(why) => (false, why.clone()),
+        LedgerState::None => (false, "there is no ledger".to_owned()),
+    };
+    let cgroups = host.trees == TreeKind::Cgroup;
+    let trees = if cgroups { "trees are cgroups" } else { &host.trees_reason };
+    let statuses = if host.statuses_may_be_lost { "SIGCHLD is ignored" } else { "" };
+    vec![
+        promise("processes outlive the supervisor, with their output and statuses", anchored, &anchor),
+        promise("a new supervisor goes on where the old one stopped", written, &ledger),
+        promise("no process escapes its tree", cgroups, trees),
+        promise("a start costs the same however large the supervisor is", host.spawn_reason.is_empty(), &host.spawn_reason),
+        promise("exit statuses are exact", !host.statuses_may_be_lost, statuses),
+    ]
 }

@@ -5,6 +5,7 @@ mod evaluate;
 mod ground;
 mod handle;
 pub(crate) mod places;
+mod successor;
 
 pub(crate) use begin::{BeginError, Begun, Start, begin};
 pub(crate) use evaluate::{Outcome, request};
