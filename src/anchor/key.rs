@@ -14,6 +14,8 @@ pub enum KeyKind {
     Stdout(ProcessId),
     /// The reading end of its standard error.
     Stderr(ProcessId),
+    /// The reading end of the pipe in which its output waits for its log file.
+    Staged(ProcessId),
     /// Its notify socket.
     Notify(ProcessId),
     /// One of its listeners, by their order in its spec.
@@ -33,6 +35,7 @@ const LISTENER: u8 = 4;
 const CONTROL: u8 = 5;
 const LOCK: u8 = 6;
 const INHERITED: u8 = 7;
+const STAGED: u8 = 8;
 
 /// Numbers of processes are counted up from one: 48 bits are enough for a new one every microsecond for nine years.
 const ID_BITS: u32 = 48;
@@ -46,6 +49,11 @@ impl Key {
     /// The reading end of its standard error.
     pub const fn stderr(process: ProcessId) -> Key {
         Key::of(STDERR, 0, process.0)
+    }
+
+    /// The reading end of the pipe in which its output waits for its log file.
+    pub const fn staged(process: ProcessId) -> Key {
+        Key::of(STAGED, 0, process.0)
     }
 
     /// Its notify socket.
@@ -81,6 +89,7 @@ impl Key {
         match (kind, index) {
             (STDOUT, 0) => Some(KeyKind::Stdout(process)),
             (STDERR, 0) => Some(KeyKind::Stderr(process)),
+            (STAGED, 0) => Some(KeyKind::Staged(process)),
             (NOTIFY, 0) => Some(KeyKind::Notify(process)),
             (LISTENER, index) => Some(KeyKind::Listener(process, index)),
             (CONTROL, 0) if id == 0 => Some(KeyKind::Control),
@@ -106,6 +115,7 @@ mod tests {
         for (key, kind) in [
             (Key::stdout(process), KeyKind::Stdout(process)),
             (Key::stderr(process), KeyKind::Stderr(process)),
+            (Key::staged(process), KeyKind::Staged(process)),
             (Key::notify(process), KeyKind::Notify(process)),
             (Key::listener(process, 255), KeyKind::Listener(process, 255)),
             (Key::control(), KeyKind::Control),

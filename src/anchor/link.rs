@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::sockopt::SockType as SocketType;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socketpair};
 
 use super::key::Key;
 use super::message::{HEAD, LONGEST, Reply, Request, VERSION};
@@ -98,7 +99,8 @@ impl Link {
         let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidInput, format!("{VARIABLE}={number:?}: {why}"));
         let fd = number.to_str().and_then(|text| text.parse().ok()).filter(|fd| *fd > 2);
         let fd = fd.ok_or_else(|| wrong("not the number of a descriptor; only an anchor sets this".to_owned()))?;
-        let socket = sys::inherited_socket(fd).map_err(|e| wrong(format!("{e}; only an anchor sets this")))?;
+        let socket = sys::inherited(fd).map_err(|e| wrong(format!("{e}; only an anchor sets this")))?;
+        getsockopt(&socket, SocketType).map_err(|e| wrong(format!("{e}; only an anchor sets this")))?;
         Ok(Some(Link::new(socket)))
     }
 
@@ -204,8 +206,8 @@ impl Link {
             let packet = match receive_packet(self.0.socket.as_fd(), &mut buffer) {
                 Ok(packet) => packet,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                // What was on its way to a peer that died.
-                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(Some((None, None))),
+                // Said once, when it died with something unread; what it said itself is still there.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => continue,
                 Err(e) => return Err(e),
             };
             if packet.length == 0 {
@@ -350,6 +352,7 @@ mod tests {
         peer.send(&Reply::Ended(ENDED), None).unwrap();
         send_packet(peer.as_fd(), b"nonsense", None).unwrap();
         peer.send(&Reply::NotHeld(Key::lock()), None).unwrap();
+        link.notify("that it never reads");
         drop(peer);
         assert_eq!(link.receive().unwrap(), Some(News::Ended(ENDED)));
         assert_eq!(link.receive().unwrap(), Some(News::NotHeld(Key::lock())));

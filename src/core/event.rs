@@ -362,6 +362,11 @@ pub enum EventKind {
     },
     /// The instance shuts down.
     ShuttingDown,
+    /// Something is not as it should be; supervision goes on.
+    Warning {
+        /// What, why, and what follows from it.
+        text: String,
+    },
 }
 
 /// Something happened.

@@ -243,6 +243,8 @@ pub enum Input {
     Oom(RunId),
     /// When a run that outlived its supervisor was looked for.
     Adopted(RunId, Adoption),
+    /// When there is something to be told to people that changes nothing here: about this process, or the whole instance.
+    Warning(Option<ProcessId>, String),
     /// When the moment [`poll_timeout`](super::Machine::poll_timeout) gave has come. An early one does nothing.
     Timeout,
 }

@@ -144,6 +144,8 @@ impl Machine {
             Input::TreeOccupied(run) => self.with_run(run, Machine::tree_occupied),
             Input::TreeStuck(run, pids) => self.with_run(run, |m, id| m.tree_stuck(id, pids)),
             Input::Oom(run) => self.with_run(run, Machine::oom),
+            Input::Warning(Some(process), text) => self.emit(process, EventKind::Warning { text }, Cause::Progress),
+            Input::Warning(None, text) => self.emit_instance(EventKind::Warning { text }, Cause::Progress),
             Input::Adopted(run, adoption) => self.with_run(run, |m, id| m.adopted(id, adoption)),
         }
         self.settle();

@@ -1,5 +1,6 @@
 //! Trees as cgroups (version 2): a folder a run, below a folder of the instance's, below our own cgroup. Nobody is moved,
-//! no controller is touched.
+//! no controller is touched. The folder of an instance that outlives its supervisor has a name that stays, and so have its
+//! trees: `NAME.rN`, those of hooks and probes `NAME+….rN`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, CString};
@@ -7,7 +8,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
@@ -34,12 +35,42 @@ pub(super) struct Base {
     watched: Mutex<HashMap<WatchDescriptor, RunId>>,
     /// Folders that were still busy when they were to be removed.
     leftovers: Mutex<Vec<CString>>,
+    /// Whether everything is left as it is for whoever comes after us.
+    stays: AtomicBool,
+}
+
+/// A tree's folder that was there already.
+pub(super) struct FoundLeaf {
+    /// What its folder is called.
+    pub(super) name: CString,
+    /// The run in that name.
+    pub(super) run: RunId,
+    /// Whether it was made for a hook or a probe.
+    pub(super) of_job: bool,
 }
 
 impl Base {
     /// Makes it; `Err` says in words why there can be none.
     pub(super) fn new() -> Result<Base, String> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        Base::below_ours(|own| make_folder(own, &NEXT))
+    }
+
+    /// The folder with this instance's name, which may be there already, with trees in it.
+    pub(super) fn of_instance(instance: &str) -> Result<Base, String> {
+        Base::below_ours(|own| {
+            let name = format!("neap.{}", escaped(instance));
+            let path = own.join(&name);
+            match fs::create_dir(&path) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                    Err(format!("cannot make {}: {e}", path.display()))
+                }
+                _ => Ok((path, name)),
+            }
+        })
+    }
+
+    fn below_ours(make: impl FnOnce(&Path) -> Result<(PathBuf, String), String>) -> Result<Base, String> {
         let memberships = fs::read_to_string("/proc/self/cgroup").map_err(|e| format!("/proc/self/cgroup: {e}"))?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|e| format!("/proc/self/mountinfo: {e}"))?;
         let (own, own_name) = own_folder(&memberships, &mounts)?;
@@ -51,7 +82,7 @@ impl Base {
         {
             return Err(format!("{} is a {} cgroup", own.display(), kind.trim()));
         }
-        let (path, folder_name) = make_folder(&own, &NEXT)?;
+        let (path, folder_name) = make(&own)?;
         let made = open_folder(&path).and_then(|folder| {
             let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
             Ok((sys::high_fd(folder), inotify))
@@ -61,7 +92,40 @@ impl Base {
             format!("cannot use {}: {e}", path.display())
         })?;
         let name = format!("{}/{folder_name}", own_name.trim_end_matches('/'));
-        Ok(Base { path, name, folder, inotify, watched: Mutex::default(), leftovers: Mutex::default() })
+        Ok(Base {
+            path,
+            name,
+            folder,
+            inotify,
+            watched: Mutex::default(),
+            leftovers: Mutex::default(),
+            stays: AtomicBool::new(false),
+        })
+    }
+
+    /// The trees that are there.
+    pub(super) fn found(&self) -> io::Result<Vec<FoundLeaf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir()
+                && let Some((run, of_job)) = entry.file_name().to_str().and_then(parsed)
+            {
+                found.push(FoundLeaf { name: CString::new(entry.file_name().into_encoded_bytes())?, run, of_job });
+            }
+        }
+        found.sort_by(|a, b| (a.run, &a.name).cmp(&(b.run, &b.name)));
+        Ok(found)
+    }
+
+    /// A tree that was found.
+    pub(super) fn adopt(self: &Arc<Self>, found: FoundLeaf) -> io::Result<Leaf> {
+        Leaf::new(self.clone(), found.name, found.run)
+    }
+
+    /// Removes nothing from now on: somebody else goes on with it.
+    pub(super) fn leave(&self) {
+        self.stays.store(true, Ordering::Release);
     }
 
     /// Readable when something changed in a watched tree.
@@ -113,6 +177,9 @@ impl Base {
 
 impl Drop for Base {
     fn drop(&mut self) {
+        if self.stays.load(Ordering::Acquire) {
+            return;
+        }
         self.remove_leftovers();
         let _ = fs::remove_dir(&self.path);
     }
@@ -191,6 +258,22 @@ fn escaped(name: &str) -> String {
     }
     out.truncate(200);
     if out.is_empty() { "%".to_owned() } else { out }
+}
+
+/// The run in a tree's folder's name, and whether that is a hook's or a probe's: `NAME.rN`, `NAME.rN.K`, and in place of
+/// the process's name one with an (escaped) plus sign in it, which no process has.
+fn parsed(folder: &str) -> Option<(RunId, bool)> {
+    let run = |text: &str| text.strip_prefix('r')?.parse().ok().map(RunId);
+    let (front, last) = folder.rsplit_once('.')?;
+    let (name, run) = match run(last) {
+        Some(found) => (front, found),
+        None if last.bytes().all(|b| b.is_ascii_digit()) => {
+            let (name, before) = front.rsplit_once('.')?;
+            (name, run(before)?)
+        }
+        None => return None,
+    };
+    Some((run, name.contains("%2B")))
 }
 
 /// One tree's folder.
@@ -312,7 +395,10 @@ impl Roll for Leaf {
 
 impl Drop for Leaf {
     fn drop(&mut self) {
-        if !self.removed && remove(self.base.folder.as_fd(), &self.name).is_err() {
+        if !self.removed
+            && !self.base.stays.load(Ordering::Acquire)
+            && remove(self.base.folder.as_fd(), &self.name).is_err()
+        {
             lock(&self.base.leftovers).push(self.name.clone());
         }
     }
@@ -374,7 +460,8 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::atomic::AtomicU64;
 
-    use super::{escaped, make_folder, own_folder};
+    use super::{escaped, make_folder, own_folder, parsed};
+    use crate::core::RunId;
 
     const HYBRID: &str = "30 23 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro\n\
         31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n\
@@ -419,6 +506,18 @@ mod tests {
         assert!(there);
         let refused = make_folder(&own, &next).unwrap_err();
         assert!(refused.starts_with("cannot make ") && refused.contains(".7: "), "{refused}");
+    }
+
+    #[test]
+    fn a_folders_name_says_which_run_it_is_of_and_whether_of_its_hooks() {
+        let of = |name: &str, run: RunId| format!("{}.{run}", escaped(name));
+        assert_eq!(parsed(&of("web", RunId(7))), Some((RunId(7), false)));
+        assert_eq!(parsed(&of("web.r3", RunId(1007))), Some((RunId(1007), false)));
+        assert_eq!(parsed(&format!("{}.2", of("web.r3", RunId(7)))), Some((RunId(7), false)));
+        assert_eq!(parsed(&of("web+before_start+12", RunId(7))), Some((RunId(7), true)));
+        assert_eq!(parsed("web"), None);
+        assert_eq!(parsed("somebody.else"), None);
+        assert_eq!(parsed("web.r7.x"), None);
     }
 
     #[test]

@@ -3,12 +3,15 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::{Pid, RunId, SpawnError, SpawnStep};
 use crate::spec::Signal;
 
 use super::cgroup::{Base, Leaf};
-use super::group::Group;
+use super::group::{self, Group};
+use super::identity::Identity;
+use super::instance::Instance;
 use super::reserve::Reserve;
 use super::tell::{self, Roll};
 use super::{failure, sys};
@@ -27,18 +30,97 @@ pub enum TreeKind {
 pub struct Trees {
     base: Result<Arc<Base>, String>,
     reserve: Arc<Reserve>,
+    instance: Option<Arc<Instance>>,
+}
+
+/// A tree that a supervisor before us made.
+pub(super) struct FoundTree {
+    /// The run it was made for.
+    pub run: RunId,
+    /// Whether it was made for one of that run's hooks or probes.
+    pub of_job: bool,
+    /// Whether the run's number means anything: not when it is from a ledger that was lost.
+    pub current: bool,
+    pub tree: Tree,
 }
 
 impl Trees {
     /// Makes the instance's folder below our own cgroup, or finds out why there can be none.
     pub fn new() -> Trees {
-        Trees { base: Base::new().map(Arc::new), reserve: Arc::new(Reserve::new()) }
+        Trees::made(Base::new(), None)
     }
 
     /// Process groups, without looking for better; for tests and for hosts that ask for it. `reason` is what `status`
     /// says.
     pub fn groups(reason: &str) -> Trees {
-        Trees { base: Err(reason.to_owned()), reserve: Arc::new(Reserve::new()) }
+        Trees::made(Err(reason.to_owned()), None)
+    }
+
+    /// Those of an instance that outlives its supervisors: with names that stay, so that the next one finds them. `refused`
+    /// says why they are to be process groups although there may be cgroups.
+    pub(super) fn for_instance(name: &str, instance: Arc<Instance>, refused: Option<&str>) -> Trees {
+        let base = refused.map_or_else(|| Base::of_instance(name), |reason| Err(reason.to_owned()));
+        Trees::made(base, Some(instance))
+    }
+
+    fn made(base: Result<Base, String>, instance: Option<Arc<Instance>>) -> Trees {
+        Trees { base: base.map(Arc::new), reserve: Arc::new(Reserve::new()), instance }
+    }
+
+    /// What supervisors before us left. Of an instance alone, and before anything else is made.
+    pub(super) fn found(&self) -> io::Result<Vec<FoundTree>> {
+        let Some(instance) = &self.instance else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        if let Ok(base) = &self.base {
+            for leaf in base.found()? {
+                let (run, of_job) = (leaf.run, leaf.of_job);
+                let tree = self.tree(Members::Cgroup(base.adopt(leaf)?));
+                found.push(FoundTree { run, of_job, current: true, tree });
+            }
+        } else {
+            for (mark, said) in group::marks(instance)? {
+                let tree = self.tree(Members::Group(Group::adopted(mark, instance.clone(), None)));
+                found.push(FoundTree { run: said.run, of_job: said.of_job, current: said.current, tree });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The tree of a run that was adopted; `found` is what was found of it.
+    pub(super) fn adopt(&self, run: RunId, found: Option<Tree>, leader: Option<Identity>) -> Option<Tree> {
+        let pid = leader.as_ref().map(|leader| leader.pid);
+        let mut tree = match (found, &self.instance) {
+            (Some(tree), _) if tree.kind() == TreeKind::Cgroup => tree,
+            (_, Some(instance)) => {
+                self.tree(Members::Group(Group::adopted(instance.run_mark(run), instance.clone(), leader)))
+            }
+            (found, None) => found?,
+        };
+        tree.leader = pid;
+        Some(tree)
+    }
+
+    /// Who was given our children is gone.
+    pub(super) fn anchor_is_gone(&self) {
+        if let Some(instance) = &self.instance {
+            instance.anchor_is_gone();
+        }
+    }
+
+    /// Whether a process of one of our runs executed its program: until then its environment is still ours.
+    pub(super) fn was_executed(&self, run: RunId, pid: Pid) -> io::Result<bool> {
+        self.instance.as_ref().map_or(Ok(false), |instance| group::carries(pid, &instance.run_mark(run)))
+    }
+
+    /// Removes no folder any more: somebody else goes on with them.
+    pub(super) fn leave(&self) {
+        if let Ok(base) = &self.base {
+            base.leave();
+        }
+    }
+
+    fn tree(&self, members: Members) -> Tree {
+        Tree { members, leader: None, reserve: self.reserve.clone(), mark: None }
     }
 
     /// What holds trees together here.
@@ -62,9 +144,20 @@ impl Trees {
                 errno: e.raw_os_error(),
                 message: format!("cannot make a cgroup for `{process}`: {}", failure::in_words(e.raw_os_error())),
             })?),
-            Err(_) => Members::Group(Group::new(run)),
+            Err(_) => Members::Group(Group::new(self.mark(process, run), self.instance.clone())),
         };
-        Ok(Tree { members, leader: None, reserve: self.reserve.clone() })
+        let kept = self.instance.is_some() && matches!(members, Members::Cgroup(_));
+        Ok(Tree { mark: kept.then(|| self.mark(process, run)), ..self.tree(members) })
+    }
+
+    /// What is in the environment of all that a run, or one of its hooks, starts.
+    fn mark(&self, process: &str, run: RunId) -> String {
+        match &self.instance {
+            // A plus sign is in no process's name.
+            Some(instance) if process.contains('+') => instance.job_mark(run),
+            Some(instance) => instance.run_mark(run),
+            None => passing_mark(run),
+        }
     }
 
     /// Becomes readable when a watched tree may have become empty: add it to the engine's epoll. `None` without cgroups.
@@ -90,11 +183,22 @@ enum Members {
     Group(Group),
 }
 
+/// A mark that nothing else has, now or later.
+fn passing_mark(run: RunId) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let us = std::process::id();
+    let since = Identity::of(Pid(us)).map_or(0, |i| i.start_time);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("NEAP_RUN={run}.{us}.{since}.{number}")
+}
+
 /// All that one run started.
 pub struct Tree {
     members: Members,
     leader: Option<Pid>,
     reserve: Arc<Reserve>,
+    /// The mark of a tree that does not depend on it, for who comes after us.
+    mark: Option<String>,
 }
 
 impl Tree {
@@ -115,10 +219,10 @@ impl Tree {
         }
     }
 
-    /// A variable that must be in the child's environment, `NEAP_RUN=…`; `None` when nothing depends on it.
+    /// A variable that must be in the child's environment, `NEAP_RUN=…`; `None` when nothing will ever depend on it.
     pub fn mark(&self) -> Option<&str> {
         match &self.members {
-            Members::Cgroup(_) => None,
+            Members::Cgroup(_) => self.mark.as_deref(),
             Members::Group(group) => Some(group.mark()),
         }
     }
@@ -131,10 +235,23 @@ impl Tree {
         }
     }
 
+    /// Tells whose group is its leader's, where nobody wrote that down.
+    pub(super) fn lead_by_default(&mut self, leader: Pid) {
+        self.leader.get_or_insert(leader);
+    }
+
+    /// Who leads it, where belonging to it depends on that.
+    pub(super) fn leader_identity(&self) -> Option<&Identity> {
+        match &self.members {
+            Members::Cgroup(_) => None,
+            Members::Group(group) => group.leader_identity(),
+        }
+    }
+
     /// Whether the leader must stay a zombie ([`exit::peek`](super::exit::peek) instead of `reap`) until the tree is
     /// empty, because its pid names the group.
     pub fn pins_leader(&self) -> bool {
-        matches!(self.members, Members::Group(_))
+        matches!(&self.members, Members::Group(group) if group.pins_leader())
     }
 
     /// Its live members, zombies left out, in order of their pids. Without cgroups this reads all of /proc.

@@ -17,15 +17,29 @@ use crate::supervisor::Message;
 /// Between two looks for a daemon.
 const FIND_MAIN_FIRST: Duration = Duration::from_millis(20);
 const FIND_MAIN_LAST: Duration = Duration::from_millis(500);
-/// A process that is not our child may have been reaped by its parent a moment after it ended; asked so often.
+/// A process that is not our child may have been reaped by its parent a moment after it ended; asked so often, each time
+/// after twice as long: a tenth of a second.
 const STATUS_TRIES: u32 = 6;
+/// The same where the anchor tells of it, which it does at once unless it was stopped: two seconds.
+const NEWS_TRIES: u32 = 10;
 
 /// A main process that is not the child.
 pub(super) struct Main {
     pub pid: Pid,
     pub fd: OwnedFd,
+    /// When it started, where that is known.
+    start_time: Option<u64>,
+    /// How it ended, when the anchor told so.
+    pub told: Option<ExitStatus>,
     token: Token,
     tries: u32,
+}
+
+impl Main {
+    /// Whether an end that the anchor tells of (0: the start time is not known) is this one's.
+    pub fn is(&self, pid: Pid, start_time: u64) -> bool {
+        self.pid == pid && (start_time == 0 || self.start_time.is_none_or(|own| own == start_time))
+    }
 }
 
 /// The search for a forking type's daemon.
@@ -37,13 +51,28 @@ pub(super) struct Search {
 }
 
 impl Engine {
-    /// The main process that is not our child ended, or is to be asked again how it did.
+    /// The main process that is not our child ended.
     pub(super) fn main_event(&mut self, run: RunId) {
+        self.ask_main(run, false);
+    }
+
+    /// How the main process that is not our child ended, asked once more or for the first time.
+    pub(super) fn ask_main(&mut self, run: RunId, again: bool) {
+        let tries = if self.awaits_news(run) { NEWS_TRIES } else { STATUS_TRIES };
+        let later = self.kept.is_some();
         let Some(entry) = self.runs.get_mut(&run) else { return };
         let Some(main) = entry.main.as_mut() else { return };
-        let (pid, status) = match exit::reap(main.fd.as_fd()) {
+        let asked = match main.told {
+            Some(status) => Ok(Some(status)),
+            None if later => exit::peek(main.fd.as_fd()),
+            None => exit::reap(main.fd.as_fd()),
+        };
+        let (pid, status) = match asked {
             Ok(None) if main.tries == 0 => return,
-            Ok(None | Some(ExitStatus::Unknown)) if main.tries < STATUS_TRIES => {
+            Ok(None | Some(ExitStatus::Unknown)) if main.tries < tries => {
+                if main.tries > 0 && !again {
+                    return;
+                }
                 // Its parent has yet to reap it; then the kernel tells the status to others, too.
                 if main.tries == 0 {
                     self.poller.silence(&main.fd);
@@ -56,11 +85,13 @@ impl Engine {
             Ok(Some(status)) => (main.pid, status),
             Ok(None) | Err(_) => (main.pid, ExitStatus::Unknown),
         };
-        if let Some(main) = entry.main.take() {
-            self.poller.remove(&main.fd, main.token);
-        }
+        let ended = entry.main.take();
         entry.exit = Some(status);
         self.inputs.push_back(Input::Exited(run, pid, status));
+        if let Some(main) = ended {
+            self.poller.remove(&main.fd, main.token);
+            self.reap(main.fd);
+        }
         self.look_again(Owner::Run(run));
     }
 
@@ -77,12 +108,19 @@ impl Engine {
         if !held.tree.contains(pid).unwrap_or(false) || identity::has_ended(&fd).unwrap_or(true) {
             return false;
         }
-        let Ok(token) = self.poller.add(&fd, Source::Main(run)) else { return false };
+        self.follow_by(run, pid, fd).is_ok()
+    }
+
+    /// Follows the process behind this pidfd, which is the run's main one.
+    pub(super) fn follow_by(&mut self, run: RunId, pid: Pid, fd: OwnedFd) -> io::Result<()> {
+        let token = self.poller.add(&fd, Source::Main(run))?;
         self.stop_following(run);
+        // Only the anchor is told by it which of two processes with the same pid ended.
+        let start_time = self.kept.as_ref().and_then(|_| identity::Stat::of(pid).ok()).map(|stat| stat.start_time);
         if let Some(entry) = self.runs.get_mut(&run) {
-            entry.main = Some(Main { pid, fd, token, tries: 0 });
+            entry.main = Some(Main { pid, fd, start_time, told: None, token, tries: 0 });
         }
-        true
+        Ok(())
     }
 
     pub(super) fn stop_following(&mut self, run: RunId) {
@@ -91,9 +129,11 @@ impl Engine {
         }
     }
 
-    /// The main process has ended, whatever can be learned of how.
+    /// The main process has ended, whatever can be learned of how: where the anchor will tell, that is waited for.
     pub(super) fn main_gone(&mut self, run: RunId) {
-        if let Some(main) = self.runs.get_mut(&run).and_then(|entry| entry.main.as_mut()) {
+        if !self.awaits_news(run)
+            && let Some(main) = self.runs.get_mut(&run).and_then(|entry| entry.main.as_mut())
+        {
             main.tries = STATUS_TRIES;
         }
         self.main_event(run);

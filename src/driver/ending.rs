@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::flight::RunChild;
 use super::held::{Held, Look};
+use super::identity;
 use super::sources::{Clock, Moment, Owner};
-use super::{exit, identity};
 use crate::core::{Input, Pid, RunId, Scope, SpawnError, SpawnStep};
 use crate::spec::Signal;
 
@@ -140,18 +140,20 @@ impl Engine {
     /// Nothing of the tree is left. Told once.
     pub(super) fn tree_emptied(&mut self, run: RunId) {
         let Some(entry) = self.runs.get_mut(&run) else { return };
-        if let RunChild::Pinned(fd) = &entry.child {
-            let _ = exit::reap(fd.as_fd());
-            entry.child = RunChild::Gone;
-        }
         if let Some(held) = entry.held.as_mut() {
             held.let_go(&mut self.poller);
         }
+        if matches!(entry.child, RunChild::Pinned(_))
+            && let RunChild::Pinned(fd) = std::mem::replace(&mut entry.child, RunChild::Gone)
+        {
+            self.reap(fd);
+        }
+        let Some(entry) = self.runs.get(&run) else { return };
         if entry.main.is_some() {
-            // Its end comes before that of the tree.
+            // Its end comes before that of the tree; how it ended may have to be waited for, and then this comes again.
             self.main_gone(run);
         }
-        let Some(entry) = self.runs.get_mut(&run) else { return };
+        let Some(entry) = self.runs.get_mut(&run).filter(|entry| entry.main.is_none()) else { return };
         if !std::mem::replace(&mut entry.emptied, true) {
             self.tell_empty(run);
         }

@@ -13,6 +13,7 @@ use super::contain::Trees;
 use super::function::Functions;
 use super::held::Held;
 use super::hook::{Call, Job};
+use super::keep::{Heritage, Kept, acts};
 use super::notify::NotifyBuffer;
 use super::place::Place;
 use super::pool::Pool;
@@ -22,10 +23,9 @@ use super::run::Run;
 use super::sources::{Clock, JobId, Moment, Owner, Poller, Source, Token};
 use super::spawn::Launcher;
 use crate::core::{
-    Command, CommandId, Event, EventKind, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId, Settings, StateName,
-    Time,
+    Command, CommandId, Event, EventKind, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId, StateName, Time,
 };
-use crate::log::{Logs, Tail, Told};
+use crate::log::{LogFile, Logs, Tail, Told};
 use crate::supervisor::{Answer, Message, Shared, Shutdown};
 
 /// Children made before the engine looks at what else has happened.
@@ -42,6 +42,7 @@ const INPUTS_A_TURN: usize = 4096;
 pub(crate) enum HelperDone {
     Prepared(Owner, Result<Box<Prepared>, NotPrepared>),
     LogLine(RunId),
+    LogOpened(ProcessId, Box<LogFile>),
     PidRead(RunId, io::Result<Option<Pid>>),
     Called(u64, Result<(), String>),
     Closed(ProcessId),
@@ -50,7 +51,8 @@ pub(crate) enum HelperDone {
 /// What an engine is started with.
 pub(crate) struct Parts {
     pub shared: Arc<Shared>,
-    pub settings: Settings,
+    pub machine: Machine,
+    pub keep: Option<(Kept, Heritage)>,
     pub surroundings: Surroundings,
     pub functions: Functions,
     pub launcher: Launcher,
@@ -102,11 +104,17 @@ pub(crate) struct Engine {
     /// Trees that are over, to be removed when there is time.
     pub(super) trash: Vec<Held>,
     pub(super) notify_buffer: NotifyBuffer,
+    /// What is kept for a successor.
+    pub(super) kept: Option<Kept>,
+    /// What a predecessor left, until it is taken over.
+    heritage: Option<Heritage>,
     tells: Vec<Tell>,
     answers: HashMap<CommandId, oneshot::Sender<Answer>>,
     waiters: Vec<Waiter>,
     end_waiters: Vec<oneshot::Sender<Answer>>,
     ended: Option<Shutdown>,
+    /// Whether a successor takes over, and who is to be told when it may.
+    handing_over: bool,
     log_thread: Option<JoinHandle<()>>,
 }
 
@@ -133,14 +141,16 @@ impl Engine {
                 let message = match told {
                     Told::Watching(run) => Message::Input(Input::Prepared(run)),
                     Told::Matched(run) => Message::Helper(HelperDone::LogLine(run)),
+                    Told::Warning(text) => Message::Input(Input::Warning(None, text)),
                 };
                 let _ = shared.mailbox.post(message);
             }
         };
         let (logs, log_thread) =
             Logs::start(shared.lines.clone(), pool.clone(), tell).map_err(|e| ("starting the log thread", e))?;
+        let (kept, heritage) = parts.keep.unzip();
         Ok(Engine {
-            machine: Machine::new(parts.settings),
+            machine: parts.machine,
             surroundings: Arc::new(parts.surroundings),
             functions: parts.functions,
             poller,
@@ -160,11 +170,14 @@ impl Engine {
             in_flight: 0,
             trash: Vec::new(),
             notify_buffer: NotifyBuffer::new(),
+            kept,
+            heritage,
             tells: Vec::new(),
             answers: HashMap::new(),
             waiters: Vec::new(),
             end_waiters: Vec::new(),
             ended: None,
+            handing_over: false,
             log_thread: Some(log_thread),
             shared,
         })
@@ -183,7 +196,13 @@ impl Engine {
     /// Supervises until everything is down after a shutdown.
     pub fn run(mut self) {
         let mut room = Room::default();
-        while self.ended.is_none() && self.turn(&mut room, None) {}
+        if let Some(heritage) = self.heritage.take() {
+            self.take_over(heritage);
+        }
+        while self.ended.is_none() && !self.handing_over && self.turn(&mut room, None) {}
+        if self.handing_over {
+            return self.leave_to_successor();
+        }
         // Probes and hooks that were on their way end with it.
         self.end_all_jobs();
         let end = Clock::now().mono.after(LAST_WORDS);
@@ -227,6 +246,7 @@ impl Engine {
             Some(Source::Main(run)) => self.main_event(run),
             Some(Source::Member(owner, pid)) => self.member_ended(owner, pid),
             Some(Source::Notify(process)) => self.read_notify(process),
+            Some(Source::Anchor) => self.anchor_event(),
             None => {}
         }
         // What one event means may decide how the next is to be understood.
@@ -255,6 +275,7 @@ impl Engine {
                 self.settle();
                 self.wait_for(Waiter { process, state, answer });
             }
+            Message::HandOver(answer) => self.hand_over(answer),
             Message::WaitEnd(answer) => self.end_waiters.push(answer),
             Message::Abandoned => {
                 let id = self.shared.next_command();
@@ -264,6 +285,7 @@ impl Engine {
             Message::Helper(HelperDone::Prepared(Owner::Run(run), result)) => self.run_prepared(run, result),
             Message::Helper(HelperDone::Prepared(Owner::Job(job), result)) => self.job_prepared(job, result),
             Message::Helper(HelperDone::LogLine(run)) => self.log_line(run),
+            Message::Helper(HelperDone::LogOpened(process, file)) => self.log_opened(process, *file),
             Message::Helper(HelperDone::PidRead(run, result)) => self.pid_read(run, result),
             Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
             Message::Helper(HelperDone::Closed(process)) => self.received_closed(process),
@@ -272,12 +294,10 @@ impl Engine {
 
     /// Hands in all inputs and carries out all outputs, with what is due by now; then makes children, and at last tells
     /// the world, which may take its time.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let mut spawned = 0;
         for _ in 0..INPUTS_A_TURN {
-            while let Some(output) = self.machine.poll_output() {
-                self.carry_out(output);
-            }
+            self.carry_out_all();
             if let Some(input) = self.inputs.pop_front() {
                 self.machine.handle(Clock::now(), input);
                 continue;
@@ -300,10 +320,20 @@ impl Engine {
             }
         }
         // After the last input of a full turn, too: nothing else would wake us for what it asked for.
+        self.carry_out_all();
+        self.write_down();
+        self.tell();
+        self.let_go_of_the_ended();
+    }
+
+    /// Carries out what the machine asks for. What it knows is written down before anything is done to the world.
+    fn carry_out_all(&mut self) {
         while let Some(output) = self.machine.poll_output() {
+            if self.kept.is_some() && acts(&output) {
+                self.write_down();
+            }
             self.carry_out(output);
         }
-        self.tell();
     }
 
     fn moment(&mut self, moment: Moment) {
@@ -311,7 +341,7 @@ impl Engine {
             Moment::Kill(owner) => self.kill_again(owner),
             Moment::Look(owner) => self.look_again(owner),
             Moment::FindMain(run) => self.find_main(run),
-            Moment::AskStatus(run) => self.main_event(run),
+            Moment::AskStatus(run) => self.ask_main(run, true),
             Moment::JobTimeout(job) => self.job_timeout(job),
             Moment::CallTimeout(call) => self.call_timeout(call),
         }
@@ -405,6 +435,30 @@ impl Engine {
             };
             let _ = waiter.answer.send(answer);
         }
+    }
+
+    /// Has this engine end without touching a child, if what it knows is written down.
+    fn hand_over(&mut self, answer: oneshot::Sender<Answer>) {
+        self.settle();
+        self.handing_over = self.is_written_down();
+        let _ = answer.send(Answer::HandedOver(self.handing_over));
+    }
+
+    /// Leaves everything as it is: somebody else goes on with it. Children that are on their way to their programs get
+    /// there; ends that were not let go of are the anchor's to tell.
+    fn leave_to_successor(&mut self) {
+        self.trees.leave();
+        for (_, place) in self.places.drain() {
+            if let Some((socket, _)) = place.notify {
+                socket.keep_path();
+            }
+        }
+        self.logs.stop();
+        if let Some(thread) = self.log_thread.take() {
+            let _ = thread.join();
+        }
+        self.pool.close();
+        self.ended = Some(Shutdown { code: None, stuck: Vec::new() });
     }
 
     /// Everything is down, or the kernel took away what the engine lives by.

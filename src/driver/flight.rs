@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,6 +14,7 @@ use super::prepare::Sink;
 use super::sources::{Owner, Source, Token};
 use super::spawn::{Finish, InFlight, Launch, Stdio};
 use super::{exit, identity};
+use crate::anchor::Key;
 use crate::core::{ExitStatus, Input, Pid, ProcessId, RunId, SpawnError, SpawnStep};
 use crate::log::StreamKind;
 use crate::spec::{ProcessType, Signal};
@@ -82,8 +83,12 @@ impl Engine {
         if let Some(place) = self.places.get_mut(&process) {
             launch.stdio = [
                 Stdio::Null,
-                stdio(place, StreamKind::Stdout, &block.stdout)?,
-                stdio(place, StreamKind::Stderr, &block.stderr)?,
+                stdio(place, StreamKind::Stdout, &block.stdout, |fd| {
+                    Engine::hold(self.kept.as_ref(), Key::stdout(process), fd);
+                })?,
+                stdio(place, StreamKind::Stderr, &block.stderr, |fd| {
+                    Engine::hold(self.kept.as_ref(), Key::stderr(process), fd);
+                })?,
             ];
         }
         let mark = held.tree.mark().map_or_else(|| format!("NEAP_RUN={run}"), str::to_owned);
@@ -151,6 +156,7 @@ impl Engine {
                             let pid = *pid;
                             self.in_flight -= 1;
                             self.inputs.push_back(Input::Executed(run, pid));
+                            self.record_leader(run);
                             self.write_pidfile(run, pid);
                         }
                     }
@@ -206,25 +212,32 @@ impl Engine {
         let RunChild::Alive(pid, fd, _) = &entry.child else { return };
         let pid = *pid;
         let pins = entry.held.as_ref().is_some_and(|held| held.tree.pins_leader());
-        let status = if pins { exit::peek(fd.as_fd()) } else { exit::reap(fd.as_fd()) };
+        let later = self.kept.is_some();
+        let status = if pins || later { exit::peek(fd.as_fd()) } else { exit::reap(fd.as_fd()) };
         let status = match status {
             Ok(Some(status)) => status,
             Ok(None) => return,
             Err(_) => ExitStatus::Unknown,
         };
+        let mut ended = None;
         if let RunChild::Alive(_, fd, token) = std::mem::replace(&mut entry.child, RunChild::Gone) {
             self.poller.remove(&fd, token);
-            if pins {
-                entry.child = RunChild::Pinned(fd);
+            match (pins, later) {
+                (true, _) => entry.child = RunChild::Pinned(fd),
+                (false, true) => ended = Some(fd),
+                (false, false) => {}
             }
         }
         if entry.main.is_none() {
             entry.exit = Some(status);
         }
         let forking = entry.spec.process_type == ProcessType::Forking;
-        self.inputs.push_back(Input::Exited(run, pid, status));
         // Known at once when nothing else is left, which saves the machine the question.
         let empty = !forking && entry.main.is_none() && entry.held.as_ref().is_some_and(Held::is_empty);
+        self.inputs.push_back(Input::Exited(run, pid, status));
+        if let Some(ended) = ended {
+            self.reap(ended);
+        }
         if empty {
             self.tree_emptied(run);
         } else {
@@ -233,10 +246,15 @@ impl Engine {
     }
 }
 
-fn stdio(place: &mut Place, stream: StreamKind, sink: &Sink) -> Result<Stdio, SpawnError> {
+fn stdio(
+    place: &mut Place,
+    stream: StreamKind,
+    sink: &Sink,
+    hold: impl FnOnce(BorrowedFd<'_>),
+) -> Result<Stdio, SpawnError> {
     match sink {
         Sink::Capture => place
-            .writer(stream)
+            .writer(stream, hold)
             .map(Stdio::Fd)
             .map_err(|e| system_error(SpawnStep::Pipe, "cannot make the pipe of its output", &e)),
         Sink::Other(stdio) => Ok(stdio.clone()),

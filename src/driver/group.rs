@@ -1,16 +1,18 @@
 //! Trees without cgroups: the leader's process group and session, and whoever carries the run's mark in its environment.
-//! Weaker: what leaves both and drops its environment is lost sight of, and a fork can outrun a signal.
+//! Weaker: what leaves both and drops its environment is lost sight of, and a fork can outrun a signal. Weaker still after
+//! the supervisor's own death: the leader is no child of ours then, and once it is gone its pid pins nothing, so that only
+//! the mark tells who belongs to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::core::{Pid, RunId};
+use crate::core::Pid;
 use crate::spec::Signal;
 
 use super::identity::{Identity, Stat};
+use super::instance::{Instance, Mark};
 use super::kin::{Judge, Look, known};
 use super::reserve::Reserve;
 use super::tell::{self, Roll};
@@ -19,6 +21,9 @@ use super::tell::{self, Roll};
 pub(super) struct Group {
     mark: String,
     leader: Option<Leader>,
+    /// Whose children may have been somebody else's, and adopted.
+    instance: Option<Arc<Instance>>,
+    adopted: bool,
 }
 
 /// Who leads a tree.
@@ -44,12 +49,25 @@ impl Leader {
 }
 
 impl Group {
-    pub(super) fn new(run: RunId) -> Group {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let us = std::process::id();
-        let since = Identity::of(Pid(us)).map_or(0, |i| i.start_time);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Group { mark: format!("NEAP_RUN={run}.{us}.{since}.{number}"), leader: None }
+    /// A tree that nobody leads yet; its mark is in its members' environment.
+    pub(super) fn new(mark: String, instance: Option<Arc<Instance>>) -> Group {
+        Group { mark, leader: None, instance, adopted: false }
+    }
+
+    /// A tree that another supervisor made. Its leader is known by its identity, or not at all.
+    pub(super) fn adopted(mark: String, instance: Arc<Instance>, leader: Option<Identity>) -> Group {
+        let leader = leader.map(|identity| Leader { pid: identity.pid, identity: OnceLock::from(Some(identity)) });
+        Group { mark, leader, instance: Some(instance), adopted: true }
+    }
+
+    /// Who leads it, if that was read.
+    pub(super) fn leader_identity(&self) -> Option<&Identity> {
+        self.leader.as_ref()?.identity.get()?.as_ref()
+    }
+
+    /// Whether its leader is our child, whose zombie keeps the group's number taken.
+    pub(super) fn pins_leader(&self) -> bool {
+        !self.adopted
     }
 
     pub(super) fn mark(&self) -> &str {
@@ -63,12 +81,15 @@ impl Group {
     }
 
     fn is_marked(&self, pid: Pid) -> io::Result<bool> {
-        let environment = known(fs::read(format!("/proc/{pid}/environ")))?;
-        Ok(environment.is_some_and(|e| e.split(|b| *b == 0).any(|variable| variable == self.mark.as_bytes())))
+        carries(pid, &self.mark)
     }
 
     pub(super) fn contains(&self, pid: Pid) -> io::Result<bool> {
-        Look::new(self)?.is_member(pid)
+        self.look()?.is_member(pid)
+    }
+
+    fn look(&self) -> io::Result<Look<'_, Group>> {
+        Look::new(self, self.instance.as_ref().and_then(|instance| instance.anchor()))
     }
 
     /// All members are stopped before they are killed, so that fewer forks slip through.
@@ -85,12 +106,44 @@ impl Group {
     }
 }
 
+/// Whether this stands in a process's environment.
+pub(super) fn carries(pid: Pid, variable: &str) -> io::Result<bool> {
+    let environment = known(fs::read(format!("/proc/{pid}/environ")))?;
+    Ok(environment.is_some_and(|e| e.split(|b| *b == 0).any(|found| found == variable.as_bytes())))
+}
+
+/// The marks that processes below us and below the anchor carry, as far as they are this instance's.
+pub(super) fn marks(instance: &Instance) -> io::Result<BTreeMap<String, Mark>> {
+    /// Knows no member: only who is whose child counts.
+    struct Nobody;
+    impl Judge for Nobody {
+        fn holds(&self, _: Pid, _: &Stat, _: bool) -> io::Result<bool> {
+            Ok(false)
+        }
+    }
+    let mut found = BTreeMap::new();
+    let mut look = Look::new(&Nobody, instance.anchor())?;
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|n| n.parse().ok()).map(Pid) else { continue };
+        if !look.is_kin(pid)? {
+            continue;
+        }
+        let Some(environment) = known(fs::read(format!("/proc/{pid}/environ")))? else { continue };
+        let variables = environment.split(|b| *b == 0).filter_map(|variable| std::str::from_utf8(variable).ok());
+        found.extend(variables.filter_map(|v| instance.read_mark(v).map(|mark| (v.to_owned(), mark))));
+    }
+    Ok(found)
+}
+
 impl Judge for Group {
     /// Whether a live process belongs to the tree. Its group and session count only while the leader's pid is taken by
     /// the leader, alive or kept as a zombie; its mark is looked for when its parents make that `possible`. What cannot be
     /// told is an error, never a no.
     fn holds(&self, pid: Pid, stat: &Stat, possible: bool) -> io::Result<bool> {
-        let Some(leader) = &self.leader else { return Ok(false) };
+        let Some(leader) = &self.leader else {
+            return Ok(self.adopted && possible && !stat.is_zombie() && self.is_marked(pid)?);
+        };
         let identity = leader.identity()?;
         if stat.is_zombie() || identity.is_some_and(|leader| stat.start_time < leader.start_time) {
             return Ok(false);
@@ -109,7 +162,7 @@ impl Judge for Group {
 impl Roll for Group {
     fn members(&self) -> io::Result<Vec<Pid>> {
         let mut found = BTreeSet::new();
-        let mut look = Look::new(self)?;
+        let mut look = self.look()?;
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let Some(pid) = name.to_str().and_then(|n| n.parse().ok()).map(Pid) else { continue };
@@ -122,7 +175,7 @@ impl Roll for Group {
 
     fn still(&self, pids: &[Pid]) -> io::Result<BTreeSet<Pid>> {
         let mut still = BTreeSet::new();
-        let mut look = Look::new(self)?;
+        let mut look = self.look()?;
         for pid in pids {
             if look.is_member(*pid)? {
                 still.insert(*pid);

@@ -53,7 +53,31 @@ struct Begin {
     spec: Arc<Spec>,
 }
 
+impl Job {
+    /// What is left of somebody else's command, to be killed.
+    fn stray(held: Held) -> Job {
+        Job {
+            // No run has this number.
+            run: RunId(0),
+            process: ProcessId(0),
+            purpose: Purpose::Probe(ProbeKind::Ready),
+            child: RunChild::Gone,
+            held: Some(held),
+            outcome: Some(Ok(())),
+            timeout: Duration::ZERO,
+            silent: true,
+        }
+    }
+}
+
 impl Engine {
+    /// Kills a tree that nobody knows, and goes on until nothing of it is left.
+    pub(super) fn kill_stray(&mut self, held: Held) {
+        let id = JobId(self.new_id());
+        self.jobs.insert(id, Job::stray(held));
+        self.job_look(id);
+    }
+
     pub(super) fn run_hook(&mut self, run: RunId, process: ProcessId, kind: HookKind, (spec, hook): (Arc<Spec>, Hook)) {
         let begin = Begin { run, process, purpose: Purpose::Hook(kind), timeout: hook.timeout, spec };
         match hook.action {
@@ -96,7 +120,13 @@ impl Engine {
         for _ in 0..called {
             self.tell_outcome(run, purpose, Err("cancelled".into()));
         }
-        for job in self.jobs_of(run, purpose) {
+        let jobs = self.jobs_of(run, purpose);
+        let told = |input: &Input| matches!(input, Input::HookFinished(r, k, _) if *r == run && *k == kind);
+        if called == 0 && jobs.is_empty() && !self.inputs.iter().any(told) {
+            // It was another supervisor's.
+            self.tell_outcome(run, purpose, Err("cancelled".into()));
+        }
+        for job in jobs {
             self.end_job(job, Err("cancelled".into()));
         }
     }

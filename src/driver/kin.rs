@@ -43,16 +43,28 @@ pub(super) trait Judge {
 
 /// One look at the processes; what it found stays as it was found.
 pub(super) struct Look<'a, J> {
-    us: Pid,
+    /// Us, and who is given our children when we die.
+    roots: BTreeSet<Pid>,
     reapers: BTreeSet<Pid>,
     judge: &'a J,
     seen: HashMap<Pid, Standing>,
 }
 
 impl<'a, J: Judge> Look<'a, J> {
-    pub(super) fn new(judge: &'a J) -> io::Result<Self> {
+    /// `anchor` is who was given the children of a supervisor before us, and all that they orphaned.
+    pub(super) fn new(judge: &'a J, anchor: Option<Pid>) -> io::Result<Self> {
         let us = Pid(std::process::id());
-        Ok(Look { us, reapers: reapers(us)?, judge, seen: HashMap::new() })
+        let (roots, reapers) = match anchor {
+            Some(anchor) => (BTreeSet::from([us, anchor]), BTreeSet::new()),
+            None => (BTreeSet::from([us]), reapers(us)?),
+        };
+        Ok(Look { roots, reapers, judge, seen: HashMap::new() })
+    }
+
+    /// Whether nothing that stands above it makes it a stranger.
+    pub(super) fn is_kin(&mut self, pid: Pid) -> io::Result<bool> {
+        let member = self.is_member(pid)?;
+        Ok(member || self.seen.get(&pid) == Some(&Standing::Kin))
     }
 
     /// Whether it is a live member.
@@ -85,7 +97,7 @@ impl<'a, J: Judge> Look<'a, J> {
             }
             line.push((at, stat));
             match stat.parent {
-                parent if parent == self.us => return Ok(Some((Above::Known(Standing::Kin), line))),
+                parent if self.roots.contains(&parent) => return Ok(Some((Above::Known(Standing::Kin), line))),
                 parent if self.reapers.contains(&parent) => return Ok(Some((Above::Reaper, line))),
                 Pid(0) => return Ok(Some((Above::Known(Standing::Stranger), line))),
                 parent => at = parent,

@@ -1,5 +1,6 @@
 //! Syscalls without policy: the machine's outputs in, the kernel's answers out.
 
+mod adopt;
 pub mod caps;
 mod cgroup;
 mod child;
@@ -22,6 +23,9 @@ mod held;
 mod hook;
 mod host;
 pub mod identity;
+mod instance;
+#[doc(hidden)]
+pub mod keep;
 mod kin;
 mod launch;
 pub mod limits;
@@ -43,7 +47,9 @@ pub(crate) use contain::Trees;
 pub(crate) use engine::{Engine, HelperDone, Parts};
 pub(crate) use function::Functions;
 pub use function::{FunctionCall, FunctionDone, FunctionHost, Purpose};
-pub use host::HostReport;
+pub use host::{AnchorState, HostReport, LedgerState};
+#[doc(hidden)]
+pub use keep::{Keep, Store};
 pub(crate) use pool::Pool;
 pub(crate) use prepare::{RuntimeDir, Surroundings, inheritable};
 pub(crate) use spawn::Launcher;

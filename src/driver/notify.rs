@@ -73,6 +73,11 @@ impl NotifySocket {
         Ok(notify)
     }
 
+    /// Goes on with a socket that a supervisor before us bound at this path.
+    pub fn inherit(fd: OwnedFd, path: PathBuf) -> Self {
+        NotifySocket { fd, path, keep_path: false }
+    }
+
     /// Makes it this user's, who alone may then send.
     pub fn give_to(&self, owner: Option<(u32, u32)>) -> io::Result<()> {
         fs::set_permissions(&self.path, fs::Permissions::from_mode(0o600))?;

@@ -1,5 +1,6 @@
 //! What the engine keeps of a process over its runs: its output, its notify socket, its prepared launch, its pid file.
 
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,8 +12,9 @@ use super::pidfile::PidFile;
 use super::prepare::{Prepared, Sink, Surroundings, log_place};
 use super::sources::{Source, Token};
 use super::spawn::Launch;
+use crate::anchor::Key;
 use crate::core::{ProcessId, RunId};
-use crate::log::{LogPlace, ProcessLog};
+use crate::log::{LogPlace, ProcessLog, StreamKind};
 use crate::spec::Spec;
 
 /// What a prepared launch has that runs share.
@@ -36,7 +38,7 @@ pub(super) struct Place {
     /// The launch of a spec that needs no preparing beyond the first time.
     pub cached: Option<(Arc<Spec>, Arc<Block>)>,
     pub pidfile: Option<PidFile>,
-    log_file: Option<LogPlace>,
+    pub log_file: Option<LogPlace>,
     owner: Option<(u32, u32)>,
 }
 
@@ -92,7 +94,8 @@ impl Engine {
         let Some(place) = self.places.get_mut(&process) else { return Err(std::io::ErrorKind::NotFound.into()) };
         place.log.resize(usize::try_from(spec.log.ring).unwrap_or(usize::MAX));
         if let Some(file) = log_file {
-            place.log.set_file(Some(file), |_| ())?;
+            let kept = self.kept.as_ref();
+            place.log.set_file(Some(file), |fd| Engine::hold(kept, Key::staged(process), fd))?;
             place.log_file = log_place(spec, &surroundings);
         } else if log_place(spec, &surroundings).is_none() && place.log_file.take().is_some() {
             place.log.set_file(None, |_| ())?;
@@ -103,6 +106,7 @@ impl Engine {
                 // The path is the new one's already.
                 old.keep_path();
             }
+            Engine::hold(self.kept.as_ref(), Key::notify(process), &socket);
             let token = self.poller.add(&socket, Source::Notify(process))?;
             place.notify = Some((socket, token));
             place.closing = false;
@@ -127,13 +131,14 @@ impl Engine {
         {
             self.poller.remove(&socket, token);
         }
+        self.let_go(process);
     }
 }
 
 impl Place {
     /// The writing end of a stream's pipe, as the process's user may open it.
-    pub fn writer(&mut self, stream: crate::log::StreamKind) -> std::io::Result<Arc<std::os::fd::OwnedFd>> {
-        self.log.writer(stream, self.owner, |_| ())
+    pub fn writer(&mut self, stream: StreamKind, hold: impl FnOnce(BorrowedFd<'_>)) -> std::io::Result<Arc<OwnedFd>> {
+        self.log.writer(stream, self.owner, hold)
     }
 
     /// The pid file's path, for messages.

@@ -331,7 +331,7 @@ fn log_file(wanted: &Wanted, surroundings: &Surroundings) -> Result<Option<LogFi
         .map_err(|e| failed(SpawnStep::Log, &format!("cannot open the log file `{}`", path.display()), &e))
 }
 
-fn ready_line(spec: &Spec) -> Result<Option<Regex>, SpawnError> {
+pub(super) fn ready_line(spec: &Spec) -> Result<Option<Regex>, SpawnError> {
     let Ready::LogLine(line) = &spec.ready else { return Ok(None) };
     Regex::new(&line.pattern).map(Some).map_err(|e| SpawnError {
         step: SpawnStep::Log,
@@ -456,7 +456,9 @@ fn read_env_file(path: &Path) -> io::Result<Vec<u8>> {
 pub(crate) fn inheritable(env: impl IntoIterator<Item = (OsString, OsString)>) -> BTreeMap<OsString, OsString> {
     let own = |name: &OsStr| {
         let name = name.as_bytes();
-        name.starts_with(b"NEAP_") || name.starts_with(b"LISTEN_") || name == b"NOTIFY_SOCKET"
+        name.starts_with(b"NEAP_")
+            || name.starts_with(b"LISTEN_")
+            || matches!(name, b"NOTIFY_SOCKET" | b"WATCHDOG_USEC" | b"WATCHDOG_PID")
     };
     env.into_iter().filter(|(name, _)| !own(name)).collect()
 }

@@ -1,18 +1,16 @@
 //! One run: from its preparation to its release.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::daemon::{Main, Search};
 use super::engine::{Engine, HelperDone};
-use super::exit;
 use super::flight::{RunChild, system_error};
 use super::held::Held;
 use super::place::{Block, Place};
 use super::prepare::{self, NotPrepared, Prepared, Surroundings, Wanted};
 use super::sources::Owner;
 use crate::core::{ExitStatus, Input, Pid, ProbeKind, ProcessId, RunId, SpawnStep};
-use crate::spec::Spec;
+use crate::spec::{Ready, Spec};
 use crate::supervisor::Message;
 
 /// One run, as far as the driver is concerned.
@@ -30,9 +28,31 @@ pub(super) struct Run {
     /// Whether it was asked to be told when the tree is empty.
     pub watched: bool,
     pub emptied: bool,
+    /// Whether there is a record of its leader.
+    pub recorded: bool,
+    /// Whether another supervisor made it, so that its processes are not our children.
+    pub adopted: bool,
 }
 
 impl Run {
+    /// One of which nothing is made yet.
+    pub fn new(process: ProcessId, spec: Arc<Spec>) -> Run {
+        Run {
+            process,
+            spec,
+            block: None,
+            held: None,
+            exit: None,
+            child: RunChild::None,
+            main: None,
+            search: None,
+            watched: false,
+            emptied: false,
+            recorded: false,
+            adopted: false,
+        }
+    }
+
     /// Whether this process is the run's child, dead or alive, or lives in its tree.
     pub fn is_member(&self, pid: Pid) -> bool {
         match &self.child {
@@ -53,19 +73,7 @@ impl Engine {
         place.run = Some(run);
         let cached = place.cached(&spec);
         let wanted = wanted(process, &spec, place, &surroundings);
-        let entry = Run {
-            process,
-            spec: spec.clone(),
-            block: None,
-            held: None,
-            exit: None,
-            child: RunChild::None,
-            main: None,
-            search: None,
-            watched: false,
-            emptied: false,
-        };
-        self.runs.insert(run, entry);
+        self.runs.insert(run, Run::new(process, spec.clone()));
         if let Some(block) = cached {
             self.have_block(run, block);
             return;
@@ -148,6 +156,11 @@ impl Engine {
         self.stop_probe(run, ProbeKind::Health);
         self.stop_following(run);
         let Some(mut entry) = self.runs.remove(&run) else { return };
+        if entry.recorded
+            && let Some(kept) = &mut self.kept
+        {
+            kept.record(run.0, None);
+        }
         match entry.child {
             RunChild::Flight(flight, exec, child) => {
                 self.in_flight -= 1;
@@ -156,7 +169,7 @@ impl Engine {
                 self.abandon(flight);
             }
             RunChild::Alive(_, fd, token) => self.poller.remove(&fd, token),
-            RunChild::Pinned(fd) => drop(exit::reap(fd.as_fd())),
+            RunChild::Pinned(fd) => self.reap(fd),
             RunChild::None | RunChild::Gone => {}
         }
         if let Some(mut held) = entry.held.take() {
@@ -165,7 +178,7 @@ impl Engine {
         }
         if let Some(place) = self.places.get_mut(&entry.process) {
             place.log.end_run();
-            if entry.block.as_ref().is_some_and(|block| block.ready_line.is_some()) {
+            if matches!(entry.spec.ready, Ready::LogLine(_)) {
                 place.log.unwatch();
             }
             if place.run == Some(run) {

@@ -43,6 +43,8 @@ pub(super) enum Source {
     Member(Owner, Pid),
     /// A process has something to say.
     Notify(ProcessId),
+    /// The anchor has news.
+    Anchor,
 }
 
 /// A registered descriptor. A number that is used again gets another token, so an event that comes late is known as such.

@@ -1,8 +1,9 @@
 //! Connections as they come in.
 
+use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use tonic::transport::server::Connected;
 use super::roles::Peer;
 
 /// Connections at a time. Others wait in the kernel's queue.
-const MOST_CONNECTIONS: usize = 256;
+const MOST_CONNECTIONS: usize = 512;
+/// Connections at a time of one client process. Further ones are closed, so that it takes no other's room.
+const MOST_OF_ONE: usize = 64;
 /// After an accept that failed: what was short may be there again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -23,19 +26,58 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Connection {
     stream: UnixStream,
     peer: Option<Peer>,
+    _place: Place,
     _room: OwnedSemaphorePermit,
+}
+
+/// How many connections each client process has.
+type Crowd = Arc<Mutex<HashMap<i32, usize>>>;
+
+/// One connection among those of its client; given back when dropped.
+#[derive(Debug)]
+struct Place {
+    crowd: Crowd,
+    client: i32,
+}
+
+impl Place {
+    /// A place, unless this client has enough.
+    fn take(crowd: &Crowd, client: i32) -> Option<Place> {
+        let mut counts = crowd.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(client).or_default();
+        if *count >= MOST_OF_ONE {
+            return None;
+        }
+        *count += 1;
+        Some(Place { crowd: crowd.clone(), client })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.crowd.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
+        }
+    }
 }
 
 /// Takes connections and hands them on, until nobody takes them. No error of accept(2) ends it: a lack of descriptors
 /// passes, and a client that went away before it was accepted is nobody's concern.
 pub(super) async fn accept_all(listener: UnixListener, taken: mpsc::Sender<io::Result<Connection>>) {
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let crowd = Crowd::default();
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let peer = stream.peer_cred().ok().map(|peer| Peer { uid: peer.uid(), pid: peer.pid() });
-                if taken.send(Ok(Connection { stream, peer, _room: permit })).await.is_err() {
+                let client = peer.and_then(|peer| peer.pid).unwrap_or_default();
+                let Some(place) = Place::take(&crowd, client) else { continue };
+                if taken.send(Ok(Connection { stream, peer, _place: place, _room: permit })).await.is_err() {
                     return;
                 }
             }

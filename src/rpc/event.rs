@@ -71,11 +71,12 @@ fn fields(kind: &EventKind, told: &mut v1::Event) {
             told.changed = Some(*changed);
         }
         EventKind::Refused { reason } => told.reason = some(reason),
+        EventKind::Warning { text } => told.reason = some(text),
+        EventKind::Adopted { pid } => told.pid = pid.map(|pid| pid.0),
         EventKind::Defined
         | EventKind::Deleted
         | EventKind::Reloading
         | EventKind::Oom
-        | EventKind::Adopted
         | EventKind::ShuttingDown => {}
     }
 }
@@ -97,7 +98,8 @@ fn kind(kind: &EventKind) -> String {
         EventKind::Oom => "process.oom",
         EventKind::Stuck { .. } => "process.stuck",
         EventKind::Updated { .. } => "process.updated",
-        EventKind::Adopted => "process.adopted",
+        EventKind::Adopted { .. } => "process.adopted",
+        EventKind::Warning { .. } => "warning",
         EventKind::Applied { .. } => "config.applied",
         EventKind::Refused { .. } => "config.refused",
         EventKind::ShuttingDown => "instance.shutting_down",
@@ -153,7 +155,9 @@ fn line(event: &Event) -> String {
         EventKind::Updated { fields, needs_restart } => {
             format!("updated: {}; in force after a restart: {}", fields.join(", "), needs_restart.join(", "))
         }
-        EventKind::Adopted => "found alive".into(),
+        EventKind::Adopted { pid: Some(pid) } => format!("adopted: pid {pid} runs on"),
+        EventKind::Adopted { pid: None } => "adopted: what its main process left runs on".into(),
+        EventKind::Warning { text } => text.clone(),
         EventKind::Applied { added, removed, changed } => {
             format!("configuration applied: {added} added, {removed} removed, {changed} changed")
         }

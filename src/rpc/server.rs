@@ -30,6 +30,8 @@ const BLOCKING_THREADS: usize = 8;
 const LARGEST_REQUEST: usize = 1 << 20;
 /// Calls at a time of one connection.
 const MOST_CALLS: u32 = 256;
+/// How long a stop waits for its threads to drop what they held.
+const TIDY: Duration = Duration::from_millis(500);
 /// Headers of one call.
 const LARGEST_HEADERS: u32 = 16 << 10;
 
@@ -88,6 +90,10 @@ impl Server {
     pub fn stop(mut self, grace: Duration) {
         drop(self.stop.take());
         let _ = self.stopped.recv_timeout(grace);
+        if let Some(runtime) = self.runtime.take() {
+            // Calls that block end by themselves; none holds up a stop.
+            runtime.shutdown_timeout(TIDY);
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime};
 use super::error::BuildError;
 use super::handle::Supervisor;
 use super::shared::Shared;
-use crate::core::Settings;
+use crate::core::{Machine, Settings};
 use crate::driver::{
-    Engine, FunctionCall, FunctionHost, Functions, HostReport, Launcher, Parts, RuntimeDir, Surroundings, Trees,
+    Engine, FunctionCall, FunctionHost, Functions, HostReport, Keep, Launcher, Parts, RuntimeDir, Surroundings, Trees,
     inheritable,
 };
 use crate::events::{Bounds, Hub};
@@ -35,6 +35,7 @@ pub struct Builder {
     functions: Functions,
     shutdown_timeout: Option<Duration>,
     cgroups: bool,
+    keep: Option<Keep>,
 }
 
 impl Builder {
@@ -47,6 +48,7 @@ impl Builder {
             functions: Functions::default(),
             shutdown_timeout: None,
             cgroups: true,
+            keep: None,
         }
     }
 
@@ -127,6 +129,13 @@ impl Builder {
         self
     }
 
+    /// Goes on where another supervisor stopped, and has another be able to.
+    #[doc(hidden)]
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
     /// Starts the engine, on a thread of its own.
     ///
     /// # Errors
@@ -143,21 +152,36 @@ impl Builder {
             None => RuntimeDir::private(private_folder()),
         };
         let settings = Settings { seed: seed(), shutdown_timeout: self.shutdown_timeout };
-        let trees = if self.cgroups { Trees::new() } else { Trees::groups("the program asked for none") };
+        let restored = self.keep.as_ref().map(Keep::machine).transpose()?.flatten();
+        let machine = restored.unwrap_or_else(|| Machine::new(settings));
+        let refused = (!self.cgroups).then_some("the program asked for none");
+        let (trees, keep) = match (self.keep, refused) {
+            (Some(keep), refused) => {
+                let (trees, kept, heritage) = keep.unpack(refused);
+                (trees, Some((kept, heritage)))
+            }
+            (None, Some(reason)) => (Trees::groups(reason), None),
+            (None, None) => (Trees::new(), None),
+        };
         let launcher = Launcher::new();
+        let mut host = HostReport::of(&launcher, &trees);
+        if let Some((kept, _)) = &keep {
+            kept.report(&mut host);
+        }
         let shared = Arc::new(Shared {
             mailbox: Mailbox::new().map_err(system("making an eventfd"))?,
-            events: Hub::new(Bounds { items: EVENTS, weight: usize::MAX, replay: true }, 1),
+            events: Hub::new(Bounds { items: EVENTS, weight: usize::MAX, replay: true }, machine.next_event()),
             lines: Hub::new(Bounds { items: LINES, weight: LINE_BYTES, replay: false }, 0),
             ended: OnceLock::new(),
-            host: HostReport::of(&launcher, &trees),
+            host: Mutex::new(host),
             thread: OnceLock::new(),
             join: Mutex::new(None),
             commands: AtomicU64::new(1),
         });
         let parts = Parts {
             shared: shared.clone(),
-            settings,
+            machine,
+            keep,
             surroundings: Surroundings { log_dir: self.log_dir.map(|dir| base.join(dir)), env, base, runtime },
             functions: self.functions,
             launcher,

@@ -1,6 +1,6 @@
 //! What can go wrong for who holds a handle.
 
-use crate::core::Refusal;
+use crate::core::{Refusal, SnapshotError};
 
 /// Why there is no supervisor.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum BuildError {
         /// The kernel's answer.
         source: std::io::Error,
     },
+    /// What the supervisor before this one wrote down cannot be gone on from.
+    #[error("cannot go on from the ledger: {0}")]
+    Ledger(#[from] SnapshotError),
 }
 
 /// Why a command did not come to what was asked.

@@ -168,7 +168,7 @@ impl Supervisor {
 
     /// How well this host lets the promises be kept: how children are made and how their trees are held together.
     pub fn host(&self) -> HostReport {
-        self.shared().host.clone()
+        self.shared().host().clone()
     }
 
     /// Stops everything in order, then the engine. A second call escalates: SIGKILL to what is still being stopped.
@@ -199,6 +199,25 @@ impl Supervisor {
                 None,
             ),
             Err(_) => Pending::ready(self.shared().ended.get().cloned().ok_or(Error::Ended)),
+        }
+    }
+
+    /// Ends the engine without touching a child: a successor with the same ledger goes on. This program must end right
+    /// after it, without another supervisor. False, and nothing is changed, when what a successor needs cannot be written.
+    #[doc(hidden)]
+    pub fn hand_over(&self) -> Pending<bool> {
+        let (sender, receiver) = oneshot::channel();
+        match self.shared().mailbox.post(Message::HandOver(sender)) {
+            Ok(()) => Pending::new(
+                receiver,
+                |answer| match answer {
+                    Answer::HandedOver(done) => Some(done),
+                    _ => None,
+                },
+                self.shared(),
+                None,
+            ),
+            Err(_) => Pending::ready(Err(Error::Ended)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What handles and engine share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
 
 use tokio::sync::oneshot;
@@ -25,6 +25,8 @@ pub(crate) enum Message {
     Query(Box<dyn FnOnce(&Engine) + Send>),
     /// Tell when the process is in this state.
     Wait { process: ProcessId, state: StateName, answer: oneshot::Sender<Answer> },
+    /// End without touching a child, for a successor to go on.
+    HandOver(oneshot::Sender<Answer>),
     /// Tell when the engine has ended.
     WaitEnd(oneshot::Sender<Answer>),
     /// The last handle is gone.
@@ -42,6 +44,8 @@ pub(crate) enum Answer {
     Refused(Refusal),
     Status(Box<Status>),
     Ended(Shutdown),
+    /// Whether a successor can take over.
+    HandedOver(bool),
 }
 
 /// Shared by an engine, its helpers and all handles.
@@ -50,7 +54,7 @@ pub(crate) struct Shared {
     pub events: Arc<Hub<Event>>,
     pub lines: Arc<LineHub>,
     pub ended: OnceLock<Shutdown>,
-    pub host: HostReport,
+    pub host: Mutex<HostReport>,
     pub thread: OnceLock<ThreadId>,
     pub join: Mutex<Option<JoinHandle<()>>>,
     pub commands: AtomicU64,
@@ -65,6 +69,11 @@ impl Shared {
             Ok(()) => Pending::new(receiver, read, self, Some(id)),
             Err(_) => Pending::ready(Err(Error::Ended)),
         }
+    }
+
+    /// What this host allows, as far as is known now.
+    pub fn host(&self) -> MutexGuard<'_, HostReport> {
+        self.host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number that no other command has.

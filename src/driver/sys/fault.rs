@@ -1,9 +1,10 @@
 //! Makes chosen calls fail, for tests: the k-th clone with EAGAIN, every pipe with EMFILE, the child's setgroups with EPERM.
+//! Or ends the program at the n-th of them all, as if somebody had killed it there.
 //!
-//! Nothing outside the program can reach the table. While it is empty a call pays one atomic load.
+//! Nothing outside the program can reach the table. While it is empty a call pays two atomic loads.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
@@ -30,6 +31,18 @@ pub enum Call {
     PidfdOpen,
     /// waitid(2).
     Wait,
+    /// Writing the ledger.
+    Ledger,
+    /// The ledger is written. Not made to fail, only to be killed at.
+    Written,
+    /// Sending a signal.
+    Signal,
+    /// Telling the anchor to hold a descriptor.
+    Hold,
+    /// Looking into the pipe of a process's output.
+    OutputRead,
+    /// Writing to a log file.
+    LogWrite,
     /// A step of the child's set-up.
     Child(SpawnStep),
 }
@@ -43,6 +56,12 @@ struct Fault {
     thread: Option<ThreadId>,
 }
 
+/// Calls that may pass before the program is killed; `usize::MAX` for never.
+static LIFE: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// Calls so far, while they are counted.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// Whether calls are counted.
+static COUNTING: AtomicBool = AtomicBool::new(false);
 static ARMED: AtomicUsize = AtomicUsize::new(0);
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 static FAULTS: Mutex<Vec<Fault>> = Mutex::new(Vec::new());
@@ -70,6 +89,33 @@ pub fn everywhere(call: Call, skip: usize, times: usize, errno: i32) -> Armed {
     arm(call, skip, times, errno, None)
 }
 
+/// Counts the calls of every thread from now on; each one can be made the last by [`die_at`].
+pub fn count() {
+    COUNT.store(0, Ordering::SeqCst);
+    COUNTING.store(true, Ordering::SeqCst);
+}
+
+/// How many calls there were since [`count`].
+pub fn counted() -> usize {
+    COUNT.load(Ordering::SeqCst)
+}
+
+/// Has the program kill itself (SIGKILL) when the n-th call since [`count`] begins.
+pub fn die_at(n: usize) {
+    LIFE.store(n, Ordering::SeqCst);
+}
+
+fn may_be_the_last() {
+    if COUNT.fetch_add(1, Ordering::SeqCst) + 1 == LIFE.load(Ordering::SeqCst) {
+        let us = nix::unistd::Pid::this();
+        let _ = nix::sys::signal::kill(us, nix::sys::signal::Signal::SIGKILL);
+        // It is delivered before this returns, to whichever thread.
+        loop {
+            thread::park();
+        }
+    }
+}
+
 fn arm(call: Call, skip: usize, times: usize, errno: i32, thread: Option<ThreadId>) -> Armed {
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     let mut faults = faults();
@@ -83,7 +129,10 @@ fn faults() -> MutexGuard<'static, Vec<Fault>> {
 }
 
 /// Called at the start of each call that can be made to fail.
-pub(in crate::driver) fn point(call: Call) -> io::Result<()> {
+pub(crate) fn point(call: Call) -> io::Result<()> {
+    if COUNTING.load(Ordering::Relaxed) {
+        may_be_the_last();
+    }
     match errno(call) {
         Some(errno) => Err(io::Error::from_raw_os_error(errno)),
         None => Ok(()),

@@ -40,6 +40,14 @@ pub fn received(fd: RawFd) -> OwnedFd {
     owned(fd.into())
 }
 
+/// Takes over a descriptor that this process was started with, by its number, and has it closed when another program is
+/// executed. An error when there is none of this number. Once for each, and before anything else could have its number.
+pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes any number; only sets a flag of a descriptor that is there.
+    checked(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
+    Ok(owned(fd.into()))
+}
+
 /// A pipe (reading end, writing end), both close-on-exec and non-blocking.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     fault::point(Call::Pipe)?;
@@ -139,4 +147,21 @@ pub fn high_fd(fd: OwnedFd) -> OwnedFd {
 pub fn close_range_works() -> bool {
     // SAFETY: no descriptor has this number.
     unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, 0) == 0 }
+}
+
+// From <linux/fcntl.h>, the same everywhere; libc does not have them for every target.
+const F_SETSIG: libc::c_int = 10;
+const F_GETSIG: libc::c_int = 11;
+
+/// Leaves a mark on an open file that every descriptor of it shares, also one in another process: the signal number
+/// that F_SETSIG keeps, which means nothing for a file that sends no signals.
+pub fn set_mark(fd: BorrowedFd<'_>, mark: bool) {
+    // SAFETY: F_SETSIG takes a number; 0 is the default and SIGIO's own number asks for the same.
+    unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, if mark { libc::SIGIO } else { 0 }) };
+}
+
+/// Whether [`set_mark`] left one.
+pub fn has_mark(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: F_GETSIG takes nothing and changes nothing.
+    unsafe { libc::fcntl(fd.as_raw_fd(), F_GETSIG) == libc::SIGIO }
 }

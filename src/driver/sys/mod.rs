@@ -2,16 +2,18 @@
 
 pub mod fault;
 mod fd;
+mod init;
 pub(super) mod nr;
 mod packet;
 mod process;
 mod stack;
 
 pub use fd::{
-    OpenFor, close_range_works, duplicate_low, high_fd, is_open, open_at, open_null, open_pipe_for_writing, pipe, read,
-    read_at, received, write,
+    OpenFor, close_range_works, duplicate_low, has_mark, high_fd, inherited, is_open, open_at, open_null,
+    open_pipe_for_writing, pipe, read, read_at, received, set_mark, write,
 };
-pub use packet::{Packet, inherited_socket, receive_packet, send_packet};
+pub use init::{Child, Program, Start, fork_exec, open_files_limit, open_image, wait_child};
+pub use packet::{Packet, receive_packet, send_packet};
 pub use process::{
     SavedMask, WaitNow, block_all_signals, clone3_works, dumpable, effective_ids, exit_info, heed_child_signals,
     ignores_child_signals, nofile, pidfd_open, pidfd_signal, process_group, run_last, set_dumpable, wait_pidfd,

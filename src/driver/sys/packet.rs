@@ -86,20 +86,6 @@ pub fn receive_packet(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<P
     Ok(Packet { length, fd, cut: message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 })
 }
 
-/// Takes over a socket that this process was started with, by its number, and has it closed when another program is
-/// executed. An error when there is none of this number, or it is something else. To be called once for each.
-pub fn inherited_socket(fd: RawFd) -> io::Result<OwnedFd> {
-    let mut kind = 0i32;
-    let mut length = size_of::<i32>() as libc::socklen_t;
-    // SAFETY: `kind` and `length` outlive the call, and the length is the true one. Any number may be asked about.
-    checked(i64::from(unsafe {
-        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, (&raw mut kind).cast(), &raw mut length)
-    }))?;
-    // SAFETY: only sets a flag of the socket that was just found.
-    checked(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
-    Ok(owned(fd.into()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;

@@ -41,16 +41,19 @@ pub fn wait_pidfd(pidfd: BorrowedFd<'_>, keep: bool, block: bool) -> io::Result<
         }
     }
     // SAFETY: zeroed before the call, filled by it: every field is initialised, and si_pid is 0 when nothing ended.
-    let (pid, code, status) = unsafe {
-        let info = info.assume_init();
-        (info.si_pid(), info.si_code, info.si_status())
-    };
-    Ok(match code {
+    Ok(wait_status(&unsafe { info.assume_init() }))
+}
+
+/// What a wait for ends told.
+pub(super) fn wait_status(info: &libc::siginfo_t) -> WaitNow {
+    // SAFETY: what waitid(2) was given zeroed, and filled, has a pid and a status; the pid is 0 when nothing ended.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    match info.si_code {
         _ if pid == 0 => WaitNow::Running,
         libc::CLD_EXITED => WaitNow::Exited(status),
         libc::CLD_DUMPED => WaitNow::Killed(status, true),
         _ => WaitNow::Killed(status, false),
-    })
+    }
 }
 
 /// `struct pidfd_info` of the kernel, as far as the exit status.
@@ -93,6 +96,7 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 
 /// Sends a signal to the process behind a pidfd, and to no other whatever became of its pid. `ESRCH`: it was reaped.
 pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    fault::point(Call::Signal)?;
     // SAFETY: the pidfd is open; no siginfo is passed.
     checked(unsafe {
         libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::c_void>(), 0)

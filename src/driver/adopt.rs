@@ -1,0 +1,347 @@
+//! Taking over from a supervisor that died, or made way: what it left is found by its trees, proved to be ours, and gone on
+//! with. What nobody knows is killed. Nothing is signalled for being in the ledger.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::contain::{FoundTree, Tree};
+use super::engine::{Engine, HelperDone};
+use super::flight::RunChild;
+use super::held::Held;
+use super::identity::{self, Identity, Stat};
+use super::keep::Heritage;
+use super::notify::NotifySocket;
+use super::pidfile::PidFile;
+use super::place::Place;
+use super::prepare::{self, log_place};
+use super::run::Run;
+use super::sources::{Clock, Source};
+use super::sys::process_group;
+use crate::anchor::{Ended, Key, KeyKind, News};
+use crate::core::{Adoption, ExitStatus, Input, LiveRun, Pid, ProcessId, RunId, SpawnError, SpawnStep};
+use crate::log::{LogFile, StreamKind};
+use crate::spec::Spec;
+use crate::supervisor::Message;
+
+/// How long the news of an end may take that the anchor must have seen.
+const NEWS: Duration = Duration::from_secs(2);
+/// How long trees that nobody knows may take to die before others are made in their place.
+const STRAYS: Duration = Duration::from_millis(200);
+
+/// What is known of the time between two supervisors.
+struct Gap {
+    ended: Vec<Ended>,
+    leaders: BTreeMap<RunId, Identity>,
+    /// Whether the anchor saw that time, so that it tells of every end.
+    witnessed: bool,
+}
+
+impl Gap {
+    /// How this process ended, if it did; `started` where that is known.
+    fn status(&self, pid: Pid, started: Option<u64>) -> Option<ExitStatus> {
+        let is = |ended: &&Ended| {
+            ended.pid == pid && (ended.start_time == 0 || started.is_none_or(|time| time == ended.start_time))
+        };
+        self.ended.iter().find(is).map(|ended| ended.status)
+    }
+}
+
+impl Engine {
+    /// Takes over everything that another supervisor left. Before anything else is done.
+    pub(super) fn take_over(&mut self, heritage: Heritage) {
+        let Heritage { inheritance, leaders } = heritage;
+        if let Err(error) = self.watch_anchor() {
+            self.warn(None, format!("cannot listen to the anchor: {error}"));
+        }
+        let found = self.trees.found().unwrap_or_else(|error| {
+            self.warn(None, format!("cannot look for what an earlier supervisor left: {error}"));
+            Vec::new()
+        });
+        let live = self.machine.live_runs();
+        let (mut trees, strays): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|tree| tree.current && !tree.of_job && live.iter().any(|live| live.run == tree.run));
+        self.kill_strays(strays);
+        for ended in &inheritance.ended {
+            if let Some(kept) = &mut self.kept {
+                kept.forget(ended.pid);
+            }
+        }
+        let mut gap = Gap { ended: inheritance.ended, leaders, witnessed: inheritance.lives > 1 };
+        self.inherit(inheritance.held, &live);
+        for live in &live {
+            let tree = trees.iter().position(|tree| tree.run == live.run).map(|at| trees.remove(at).tree);
+            self.adopt(live, tree, &mut gap);
+        }
+        self.kill_strays(trees);
+        // What the machine asks for again is done before it hears what became of its runs.
+        self.machine.resume(Clock::now());
+        self.settle();
+    }
+
+    fn warn(&mut self, process: Option<ProcessId>, text: String) {
+        self.inputs.push_back(Input::Warning(process, text));
+    }
+
+    /// Kills trees of runs that are over, of hooks and probes, and of ledgers that were lost.
+    fn kill_strays(&mut self, strays: Vec<FoundTree>) {
+        let mut left = Vec::new();
+        for stray in strays {
+            let held = Held::new(stray.tree);
+            if held.is_empty() {
+                self.trash.push(held);
+                continue;
+            }
+            let members = held.tree.members().unwrap_or_default();
+            let what = if stray.of_job { "a hook or a probe of run" } else { "run" };
+            let pids: Vec<_> = members.iter().map(Pid::to_string).collect();
+            self.warn(
+                None,
+                format!("killed what an earlier supervisor left of {what} {}: {}", stray.run, pids.join(", ")),
+            );
+            let _ = held.tree.kill();
+            left.push(held);
+        }
+        let end = Instant::now() + STRAYS;
+        while Instant::now() < end && !left.iter().all(Held::is_empty) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // What takes longer is killed again until it is gone.
+        left.into_iter().for_each(|held| self.kill_stray(held));
+    }
+
+    /// Goes on with the descriptors that the anchor held.
+    fn inherit(&mut self, held: Vec<(Key, OwnedFd)>, live: &[LiveRun]) {
+        let mut files = Vec::new();
+        for (key, fd) in held {
+            let process = match key.kind() {
+                Some(KeyKind::Stdout(p) | KeyKind::Stderr(p) | KeyKind::Staged(p) | KeyKind::Notify(p)) => p,
+                _ => continue,
+            };
+            let of_run = live.iter().find(|run| run.process == process).map(|run| run.spec.clone());
+            let Some(spec) = of_run.or_else(|| self.machine.spec(process)) else {
+                self.let_go(process);
+                continue;
+            };
+            let file = log_place(&spec, &self.surroundings);
+            if file.is_some() && !files.contains(&process) {
+                files.push(process);
+            }
+            let awaits_file = file.is_some();
+            let place = self.place(process, &spec);
+            let inherited = match key.kind() {
+                Some(KeyKind::Stdout(_)) => place.log.inherit(StreamKind::Stdout, fd, awaits_file),
+                Some(KeyKind::Stderr(_)) => place.log.inherit(StreamKind::Stderr, fd, awaits_file),
+                Some(KeyKind::Staged(_)) => place.log.inherit_staged(fd),
+                _ => self.inherit_notify(process, fd),
+            };
+            if let Err(error) = inherited {
+                self.warn(Some(process), format!("cannot go on with a descriptor of an earlier supervisor's: {error}"));
+            }
+        }
+        for process in files {
+            let of_run = live.iter().find(|run| run.process == process).map(|run| run.spec.clone());
+            if let Some(spec) = of_run.or_else(|| self.machine.spec(process)) {
+                self.open_log(process, &spec);
+            }
+        }
+    }
+
+    fn inherit_notify(&mut self, process: ProcessId, fd: OwnedFd) -> io::Result<()> {
+        let path = self.surroundings.runtime.make_notify()?.join(Place::notify_name(process));
+        let socket = NotifySocket::inherit(fd, path);
+        let token = self.poller.add(&socket, Source::Notify(process))?;
+        if let Some(place) = self.places.get_mut(&process) {
+            place.notify = Some((socket, token));
+        }
+        Ok(())
+    }
+
+    /// Has the file opened that a process's lines go to; until then its pipes are not read.
+    fn open_log(&mut self, process: ProcessId, spec: &Spec) {
+        let Some(place) = log_place(spec, &self.surroundings) else { return };
+        if let Some(kept) = self.places.get_mut(&process) {
+            kept.log_file = Some(place.clone());
+        }
+        let shared = self.shared.clone();
+        let later = LogFile::later(place.clone());
+        let job = move || {
+            // A process that lives suffers nothing for it: the file says later what is missing.
+            let file = LogFile::open(place.clone()).unwrap_or_else(|_| LogFile::later(place));
+            let _ = shared.mailbox.post(Message::Helper(HelperDone::LogOpened(process, Box::new(file))));
+        };
+        if self.pool.run(job).is_err() {
+            self.log_opened(process, later);
+        }
+    }
+
+    /// Takes over one run, dead or alive.
+    fn adopt(&mut self, live: &LiveRun, tree: Option<Tree>, gap: &mut Gap) {
+        let LiveRun { run, process, spec, .. } = live;
+        let run = *run;
+        self.place(*process, spec).run = Some(run);
+        self.restore_pidfile(live);
+        let leader = gap.leaders.remove(&run);
+        let mut entry = Run::new(*process, spec.clone());
+        entry.child = RunChild::Gone;
+        entry.adopted = true;
+        entry.recorded = leader.is_some();
+        entry.held = self.trees.adopt(run, tree, leader.clone()).map(Held::new);
+        self.runs.insert(run, entry);
+        if let Ok(Some(pattern)) = prepare::ready_line(spec)
+            && let Some(place) = self.places.get(process)
+        {
+            place.log.watch_on(run, pattern);
+        }
+        match live.main {
+            _ if live.spawning => self.adopt_spawning(run),
+            Some(pid) => self.adopt_executed(run, pid, leader.filter(|leader| leader.pid == pid), gap),
+            None => self.adopt_ended(run, ExitStatus::Unknown),
+        }
+        for pid in &live.former {
+            if let Some(status) = gap.status(*pid, None) {
+                self.inputs.push_back(Input::Exited(run, *pid, status));
+            }
+        }
+    }
+
+    /// A run whose program was executed as this pid.
+    fn adopt_executed(&mut self, run: RunId, pid: Pid, leader: Option<Identity>, gap: &mut Gap) {
+        let started = leader.as_ref().map(|leader| leader.start_time);
+        if let Some(status) = gap.status(pid, started) {
+            return self.adopt_ended(run, status);
+        }
+        // Opened first, proved then: the pid cannot have changed hands in between.
+        if let Ok(Some(fd)) = identity::open(pid)
+            && self.is_still(run, pid, leader.as_ref())
+        {
+            self.led_by(run, pid);
+            match self.follow_by(run, pid, fd) {
+                Ok(()) => return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid))),
+                Err(error) => self.warn(None, format!("cannot watch {pid}, which run {run} left: {error}")),
+            }
+        }
+        let status = if gap.witnessed { self.await_news(pid, started, gap) } else { None };
+        self.adopt_ended(run, status.unwrap_or(ExitStatus::Unknown));
+    }
+
+    /// Whether the process with this pid is the one that the run had: the very process that was written down, or else one in
+    /// its tree.
+    fn is_still(&self, run: RunId, pid: Pid, leader: Option<&Identity>) -> bool {
+        match leader {
+            Some(leader) => leader.holds(),
+            None => self.runs.get(&run).is_some_and(|entry| entry.is_member(pid)),
+        }
+    }
+
+    /// Has the tree know the group of its main process, which is signalled as one.
+    fn led_by(&mut self, run: RunId, pid: Pid) {
+        if let (Some(entry), Ok(group)) = (self.runs.get_mut(&run), process_group(pid.0))
+            && let Some(held) = &mut entry.held
+        {
+            held.tree.lead_by_default(Pid(group));
+        }
+    }
+
+    fn adopt_ended(&mut self, run: RunId, status: ExitStatus) {
+        let Some(entry) = self.runs.get_mut(&run) else { return };
+        entry.exit = Some(status);
+        let empty = entry.held.as_ref().is_none_or(Held::is_empty);
+        entry.emptied = empty;
+        let adoption = if empty { Adoption::Gone(status) } else { Adoption::LeaderGone(status) };
+        self.inputs.push_back(Input::Adopted(run, adoption));
+    }
+
+    /// A run whose child was being made: it may have been executed, be on its way, or never have been made.
+    fn adopt_spawning(&mut self, run: RunId) {
+        let Some(entry) = self.runs.get_mut(&run) else { return };
+        let members = entry.held.as_ref().and_then(|held| held.tree.members().ok()).unwrap_or_default();
+        let executed: Vec<Pid> =
+            members.iter().copied().filter(|pid| self.trees.was_executed(run, *pid).unwrap_or(false)).collect();
+        // It began a session of its own before it was executed; what it started since is younger.
+        let leader = executed
+            .iter()
+            .filter_map(|pid| Stat::of(*pid).ok().map(|stat| (stat, *pid)))
+            .filter(|(stat, pid)| stat.session == pid.0)
+            .min_by_key(|(stat, pid)| (stat.start_time, *pid))
+            .map(|(_, pid)| pid);
+        if let Some(pid) = leader
+            && let Ok(Some(fd)) = identity::open(pid)
+            && self.is_still(run, pid, None)
+            && self.follow_by(run, pid, fd).is_ok()
+        {
+            self.led_by(run, pid);
+            return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid)));
+        }
+        if !executed.is_empty() {
+            return self.adopt_ended(run, ExitStatus::Unknown);
+        }
+        // Whatever is there did not get to the program, and will not.
+        if let Some(held) = self.runs.get_mut(&run).and_then(|entry| entry.held.take()) {
+            let _ = held.tree.kill();
+            if held.is_empty() {
+                self.trash.push(held);
+            } else {
+                self.kill_stray(held);
+            }
+        }
+        let error = SpawnError {
+            step: SpawnStep::Clone,
+            errno: Some(Errno::EAGAIN as i32),
+            message: "the supervisor died while the child was being made".into(),
+        };
+        self.inputs.push_back(Input::SpawnFailed(run, error));
+    }
+
+    /// Waits for what the anchor must be about to tell.
+    fn await_news(&mut self, pid: Pid, started: Option<u64>, gap: &mut Gap) -> Option<ExitStatus> {
+        let link = self.kept.as_ref().and_then(|kept| kept.link()).cloned()?;
+        let end = Instant::now() + NEWS;
+        loop {
+            while let Ok(Some(news)) = link.receive() {
+                match news {
+                    News::Ended(ended) => {
+                        gap.ended.push(ended);
+                        if let Some(kept) = &mut self.kept {
+                            kept.forget(ended.pid);
+                        }
+                    }
+                    // It says so again.
+                    News::Gone => return None,
+                    News::NotHeld(_) => {}
+                }
+            }
+            if let Some(status) = gap.status(pid, started) {
+                return Some(status);
+            }
+            let left = end.checked_duration_since(Instant::now())?;
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            poll(&mut [PollFd::new(link.as_fd(), PollFlags::POLLIN)], timeout).ok()?;
+        }
+    }
+
+    fn restore_pidfile(&mut self, live: &LiveRun) {
+        let Some(path) = live.spec.pidfile.as_ref().map(|path| self.surroundings.base.join(path)) else { return };
+        let Some(place) = self.places.get_mut(&live.process) else { return };
+        let file = PidFile::new(path);
+        if live.main.is_some() {
+            file.want(live.main);
+        }
+        place.pidfile = Some(file);
+    }
+
+    /// A file that the output of a process goes to is open.
+    pub(super) fn log_opened(&mut self, process: ProcessId, file: LogFile) {
+        let kept = self.kept.as_ref();
+        let Some(place) = self.places.get_mut(&process) else { return };
+        let set = place.log.set_file(Some(file), |fd| Engine::hold(kept, Key::staged(process), fd));
+        if let Err(error) = set {
+            self.warn(Some(process), format!("cannot go on writing its log file: {error}"));
+        }
+    }
+}
