@@ -456,7 +456,9 @@ fn read_env_file(path: &Path) -> io::Result<Vec<u8>> {
 pub(crate) fn inheritable(env: impl IntoIterator<Item = (OsString, OsString)>) -> BTreeMap<OsString, OsString> {
     let own = |name: &OsStr| {
         let name = name.as_bytes();
-        name.starts_with(b"NEAP_") || name.starts_with(b"LISTEN_") || matches!(name, b"NOTIFY_SOCKET" | b"WATCHDOG_USEC" | b"WATCHDOG_PID")
+        name.starts_with(b"NEAP_")
+            || name.starts_with(b"LISTEN_")
+            || matches!(name, b"NOTIFY_SOCKET" | b"WATCHDOG_USEC" | b"WATCHDOG_PID")
     };
     env.into_iter().filter(|(name, _)| !own(name)).collect()
 }

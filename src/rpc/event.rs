@@ -73,11 +73,7 @@ fn fields(kind: &EventKind, told: &mut v1::Event) {
         EventKind::Refused { reason } => told.reason = some(reason),
         EventKind::Warning { text } => told.reason = some(text),
         EventKind::Adopted { pid } => told.pid = pid.map(|pid| pid.0),
-        EventKind::Defined
-        | EventKind::Deleted
-        | EventKind::Reloading
-        | EventKind::Oom
-        | EventKind::ShuttingDown => {}
+        EventKind::Defined | EventKind::Deleted | EventKind::Reloading | EventKind::Oom | EventKind::ShuttingDown => {}
     }
 }
 
