@@ -1,0 +1,3 @@
+//! Replaced by the one that tests drive.
+
+fn main() {}
