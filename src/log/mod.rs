@@ -1,5 +1,9 @@
 //! Bytes from children to places: rings, followers, files. A thread of its own reads all pipes, fairly.
 
+mod back;
+#[cfg(test)]
+mod crash_tests;
+mod cursor;
 mod file;
 mod folder;
 mod frame;
@@ -13,6 +17,8 @@ mod stream;
 mod target;
 mod thread;
 
+pub use back::{LogBatch, LogFrom, LogLine, LogReader};
+pub use cursor::{LogCursor, NoCursor};
 pub(crate) use file::{LogFile, LogPlace};
 pub use line::{Line, StreamKind};
 pub(crate) use stream::{ProcessLog, Tail};

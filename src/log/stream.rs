@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Gid, Uid, fchown, getegid, geteuid, pipe2};
 use regex::bytes::Regex;
 
+use super::back::{LogFrom, LogReader};
 use super::file::{LogFile, LogPlace};
 use super::ring::Ring;
 use super::staging::{self, Staging};
@@ -191,12 +192,14 @@ impl ProcessLog {
 
     /// What a handle reads the tail by.
     pub fn tail(&self) -> Tail {
-        Tail { id: self.id, logs: self.logs.clone(), ring: self.ring.clone() }
+        Tail { id: self.id, logs: self.logs.clone(), ring: self.ring.clone(), filed: self.filed.clone() }
     }
 }
 
 impl Drop for ProcessLog {
     fn drop(&mut self) {
+        // Whoever waits for the file to grow learns that it will not.
+        *self.filed() = None;
         self.logs.order(Order::Remove(self.id));
     }
 }
@@ -207,6 +210,7 @@ pub(crate) struct Tail {
     id: TargetId,
     logs: Logs,
     ring: Arc<Mutex<Ring>>,
+    filed: Arc<Mutex<Option<Filed>>>,
 }
 
 impl Tail {
@@ -227,6 +231,25 @@ impl Tail {
         let (done, wait) = mpsc::channel();
         if self.logs.order(Order::Sync(self.id, done)) {
             let _ = wait.recv_timeout(SYNC);
+        }
+    }
+
+    /// A reader of the log file; `None` when there is none.
+    pub fn reader(&self, from: LogFrom) -> io::Result<Option<LogReader>> {
+        let filed = self.filed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((place, growth)) = filed.as_ref().map(|f| (f.place.clone(), f.staging.growth())) else {
+            return Ok(None);
+        };
+        drop(filed);
+        LogReader::open(place, Some(growth), from).map(Some)
+    }
+
+    /// Has all that was printed before this call written to the log file, if that does not take too long.
+    pub fn flush(&self) {
+        self.sync();
+        let staging = self.filed.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|f| f.staging.clone());
+        if let Some(staging) = staging {
+            staging.flush(SYNC);
         }
     }
 
