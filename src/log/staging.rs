@@ -32,6 +32,8 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 enum Record {
     /// So many bytes of the pipe.
     Bytes(usize),
+    /// The end of a line of which only the beginning found room in the pipe.
+    Text(Vec<u8>),
     /// Lines and bytes that nobody waited for any longer.
     Lost(u64, u64),
     /// Another file from here on.
@@ -208,10 +210,14 @@ impl Staging {
         }
     }
 
-    /// Counts what was thrown away, to be told at this place of the file.
-    pub fn lost(&self, lines: u64, bytes: u64) {
+    /// Counts what was thrown away, to be told at this place of the file, after the end of the line that was begun.
+    pub fn lost(&self, line_end: Vec<u8>, lines: u64, bytes: u64) {
         let mut state = self.inner.lock();
+        if !line_end.is_empty() {
+            state.records.push_back(Record::Text(line_end));
+        }
         match state.records.back_mut() {
+            _ if bytes == 0 => {}
             Some(Record::Lost(more, longer)) => (*more, *longer) = (*more + lines, *longer + bytes),
             _ => state.records.push_back(Record::Lost(lines, bytes)),
         }
@@ -281,9 +287,10 @@ impl Inner {
             state.file = Some(file);
             return true;
         }
-        let lost = match state.records.front() {
-            Some(Record::Lost(lines, bytes)) => Some((*lines, *bytes)),
-            _ => None,
+        let (text, lost) = match state.records.front() {
+            Some(Record::Text(text)) => (Some(text.clone()), None),
+            Some(Record::Lost(lines, bytes)) => (None, Some((*lines, *bytes))),
+            _ => (None, None),
         };
         let file = if state.records.is_empty() { None } else { state.file.take() };
         let Some(mut file) = file else {
@@ -295,9 +302,10 @@ impl Inner {
         let why = state.failing.as_ref().map_or("the file was too slow", |(why, _)| why).to_owned();
         drop(state);
 
-        let result = match lost {
-            Some((lines, bytes)) => file.note_lost(lines, bytes, &why).map_err(|error| (0, error)),
-            None => file.take(self.read.as_fd(), count),
+        let result = match (&text, lost) {
+            (Some(text), _) => file.append(text),
+            (_, Some((lines, bytes))) => file.note_lost(lines, bytes, &why).map_err(|error| (0, error)),
+            _ => file.take(self.read.as_fd(), count),
         };
         let (copies, path) = (file.copies(), file.place().path.clone());
         let mut state = self.lock();
@@ -306,7 +314,7 @@ impl Inner {
             (Ok(()), lost) => {
                 match lost {
                     Some(lost) => forget_lost(&mut state.records, lost),
-                    None => consume(&mut state.records, count),
+                    None => consume(&mut state.records, text.map_or(count, |text| text.len())),
                 }
                 // The reason is told with what was lost for it, which may still stand in line.
                 if !state.records.iter().any(|record| matches!(record, Record::Lost(..))) {
@@ -376,13 +384,23 @@ fn run_of_bytes(records: &VecDeque<Record>, room: u64) -> usize {
     sum
 }
 
+/// Forgets so many bytes at the front of the line.
 fn consume(records: &mut VecDeque<Record>, mut count: usize) {
-    while let Some(Record::Bytes(first)) = records.front_mut() {
-        if *first > count {
-            *first -= count;
+    while let Some(first) = records.front_mut() {
+        let there = match first {
+            Record::Bytes(there) => *there,
+            Record::Text(text) => text.len(),
+            Record::Lost(..) | Record::File(_) => return,
+        };
+        if there > count {
+            match first {
+                Record::Bytes(there) => *there -= count,
+                Record::Text(text) => drop(text.drain(..count)),
+                Record::Lost(..) | Record::File(_) => {}
+            }
             return;
         }
-        count -= *first;
+        count -= there;
         records.pop_front();
     }
 }

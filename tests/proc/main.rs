@@ -13,6 +13,7 @@ mod hooks;
 mod lifecycle;
 mod notify;
 mod output;
+mod output_files;
 mod readiness;
 mod reap;
 mod refused;
