@@ -63,9 +63,9 @@ impl Engine {
             Vec::new()
         });
         let live = self.machine.live_runs();
-        let (mut trees, strays): (Vec<_>, Vec<_>) = found.into_iter().partition(|tree| {
-            tree.current && !tree.of_job && live.iter().any(|live| live.run == tree.run)
-        });
+        let (mut trees, strays): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|tree| tree.current && !tree.of_job && live.iter().any(|live| live.run == tree.run));
         self.kill_strays(strays);
         for ended in &inheritance.ended {
             if let Some(kept) = &mut self.kept {
@@ -100,7 +100,10 @@ impl Engine {
             let members = held.tree.members().unwrap_or_default();
             let what = if stray.of_job { "a hook or a probe of run" } else { "run" };
             let pids: Vec<_> = members.iter().map(Pid::to_string).collect();
-            self.warn(None, format!("killed what an earlier supervisor left of {what} {}: {}", stray.run, pids.join(", ")));
+            self.warn(
+                None,
+                format!("killed what an earlier supervisor left of {what} {}: {}", stray.run, pids.join(", ")),
+            );
             let _ = held.tree.kill();
             left.push(held);
         }

@@ -116,8 +116,7 @@ impl Engine {
         let token = self.poller.add(&fd, Source::Main(run))?;
         self.stop_following(run);
         // Only the anchor is told by it which of two processes with the same pid ended.
-        let start_time =
-            self.kept.as_ref().and_then(|_| identity::Stat::of(pid).ok()).map(|stat| stat.start_time);
+        let start_time = self.kept.as_ref().and_then(|_| identity::Stat::of(pid).ok()).map(|stat| stat.start_time);
         if let Some(entry) = self.runs.get_mut(&run) {
             entry.main = Some(Main { pid, fd, start_time, told: None, token, tries: 0 });
         }
@@ -133,7 +132,8 @@ impl Engine {
     /// The main process has ended, whatever can be learned of how: where the anchor will tell, that is waited for.
     pub(super) fn main_gone(&mut self, run: RunId) {
         if !self.awaits_news(run)
-            && let Some(main) = self.runs.get_mut(&run).and_then(|entry| entry.main.as_mut()) {
+            && let Some(main) = self.runs.get_mut(&run).and_then(|entry| entry.main.as_mut())
+        {
             main.tries = STATUS_TRIES;
         }
         self.main_event(run);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::flight::RunChild;
 use super::held::{Held, Look};
-use super::sources::{Clock, Moment, Owner};
 use super::identity;
+use super::sources::{Clock, Moment, Owner};
 use crate::core::{Input, Pid, RunId, Scope, SpawnError, SpawnStep};
 use crate::spec::Signal;
 

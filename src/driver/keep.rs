@@ -165,7 +165,11 @@ impl Kept {
 pub(super) fn acts(output: &Output) -> bool {
     matches!(
         output,
-        Output::Spawn(_) | Output::Signal { .. } | Output::KillTree(_) | Output::RunHook { .. } | Output::Finished { .. }
+        Output::Spawn(_)
+            | Output::Signal { .. }
+            | Output::KillTree(_)
+            | Output::RunHook { .. }
+            | Output::Finished { .. }
     )
 }
 

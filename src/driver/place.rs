@@ -137,11 +137,7 @@ impl Engine {
 
 impl Place {
     /// The writing end of a stream's pipe, as the process's user may open it.
-    pub fn writer(
-        &mut self,
-        stream: StreamKind,
-        hold: impl FnOnce(BorrowedFd<'_>),
-    ) -> std::io::Result<Arc<OwnedFd>> {
+    pub fn writer(&mut self, stream: StreamKind, hold: impl FnOnce(BorrowedFd<'_>)) -> std::io::Result<Arc<OwnedFd>> {
         self.log.writer(stream, self.owner, hold)
     }
 

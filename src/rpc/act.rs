@@ -73,7 +73,7 @@ pub(super) async fn act(
         ([Err(_)], [alone]) => {
             let error = alone.error.take().unwrap_or_default();
             let code = Code::from_i32(error.code);
-            Err(Fault { code, message: error.message, detail: error.detail.unwrap_or_default() }.into())
+            Err(Fault { code, message: error.message, detail: error.detail.unwrap_or_default().into() }.into())
         }
         _ => Ok(outcomes),
     }

@@ -1,9 +1,12 @@
 //! Events as clients read them: fields for programs, a line for people.
 
+use std::time::Duration;
+
 use super::convert::{ending, millis, some, time};
 use super::ids::id_of;
 use super::proto::v1;
 use crate::core::{Cause, Ending, Event, EventKind, HealthStatus, Pid};
+use crate::spec::units::format_duration;
 
 /// The event with its fields and its line.
 pub(super) fn event(event: &Event, instance: &str) -> v1::Event {
@@ -73,11 +76,7 @@ fn fields(kind: &EventKind, told: &mut v1::Event) {
         EventKind::Refused { reason } => told.reason = some(reason),
         EventKind::Warning { text } => told.reason = some(text),
         EventKind::Adopted { pid } => told.pid = pid.map(|pid| pid.0),
-        EventKind::Defined
-        | EventKind::Deleted
-        | EventKind::Reloading
-        | EventKind::Oom
-        | EventKind::ShuttingDown => {}
+        EventKind::Defined | EventKind::Deleted | EventKind::Reloading | EventKind::Oom | EventKind::ShuttingDown => {}
     }
 }
 
@@ -130,7 +129,7 @@ fn line(event: &Event) -> String {
         EventKind::State { to, reason, retry_in, .. } => {
             let cause = event.cause.to_string();
             let why = if reason.is_empty() { &cause } else { reason };
-            let wait = retry_in.map(|wait| format!("; starts again in {}", crate::spec::units::format_duration(wait)));
+            let wait = retry_in.map(|wait| format!("; starts again in {}", in_millis(wait)));
             with_reason(to.as_str(), why) + &wait.unwrap_or_default()
         }
         EventKind::Executed { pid } => format!("executed as pid {pid}"),
@@ -164,6 +163,11 @@ fn line(event: &Event) -> String {
         EventKind::Refused { reason } => format!("configuration refused: {reason}"),
         EventKind::ShuttingDown => "the instance shuts down".into(),
     }
+}
+
+/// A duration for people, who do not want to know of nanoseconds.
+fn in_millis(duration: Duration) -> String {
+    format_duration(Duration::from_millis(millis(duration)))
 }
 
 fn with_reason(what: &str, why: &str) -> String {

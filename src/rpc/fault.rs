@@ -21,7 +21,8 @@ const LONGEST_DETAIL: usize = 4_000;
 pub(super) struct Fault {
     pub(super) code: Code,
     pub(super) message: String,
-    pub(super) detail: v1::ErrorDetail,
+    /// Boxed: errors travel in many results.
+    pub(super) detail: Box<v1::ErrorDetail>,
 }
 
 /// google.rpc.Status, which clients of all languages look for in a status's details.
@@ -37,7 +38,8 @@ struct RpcStatus {
 
 impl Fault {
     pub(super) fn new(code: Code, word: &str, message: impl Into<String>) -> Self {
-        Fault { code, message: message.into(), detail: v1::ErrorDetail { code: word.into(), ..Default::default() } }
+        let detail = v1::ErrorDetail { code: word.into(), ..Default::default() };
+        Fault { code, message: message.into(), detail: detail.into() }
     }
 
     /// A field of the request is wrong.
@@ -123,7 +125,7 @@ impl Fault {
 
     /// The same, as part of an answer.
     pub(super) fn into_error(self) -> v1::Error {
-        v1::Error { code: self.code as i32, message: self.message, detail: Some(self.detail) }
+        v1::Error { code: self.code as i32, message: self.message, detail: Some(*self.detail) }
     }
 }
 
@@ -141,7 +143,8 @@ impl From<Fault> for Status {
             if detail.problems.pop().is_some() {
                 detail.omitted_problems += 1;
             } else if detail.pids.pop().is_none() {
-                fault.detail = v1::ErrorDetail { code: std::mem::take(&mut detail.code), ..Default::default() };
+                let code = std::mem::take(&mut detail.code);
+                *fault.detail = v1::ErrorDetail { code, ..Default::default() };
                 break;
             }
         }

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
@@ -46,7 +48,15 @@ where
         match admit(request.uri().path(), request.extensions().get::<Peer>().copied()) {
             Ok(role) => {
                 request.extensions_mut().insert(role);
-                Box::pin(self.0.call(request))
+                // Tonic's own timer, which goes by the same header, comes a moment later and calls it cancelled.
+                let until = timeout(&request).and_then(|timeout| Instant::now().checked_add(timeout));
+                let answer = self.0.call(request);
+                match until {
+                    None => Box::pin(answer),
+                    Some(until) => Box::pin(async move {
+                        timeout_at(until, answer).await.unwrap_or_else(|_| Ok(out_of_time().into_http()))
+                    }),
+                }
             }
             Err(fault) => {
                 let refused = Status::from(fault).into_http();
@@ -54,6 +64,30 @@ where
             }
         }
     }
+}
+
+fn out_of_time() -> Status {
+    let text = "the time that the client gave is up; what was begun goes on";
+    Fault::new(Code::DeadlineExceeded, "timed_out", text).into()
+}
+
+/// How long the client waits, as it says in the call's headers: up to eight digits and a unit.
+fn timeout(request: &Request<Body>) -> Option<Duration> {
+    let value = request.headers().get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3_600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
 }
 
 /// The caller's role, when it is enough for the method.
@@ -79,10 +113,13 @@ fn admit(method: &str, peer: Option<Peer>) -> Result<Role, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use nix::unistd::geteuid;
     use tonic::Code;
+    use tonic::body::Body;
 
-    use super::admit;
+    use super::{Request, admit, timeout};
     use crate::rpc::roles::{METHODS, Peer, Role};
 
     #[test]
@@ -97,6 +134,17 @@ mod tests {
                 let fault = admit(method, peer).unwrap_err();
                 assert_eq!(fault.code, Code::PermissionDenied, "{method} for {peer:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_clients_patience_is_read_from_its_header() {
+        let said =
+            |value: &str| timeout(&Request::builder().header("grpc-timeout", value).body(Body::empty()).unwrap());
+        assert_eq!(said("200m"), Some(Duration::from_millis(200)));
+        assert_eq!(said("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        for nonsense in ["", "m", "123456789m", "12x", "-1S", "1 S", "1µ"] {
+            assert_eq!(said(nonsense), None, "{nonsense}");
         }
     }
 

@@ -8,6 +8,7 @@ mod errors;
 mod legacy;
 mod logs;
 mod peers;
+mod python;
 mod rude;
 mod sockets;
 mod standard;
