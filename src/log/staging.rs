@@ -404,3 +404,101 @@ fn consume(records: &mut VecDeque<Record>, mut count: usize) {
         records.pop_front();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::path::PathBuf;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::{News, Staging, pipe};
+    use crate::driver::Pool;
+    use crate::log::{LogFile, LogPlace};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn file(name: &str) -> (PathBuf, LogPlace) {
+        let folder = std::env::temp_dir().join(format!("neap-staging-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        (folder.clone(), LogPlace { path: folder.join("x.log"), max_size: 0, keep: 0 })
+    }
+
+    fn staging(file: LogFile, pool: &Pool) -> (Staging, mpsc::Receiver<News>) {
+        let (tell, news) = mpsc::channel();
+        let tell = move |item| drop(tell.send(item));
+        (Staging::new(pipe().unwrap(), Box::new(file), pool.clone(), tell), news)
+    }
+
+    #[test]
+    fn what_a_slow_file_has_no_room_for_is_told_in_its_place() {
+        let (folder, place) = file("slow");
+        let pool = Pool::new();
+        // Both prompt threads, and the next, are held up as by a disk that does not answer.
+        let mut held_up = Vec::new();
+        for _ in 0..200 {
+            let (release, wait) = mpsc::channel::<()>();
+            pool.run(move || wait.iter().for_each(drop)).unwrap();
+            held_up.push(release);
+        }
+        let (staging, news) = staging(LogFile::open(place.clone()).unwrap(), &pool);
+        let (read, mut write) = std::io::pipe().unwrap();
+        let line = [b"x".repeat(999), b"\n".to_vec()].concat();
+        let (mut kept, mut begun) = (0, 0);
+        while begun == 0 {
+            write.write_all(&line).unwrap();
+            match staging.take(read.as_fd(), line.len()).unwrap() {
+                1000 => kept += 1,
+                // The beginning of a line found room.
+                some => begun = if some == 0 { 1000 } else { some },
+            }
+        }
+        staging.lost(line[begun..].to_vec(), 0, 0);
+        (0..7).for_each(|_| staging.lost(Vec::new(), 1, 1000));
+        drop(held_up);
+        assert_eq!(news.recv_timeout(PATIENCE), Ok(News::Room));
+        assert!(staging.flush(PATIENCE));
+        assert_eq!(staging.write(b"on again\n").unwrap(), 9);
+        assert!(staging.flush(PATIENCE));
+        let text = fs::read_to_string(&place.path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let whole = kept + usize::from(begun < 1000);
+        assert_eq!(lines.len(), whole + 2);
+        assert!(lines.iter().take(whole).all(|line| line.len() == 999));
+        assert_eq!(lines[whole], "neap: 7 lines (7000 bytes) are missing here: the file was too slow");
+        assert_eq!(lines[whole + 1], "on again");
+        pool.close();
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_a_file_refuses_goes_to_the_next_one() {
+        let (folder, place) = file("refused");
+        let pool = Pool::new();
+        let missing = LogPlace { path: folder.join("missing/x.log"), ..place.clone() };
+        let (staging, news) = staging(LogFile::later(missing), &pool);
+        assert_eq!(staging.write(b"one\n").unwrap(), 4);
+        assert_eq!(news.recv_timeout(PATIENCE), Ok(News::Failing));
+        assert!(!staging.flush(PATIENCE));
+        staging.set_file(Box::new(LogFile::open(place.clone()).unwrap()));
+        assert_eq!(staging.write(b"two\n").unwrap(), 4);
+        assert!(staging.flush(PATIENCE));
+        assert_eq!(fs::read_to_string(&place.path).unwrap(), "one\ntwo\n");
+        pool.close();
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn bytes_that_somebody_else_has_read_are_not_waited_for() {
+        let (folder, place) = file("stolen");
+        let pool = Pool::new();
+        let (staging, _news) = staging(LogFile::open(place).unwrap(), &pool);
+        let (read, mut write) = std::io::pipe().unwrap();
+        write.write_all(b"half").unwrap();
+        assert!(staging.take(read.as_fd(), 8).is_err());
+        pool.close();
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
