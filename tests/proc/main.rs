@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod adoption;
 mod contain;
 mod containment;
 mod embedding;
@@ -10,6 +11,7 @@ mod environment;
 mod fault;
 mod forking;
 mod hooks;
+mod kept;
 mod lifecycle;
 mod notify;
 mod output;

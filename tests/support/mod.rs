@@ -42,23 +42,26 @@ pub fn root_or_skip(test: &str) -> bool {
 /// The scriptable child (tests/bin/actor.rs), built when it is missing or older than the test.
 pub fn actor() -> &'static Path {
     static ACTOR: OnceLock<PathBuf> = OnceLock::new();
-    ACTOR.get_or_init(|| {
-        let test = std::env::current_exe().expect("our own path");
-        let profile = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
-        let actor = profile.join("examples/actor");
-        let changed = |p: &Path| fs::metadata(p).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-        // It launches children through the library, so it is stale when the test program was built anew after it.
-        if changed(&actor) < changed(&test) {
-            let mut build = Command::new(env!("CARGO"));
-            build.args(["build", "--quiet", "--example", "actor"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-            build.env("CARGO_TARGET_DIR", profile.parent().expect("a target folder"));
-            if profile.ends_with("release") {
-                build.arg("--release");
-            }
-            assert!(build.status().expect("cargo runs").success(), "the actor does not build");
+    ACTOR.get_or_init(|| example("actor"))
+}
+
+/// A program of tests/bin, built when it is missing or older than the test. To be kept: it is asked for once.
+pub fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("our own path");
+    let profile = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
+    let example = profile.join("examples").join(name);
+    let changed = |p: &Path| fs::metadata(p).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    // It uses the library, so it is stale when the test program was built anew after it.
+    if changed(&example) < changed(&test) {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        build.env("CARGO_TARGET_DIR", profile.parent().expect("a target folder"));
+        if profile.ends_with("release") {
+            build.arg("--release");
         }
-        actor
-    })
+        assert!(build.status().expect("cargo runs").success(), "{name} does not build");
+    }
+    example
 }
 
 /// A folder that is removed with all that is in it when this is dropped.

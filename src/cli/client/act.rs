@@ -15,7 +15,6 @@ use super::waiting::{Patience, answer, wait};
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::narrate::Talk;
-use crate::cli::paint::Tone;
 use crate::cli::times::Moment;
 use crate::cli::units::about;
 use crate::core::StateName;
@@ -211,8 +210,10 @@ fn report(outcomes: &[Outcome], story: &Story, context: &Context) -> Result<Exit
             None if context.voice.talk == Talk::Quiet => {}
             None => context.print(&escape(story.sentence(outcome, now).as_bytes()))?,
             Some(error) => {
-                let name = context.voice.err.tone(Tone::Strong, &escape(outcome.name.as_bytes()));
-                context.voice.error(&format!("{name}: {}", escape(error.message.as_bytes())));
+                let message = escape(error.message.as_bytes());
+                let named = message.contains(&format!("`{}`", outcome.name));
+                let name = if named { String::new() } else { format!("{}: ", escape(outcome.name.as_bytes())) };
+                context.voice.error(&format!("{name}{message}"));
             }
         }
     }

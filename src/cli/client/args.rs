@@ -138,9 +138,6 @@ pub(in crate::cli) struct Logs {
     /// Begin with this many of the last lines [default: 100; with -f, 10]
     #[arg(short = 'n', long = "lines", value_name = "N")]
     pub(in crate::cli) lines: Option<u32>,
-    /// Put the time before each line
-    #[arg(short, long)]
-    pub(in crate::cli) timestamps: bool,
 }
 
 /// `neap events`.

@@ -1,5 +1,7 @@
 //! `neap describe`: everything known of a process, its configuration included.
 
+use std::time::Duration;
+
 use super::args;
 use super::context::Context;
 use super::json::Json;
@@ -10,6 +12,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::paint::Tone;
 use crate::cli::times::Moment;
 use crate::rpc::proto::v1::{DescribeRequest, ProcessDetail};
+use crate::spec::units::format_duration;
 
 /// Describes.
 pub(super) fn describe(args: &args::Describe, context: &mut Context) -> Result<Exit, Failure> {
@@ -74,8 +77,9 @@ fn text(detail: &ProcessDetail, sheet: Sheet, now: Moment) -> String {
 fn write_fields(text: &mut String, json: &Json, indent: usize) {
     let Json::Object(fields) = json else { return };
     for (name, value) in fields.iter().filter(|(_, value)| !is_empty(value)) {
+        let shown = if DURATIONS.contains(&name.as_str()) { duration(value) } else { None };
         let name = escape(name.as_bytes());
-        match brief(value) {
+        match shown.or_else(|| brief(value)) {
             Some(brief) => text.push_str(&format!("{:indent$}{name}: {brief}\n", "")),
             None => {
                 text.push_str(&format!("{:indent$}{name}:\n", ""));
@@ -93,6 +97,28 @@ fn write_below(text: &mut String, value: &Json, indent: usize) {
         // The first of its keys stands behind the dash.
         let first = below.get(indent + 2..).unwrap_or_default();
         text.push_str(&format!("{:indent$}- {first}", ""));
+    }
+}
+
+/// Keys whose numbers are milliseconds.
+const DURATIONS: [&str; 9] = [
+    "delay",
+    "idle_stop",
+    "interval",
+    "max_delay",
+    "reset_after",
+    "start_period",
+    "start_timeout",
+    "timeout",
+    "watchdog",
+];
+
+/// A number of milliseconds as it would be written in a configuration.
+fn duration(value: &Json) -> Option<String> {
+    match value {
+        Json::Int(-1) => Some("infinity".to_owned()),
+        Json::Int(millis) => Some(format_duration(Duration::from_millis(u64::try_from(*millis).ok()?))),
+        _ => None,
     }
 }
 
@@ -187,12 +213,12 @@ mod tests {
       factor: 2.0
       limit:
         burst: 10
-        interval: 600000
+        interval: 10m
     hooks:
       after_start:
         - command: ["one", "a b"]
         - fn: 3
-          timeout: 30000
+          timeout: 30s
 "#;
         assert_eq!(text(&detail, Sheet { paint: Paint::off(), width: Some(80) }, NOW), expected);
     }

@@ -12,7 +12,6 @@ use super::link::Client;
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::paint::{Paint, Tone};
-use crate::cli::times::Moment;
 use crate::rpc::proto::v1::{ListRequest, LogLag, LogLine, LogsRequest, LogsResponse};
 
 /// So many lines of each process are shown, unless told otherwise.
@@ -30,7 +29,7 @@ pub(super) fn logs(args: &args::Logs, context: &mut Context) -> Result<Exit, Fai
     let voice = context.voice;
     let known = known(args, context)?;
     let tail = args.lines.unwrap_or(if args.follow { LINES_BEFORE } else { LINES });
-    let look = Look { paint: voice.out, terminal: stdout().is_terminal(), timestamps: args.timestamps };
+    let look = Look { paint: voice.out, terminal: stdout().is_terminal() };
     // One name that is no glob needs no prefix.
     let alone = matches!(args.names.as_slice(), [name] if !is_glob(name));
     let mut paper = Paper::new(stdout().lock(), look, if alone { None } else { Some(known) });
@@ -88,7 +87,6 @@ fn lost(lag: &LogLag) -> String {
 struct Look {
     paint: Paint,
     terminal: bool,
-    timestamps: bool,
 }
 
 /// Where lines are written, each flushed: whoever follows wants to see it.
@@ -124,13 +122,7 @@ impl<W: Write> Paper<W> {
     }
 
     fn line(&mut self, line: &LogLine) -> io::Result<()> {
-        let mut text = Vec::new();
-        if let Some(time) = line.time.as_ref().filter(|_| self.look.timestamps) {
-            let time = Moment::from(time).rfc3339();
-            text.extend_from_slice(self.look.paint.tone(Tone::Faint, &time).as_bytes());
-            text.push(b' ');
-        }
-        text.extend_from_slice(self.prefix(&line.process).as_bytes());
+        let mut text = self.prefix(&line.process).as_bytes().to_vec();
         if self.look.terminal {
             text.extend_from_slice(escape(&line.text).as_bytes());
         } else {
@@ -152,19 +144,16 @@ impl<W: Write> Paper<W> {
 
 #[cfg(test)]
 mod tests {
-    use prost_types::Timestamp;
-
     use super::{Look, Paper, lost};
     use crate::cli::paint::Paint;
     use crate::rpc::proto::v1::{LogLag, LogLine};
 
     fn line(process: &str, text: &[u8]) -> LogLine {
-        let time = Some(Timestamp { seconds: 0, nanos: 5_000_000 });
-        LogLine { process: process.into(), text: text.into(), time, ..LogLine::default() }
+        LogLine { process: process.into(), text: text.into(), ..LogLine::default() }
     }
 
-    fn shown(terminal: bool, timestamps: bool, names: Option<&[&str]>, lines: &[LogLine]) -> String {
-        let look = Look { paint: Paint::off(), terminal, timestamps };
+    fn shown(terminal: bool, names: Option<&[&str]>, lines: &[LogLine]) -> String {
+        let look = Look { paint: Paint::off(), terminal };
         let names = names.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
         let mut paper = Paper::new(Vec::new(), look, names);
         lines.iter().for_each(|line| paper.line(line).unwrap());
@@ -174,18 +163,16 @@ mod tests {
     #[test]
     fn one_process_is_shown_as_it_printed_and_several_behind_their_names() {
         let lines = [line("db", b"ready"), line("worker", b"at work"), line("late", b"here")];
-        assert_eq!(shown(false, false, None, &lines[..1]), "ready\n");
-        let several = shown(false, false, Some(&["db", "worker"]), &lines);
+        assert_eq!(shown(false, None, &lines[..1]), "ready\n");
+        let several = shown(false, Some(&["db", "worker"]), &lines);
         assert_eq!(several, "db     | ready\nworker | at work\nlate   | here\n");
-        let timed = shown(false, true, None, &lines[..1]);
-        assert_eq!(timed, "1970-01-01T00:00:00.005Z ready\n");
     }
 
     #[test]
     fn a_terminal_is_not_steered_and_a_pipe_gets_the_bytes() {
         let lines = [line("db", b"\x1b[31mred")];
-        assert_eq!(shown(true, false, None, &lines), "\\x1b[31mred\n");
-        assert_eq!(shown(false, false, None, &lines), "\x1b[31mred\n");
+        assert_eq!(shown(true, None, &lines), "\\x1b[31mred\n");
+        assert_eq!(shown(false, None, &lines), "\x1b[31mred\n");
     }
 
     #[test]

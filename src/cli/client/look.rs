@@ -49,6 +49,8 @@ pub(super) fn pid(process: &Process) -> String {
 pub(super) fn reason(process: &Process, now: Moment) -> Cell {
     let mut parts: Vec<String> = Vec::new();
     let reason = process.reason.as_deref().filter(|reason| !reason.is_empty());
+    // When it starts again is said below.
+    let reason = reason.map(|reason| reason.split("; waits ").next().unwrap_or(reason));
     match (reason, process.status_text.as_deref()) {
         (Some(reason), _) => parts.push(reason.to_owned()),
         (None, Some(text)) if !text.is_empty() => parts.push(format!("says: {text}")),
@@ -121,7 +123,7 @@ pub(super) mod samples {
             id: "5e0c1a52-7d3c-4a3e-9f61-2f9d5c1f0a02".into(),
             name: "worker".into(),
             state: State::Backoff.into(),
-            reason: Some("exit code 3".into()),
+            reason: Some("exit code 3; waits 33s".into()),
             run_count: 7,
             exit_code: Some(3),
             restarts: 6,
