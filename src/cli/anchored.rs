@@ -29,16 +29,33 @@ pub(super) struct Around {
     pub(super) open_files: Option<(u64, u64)>,
 }
 
+/// How the work ended.
+pub(super) enum Ending {
+    /// All is over.
+    Over(Exit),
+    /// The anchor starts another binary, which goes on with it.
+    HandedOver,
+}
+
+/// What becomes of it where there can be no anchor.
+pub(super) enum Lack {
+    /// It is refused.
+    Refused,
+    /// It goes on without one, and says so.
+    Said,
+}
+
 /// Does the work under an anchor, which ends with it and with the same code. Called in the anchor's supervisor it does
 /// the work; else it becomes the anchor and does not return, unless there can be none.
-pub(super) fn run(work: impl FnOnce(Given) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+pub(super) fn run(lack: Lack, work: impl FnOnce(Given) -> Result<Ending, Failure>) -> Result<Exit, Failure> {
     let link =
         Link::from_env().map_err(|error| Failure::new(format!("cannot use the anchor's descriptor: {error}")))?;
     let Some(link) = link else {
         let error = become_anchor(std::env::args_os().skip(1));
-        let without = Some(format!("there is no anchor, as this program cannot execute itself: {error}"));
-        let signals = Signals::take(Early::Exit)?;
-        return work(Given { signals, around: Around { anchor: None, without, open_files: raise_open_files() } });
+        return match lack {
+            Lack::Refused => Err(Failure::new(error.to_string())),
+            Lack::Said => without(error.to_string(), work),
+        };
     };
     // Executed by a descriptor, it would be called by its number.
     let _ = prctl::set_name(c"neap");
@@ -57,10 +74,28 @@ pub(super) fn run(work: impl FnOnce(Given) -> Result<Exit, Failure>) -> Result<E
         }
         Err(error) => Err(Failure::new(format!("the anchor does not answer: {error}"))),
     };
-    told.finished(match &result {
-        Ok(exit) | Err(Failure { exit, .. }) => exit.code(),
-    });
-    result
+    match result {
+        Ok(Ending::HandedOver) => Ok(Exit::Done),
+        Ok(Ending::Over(exit)) => {
+            told.finished(exit.code());
+            Ok(exit)
+        }
+        Err(failure) => {
+            told.finished(failure.exit.code());
+            Err(failure)
+        }
+    }
+}
+
+/// Does the work without an anchor, for this reason.
+pub(super) fn without(why: String, work: impl FnOnce(Given) -> Result<Ending, Failure>) -> Result<Exit, Failure> {
+    let signals = Signals::take(Early::Exit)?;
+    let why = format!("{why}; it goes on without a control socket, and nothing outlives this process");
+    let around = Around { anchor: None, without: Some(why), open_files: raise_open_files() };
+    match work(Given { signals, around })? {
+        Ending::Over(exit) => Ok(exit),
+        Ending::HandedOver => Ok(Exit::Done),
+    }
 }
 
 /// Lets this process have as many files open as it may. Returns what it was before, for the children.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::anchored::{self, Given};
+use super::anchored::{self, Ending, Given, Lack};
 use super::args::{Daemon, Global};
 use super::exit::{Exit, Failure};
 use super::locate;
@@ -45,7 +45,7 @@ pub(super) fn daemon(args: &Daemon, global: &Global) -> Result<Exit, Failure> {
         // Whoever leads a group of processes already has a session of its own.
         let _ = nix::unistd::setsid();
     }
-    anchored::run(|anchor| supervise(args, global, given, anchor))
+    anchored::run(Lack::Refused, |anchor| supervise(args, global, given, anchor))
 }
 
 /// This version listens at the control socket alone.
@@ -69,7 +69,7 @@ fn configuration(given: Option<&Path>, global: &Global) -> Result<(Option<PathBu
     Ok((given.map(Path::to_owned).or_else(own), places))
 }
 
-fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given) -> Result<Exit, Failure> {
+fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given) -> Result<Ending, Failure> {
     let Given { signals, around } = anchor;
     orphans::adopt()?;
     let (config, places) = configuration(given, global)?;
@@ -80,7 +80,6 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
         profiles: &args.profile,
         only: &args.only,
         places: Some(places),
-        needs_places: true,
         log_files: true,
     };
     let mut report = Report::new(stderr(), args.log_format.unwrap_or_default(), args.log_level.unwrap_or_default());
@@ -106,15 +105,14 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
     let session = Session::begin(instance.supervisor().clone(), signals, summary, manner, printer)?;
     start::tell(session.notes(), say);
     let outcome = go(&instance, first, session);
-    instance.end();
-    finish(&outcome?)
+    start::end(&instance, outcome, finish)
 }
 
 fn go(instance: &Instance, first: Option<crate::instance::Outcome>, session: Session) -> Result<Outcome, Failure> {
     if let Some(first) = first {
         start::go(instance, first)?;
     }
-    let _control = start::listen(instance, session.notes());
+    let _control = start::listen(instance)?;
     instance.set_ready();
     let places = instance.places().map(|places| places.socket.display().to_string()).unwrap_or_default();
     session.notes().say(Tone::Plain, format!("ready; {}; the control socket is {places}", summed(instance)));

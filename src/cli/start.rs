@@ -1,20 +1,26 @@
 //! What `up` and `daemon` have in common: an instance is begun, and its first plan put in force.
 
 use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
-use super::anchored::Around;
+use super::anchored::{Around, Ending};
 use super::args::Global;
 use super::exit::{Exit, Failure};
 use super::notes::Notes;
 use super::paint::Tone;
-use super::{problems, select};
+use super::{problems, select, session};
 use crate::core::Applied;
 use crate::instance::places::{Bases, PlaceError, Places, Which};
 use crate::instance::{BeginError, Begun, Instance, Outcome, Start, begin};
+use crate::rpc::Server;
 use crate::spec::{Problem, ProcessType, Spec};
+
+/// How long clients are answered after the end.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What is to be supervised.
 pub(super) struct Asked<'a> {
@@ -26,8 +32,6 @@ pub(super) struct Asked<'a> {
     pub(super) only: &'a [String],
     /// Its places.
     pub(super) places: Option<Places>,
-    /// Whether it cannot be without them.
-    pub(super) needs_places: bool,
     /// Whether what processes print is kept in files.
     pub(super) log_files: bool,
 }
@@ -46,7 +50,6 @@ pub(super) fn start(
         narrow: (!only.is_empty()).then(|| Box::new(move |plan| select::narrowed(plan, &only)) as _),
         print: notes.sink(level),
         places: asked.places,
-        needs_places: asked.needs_places,
         log_files: asked.log_files,
         anchor: around.anchor,
         open_files: around.open_files,
@@ -57,7 +60,13 @@ pub(super) fn start(
             Ok(Ok(begun))
         }
         Err(BeginError::Refused(problems)) => Ok(Err(problems)),
-        Err(error @ BeginError::Taken(_)) => Err(Failure::new(error.to_string()).exit(Exit::Refused)),
+        Err(error @ BeginError::Taken(_)) => {
+            let text = format!(
+                "{error}. `neap apply` makes it do what the configuration says now, `neap logs -f` shows what its \
+                 processes print"
+            );
+            Err(Failure::new(text).exit(Exit::Refused))
+        }
         Err(error) => Err(Failure::new(error.to_string())),
     }
 }
@@ -120,5 +129,38 @@ pub(super) fn changes(applied: &Applied) -> String {
     if told.is_empty() { "there is nothing in it".to_owned() } else { told.join(", ") }
 }
 
+/// Clients are served while this lives.
+pub(super) struct Control(Option<Server>);
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Some(server) = self.0.take() {
+            // Whoever asked for the end is told of it.
+            server.stop(GRACE);
+        }
+    }
+}
+
 /// Serves clients at the control socket, for as long as what is returned lives.
-pub(super) fn listen(_instance: &Instance, _notes: &Notes) {}
+pub(super) fn listen(instance: &Instance) -> Result<Control, Failure> {
+    instance.serve().map(Control).map_err(Failure::new)
+}
+
+/// What is done when the supervision is over: it ends, or a new binary goes on with it.
+pub(super) fn end(
+    instance: &Instance,
+    outcome: Result<session::Outcome, Failure>,
+    finish: impl FnOnce(&session::Outcome) -> Result<Exit, Failure>,
+) -> Result<Ending, Failure> {
+    instance.end();
+    let outcome = outcome?;
+    if let (Some(binary), Some(link)) = (instance.successor(), instance.link()) {
+        link.upgrade(binary.as_fd())
+            .map_err(|error| Failure::new(format!("the anchor does not take the new binary: {error}")))?;
+        return Ok(Ending::HandedOver);
+    }
+    if outcome.shutdown.is_ok() {
+        instance.tidy();
+    }
+    finish(&outcome).map(Ending::Over)
+}

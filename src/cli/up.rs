@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::anchored::{self, Given};
+use super::anchored::{self, Ending, Given, Lack};
 use super::app::Voice;
 use super::args::{Global, Up};
 use super::exit::{Exit, Failure};
@@ -30,10 +30,14 @@ pub(super) fn up(args: &Up, global: &Global, voice: Voice) -> Result<Exit, Failu
         places.ok()?.config
     });
     let path = locate(args.config.config.as_deref().or(users.as_deref()))?;
-    anchored::run(|given| supervise(args, global, voice, (&path, given)))
+    let work = |given| supervise(args, global, voice, (&path, given));
+    match start::places(Some(&path), global).and_then(|places| places.make()) {
+        Ok(_) => anchored::run(Lack::Said, work),
+        Err(error) => anchored::without(error.to_string(), work),
+    }
 }
 
-fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Given)) -> Result<Exit, Failure> {
+fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Given)) -> Result<Ending, Failure> {
     let Given { signals, around } = given;
     orphans::adopt()?;
     if let Some((_, inheritance)) = &around.anchor {
@@ -42,24 +46,15 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
     let look = Look { paint: voice.out, terminal: stdout().is_terminal(), talk: voice.talk };
     let (notes, pending) = notes::notes();
     let level = Arc::new(AtomicUsize::new(notes::rank_of(if voice.talk == Talk::Verbose { "trace" } else { "info" })));
-    let (places, nowhere) = match start::places(Some(path), global) {
-        Ok(places) => (Some(places), None),
-        Err(error) => (None, Some(error.to_string())),
-    };
-    let asked = Asked {
-        config: Some(path),
-        profiles: &args.config.profile,
-        only: &args.only,
-        places,
-        needs_places: false,
-        log_files: false,
-    };
+    // Without an anchor nobody could go on with what is kept there.
+    let places = around.anchor.as_ref().and_then(|_| start::places(Some(path), global).ok());
+    let asked =
+        Asked { config: Some(path), profiles: &args.config.profile, only: &args.only, places, log_files: false };
     let begun = match start::start(asked, around, &notes, &level)? {
         Ok(begun) => begun,
         Err(problems) => return refuse(voice, &problems),
     };
-    let Begun { instance, first, mut say } = begun;
-    say.extend(nowhere);
+    let Begun { instance, first, say } = begun;
     if let Some(first) = &first {
         problems::show(&mut stderr(), voice.err, &first.warnings);
         if let Some(wanted) = first.evaluated.declared.settings.log_level.as_deref() {
@@ -69,7 +64,7 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
         if !first.plan.specs().any(|spec| spec.auto_start) {
             instance.end();
             voice.error(&format!("{}: no process starts by itself; nothing to do", path.display()));
-            return Ok(Exit::Done);
+            return Ok(Ending::Over(Exit::Done));
         }
     }
     let specs = start::specs_of(&instance);
@@ -80,15 +75,14 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
     let session = Session::begin(instance.supervisor().clone(), signals, summary, manner(), printer)?;
     start::tell(session.notes(), say);
     let outcome = go(&instance, first, session);
-    instance.end();
-    finish(&outcome?, voice)
+    start::end(&instance, outcome, |outcome| finish(outcome, voice))
 }
 
 fn go(instance: &Instance, first: Option<crate::instance::Outcome>, session: Session) -> Result<Outcome, Failure> {
     if let Some(first) = first {
         start::go(instance, first)?;
     }
-    let _control = start::listen(instance, session.notes());
+    let _control = start::listen(instance)?;
     instance.set_ready();
     Ok(session.supervise())
 }
@@ -101,7 +95,7 @@ fn everything(_: &Event) -> bool {
     true
 }
 
-fn refuse(voice: Voice, found: &[Problem]) -> Result<Exit, Failure> {
+fn refuse(voice: Voice, found: &[Problem]) -> Result<Ending, Failure> {
     problems::show(&mut stderr(), voice.err, found);
     Err(Failure::new(format!("{}; nothing was started", problems::count(found))))
 }

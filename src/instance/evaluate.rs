@@ -59,7 +59,14 @@ impl Evaluator {
     /// # Errors
     /// All that is wrong with it.
     pub(crate) fn evaluate(&self, config: &Path) -> Result<Outcome, Vec<Problem>> {
-        let evaluated = self.runtime.evaluate(request(config, &self.profiles)).map_err(|refused| refused.problems)?;
+        self.evaluate_as(config, None)
+    }
+
+    /// The same, as the generation of this number.
+    pub(crate) fn evaluate_as(&self, config: &Path, number: Option<u64>) -> Result<Outcome, Vec<Problem>> {
+        let mut request = request(config, &self.profiles);
+        request.generation = number;
+        let evaluated = self.runtime.evaluate(request).map_err(|refused| refused.problems)?;
         self.prepare(evaluated, config)
     }
 
@@ -74,6 +81,7 @@ impl Evaluator {
         if let Some(narrow) = &self.narrow {
             plan = narrow(plan).map_err(|problem| vec![problem])?;
         }
+        plan.generation = evaluated.generation.number();
         let warnings = std::mem::take(&mut evaluated.warnings);
         Ok(Outcome { plan, warnings, evaluated, config: config.to_owned() })
     }

@@ -1,17 +1,23 @@
 //! The instance itself: a supervisor, the configuration that is in force, and what is done with the whole of it.
 
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::evaluate::{Evaluator, Outcome, problem};
 use super::places::Places;
-use crate::anchor::Link;
+use super::successor;
+use crate::anchor::{Key, Link};
 use crate::core::{Pid, Refusal};
+use crate::ledger::{Generations, Lock};
 use crate::lua::{Generation, Listening};
-use crate::rpc::{ApplyOutcome, ApplyRequest, Backend, HostPromise, Info};
+use crate::rpc::{self, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server};
 use crate::spec::{Plan, Problem};
-use crate::{Error, Supervisor, TreeKind};
+use crate::driver::{AnchorState, LedgerState};
+use crate::{Error, HostReport, Supervisor, TreeKind};
 
 /// A supervisor with a configuration and places of its own. Cheap to clone; all clones are the same instance.
 #[derive(Clone)]
@@ -24,16 +30,17 @@ pub(super) struct Inner {
     pub(super) anchor: Option<Anchor>,
     /// The configuration as it was named, if there is one.
     pub(super) config: Option<PathBuf>,
-    /// What each apply does first: writes down what it is about to apply, under this number.
-    pub(super) record: Option<Record>,
+    /// Where what an evaluation read is kept, so that a successor can make it again.
+    pub(super) generations: Option<Generations>,
     pub(super) started_at: SystemTime,
+    /// One instance a state folder.
+    pub(super) _lock: Option<Lock>,
+    /// The control socket that the one before listened at, until it is served.
+    pub(super) listener: Mutex<Option<UnixListener>>,
     pub(super) state: Mutex<State>,
     /// Held by the one apply that is under way.
     pub(super) applying: Mutex<()>,
 }
-
-/// Writes down what an evaluation read, so that a successor can make it again.
-pub(super) type Record = Box<dyn Fn(u64, &Outcome) -> Result<(), String> + Send + Sync>;
 
 /// What holds this process's descriptors.
 pub(super) struct Anchor {
@@ -54,6 +61,8 @@ pub(super) struct State {
     pub(super) ready: bool,
     /// What makes it less than it should be.
     pub(super) degraded: Vec<String>,
+    /// The binary that takes over when the engine has ended.
+    pub(super) successor: Option<File>,
 }
 
 /// Keeps a configuration's functions callable, and its handlers called.
@@ -99,19 +108,17 @@ impl Instance {
         self.state().degraded.push(why.into());
     }
 
-    /// What makes it less than it should be.
-    pub(crate) fn degraded(&self) -> Vec<String> {
-        self.state().degraded.clone()
-    }
-
     /// Puts in force what was evaluated.
     ///
     /// # Errors
     /// All that is wrong with it; nothing is changed then.
     pub(crate) fn put_in_force(&self, outcome: Outcome) -> Result<ApplyOutcome, Vec<Problem>> {
         let generation = outcome.evaluated.generation.number();
-        if let Some(record) = &self.0.record {
-            record(generation, &outcome).map_err(|why| vec![problem(why)])?;
+        if let Some(generations) = &self.0.generations {
+            // Before it is in force: whoever finds it to be in force finds it.
+            let written = generations.write(generation, &outcome.evaluated.recorded);
+            written
+                .map_err(|error| vec![problem(format!("the configuration cannot be kept for a successor: {error}"))])?;
         }
         let Outcome { plan, warnings, evaluated, config } = outcome;
         // Before the plan is applied, so that its handlers miss nothing.
@@ -120,6 +127,10 @@ impl Instance {
         let mut state = self.state();
         (state.live, state.generation, state.refused) = (Some(live), generation, None);
         drop(state);
+        if let Some(generations) = &self.0.generations {
+            // What stays for lack of a chance to remove it is removed the next time.
+            let _ = generations.keep(&[generation]);
+        }
         Ok(ApplyOutcome { generation, changes, warnings, config: Some(config) })
     }
 
@@ -190,36 +201,34 @@ impl Instance {
     }
 
     fn promises(&self) -> Vec<HostPromise> {
-        let host = self.0.supervisor.host();
-        let promise = |what: &str, kept: bool, why: &str| HostPromise { what: what.into(), kept, why: why.into() };
-        let anchored = self.0.anchor.is_some();
-        vec![
-            promise(
-                "processes outlive the supervisor, with their output and statuses",
-                anchored,
-                if anchored { "an anchor holds them" } else { "there is no anchor" },
-            ),
-            promise(
-                "no process escapes its tree",
-                host.trees == TreeKind::Cgroup,
-                if host.trees_reason.is_empty() { "trees are cgroups" } else { &host.trees_reason },
-            ),
-            promise(
-                "starting a process costs the same however large the supervisor is",
-                host.spawn_reason.is_empty(),
-                &host.spawn_reason,
-            ),
-            promise(
-                "exit statuses are exact",
-                !host.statuses_may_be_lost,
-                if host.statuses_may_be_lost { "SIGCHLD is ignored" } else { "" },
-            ),
-        ]
+        promises_of(&self.0.supervisor.host())
     }
 
     /// Begins to stop everything; a second call escalates.
     pub(crate) fn shutdown(&self) {
         drop(self.0.supervisor.shutdown());
+    }
+
+    /// Serves clients at the control socket, until what is returned is dropped or stopped.
+    ///
+    /// # Errors
+    /// Why it cannot, as a sentence.
+    pub(crate) fn serve(&self) -> Result<Option<Server>, String> {
+        let Some(places) = &self.0.places else { return Ok(None) };
+        let before = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = match before {
+            Some(listener) => listener,
+            None => {
+                let listener = rpc::bind_control_socket(&places.socket).map_err(|error| error.to_string())?;
+                if let Some(link) = self.link() {
+                    let held = link.hold(Key::control(), listener.as_fd());
+                    held.map_err(|error| format!("the anchor does not take the control socket: {error}"))?;
+                }
+                listener
+            }
+        };
+        let failed = |error| format!("cannot serve clients at {}: {error}", places.socket.display());
+        Server::start(Arc::new(self.clone()), listener).map(Some).map_err(failed)
     }
 
     /// Lets go of the configuration's functions, which keep the supervisor up.
@@ -228,9 +237,42 @@ impl Instance {
         self.0.evaluator.runtime.detach();
     }
 
-    /// Lets another binary take over.
-    pub(crate) fn upgrade(&self, _binary: Option<&Path>) -> Result<(), String> {
-        Err("this instance has no anchor, which an upgrade needs".to_owned())
+    /// Removes what only matters while it is up. Once all is over.
+    pub(crate) fn tidy(&self) {
+        if let Some(places) = &self.0.places {
+            let _ = std::fs::remove_file(&places.socket);
+            let _ = std::fs::remove_file(places.ledger());
+        }
+    }
+
+    /// Lets another binary take over, or the one that now has this one's path. Once this has answered, the engine has ended
+    /// without touching a process, and whoever runs the instance is to [pass it on](Instance::successor).
+    pub(crate) fn upgrade(&self, binary: Option<&Path>) -> Result<(), String> {
+        if self.link().is_none() {
+            return Err("this instance has no anchor, which an upgrade needs; stop it and start the new one".to_owned());
+        }
+        let path = binary.map_or_else(successor::own_path, |path| Ok(path.to_owned()))?;
+        let binary = successor::examine(&path)?;
+        // Known before the engine ends: its end is then no end of the instance.
+        self.state().successor = Some(binary);
+        match self.0.supervisor.hand_over().wait() {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.state().successor = None;
+                Err("the ledger cannot be written, so that a new binary would not know what runs; `neap status` says \
+                     why"
+                    .to_owned())
+            }
+            Err(error) => {
+                self.state().successor = None;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// The binary that is to take over, once: then this process is to do nothing more than end.
+    pub(crate) fn successor(&self) -> Option<File> {
+        self.state().successor.take()
     }
 }
 
@@ -262,4 +304,29 @@ fn problems_of(error: Error) -> Vec<Problem> {
         Error::Refused(Refusal::Invalid(invalid)) => invalid.problems,
         other => vec![problem(other.to_string())],
     }
+}
+
+/// What the host lets it promise.
+fn promises_of(host: &HostReport) -> Vec<HostPromise> {
+    let promise = |what: &str, kept: bool, why: &str| HostPromise { what: what.into(), kept, why: why.into() };
+    let (anchored, anchor) = match host.anchor {
+        AnchorState::Alive(pid) => (true, format!("the anchor is process {pid}")),
+        AnchorState::Gone => (false, "the anchor is gone; start the instance anew when it suits".to_owned()),
+        AnchorState::None => (false, "there is no anchor".to_owned()),
+    };
+    let (written, ledger) = match &host.ledger {
+        LedgerState::Written => (true, String::new()),
+        LedgerState::Failing(why) => (false, why.clone()),
+        LedgerState::None => (false, "there is no ledger".to_owned()),
+    };
+    let cgroups = host.trees == TreeKind::Cgroup;
+    let trees = if cgroups { "trees are cgroups" } else { &host.trees_reason };
+    let statuses = if host.statuses_may_be_lost { "SIGCHLD is ignored" } else { "" };
+    vec![
+        promise("processes outlive the supervisor, with their output and statuses", anchored, &anchor),
+        promise("a new supervisor goes on where the old one stopped", written, &ledger),
+        promise("no process escapes its tree", cgroups, trees),
+        promise("a start costs the same however large the supervisor is", host.spawn_reason.is_empty(), &host.spawn_reason),
+        promise("exit statuses are exact", !host.statuses_may_be_lost, statuses),
+    ]
 }

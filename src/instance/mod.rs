@@ -2,9 +2,11 @@
 
 mod begin;
 mod evaluate;
+mod ground;
 mod handle;
 pub(crate) mod places;
+mod successor;
 
 pub(crate) use begin::{BeginError, Begun, Start, begin};
-pub(crate) use evaluate::{Narrow, Outcome, problem, request};
+pub(crate) use evaluate::{Outcome, request};
 pub(crate) use handle::Instance;
