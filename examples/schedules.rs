@@ -34,10 +34,10 @@ fn main() -> ExitCode {
     };
     match many(first..first.saturating_add(count), threads, &Options::default(), progress) {
         Ok(sum) => {
-            let (steps, runs, commands) = (sum.steps, sum.runs, sum.commands);
+            let (steps, runs, commands, deaths) = (sum.steps, sum.runs, sum.commands, sum.deaths);
             let seeds = format!("{first} to {}", first + count.saturating_sub(1));
             println!(
-                "{count} schedules (seeds {seeds}) broke no rule: {steps} inputs, {runs} runs, {commands} commands in {:.1?}",
+                "{count} schedules (seeds {seeds}) broke no rule: {steps} inputs, {runs} runs, {commands} commands, {deaths} deaths in {:.1?}",
                 begin.elapsed()
             );
             ExitCode::SUCCESS

@@ -106,6 +106,19 @@ impl<T> Hub<T> {
         Reader { hub: self.clone(), id, next }
     }
 
+    /// The number of the oldest item that is kept; that of the next one when there is none.
+    #[cfg(feature = "grpc")]
+    pub fn oldest(&self) -> u64 {
+        self.lock().first
+    }
+
+    /// The number of the newest item; that before the first one when there is none yet.
+    #[cfg(feature = "grpc")]
+    pub fn newest(&self) -> u64 {
+        let inner = self.lock();
+        (inner.first + inner.items.len() as u64).saturating_sub(1)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,5 +4,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if std::env::args_os().next().is_some_and(|name| name == neap::anchor::NAME) {
+        return neap::anchor::main();
+    }
     neap::cli::main()
 }

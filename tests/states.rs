@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use neap::core::{
-    Command, CommandId, ExitStatus, HookKind, HookResult, Input, Machine, Notification, Now, Output, Pid, ProbeKind,
-    RunId, Settings, SpawnError, SpawnStep, StateName, Time, WallTime,
+    Adoption, Command, CommandId, ExitStatus, HookKind, HookResult, Input, Machine, Notification, Now, Output, Pid,
+    ProbeKind, RunId, Settings, SpawnError, SpawnStep, StateName, Time, WallTime,
 };
 use neap::spec::{
     Health, Hook, ListenAddress, Listener, Plan, ProbeTarget, ProcessType, Ready, Reload, Restart, Signal, Spec,
@@ -104,6 +104,26 @@ impl Scene {
     fn timeout(mut self) -> Scene {
         self.pass();
         self
+    }
+
+    /// The supervisor dies, and another goes on.
+    fn reborn(&mut self) -> Vec<Output> {
+        self.machine = Machine::from_records(self.machine.records()).expect("its own records");
+        self.machine.resume(Now { mono: self.now, wall: WallTime(0) });
+        self.machine.check().expect("the invariants hold");
+        std::iter::from_fn(|| self.machine.poll_output()).collect()
+    }
+
+    /// The same, and this became of its run in between; nothing happens where nothing of it may live.
+    fn outlived(&mut self, make: impl FnOnce(RunId) -> Input) -> Vec<Output> {
+        let id = self.id();
+        match self.machine.live_runs().into_iter().find(|live| live.process == id) {
+            Some(live) => {
+                self.reborn();
+                self.input(make(live.run))
+            }
+            None => Vec::new(),
+        }
     }
 
     fn pass(&mut self) -> Vec<Output> {
@@ -388,6 +408,13 @@ fn inputs() -> Vec<(&'static str, Act)> {
         ("tree stuck", |s| with(s, |run| Input::TreeStuck(run, vec![PID]))),
         ("out of memory", |s| with(s, Input::Oom)),
         ("next deadline", Scene::pass),
+        ("the next supervisor", Scene::reborn),
+        ("… finds it alive", |s| s.outlived(|run| Input::Adopted(run, Adoption::Alive(PID)))),
+        ("… finds its main process gone", |s| {
+            s.outlived(|run| Input::Adopted(run, Adoption::LeaderGone(ExitStatus::Code(1))))
+        }),
+        ("… finds all of it gone", |s| s.outlived(|run| Input::Adopted(run, Adoption::Gone(ExitStatus::Code(1))))),
+        ("… finds no child of it", |s| s.outlived(|run| Input::SpawnFailed(run, error()))),
     ]
 }
 
@@ -417,7 +444,8 @@ fn word(output: &Output) -> Option<String> {
 fn generate() -> String {
     let mut text = String::from(
         "# States\n\nGenerated from the machine by `tests/states.rs`, which hands every input to a process in every situation; a test keeps it true.\n\
-         What is not listed for a situation is dropped there, and counted. `→` is the state after the input, where it is another one.\n\n",
+         What is not listed for a situation is dropped there, and counted. `→` is the state after the input, where it is another one.\n\
+         `the next supervisor` is what a successor of a supervisor that died asks for again, `…` what it then makes of what it finds.\n\n",
     );
     for state in StateName::ALL {
         for (name, detail, build) in situations() {
@@ -441,7 +469,8 @@ fn generate() -> String {
                 let done: Vec<String> = outputs.iter().filter_map(word).collect();
                 let was_dropped = scene.machine.dropped_inputs() > dropped && done.is_empty();
                 let nothing = done.is_empty() && to == name && scene.machine.next_event() == events;
-                if was_dropped || (nothing && input == "next deadline") {
+                let quiet = ["next deadline", "the next supervisor"].contains(&input) || input.starts_with('…');
+                if was_dropped || (nothing && quiet) {
                     continue;
                 }
                 let arrow = if to == name { "" } else { to };

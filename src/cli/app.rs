@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure, USAGE};
 use super::narrate::Talk;
 use super::paint::{Paint, Tone};
 use super::problems::Refused;
-use super::{check, client, run, types, up};
+use super::{check, client, daemon, run, types, up};
 
 /// What every command gets: how to speak.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,8 @@ pub fn main() -> ExitCode {
     };
     let voice = Voice::new(&cli.global);
     let result = match cli.command {
-        Command::Up(args) => up::up(&args, voice),
+        Command::Up(args) => up::up(&args, &cli.global, voice),
+        Command::Daemon(args) => daemon::daemon(&args, &cli.global),
         Command::Run(args) => run::run(args, voice),
         Command::Check(args) => check::check(&args, voice),
         Command::Types(args) => types::types(&args, voice),

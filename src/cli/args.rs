@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::client::args as client;
+use super::report::{Format, Level};
 use crate::spec::RestartPolicy;
 
 /// Supervises processes: starts them in order, brings back what crashes, leaves nothing behind.
@@ -61,6 +62,8 @@ pub(super) enum ColorWhen {
 pub(super) enum Command {
     /// Supervise what a configuration declares, in the foreground, until Ctrl-C or nothing can run again
     Up(Up),
+    /// Supervise what a configuration declares, without a terminal: for service managers, containers and init scripts
+    Daemon(Daemon),
     /// Supervise one command, without a configuration; exits with its code
     Run(Run),
     /// Evaluate and validate a configuration; start nothing
@@ -91,6 +94,42 @@ pub(super) struct Up {
     /// Start only these (names or globs), and what they need
     #[arg(long, value_name = "NAME", num_args = 1.., action = ArgAction::Append)]
     pub(super) only: Vec<String>,
+    /// Leave it in the background once it is up, or apply the configuration when it is already
+    #[arg(short, long)]
+    pub(super) detach: bool,
+}
+
+/// `neap daemon`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "TERM and INT stop everything in order, a second one at once; HUP applies the configuration anew."
+)]
+pub(super) struct Daemon {
+    /// A .lua file, or a folder of them [default: the user's neap/neap.lua; for root /etc/neap/neap.lua, else
+    /// /etc/neap/conf.d; without any it starts empty]
+    #[arg(value_name = "CONFIG", conflicts_with = "config_dir")]
+    pub(super) config: Option<PathBuf>,
+    /// A folder of configurations
+    #[arg(long, value_name = "DIR")]
+    pub(super) config_dir: Option<PathBuf>,
+    /// Profiles that `neap.profile` answers to, separated by commas
+    #[arg(long, value_name = "P,…", value_delimiter = ',', action = ArgAction::Append)]
+    pub(super) profile: Vec<String>,
+    /// Start only these (names or globs), and what they need
+    #[arg(long, value_name = "NAME", num_args = 1.., action = ArgAction::Append, hide = true)]
+    pub(super) only: Vec<String>,
+    /// Another address to listen at; this version has only the control socket, so: unix:PATH
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<String>,
+    /// The least serious messages to write to stderr [default: what neap.settings says, else info]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub(super) log_level: Option<Level>,
+    /// How they are written [default: what neap.settings says, else text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) log_format: Option<Format>,
+    /// In a session of its own; how `up --detach` starts it
+    #[arg(long, hide = true)]
+    pub(super) detached: bool,
 }
 
 /// `neap run`.

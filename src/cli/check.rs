@@ -24,7 +24,7 @@ struct Accepted<'a> {
 /// Checks.
 pub(super) fn check(args: &Check, voice: Voice) -> Result<Exit, Failure> {
     let result = locate(args.config.config.as_deref()).and_then(|path| {
-        let loaded = config::load(&path, &args.config.profile, Arc::new(printed))?;
+        let loaded = config::load(&path, &args.config.profile, Arc::new(printed));
         Ok((path, loaded))
     });
     match result {

@@ -19,7 +19,8 @@ pub(super) fn locate(given: Option<&Path>) -> Result<PathBuf, Failure> {
     }
 }
 
-fn check(path: &Path) -> Result<(), Failure> {
+/// Whether this can be a configuration.
+pub(super) fn check(path: &Path) -> Result<(), Failure> {
     let shown = path.display();
     if let Err(error) = std::fs::metadata(path) {
         return Err(Failure::new(format!("cannot read the configuration `{shown}`: {error}")));

@@ -4,11 +4,13 @@
 //! it finds the configuration, takes INT and TERM, makes the process the reaper of what its children orphan, and
 //! prints. What it knows of supervision it asks the public [`Supervisor`](crate::Supervisor) handle like any program.
 
+mod anchored;
 mod app;
 mod args;
 mod check;
 mod client;
 mod config;
+mod daemon;
 mod escape;
 mod exit;
 mod locate;
@@ -18,11 +20,13 @@ mod orphans;
 mod paint;
 mod printer;
 mod problems;
+mod report;
 mod run;
 mod screen;
 mod select;
 mod session;
 mod signals;
+mod start;
 mod summary;
 mod times;
 mod types;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel};
 
 use super::paint::Tone;
 use crate::lua::host::PrintSink;
@@ -29,6 +29,11 @@ impl Notes {
         let _ = self.0.send(Note { of_script: false, tone, text: text.into() });
     }
 
+    /// A way to hand in notes that does not keep the printing from ending.
+    pub(super) fn downgrade(&self) -> WeakNotes {
+        WeakNotes(self.0.downgrade())
+    }
+
     /// Takes what the configuration prints and logs. It does not keep the printing from ending.
     pub(super) fn sink(&self, level: &Arc<AtomicUsize>) -> PrintSink {
         let (notes, level) = (self.0.downgrade(), Arc::clone(level));
@@ -40,6 +45,19 @@ impl Notes {
                 let _ = notes.send(Note { of_script: true, tone, text: text.into() });
             }
         })
+    }
+}
+
+/// Where notes are handed in while there is printing.
+#[derive(Clone)]
+pub(super) struct WeakNotes(WeakUnboundedSender<Note>);
+
+impl WeakNotes {
+    /// Hands in a note.
+    pub(super) fn say(&self, tone: Tone, text: impl Into<String>) {
+        if let Some(notes) = self.0.upgrade() {
+            Notes(notes).say(tone, text);
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl Paint {
 
     /// No colours.
     #[cfg(test)]
-    pub(super) fn off() -> Self {
+    pub(super) const fn off() -> Self {
         Paint { on: false }
     }
 

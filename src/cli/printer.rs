@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
-use std::io::Write;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +12,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::exit::Failure;
 use super::notes::{Note, Notes};
 use super::paint::Tone;
-use super::screen::Screen;
 use crate::core::{Cause, Event, EventKind, ProcessId, StateName};
 use crate::{Events, Line, Lines, Next, Supervisor};
 
@@ -25,10 +23,26 @@ const LARGEST_BATCH: usize = 512;
 /// Which events are shown.
 pub(super) type Filter = fn(&Event) -> bool;
 
+/// A place where it is shown. One thread has it, so that a reader that stalls holds up nothing else.
+pub(super) trait Show {
+    /// Shows a line that a process printed.
+    fn line(&mut self, line: &Line);
+    /// Says what happened, if it is worth it.
+    fn event(&mut self, event: &Event);
+    /// Says something of Neap's own.
+    fn note(&mut self, tone: Tone, text: &str);
+    /// Writes out what is pending.
+    fn flush(&mut self);
+    /// Whether whoever read this has gone.
+    fn is_gone(&self) -> bool;
+}
+
 /// What is printed, and where.
-pub(super) struct Printing<W> {
+pub(super) struct Printing<S> {
     /// Where.
-    pub(super) screen: Screen<W>,
+    pub(super) screen: S,
+    /// Whether what processes print is.
+    pub(super) lines: bool,
     /// Which events.
     pub(super) filter: Filter,
     /// Where Neap's own notes are handed in.
@@ -46,11 +60,11 @@ pub(super) enum Told {
     Done,
 }
 
-impl<W: Write + Send + 'static> Printing<W> {
+impl<S: Show + Send + 'static> Printing<S> {
     /// Begins to print what happens from now on. Returns where Neap's own notes are handed in.
     pub(super) fn begin(self, supervisor: &Supervisor, tell: impl Fn(Told) + Send + 'static) -> Result<Notes, Failure> {
-        let Printing { screen, filter, notes, pending } = self;
-        let (lines, events) = (supervisor.output(), supervisor.events());
+        let Printing { screen, lines, filter, notes, pending } = self;
+        let (lines, events) = (lines.then(|| supervisor.output()), supervisor.events());
         let printer = Printer { screen, filter, tell, told: false, up: BTreeSet::new() };
         let thread = std::thread::Builder::new().name("neap-print".into());
         let thread = thread.spawn(move || printer.run(lines, events, pending));
@@ -58,8 +72,8 @@ impl<W: Write + Send + 'static> Printing<W> {
     }
 }
 
-struct Printer<W, T> {
-    screen: Screen<W>,
+struct Printer<S, T> {
+    screen: S,
     filter: Filter,
     tell: T,
     told: bool,
@@ -125,9 +139,9 @@ fn keep<S, T>(source: &mut Option<S>, came: Option<Poll<Option<T>>>, kept: &mut 
     true
 }
 
-impl<W: Write, T: Fn(Told)> Printer<W, T> {
-    fn run(mut self, lines: Lines, events: Events, notes: UnboundedReceiver<Note>) {
-        let mut sources = Sources { lines: Some(lines), events: Some(events), notes: Some(notes) };
+impl<S: Show, T: Fn(Told)> Printer<S, T> {
+    fn run(mut self, lines: Option<Lines>, events: Events, notes: UnboundedReceiver<Note>) {
+        let mut sources = Sources { lines, events: Some(events), notes: Some(notes) };
         // Only an executor: it needs neither clock nor sockets.
         if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() {
             while sources.are_open() {

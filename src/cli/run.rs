@@ -12,8 +12,8 @@ use super::exit::{Exit, Failure, RUN_FAILED, RUN_NOT_EXECUTABLE, RUN_NOT_FOUND};
 use super::narrate::Talk;
 use super::printer::Printing;
 use super::screen::{Look, Screen};
-use super::session::{Outcome, Session};
-use super::signals::Signals;
+use super::session::{Manner, Outcome, Session};
+use super::signals::{Early, Signals};
 use super::summary::Summary;
 use super::{notes, orphans};
 use crate::Supervisor;
@@ -27,7 +27,7 @@ pub(super) fn run(args: Run, voice: Voice) -> Result<Exit, Failure> {
 }
 
 fn supervise(args: Run, voice: Voice) -> Result<Outcome, Failure> {
-    let signals = Signals::take(true)?;
+    let signals = Signals::take(Early::Exit)?;
     orphans::adopt()?;
     let spec = spec(args)?;
     let name = spec.name.clone();
@@ -37,8 +37,9 @@ fn supervise(args: Run, voice: Voice) -> Result<Outcome, Failure> {
     let screen = Screen::new(stderr(), look, std::iter::once(name.as_str()));
     let filter = if voice.talk == Talk::Quiet { nothing } else { news };
     let (notes, pending) = notes::notes();
-    let printer = Printing { screen, filter, notes, pending };
-    let session = Session::begin(supervisor.clone(), signals, Summary::new(BTreeSet::new()), printer)?;
+    let printer = Printing { screen, lines: true, filter, notes, pending };
+    let summary = Summary::new(BTreeSet::new());
+    let session = Session::begin(supervisor.clone(), signals, summary, Manner::of_run(), printer)?;
     let mut plan = Plan::new();
     plan.insert(spec).map_err(|problem| Failure::new(problem.to_string()))?;
     supervisor.apply(plan).wait().map_err(|error| Failure::new(error.to_string()))?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::escape::escape;
 use super::narrate::{Narrator, Talk};
 use super::paint::{Paint, Tone};
+use super::printer::Show;
 use crate::Line;
 use crate::core::Event;
 
@@ -60,51 +61,6 @@ impl<W: Write> Screen<W> {
         Screen { out, look, narrator, prefixes, width, gone: false, unflushed: false }
     }
 
-    /// Whether whoever read this has gone.
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone
-    }
-
-    /// Shows a line that a process printed.
-    pub(super) fn line(&mut self, line: &Line) {
-        let mut text = match self.prefixes.get(&line.process) {
-            Some(prefix) => prefix.printed.clone().into_bytes(),
-            None => self.stranger(&line.process, PRINTED).into_bytes(),
-        };
-        if self.look.terminal {
-            text.extend_from_slice(escape(&line.text).as_bytes());
-        } else {
-            text.extend_from_slice(&line.text);
-        }
-        self.write(text);
-    }
-
-    /// Says what happened, if it is worth it.
-    pub(super) fn event(&mut self, event: &Event) {
-        if let Some(sentence) = self.narrator.tell(event) {
-            let name = event.name.clone();
-            self.say(name.as_deref().unwrap_or("neap"), sentence.tone, &sentence.text);
-        }
-    }
-
-    /// Says something of Neap's own.
-    pub(super) fn note(&mut self, tone: Tone, text: &str) {
-        // A Ctrl-C is echoed as "^C" at the cursor: begin again at the left.
-        if self.look.terminal {
-            self.put(b"\r");
-        }
-        self.say("neap", tone, text);
-    }
-
-    /// Writes out what is pending.
-    pub(super) fn flush(&mut self) {
-        if self.unflushed {
-            self.unflushed = false;
-            let result = self.out.flush();
-            self.check(result);
-        }
-    }
-
     fn say(&mut self, name: &str, tone: Tone, text: &str) {
         let mut line = match self.prefixes.get(name) {
             Some(prefix) => prefix.said.clone(),
@@ -142,11 +98,54 @@ impl<W: Write> Screen<W> {
     }
 }
 
+impl<W: Write> Show for Screen<W> {
+    fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    fn line(&mut self, line: &Line) {
+        let mut text = match self.prefixes.get(&line.process) {
+            Some(prefix) => prefix.printed.clone().into_bytes(),
+            None => self.stranger(&line.process, PRINTED).into_bytes(),
+        };
+        if self.look.terminal {
+            text.extend_from_slice(escape(&line.text).as_bytes());
+        } else {
+            text.extend_from_slice(&line.text);
+        }
+        self.write(text);
+    }
+
+    fn event(&mut self, event: &Event) {
+        if let Some(sentence) = self.narrator.tell(event) {
+            let name = event.name.clone();
+            self.say(name.as_deref().unwrap_or("neap"), sentence.tone, &sentence.text);
+        }
+    }
+
+    fn note(&mut self, tone: Tone, text: &str) {
+        // A Ctrl-C is echoed as "^C" at the cursor: begin again at the left.
+        if self.look.terminal {
+            self.put(b"\r");
+        }
+        self.say("neap", tone, text);
+    }
+
+    fn flush(&mut self) {
+        if self.unflushed {
+            self.unflushed = false;
+            let result = self.out.flush();
+            self.check(result);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Look, Screen};
     use crate::cli::narrate::Talk;
     use crate::cli::paint::{Paint, Tone};
+    use crate::cli::printer::Show;
     use crate::{Line, StreamKind};
 
     fn shown(terminal: bool, act: impl FnOnce(&mut Screen<&mut Vec<u8>>)) -> Vec<u8> {

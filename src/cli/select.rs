@@ -1,7 +1,7 @@
 //! Choosing processes by name.
 
 use super::exit::{Exit, Failure};
-use crate::spec::Plan;
+use crate::spec::{Plan, Problem};
 
 /// Whether the name matches the glob: `*` is any run of characters, `?` any one.
 fn matches(glob: &str, name: &str) -> bool {
@@ -20,21 +20,21 @@ fn matches(glob: &str, name: &str) -> bool {
 }
 
 /// The plan with only these starting by themselves: what they need comes with them, the rest is defined and stays down.
-pub(super) fn only(plan: Plan, wanted: &[String]) -> Result<Plan, Failure> {
-    if wanted.is_empty() {
-        return Ok(plan);
-    }
-    for glob in wanted {
-        if !plan.specs().any(|spec| matches(glob, &spec.name)) {
-            return Err(unknown(&plan, glob));
-        }
-    }
+pub(super) fn narrowed(plan: Plan, wanted: &[String]) -> Result<Plan, Problem> {
     let mut narrowed = Plan::new();
     for mut spec in plan {
         spec.auto_start = wanted.iter().any(|glob| matches(glob, &spec.name));
-        narrowed.insert(spec).map_err(|problem| Failure::new(problem.to_string()))?;
+        narrowed.insert(spec)?;
     }
     Ok(narrowed)
+}
+
+/// Whether each of these stands for a process of the plan.
+pub(super) fn known(plan: &Plan, wanted: &[String]) -> Result<(), Failure> {
+    match wanted.iter().find(|glob| !plan.specs().any(|spec| matches(glob, &spec.name))) {
+        Some(glob) => Err(unknown(plan, glob)),
+        None => Ok(()),
+    }
 }
 
 fn unknown(plan: &Plan, name: &str) -> Failure {

@@ -5,7 +5,6 @@
 //! stalls, Ctrl-C still works.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,7 +15,7 @@ use super::exit::Failure;
 use super::notes::Notes;
 use super::orphans;
 use super::paint::Tone;
-use super::printer::{Printing, Told};
+use super::printer::{Printing, Show, Told};
 use super::signals::Signals;
 use super::summary::Summary;
 use super::units::about;
@@ -31,6 +30,25 @@ const NOTE_EVERY: Duration = Duration::from_secs(5);
 const SAME_REQUEST: Duration = Duration::from_millis(100);
 /// How long the last lines may take to be printed when all is over.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What differs between one supervision and another.
+pub(super) struct Manner {
+    /// Whether it ends when nothing can run again.
+    pub(super) ends_at_rest: bool,
+    /// What SIGHUP does, if it does not end it.
+    pub(super) hangup: Option<Box<dyn Fn() + Send>>,
+    /// Whether SIGUSR1 and SIGUSR2 are passed on.
+    pub(super) forwards: bool,
+    /// Told that it ends, and every few seconds what that waits for.
+    pub(super) stopping: Box<dyn Fn(&str) + Send>,
+}
+
+impl Manner {
+    /// One command's: it ends with it.
+    pub(super) fn of_run() -> Manner {
+        Manner { ends_at_rest: true, hangup: None, forwards: true, stopping: Box::new(|_| ()) }
+    }
+}
 
 /// What wakes the deciding thread.
 enum Wake {
@@ -62,6 +80,7 @@ pub(super) struct Session {
     notes: Notes,
     resting: Summary,
     told: ToldToStop,
+    manner: Manner,
     stopping: Option<Stopping>,
     /// When the signal came that asked for the stop, if one did.
     asked_at: Option<Instant>,
@@ -95,11 +114,12 @@ struct Stopping {
 
 impl Session {
     /// Starts the threads.
-    pub(super) fn begin<W: Write + Send + 'static>(
+    pub(super) fn begin<S: Show + Send + 'static>(
         supervisor: Supervisor,
         signals: Signals,
-        summary: Summary,
-        printing: Printing<W>,
+        mut summary: Summary,
+        manner: Manner,
+        printing: Printing<S>,
     ) -> Result<Session, Failure> {
         let (wake, wakes) = mpsc::channel();
         let signalled = wake.clone();
@@ -111,10 +131,17 @@ impl Session {
         })?;
         // Asked for while there is somebody to answer.
         let (events, ended) = (supervisor.events(), supervisor.ended());
+        // What was taken over from another supervisor.
+        supervisor.list().unwrap_or_default().iter().for_each(|status| summary.begin_with(status));
         let (following, follower, told) = (summary.clone(), wake.clone(), ToldToStop::default());
         let telling = told.clone();
         spawn("neap-follow", move || follow(ended, events, following, &telling, &follower))?;
-        Ok(Session { supervisor, wakes, wake, notes, resting: summary, told, stopping: None, asked_at: None })
+        Ok(Session { supervisor, wakes, wake, notes, resting: summary, told, manner, stopping: None, asked_at: None })
+    }
+
+    /// Where Neap's own notes are handed in.
+    pub(super) fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// Supervises until all is over.
@@ -148,7 +175,10 @@ impl Session {
     /// Ends it if really nothing can run again.
     fn settle(&mut self) {
         let Ok(statuses) = self.supervisor.list() else { return };
-        if self.stopping.is_none() && statuses.iter().all(|one| self.resting.is_at_rest(&one.name, one.state)) {
+        if self.manner.ends_at_rest
+            && self.stopping.is_none()
+            && statuses.iter().all(|one| self.resting.is_at_rest(&one.name, one.state))
+        {
             self.stop();
         }
     }
@@ -156,7 +186,15 @@ impl Session {
     fn signal(&mut self, signal: Signal, when: Instant) {
         match signal {
             Signal::SIGCHLD => orphans::reap(),
-            Signal::SIGUSR1 | Signal::SIGUSR2 => self.forward(signal),
+            Signal::SIGUSR1 | Signal::SIGUSR2 if self.manner.forwards => self.forward(signal),
+            Signal::SIGUSR1 | Signal::SIGUSR2 => {
+                let what = format!(
+                    "{} means nothing to Neap; `neap signal NAME {0}` sends it to a process",
+                    &signal.as_str()[3..]
+                );
+                self.notes.say(Tone::Warn, what);
+            }
+            Signal::SIGHUP if self.manner.hangup.is_some() => self.hang_up(),
             _ if self.asked_at.is_none() => {
                 self.asked_at = Some(when);
                 self.say_it_stops();
@@ -170,6 +208,13 @@ impl Session {
             // Whoever ran us passed on what came to the whole group anyway, as timeout(1) does: nobody asked twice.
             Signal::SIGINT | Signal::SIGTERM if when < self.asked_at.map_or(when, |first| first + SAME_REQUEST) => {}
             _ => self.escalate(),
+        }
+    }
+
+    fn hang_up(&self) {
+        match &self.manner.hangup {
+            Some(hangup) if self.stopping.is_none() => hangup(),
+            _ => {}
         }
     }
 
@@ -193,6 +238,9 @@ impl Session {
     fn note_stop(&mut self) -> bool {
         let first = self.stopping.is_none();
         self.stopping.get_or_insert_with(|| Stopping { next_note: Instant::now() + FIRST_NOTE, escalated: false });
+        if first {
+            (self.manner.stopping)("stopping");
+        }
         first
     }
 
@@ -219,7 +267,9 @@ impl Session {
         let stopping = statuses.iter().filter(|one| one.state == StateName::Stopping && one.holds.is_empty());
         let waiting: Vec<String> = stopping.map(|one| self.waits_for(one)).collect();
         if !waiting.is_empty() {
-            self.notes.say(Tone::Warn, format!("waiting for {}", waiting.join(", ")));
+            let text = format!("waiting for {}", waiting.join(", "));
+            (self.manner.stopping)(&text);
+            self.notes.say(Tone::Warn, text);
         }
         if let Some(stopping) = &mut self.stopping {
             stopping.next_note = Instant::now() + NOTE_EVERY;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::core::{Cause, Ending, Event, EventKind, ExitStatus, SpawnError, StateName};
+use crate::core::{Cause, Ending, Event, EventKind, ExitStatus, SpawnError, StateName, Status};
 
 /// What is known of one process.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,14 @@ impl Summary {
     /// Nothing has happened yet.
     pub(super) fn new(remaining: BTreeSet<String>) -> Self {
         Summary { remaining, ..Summary::default() }
+    }
+
+    /// Takes in a process as it was when the watching began.
+    pub(super) fn begin_with(&mut self, status: &Status) {
+        self.busy += usize::from(!self.is_at_rest(&status.name, status.state));
+        let failed = matches!(status.state, StateName::Failed | StateName::Crashed);
+        let fate = Fate { state: Some(status.state), failure: failed.then(|| status.reason.clone()) };
+        self.fates.insert(Arc::clone(&status.name), fate);
     }
 
     /// Takes in an event. True when it may have been the last thing to happen.

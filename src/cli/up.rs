@@ -1,68 +1,103 @@
 //! `neap up`: supervise what a configuration declares, in the foreground.
 
-use std::collections::BTreeSet;
 use std::io::{BufWriter, IsTerminal, stderr, stdout};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::anchored::{self, Ending, Given, Lack};
 use super::app::Voice;
-use super::args::Up;
-use super::config::{self, Loaded};
+use super::args::{Global, Up};
 use super::exit::{Exit, Failure};
 use super::locate::locate;
 use super::narrate::Talk;
 use super::paint::Tone;
 use super::printer::Printing;
 use super::screen::{Look, Screen};
-use super::session::{Outcome, Session};
-use super::signals::Signals;
+use super::session::{Manner, Outcome, Session};
+use super::start::{self, Asked};
 use super::summary::Summary;
 use super::{notes, orphans, problems, select};
 use crate::core::Event;
-use crate::spec::{Plan, ProcessType};
+use crate::instance::places::Places;
+use crate::instance::{Begun, Instance};
+use crate::spec::Problem;
 
 /// Supervises until Ctrl-C, or until nothing can run again.
-pub(super) fn up(args: &Up, voice: Voice) -> Result<Exit, Failure> {
-    // Before any thread is made: they inherit what is blocked.
-    let signals = Signals::take(false)?;
-    let path = locate(args.config.config.as_deref())?;
+pub(super) fn up(args: &Up, global: &Global, voice: Voice) -> Result<Exit, Failure> {
+    let users = global.instance.as_deref().and_then(|name| {
+        let places = Places::of(&start::which(name), &crate::instance::places::Bases::of_this_process());
+        places.ok()?.config
+    });
+    let path = locate(args.config.config.as_deref().or(users.as_deref()))?;
+    let work = |given| supervise(args, global, voice, (&path, given));
+    match start::places(Some(&path), global).and_then(|places| places.make()) {
+        Ok(_) => anchored::run(Lack::Said, work),
+        Err(error) => anchored::without(error.to_string(), work),
+    }
+}
+
+fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Given)) -> Result<Ending, Failure> {
+    let Given { signals, around } = given;
+    orphans::adopt()?;
+    if let Some((_, inheritance)) = &around.anchor {
+        anchored::end_with_anchor(inheritance);
+    }
     let look = Look { paint: voice.out, terminal: stdout().is_terminal(), talk: voice.talk };
     let (notes, pending) = notes::notes();
     let level = Arc::new(AtomicUsize::new(notes::rank_of(if voice.talk == Talk::Verbose { "trace" } else { "info" })));
-    let loaded = config::load(&path, &args.config.profile, notes.sink(&level))?.map_err(|problems| {
-        problems::show(&mut stderr(), voice.err, &problems);
-        Failure::new(format!("{}; nothing was started", problems::count(&problems)))
-    })?;
-    problems::show(&mut stderr(), voice.err, &loaded.warnings);
-    let Loaded { plan, live, .. } = loaded;
-    if let Some(wanted) = live.log_level() {
-        level.store(notes::rank_of(wanted), Ordering::Relaxed);
+    // Without an anchor nobody could go on with what is kept there.
+    let places = around.anchor.as_ref().and_then(|_| start::places(Some(path), global).ok());
+    let asked =
+        Asked { config: Some(path), profiles: &args.config.profile, only: &args.only, places, log_files: false };
+    let begun = match start::start(asked, around, &notes, &level)? {
+        Ok(begun) => begun,
+        Err(problems) => return refuse(voice, &problems),
+    };
+    let Begun { instance, first, say } = begun;
+    if let Some(first) = &first {
+        problems::show(&mut stderr(), voice.err, &first.warnings);
+        if let Some(wanted) = first.evaluated.declared.settings.log_level.as_deref() {
+            level.store(notes::rank_of(wanted), Ordering::Relaxed);
+        }
+        select::known(&first.plan, &args.only).inspect_err(|_| instance.end())?;
+        if !first.plan.specs().any(|spec| spec.auto_start) {
+            instance.end();
+            voice.error(&format!("{}: no process starts by itself; nothing to do", path.display()));
+            return Ok(Ending::Over(Exit::Done));
+        }
     }
-    let plan = select::only(plan, &args.only)?;
-    if !plan.specs().any(|spec| spec.auto_start) {
-        voice.error(&format!("{}: no process starts by itself; nothing to do", path.display()));
-        return Ok(Exit::Done);
+    let specs = start::specs_of(&instance);
+    let specs = || first.iter().flat_map(|first| first.plan.specs()).chain(specs.iter().map(|spec| &**spec));
+    let screen = Screen::new(BufWriter::new(stdout()), look, specs().map(|spec| spec.name.as_str()));
+    let summary = Summary::new(start::remaining(specs()));
+    let printer = Printing { screen, lines: true, filter: everything, notes, pending };
+    let session = Session::begin(instance.supervisor().clone(), signals, summary, manner(), printer)?;
+    start::tell(session.notes(), say);
+    let outcome = go(&instance, first, session);
+    start::end(&instance, outcome, |outcome| finish(outcome, voice))
+}
+
+fn go(instance: &Instance, first: Option<crate::instance::Outcome>, session: Session) -> Result<Outcome, Failure> {
+    if let Some(first) = first {
+        start::go(instance, first)?;
     }
-    orphans::adopt()?;
-    let (supervisor, functions) = live.supervisor()?;
-    let screen = Screen::new(BufWriter::new(stdout()), look, plan.specs().map(|spec| spec.name.as_str()));
-    let summary = Summary::new(remaining(&plan));
-    let printer = Printing { screen, filter: everything, notes, pending };
-    let session = Session::begin(supervisor.clone(), signals, summary, printer)?;
-    supervisor.apply(plan).wait().map_err(|error| Failure::new(error.to_string()))?;
-    let outcome = session.supervise();
-    drop(functions);
-    finish(&outcome, voice)
+    let _control = start::listen(instance)?;
+    instance.set_ready();
+    Ok(session.supervise())
+}
+
+fn manner() -> Manner {
+    Manner { ends_at_rest: true, hangup: None, forwards: false, stopping: Box::new(|_| ()) }
 }
 
 fn everything(_: &Event) -> bool {
     true
 }
 
-/// Oneshots that count as running after their success.
-fn remaining(plan: &Plan) -> BTreeSet<String> {
-    let remaining = plan.specs().filter(|spec| spec.process_type == ProcessType::Oneshot && spec.remain);
-    remaining.map(|spec| spec.name.clone()).collect()
+fn refuse(voice: Voice, found: &[Problem]) -> Result<Ending, Failure> {
+    problems::show(&mut stderr(), voice.err, found);
+    Err(Failure::new(format!("{}; nothing was started", problems::count(found))))
 }
 
 fn finish(outcome: &Outcome, voice: Voice) -> Result<Exit, Failure> {

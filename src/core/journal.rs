@@ -167,7 +167,7 @@ impl Machine {
     /// run ids go on a thousand later. Only records that changed are written from now on.
     ///
     /// Then, once everything that belongs to no [live run](Machine::live_runs) is killed: [`resume`](Machine::resume), and an
-    /// [`Input::Adopted`](super::Input::Adopted) for each live run.
+    /// [`Input::Adopted`](super::Input::Adopted) for each live run before any other input.
     pub fn from_records(records: impl IntoIterator<Item = (RecordKey, Vec<u8>)>) -> Result<Machine, SnapshotError> {
         let mut machine = Machine::read(records)?;
         machine.next_run = machine.next_run.saturating_add(RUN_JUMP);

@@ -96,13 +96,16 @@ impl Machine {
     /// Takes holds of these kinds on `id` from all who have them, and launches those that have none left.
     fn let_go(&mut self, id: ProcessId, kinds: &[HoldKind]) {
         for other in self.neighbours(id) {
+            // Whoever is not touched is not written down either.
+            if !self.waits_for(other, id, kinds) {
+                continue;
+            }
             let Some(p) = self.processes.get_mut(other) else { continue };
             let State::Waiting(Waiting { on: WaitFor::Holds(holds), .. }) = &mut p.state else { continue };
-            let mut changed = false;
             for kind in kinds {
-                changed |= holds.remove(&(id, *kind));
+                holds.remove(&(id, *kind));
             }
-            if changed && holds.is_empty() {
+            if holds.is_empty() {
                 self.launch(other);
             }
         }

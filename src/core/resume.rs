@@ -40,7 +40,7 @@ pub struct LiveRun {
 
 impl Machine {
     /// Runs whose program was executed, or may have been. Each is to be looked for after a restore, and answered with
-    /// [`Input::Adopted`](super::Input::Adopted) once the machine was [resumed](Machine::resume); the ends of former main processes come as
+    /// [`Input::Adopted`](super::Input::Adopted) once the machine was [resumed](Machine::resume), before any other input; the ends of former main processes come as
     /// [`Input::Exited`](super::Input::Exited), as ever.
     ///
     /// Of every other run nothing may live on (hooks, probes, children that are not executed): kill what is left of it before `resume`.
@@ -197,7 +197,11 @@ impl Machine {
             (Leader::Sought | Leader::Gone(_), _) => {}
         }
         let same = self.run_of(id).is_some_and(|now| now.id == run);
-        if same && matches!(adoption, Adoption::Gone(_)) && self.stopping(id).is_some() {
+        let awaited = |phase: &StopPhase| {
+            matches!(phase, StopPhase::Ladder(_) | StopPhase::Emptying | StopPhase::Killed | StopPhase::Stuck(_))
+        };
+        let awaited = self.stopping(id).is_some_and(|stopping| awaited(&stopping.phase));
+        if same && awaited && matches!(adoption, Adoption::Gone(_)) {
             self.tree_empty(id);
         }
     }

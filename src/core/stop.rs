@@ -211,7 +211,10 @@ impl Machine {
 
     /// What `other` was waited for has come about: it is down, or stuck.
     pub(super) fn stop_hold_gone(&mut self, id: ProcessId, other: ProcessId) {
-        if let Some(p) = self.processes.get_mut(id)
+        let waits =
+            |stopping: &Stopping| matches!(&stopping.phase, StopPhase::Ordered(holds) if holds.contains(&other));
+        if self.stopping(id).is_some_and(waits)
+            && let Some(p) = self.processes.get_mut(id)
             && let State::Stopping(Stopping { phase: StopPhase::Ordered(holds), .. }) = &mut p.state
             && holds.remove(&other)
             && holds.is_empty()

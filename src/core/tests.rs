@@ -60,6 +60,86 @@ impl Bench {
     }
 }
 
+/// What is written since the last time, with the bytes of each.
+fn written(machine: &mut Machine) -> Vec<(RecordKey, Option<usize>)> {
+    let mut records = Vec::new();
+    machine.write_changes(&mut |key, bytes| records.push((key, bytes.map(<[u8]>::len))));
+    records
+}
+
+#[test]
+fn the_records_of_a_restart_are_small_and_nobody_elses() {
+    let long = |name: &str| {
+        let mut spec = spec(name).restart(Restart::always().jitter(0.0)).requires("p0");
+        for n in 0..50 {
+            spec = spec.env(format!("VARIABLE_{n}"), "a value of some length");
+        }
+        spec
+    };
+    let mut b = Bench::new((1..50).map(|n| long(&format!("p{n}"))).chain([spec("p0")]).collect());
+    b.execute("p0", 10);
+    for n in 1..50 {
+        b.execute(&format!("p{n}"), 10 + n);
+    }
+    let all = written(&mut b.machine);
+    assert_eq!(all.len(), 2 * 50 + 1, "each process and its spec, and the instance");
+    assert!(!b.machine.has_changes());
+
+    let id = b.machine.find("p7").expect("it exists");
+    let run = b.run("p7");
+    let steps: [&dyn Fn(&mut Bench); 5] = [
+        &|b| drop(b.input(Input::Exited(run, Pid(17), ExitStatus::Code(1)))),
+        &|b| drop(b.input(Input::TreeEmpty(run))),
+        &|b| drop(b.pass(Duration::from_secs(1))),
+        &|b| drop(b.input(Input::Prepared(b.run("p7")))),
+        &|b| drop(b.input(Input::Executed(b.run("p7"), Pid(70)))),
+    ];
+    let mut bytes = 0;
+    for step in steps {
+        step(&mut b);
+        let records = written(&mut b.machine);
+        let keys: Vec<RecordKey> = records.iter().map(|(key, _)| *key).collect();
+        assert!(keys.starts_with(&[RecordKey::Process(id)]) && keys.len() <= 2, "{keys:?}");
+        bytes += records.iter().filter_map(|(_, length)| *length).sum::<usize>();
+    }
+    assert!(bytes < 5 * 600, "a restart writes {bytes} bytes");
+
+    b.pass(Duration::ZERO);
+    assert!(!b.machine.has_changes(), "time that passes is no change");
+}
+
+#[test]
+fn a_spec_is_recorded_once_and_taken_out_with_its_last_use() {
+    let mut b = Bench::new(vec![spec("web").env("A", "1")]);
+    b.execute("web", 10);
+    let id = b.machine.find("web").expect("it exists");
+    assert_eq!(written(&mut b.machine).len(), 3);
+    let mut plan = Plan::new();
+    plan.insert(spec("web").env("A", "2")).expect("one");
+    b.command(Command::Update {
+        process: id,
+        spec: Box::new(spec("web").env("A", "2")),
+        restart: false,
+        dry_run: false,
+    });
+    // The process has the new one, the run still the old in what needs a restart.
+    let specs = |records: &[(RecordKey, Option<usize>)]| -> (usize, usize) {
+        let specs = records.iter().filter(|(key, _)| matches!(key, RecordKey::Spec(_)));
+        let (new, gone): (Vec<_>, Vec<_>) = specs.copied().partition(|(_, length)| length.is_some());
+        (new.len(), gone.len())
+    };
+    assert_eq!(specs(&written(&mut b.machine)).0, 2);
+    b.die("web", 10, ExitStatus::Code(0));
+    b.command(Command::Apply(Box::new(plan)));
+    assert_eq!(b.machine.records().keys().filter(|key| matches!(key, RecordKey::Spec(_))).count(), 1);
+    let before = written(&mut b.machine);
+    assert!(specs(&before).1 >= 1, "{before:?}");
+    b.command(Command::Apply(Box::default()));
+    let gone: Vec<_> = written(&mut b.machine).into_iter().filter(|(_, length)| length.is_none()).collect();
+    assert_eq!(gone.len(), 2, "{gone:?}");
+    assert_eq!(b.machine.records().len(), 1);
+}
+
 fn spec(name: &str) -> Spec {
     Spec::new(name, ["/bin/x"])
 }

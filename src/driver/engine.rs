@@ -141,6 +141,7 @@ impl Engine {
                 let message = match told {
                     Told::Watching(run) => Message::Input(Input::Prepared(run)),
                     Told::Matched(run) => Message::Helper(HelperDone::LogLine(run)),
+                    Told::Warning(text) => Message::Input(Input::Warning(None, text)),
                 };
                 let _ = shared.mailbox.post(message);
             }

@@ -39,6 +39,8 @@ pub(crate) struct Surroundings {
     pub runtime: RuntimeDir,
     /// Where the output of processes goes that name no log file.
     pub log_dir: Option<PathBuf>,
+    /// How many files children may have open, softly and at most, unless their spec says; as the program itself unless given.
+    pub open_files: Option<(u64, u64)>,
 }
 
 /// The folder for notify sockets and runtime directories, made when it is first needed.
@@ -218,7 +220,7 @@ fn build(wanted: &Wanted, surroundings: &Surroundings, is_main: bool) -> Result<
     launch.env = env.into_strings()?;
     launch.directory = Some(c_string(directory(spec, surroundings).as_os_str(), SpawnStep::WorkingDirectory)?);
     launch.ids = account.ids;
-    set_limits(&mut launch, spec)?;
+    set_limits(&mut launch, spec, surroundings)?;
     Ok(Prepared {
         stdout: sink(&spec.log.stdout, surroundings, owner)?,
         stderr: sink(&spec.log.stderr, surroundings, owner)?,
@@ -255,7 +257,7 @@ fn launch_of(command: &[String], env: &Environment) -> Result<Launch, SpawnError
     Ok(Launch::new(programs, argv))
 }
 
-fn set_limits(launch: &mut Launch, spec: &Spec) -> Result<(), SpawnError> {
+fn set_limits(launch: &mut Launch, spec: &Spec, surroundings: &Surroundings) -> Result<(), SpawnError> {
     launch.umask = spec.umask;
     launch.nice = spec.nice;
     launch.oom_score_adj = spec.limits.oom_score_adj;
@@ -265,6 +267,12 @@ fn set_limits(launch: &mut Launch, spec: &Spec) -> Result<(), SpawnError> {
         errno: None,
         message: format!("there is no {what} named `{name}`"),
     };
+    if let Some((soft, hard)) = surroundings.open_files
+        && !spec.rlimits.contains_key("nofile")
+        && let Some(resource) = limits::resource("nofile")
+    {
+        launch.rlimits.push(RlimitSet { resource, soft, hard });
+    }
     for (name, limit) in &spec.rlimits {
         let resource = limits::resource(name).ok_or_else(|| unknown(SpawnStep::Rlimit, "resource limit", name))?;
         let (soft, hard) = (limit.soft.unwrap_or(u64::MAX), limit.hard.unwrap_or(u64::MAX));

@@ -1,3 +1,12 @@
 //! An instance: a supervisor with a configuration, places of its own, and a life longer than its process's.
 
+mod begin;
+mod evaluate;
+mod ground;
+mod handle;
 pub(crate) mod places;
+mod successor;
+
+pub(crate) use begin::{BeginError, Begun, Start, begin};
+pub(crate) use evaluate::{Outcome, request};
+pub(crate) use handle::Instance;

@@ -225,6 +225,16 @@ impl Places {
         Ok(Places { key, config, runtime, state, socket })
     }
 
+    /// Where what the supervisor knows is written down for its successor.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.runtime.join("ledger")
+    }
+
+    /// A name that no other instance on this machine has, whoever's it is.
+    pub(crate) fn name(&self) -> String {
+        format!("{}-{:08x}", self.key, hash(self.state.as_os_str().as_bytes()) & 0xffff_ffff)
+    }
+
     /// Where the files with what processes print are.
     pub(crate) fn logs(&self) -> PathBuf {
         self.state.join("log")

@@ -15,6 +15,8 @@ pub(super) enum OpenFor {
     Journal,
     /// It is read and written, and made when it is not there.
     Lock,
+    /// It is there; it is read.
+    Reading,
     /// It is made; there must be none.
     New,
 }
@@ -28,6 +30,7 @@ pub(super) fn open(path: &Path, purpose: OpenFor) -> io::Result<File> {
     match purpose {
         OpenFor::Journal => options.append(true),
         OpenFor::Lock => options.write(true).create(true),
+        OpenFor::Reading => &mut options,
         OpenFor::New => options.append(true).create_new(true),
     };
     let file = options.open(path).map_err(|e| match e.raw_os_error().map(Errno::from_raw) {

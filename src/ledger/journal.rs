@@ -129,8 +129,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger of an instance, or begins one, and reads what is in it. Where what was read could not be gone on
-    /// with, and nothing new could be begun, the ledger [is behind](Ledger::is_behind) from the start.
+    /// Opens the ledger of an instance, or begins one, and reads what is in it. Where the file cannot be gone on with and a
+    /// new one cannot be begun now, or is better begun later, the ledger [is behind](Ledger::is_behind) from the start.
     pub fn open(path: &Path, instance: &str) -> Result<(Ledger, Records, Found), LedgerError> {
         let boot = identity::boot_id().map_err(LedgerError::Boot)?;
         Ledger::open_in_boot(path, instance, boot)
@@ -154,7 +154,9 @@ impl Ledger {
         if let Some(end) = go_on_at
             && (end == bytes.len() || file.set_len(end as u64).is_ok())
         {
-            let ledger = Ledger::at_end(path, (instance, boot), file, live, end as u64);
+            let mut ledger = Ledger::at_end(path, (instance, boot), file, live, end as u64);
+            // The first batch makes the file anew. Until then a newer version would find what it wrote.
+            ledger.behind = records.unknown > 0;
             return Ok((ledger, records, found));
         }
         // What is left of it begins a new file. Where that cannot be made now (no space), what was read is no worse for it.
@@ -300,7 +302,7 @@ fn examine(bytes: &[u8], path: &Path, (instance, boot): (&str, &str)) -> Result<
         Tail::Torn => Found::Torn { batches: batches.count, lost },
         Tail::Damaged => Found::Damaged { batches: batches.count, lost, aside: move_aside("damaged")? },
     };
-    let go_on_at = (unknown == 0 && batches.tail != Tail::Damaged).then_some(end);
+    let go_on_at = (batches.tail != Tail::Damaged).then_some(end);
     Ok(Contents { live, records: Records { current: known, unknown, ..Records::default() }, found, go_on_at })
 }
 

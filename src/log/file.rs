@@ -1,11 +1,21 @@
 //! A file that output is appended to, rotated by size.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, SpliceFFlags, openat, splice};
+use nix::sys::stat::{Mode, fstatat};
+
+use super::folder::Folder;
+use super::rotate;
+use crate::driver::sys::fault::{self, Call};
+
+/// How much of an existing file's end is read when it is opened.
+const TAIL: u64 = 64 << 10;
 
 /// Which file a process's lines go to, and how it is rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,168 +28,268 @@ pub(crate) struct LogPlace {
     pub keep: u32,
 }
 
-/// An appended file. It never follows a symbolic link, never truncates what it did not write, and says in the file
-/// itself what could not be written.
+/// An appended file. It follows no symbolic link that a stranger could have put there, and never truncates what it did
+/// not write.
 #[derive(Debug)]
-pub struct LogFile {
+pub(crate) struct LogFile {
     place: LogPlace,
     file: Option<File>,
     size: u64,
     /// Not to rotate before this size again, after a rotation failed.
     rotate_at: u64,
+    /// Whether its last byte is no line feed.
     mid_line: bool,
-    lost: Option<Lost>,
+    /// Whether nothing was written by us yet.
+    begins: bool,
+    /// Whether this file refuses splice(2), so that bytes are copied.
+    copies: bool,
+    /// What was copied and not yet written.
+    copied: Vec<u8>,
+    tail: Vec<u8>,
 }
 
-#[derive(Debug)]
-struct Lost {
-    lines: u64,
-    bytes: u64,
-    why: String,
-}
+/// A write that failed: how many bytes were written before.
+pub(super) type Short = (usize, io::Error);
 
 impl LogFile {
-    /// Opens (or creates) the file.
+    /// Opens (or creates) the file, and reads its end.
     pub fn open(place: LogPlace) -> io::Result<Self> {
         let mut log = LogFile::later(place);
         log.reopen()?;
+        log.tail = log.read_tail().unwrap_or_default();
         Ok(log)
     }
 
     /// The same file, opened when something is first to be written, and tried again each time until it can be.
     pub fn later(place: LogPlace) -> Self {
-        LogFile { rotate_at: place.max_size, place, file: None, size: 0, mid_line: false, lost: None }
-    }
-
-    /// Appends whole lines, or the piece of one. What fails is counted, and said in the file once that works again.
-    pub fn append(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        if let Err((written, error)) = self.try_append(bytes) {
-            let rest = bytes.get(written..).unwrap_or_default();
-            let lines = rest.iter().filter(|b| **b == b'\n').count();
-            self.note_lost(lines as u64, rest.len() as u64, &error.to_string());
+        LogFile {
+            rotate_at: place.max_size,
+            place,
+            file: None,
+            size: 0,
+            mid_line: false,
+            begins: true,
+            copies: false,
+            copied: Vec::new(),
+            tail: Vec::new(),
         }
     }
 
-    /// Says in the file, before what is appended next, that so much is missing.
-    pub fn note_lost(&mut self, lines: u64, bytes: u64, why: &str) {
-        let lost = self.lost.get_or_insert_with(|| Lost { lines: 0, bytes: 0, why: why.to_owned() });
-        lost.lines += lines;
-        lost.bytes += bytes;
+    pub fn place(&self) -> &LogPlace {
+        &self.place
     }
 
-    fn try_append(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
-        let gone = match &self.file {
-            Some(file) => file.metadata().map(|m| m.nlink() == 0).unwrap_or(true),
-            None => true,
-        };
-        if gone {
-            self.reopen().map_err(|e| (0, e))?;
-        }
-        if self.place.max_size > 0 && self.size > 0 && self.size + bytes.len() as u64 > self.rotate_at {
-            match self.rotate() {
-                Ok(()) => self.rotate_at = self.place.max_size,
-                Err(_) => self.rotate_at = self.size + self.place.max_size / 8 + bytes.len() as u64,
+    /// What the end of the file was when it was opened, cut at the start of a line. It is given away once.
+    pub fn take_tail(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.tail)
+    }
+
+    /// Goes on with a line that the file ends in. Else what is there already is ended first.
+    pub fn go_on(&mut self) {
+        self.begins = false;
+    }
+
+    #[cfg(test)]
+    pub fn is_mid_line(&self) -> bool {
+        self.mid_line
+    }
+
+    /// Whether bytes are copied, so that a crash may lose or double what is being written.
+    pub fn copies(&self) -> bool {
+        self.copies
+    }
+
+    /// How many bytes may be appended before the file is to be rotated.
+    pub fn room(&self) -> u64 {
+        if self.place.max_size == 0 { u64::MAX } else { self.rotate_at.saturating_sub(self.size) }
+    }
+
+    /// Moves so many bytes from a pipe to the end of the file: what is written has left the pipe, and nothing else has,
+    /// whenever we die.
+    pub fn take(&mut self, pipe: BorrowedFd<'_>, count: usize) -> Result<(), Short> {
+        self.be_ready(count as u64).map_err(|error| (0, error))?;
+        let mut done = 0;
+        while done < count && !self.copies {
+            match self.splice(pipe, count - done) {
+                Ok(0) => return Err(self.stopped(done, io::ErrorKind::UnexpectedEof.into())),
+                Ok(some) => {
+                    done += some;
+                    self.size += some as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The file system will not have it that way.
+                Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => self.copies = true,
+                Err(error) => return Err(self.stopped(done, error)),
             }
         }
-        self.write_note().map_err(|(_, e)| (0, e))?;
-        self.write(bytes)
-    }
-
-    /// Says what is missing now rather than before the next lines, if that can be said.
-    pub fn tell_lost(&mut self) {
-        // Else it stays noted.
-        let _ = self.write_note();
-    }
-
-    fn write_note(&mut self) -> Result<(), (usize, io::Error)> {
-        let Some(lost) = &self.lost else { return Ok(()) };
-        let start = if self.mid_line { "\n" } else { "" };
-        let note = format!("{start}neap: {} lines ({} bytes) are missing here: {}\n", lost.lines, lost.bytes, lost.why);
-        self.write(note.as_bytes())?;
-        self.lost = None;
+        while done < count || !self.copied.is_empty() {
+            if self.copied.is_empty() {
+                let mut buffer = vec![0; (count - done).min(64 << 10)];
+                let read = nix::unistd::read(pipe, &mut buffer).map_err(|error| self.stopped(done, error.into()))?;
+                buffer.truncate(read);
+                done += read;
+                self.copied = buffer;
+            }
+            let copied = std::mem::take(&mut self.copied);
+            if let Err((written, error)) = self.write(&copied) {
+                // They have left the pipe, and so wait here.
+                self.copied = copied.get(written..).unwrap_or_default().to_vec();
+                return Err((done, error));
+            }
+        }
+        self.look_at_end();
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
-        let Some(file) = &mut self.file else { return Err((0, io::ErrorKind::NotFound.into())) };
-        let mut written = 0;
-        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match file.write(rest) {
-                Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+    /// Appends these bytes.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Short> {
+        self.be_ready(bytes.len() as u64).map_err(|error| (0, error))?;
+        self.write(bytes)
+    }
+
+    /// Says in the file that something is missing at this place.
+    pub fn note_lost(&mut self, lines: u64, bytes: u64, why: &str) -> io::Result<()> {
+        let start = if self.mid_line { "\n" } else { "" };
+        let note = format!("{start}neap: {lines} lines ({bytes} bytes) are missing here: {why}\n");
+        self.append(note.as_bytes()).map_err(|(_, error)| error)
+    }
+
+    fn splice(&self, pipe: BorrowedFd<'_>, count: usize) -> io::Result<usize> {
+        let Some(file) = &self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        fault::point(Call::LogWrite)?;
+        let mut end = i64::try_from(self.size).unwrap_or(i64::MAX);
+        Ok(splice(pipe, None, file, Some(&mut end), count, SpliceFFlags::SPLICE_F_NONBLOCK)?)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Short> {
+        let mut done = 0;
+        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+            let written = match &self.file {
+                Some(file) => fault::point(Call::LogWrite).and_then(|()| file.write_at(rest, self.size)),
+                None => Err(io::ErrorKind::NotFound.into()),
+            };
+            match written {
+                Ok(0) => return Err(self.stopped(done, io::ErrorKind::WriteZero.into())),
                 Ok(count) => {
-                    written += count;
+                    done += count;
                     self.size += count as u64;
-                    self.mid_line = bytes.get(written.wrapping_sub(1)) != Some(&b'\n');
+                    self.mid_line = bytes.get(done - 1) != Some(&b'\n');
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err((written, error)),
+                Err(error) => return Err(self.stopped(done, error)),
             }
         }
+        Ok(())
+    }
+
+    fn stopped(&mut self, done: usize, error: io::Error) -> Short {
+        self.look_at_end();
+        (done, error)
+    }
+
+    fn look_at_end(&mut self) {
+        let mut last = [b'\n'];
+        if let (Some(file), Some(at)) = (&self.file, self.size.checked_sub(1)) {
+            // Unread it counts as a line's end: then a line feed too few is written rather than one too many.
+            let _ = file.read_at(&mut last, at);
+        }
+        self.mid_line = last != *b"\n";
+    }
+
+    /// Before something is appended: the file is made anew if it was removed, its end is found again if others truncated
+    /// it, and it is rotated when that would not fit.
+    fn be_ready(&mut self, count: u64) -> io::Result<()> {
+        let state = self.file.as_ref().and_then(|file| file.metadata().ok()).filter(|m| m.nlink() > 0);
+        match state {
+            Some(state) if state.len() == self.size => {}
+            Some(state) => {
+                self.size = state.len();
+                self.look_at_end();
+            }
+            None => self.reopen()?,
+        }
+        // A line is cut over two files only when it is as long as a file may be.
+        let full = self.place.max_size > 0 && self.size > 0 && self.size + count > self.rotate_at;
+        if full && (!self.mid_line || self.size >= self.rotate_at.saturating_mul(2)) {
+            match self.rotate() {
+                Ok(()) => self.rotate_at = self.place.max_size,
+                Err(_) => self.rotate_at = self.size + self.place.max_size / 8 + count,
+            }
+        }
+        if self.begins && self.mid_line {
+            self.write(b"\n").map_err(|(_, error)| error)?;
+        }
+        self.begins = false;
         Ok(())
     }
 
     fn reopen(&mut self) -> io::Result<()> {
         self.file = None;
-        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o640)
-            .custom_flags(flags.bits())
-            .open(&self.place.path)?;
+        let folder = Folder::of(&self.place.path)?;
+        // Not for appending, which splice(2) refuses; readable, so that its last byte can be looked at.
+        let flags =
+            OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let file = openat(&folder.fd, folder.name.as_os_str(), flags, Mode::from_bits_truncate(0o640))?;
+        let file = File::from(crate::driver::sys::high_fd(file));
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::other("not a regular file"));
         }
+        if metadata.nlink() > 1 && !folder.ours {
+            return Err(io::Error::other(
+                "it is a file with more names than this one, and another user could have given it this one; remove it",
+            ));
+        }
         self.size = metadata.len();
-        self.mid_line = false;
         self.file = Some(file);
+        self.copies = false;
+        self.look_at_end();
         Ok(())
     }
 
-    /// Renames `x` to `x.1`, that to `x.2` and so on; the last falls away.
     fn rotate(&mut self) -> io::Result<()> {
-        let name = |n: u32| {
-            let mut name = self.place.path.clone().into_os_string();
-            if n > 0 {
-                name.push(format!(".{n}"));
-            }
-            PathBuf::from(name)
-        };
-        for n in (1..self.place.keep).rev() {
-            match fs::rename(name(n), name(n + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
+        let folder = Folder::of(&self.place.path)?;
         // The name may be a stranger's by now: only what we have open is moved out of the way.
         let ours = self.file.as_ref().and_then(|f| f.metadata().ok()).map(|m| (m.dev(), m.ino()));
-        let there = fs::symlink_metadata(&self.place.path).ok().map(|m| (m.dev(), m.ino()));
-        if ours.is_some() && ours == there {
-            if self.place.keep == 0 { fs::remove_file(&self.place.path)? } else { fs::rename(name(0), name(1))? }
+        let there = fstatat(&folder.fd, folder.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).ok();
+        if ours.is_some() && ours == there.map(|s| (s.st_dev, s.st_ino)) {
+            rotate::shift(&folder, self.place.keep)?;
         }
-        self.reopen()
+        let old = (self.file.take(), self.size, self.mid_line);
+        self.reopen().inspect_err(|_| (self.file, self.size, self.mid_line) = old)
+    }
+
+    fn read_tail(&self) -> io::Result<Vec<u8>> {
+        let Some(file) = &self.file else { return Ok(Vec::new()) };
+        let from = self.size.saturating_sub(TAIL);
+        let mut tail = vec![0; usize::try_from(self.size - from).unwrap_or_default()];
+        file.read_exact_at(&mut tail, from)?;
+        if from > 0 {
+            let start = tail.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1);
+            tail.drain(..start);
+        }
+        Ok(tail)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write;
+    use std::os::fd::AsFd;
     use std::path::{Path, PathBuf};
 
     use super::{LogFile, LogPlace};
-
-    fn place(path: &Path, max_size: u64, keep: u32) -> LogPlace {
-        LogPlace { path: path.to_owned(), max_size, keep }
-    }
+    use crate::driver::sys::fault::{self, Call};
 
     fn folder(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("neap-logfile-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         path
+    }
+
+    fn place(path: &Path, max_size: u64, keep: u32) -> LogPlace {
+        LogPlace { path: path.to_owned(), max_size, keep }
     }
 
     #[test]
@@ -188,7 +298,7 @@ mod tests {
         let path = folder.join("x.log");
         let mut log = LogFile::open(place(&path, 20, 3)).unwrap();
         for n in 0..9 {
-            log.append(format!("line {n:03}\n").as_bytes());
+            log.append(format!("line {n:03}\n").as_bytes()).unwrap();
         }
         let read = |suffix: &str| fs::read_to_string(folder.join(format!("x.log{suffix}"))).unwrap();
         assert_eq!(read(""), "line 008\n");
@@ -200,32 +310,49 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_file_is_made_again() {
-        let folder = folder("removed");
+    fn a_line_is_not_cut_by_rotation_unless_it_is_longer_than_two_files() {
+        let folder = folder("midline");
         let path = folder.join("x.log");
-        let mut log = LogFile::open(place(&path, 0, 0)).unwrap();
-        log.append(b"one\n");
-        fs::remove_file(&path).unwrap();
-        log.append(b"two\n");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+        let mut log = LogFile::open(place(&path, 10, 3)).unwrap();
+        for piece in ["begin", "1234567890", "end\n", "next\n"] {
+            log.append(piece.as_bytes()).unwrap();
+        }
+        assert_eq!(fs::read_to_string(folder.join("x.log.1")).unwrap(), "begin1234567890end\n");
+        for _ in 0..9 {
+            log.append(b"0123456789").unwrap();
+        }
+        assert!(fs::read_to_string(&path).unwrap().len() <= 30);
         fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
-    fn a_symbolic_link_in_its_place_is_not_followed_and_the_gap_is_told_later() {
+    fn a_removed_file_is_made_again_and_a_truncated_one_is_gone_on_with_at_its_end() {
+        let folder = folder("removed");
+        let path = folder.join("x.log");
+        let mut log = LogFile::open(place(&path, 0, 0)).unwrap();
+        log.append(b"one\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        log.append(b"two\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+        log.append(b"three\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_symbolic_link_in_its_place_is_not_followed() {
         let folder = folder("symlink");
         let (path, victim) = (folder.join("x.log"), folder.join("victim"));
         fs::write(&victim, "precious").unwrap();
         let mut log = LogFile::open(place(&path, 0, 0)).unwrap();
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&victim, &path).unwrap();
-        log.append(b"lost\n");
+        log.append(b"lost\n").unwrap_err();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         fs::remove_file(&path).unwrap();
-        log.append(b"back\n");
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("neap: 1 lines (5 bytes) are missing here: "), "{text}");
-        assert!(text.ends_with("\nback\n"), "{text}");
+        log.note_lost(1, 5, "a link").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "neap: 1 lines (5 bytes) are missing here: a link\n");
         fs::remove_dir_all(folder).unwrap();
     }
 
@@ -237,9 +364,46 @@ mod tests {
         fs::write(folder.join("x.log.1/full"), "").unwrap();
         let mut log = LogFile::open(place(&path, 8, 1)).unwrap();
         for n in 0..5 {
-            log.append(format!("line {n}\n").as_bytes());
+            log.append(format!("line {n}\n").as_bytes()).unwrap();
         }
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 5);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_taken_from_a_pipe_has_left_it_and_what_is_refused_has_not() {
+        let folder = folder("pipe");
+        let path = folder.join("x.log");
+        fs::write(&path, "before\n").unwrap();
+        let (read, mut write) = std::io::pipe().unwrap();
+        write.write_all(b"one\ntwo\nthree").unwrap();
+        let mut log = LogFile::open(place(&path, 0, 0)).unwrap();
+        assert_eq!(log.take_tail(), b"before\n");
+        log.take(read.as_fd(), 4).unwrap();
+        assert!(!log.is_mid_line());
+        let full = fault::here(Call::LogWrite, 0, 1, nix::errno::Errno::ENOSPC as i32);
+        assert_eq!(log.take(read.as_fd(), 4).unwrap_err().0, 0);
+        drop(full);
+        log.take(read.as_fd(), 9).unwrap();
+        assert!(log.is_mid_line() && !log.copies());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before\none\ntwo\nthree");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_refuses_to_be_spliced_to_is_copied_to() {
+        let folder = folder("copied");
+        let path = folder.join("x.log");
+        let (read, mut write) = std::io::pipe().unwrap();
+        let text = "0123456789\n".repeat(1000);
+        write.write_all(text.as_bytes()).unwrap();
+        let mut log = LogFile::open(place(&path, 0, 0)).unwrap();
+        // What a file opened for appending answers.
+        nix::fcntl::fcntl(log.file.as_ref().unwrap(), nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_APPEND))
+            .unwrap();
+        log.take(read.as_fd(), text.len()).unwrap();
+        assert!(log.copies());
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
         fs::remove_dir_all(folder).unwrap();
     }
 }

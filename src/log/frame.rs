@@ -1,5 +1,7 @@
 //! From bytes to lines, however the bytes were cut on their way. Pure.
 
+use memchr::memchr;
+
 /// Cuts a stream of bytes into lines of bounded length. NUL, invalid UTF-8 and carriage returns are kept as they are.
 ///
 /// The lines do not depend on how the bytes were chunked, and put together again (with a line feed after each that is
@@ -18,11 +20,15 @@ impl Framer {
 
     /// Takes in bytes, and hands each line that is complete or must be cut to `line`, with whether it is partial.
     pub fn push(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8], bool)) {
-        while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
+        while let Some(end) = memchr(b'\n', bytes) {
             let (head, tail) = bytes.split_at(end);
-            self.add(head, &mut line);
-            line(&self.rest, false);
-            self.rest.clear();
+            if self.rest.is_empty() && end <= self.max {
+                line(head, false);
+            } else {
+                self.add(head, &mut line);
+                line(&self.rest, false);
+                self.rest.clear();
+            }
             bytes = tail.get(1..).unwrap_or_default();
         }
         self.add(bytes, &mut line);
@@ -36,9 +42,9 @@ impl Framer {
         }
     }
 
-    /// Whether something waits for its line end.
-    pub fn is_open(&self) -> bool {
-        !self.rest.is_empty()
+    /// What waits for its line end.
+    pub fn rest(&self) -> &[u8] {
+        &self.rest
     }
 
     /// A full piece is only cut once a byte follows it, so that a line of exactly the greatest length stays whole.

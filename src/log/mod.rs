@@ -1,14 +1,25 @@
 //! Bytes from children to places: rings, followers, files. A thread of its own reads all pipes, fairly.
 
+mod back;
+#[cfg(test)]
+mod crash_tests;
+mod cursor;
 mod file;
+mod folder;
 mod frame;
 mod line;
-mod reader;
+mod peek;
+mod pump;
 mod ring;
-mod sink;
+mod rotate;
+mod staging;
 mod stream;
+mod target;
+mod thread;
 
+pub use back::{LogBatch, LogFrom, LogLine, LogReader};
+pub use cursor::{LogCursor, NoCursor};
 pub(crate) use file::{LogFile, LogPlace};
 pub use line::{Line, StreamKind};
-pub(crate) use reader::{LineHub, Logs, Told};
 pub(crate) use stream::{ProcessLog, Tail};
+pub(crate) use thread::{LineHub, Logs, Told};

@@ -36,10 +36,40 @@ impl Ring {
         self.shrink();
     }
 
+    /// From where in these bytes on lines may still be in the ring when all of them have been added.
+    pub fn keeps_from(&self, bytes: &[u8]) -> usize {
+        let mut cost = 0;
+        let mut line_end = None;
+        for at in memchr::memrchr_iter(b'\n', bytes) {
+            if let Some(end) = line_end {
+                cost += end - at - 1 + OVERHEAD;
+                if cost > self.capacity {
+                    return at + 1;
+                }
+            }
+            line_end = Some(at);
+        }
+        0
+    }
+
+    /// Counts lines that would have fallen out at once.
+    pub fn skip(&mut self, lines: u64) {
+        self.dropped += lines + self.lines.len() as u64;
+        self.lines.clear();
+        self.bytes = 0;
+    }
+
     /// The newest `count` lines, oldest first.
     pub fn last(&self, count: usize) -> Vec<Line> {
         let skip = self.lines.len().saturating_sub(count);
         self.lines.iter().skip(skip).map(|line| Line::clone(line)).collect()
+    }
+
+    /// The newest `count` lines as they are kept, oldest first: the very ones that followers get.
+    #[cfg(feature = "grpc")]
+    pub fn last_shared(&self, count: usize) -> Vec<Arc<Line>> {
+        let skip = self.lines.len().saturating_sub(count);
+        self.lines.iter().skip(skip).cloned().collect()
     }
 
     /// How many lines fell out since the ring was made.
@@ -78,6 +108,28 @@ mod tests {
         assert_eq!(texts, [b"3", b"4", b"5"]);
         assert_eq!(ring.dropped(), 2);
         assert_eq!(ring.last(1)[0].text, b"5");
+    }
+
+    #[test]
+    fn what_would_fall_out_at_once_need_not_be_added() {
+        let bytes: Vec<u8> = (0..100).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+        let texts = |from: usize| bytes[from..].split(|b| *b == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+        for capacity in 0..1000 {
+            let (mut all, mut some) = (Ring::new(capacity), Ring::new(capacity));
+            all.push(line("before"));
+            some.push(line("before"));
+            let add = |ring: &mut Ring, from| {
+                let lines = texts(from);
+                lines[..lines.len() - 1].iter().for_each(|l| ring.push(line(std::str::from_utf8(l).unwrap())));
+            };
+            add(&mut all, 0);
+            let from = some.keeps_from(&bytes);
+            if from > 0 {
+                some.skip(100 - (texts(from).len() as u64 - 1));
+            }
+            add(&mut some, from);
+            assert_eq!((all.last(999), all.dropped()), (some.last(999), some.dropped()), "{capacity}");
+        }
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! One process's output: its pipes, kept over its runs, and its ring.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Gid, Uid, fchown, getegid, geteuid, pipe2};
 use regex::bytes::Regex;
 
-use super::file::LogFile;
-use super::reader::{Logs, Order, TargetId};
+use super::back::{LogFrom, LogReader};
+use super::file::{LogFile, LogPlace};
 use super::ring::Ring;
+use super::staging::{self, Staging};
+use super::thread::{Filing, Logs, Order, TargetId};
 use crate::core::RunId;
 use crate::driver::sys::{self, high_fd};
 use crate::log::{Line, StreamKind};
@@ -27,6 +30,20 @@ pub(crate) struct ProcessLog {
     ring: Arc<Mutex<Ring>>,
     stdout: Option<Writer>,
     stderr: Option<Writer>,
+    /// The way to the file, from the first file on.
+    staging: Option<Arc<Staging>>,
+    /// The ends of a staging pipe that a supervisor before us left.
+    staged: Option<(OwnedFd, OwnedFd)>,
+    /// Whether a supervisor before us began this log, and its file is yet to come.
+    inherited: bool,
+    filed: Arc<Mutex<Option<Filed>>>,
+}
+
+/// Which file there is now, and the way there.
+#[derive(Debug)]
+struct Filed {
+    place: LogPlace,
+    staging: Arc<Staging>,
 }
 
 /// The writing end of a pipe.
@@ -38,7 +55,17 @@ struct Writer {
 
 impl ProcessLog {
     pub(super) fn new(id: TargetId, logs: Logs, ring: Arc<Mutex<Ring>>) -> Self {
-        ProcessLog { id, logs, ring, stdout: None, stderr: None }
+        ProcessLog {
+            id,
+            logs,
+            ring,
+            stdout: None,
+            stderr: None,
+            staging: None,
+            staged: None,
+            inherited: false,
+            filed: Arc::default(),
+        }
     }
 
     /// The writing end of a stream's pipe, which is made when there is none yet, and given to this user: a process could
@@ -82,14 +109,20 @@ impl ProcessLog {
         };
         // Whose it was is not known: the next run's user is set again.
         *slot = Some(Writer { fd: Arc::new(write), owner: Some((u32::MAX, u32::MAX)) });
+        self.inherited |= awaits_file;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         self.logs.order(Order::Pipe(self.id, stream, high_fd(read), awaits_file));
         Ok(())
     }
 
-    /// Goes on with what a supervisor before us had read but not yet written to the file.
+    /// Goes on with the staging pipe of a supervisor before us, of which this is the reading end: what is in it belongs
+    /// into the file that comes by [`set_file`](ProcessLog::set_file).
     pub fn inherit_staged(&mut self, read: OwnedFd) -> io::Result<()> {
-        drop(read);
+        let write = high_fd(sys::open_pipe_for_writing(read.as_fd())?);
+        fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        self.staged = Some((high_fd(read), write));
+        self.inherited = true;
         Ok(())
     }
 
@@ -98,10 +131,42 @@ impl ProcessLog {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner).resize(bytes);
     }
 
-    /// Appends lines to this file too, or to none.
-    pub fn set_file(&mut self, file: Option<LogFile>, _hold: impl FnOnce(BorrowedFd<'_>)) -> io::Result<()> {
-        self.logs.order(Order::File(self.id, file.map(Box::new)));
+    /// Appends lines to this file too, or to none. Whoever keeps the reading end of a new staging pipe over our death is
+    /// shown it.
+    pub fn set_file(&mut self, file: Option<LogFile>, hold: impl FnOnce(BorrowedFd<'_>)) -> io::Result<()> {
+        let inherited = mem::take(&mut self.inherited);
+        let staged = self.staged.take();
+        let Some(mut file) = file else {
+            *self.filed() = None;
+            self.logs.order(Order::File(self.id, None));
+            return Ok(());
+        };
+        if inherited {
+            file.go_on();
+        }
+        let (place, tail) = (file.place().clone(), file.take_tail());
+        let (staging, next) = match &self.staging {
+            Some(staging) => (staging.clone(), Some(Box::new(file))),
+            None => {
+                let ends = match staged {
+                    Some(ends) => ends,
+                    None => {
+                        let ends = staging::pipe()?;
+                        hold(ends.0.as_fd());
+                        ends
+                    }
+                };
+                (Arc::new(self.logs.stage(self.id, ends, file)), None)
+            }
+        };
+        self.staging = Some(staging.clone());
+        *self.filed() = Some(Filed { place, staging: staging.clone() });
+        self.logs.order(Order::File(self.id, Some(Filing { staging, file: next, tail })));
         Ok(())
+    }
+
+    fn filed(&self) -> MutexGuard<'_, Option<Filed>> {
+        self.filed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads what older runs printed; then tells that it is watching, and from then on when a line matches. False when
@@ -127,12 +192,14 @@ impl ProcessLog {
 
     /// What a handle reads the tail by.
     pub fn tail(&self) -> Tail {
-        Tail { id: self.id, logs: self.logs.clone(), ring: self.ring.clone() }
+        Tail { id: self.id, logs: self.logs.clone(), ring: self.ring.clone(), filed: self.filed.clone() }
     }
 }
 
 impl Drop for ProcessLog {
     fn drop(&mut self) {
+        // Whoever waits for the file to grow learns that it will not.
+        *self.filed() = None;
         self.logs.order(Order::Remove(self.id));
     }
 }
@@ -143,16 +210,47 @@ pub(crate) struct Tail {
     id: TargetId,
     logs: Logs,
     ring: Arc<Mutex<Ring>>,
+    filed: Arc<Mutex<Option<Filed>>>,
 }
 
 impl Tail {
     /// The newest lines, oldest first, with all that was printed before this call.
     pub fn last(&self, lines: usize) -> Vec<Line> {
+        self.sync();
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).last(lines)
+    }
+
+    /// The newest lines as they are kept, oldest first, with all that was printed before this call.
+    #[cfg(feature = "grpc")]
+    pub fn last_shared(&self, lines: usize) -> Vec<Arc<Line>> {
+        self.sync();
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).last_shared(lines)
+    }
+
+    fn sync(&self) {
         let (done, wait) = mpsc::channel();
         if self.logs.order(Order::Sync(self.id, done)) {
             let _ = wait.recv_timeout(SYNC);
         }
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner).last(lines)
+    }
+
+    /// A reader of the log file; `None` when there is none.
+    pub fn reader(&self, from: LogFrom) -> io::Result<Option<LogReader>> {
+        let filed = self.filed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((place, growth)) = filed.as_ref().map(|f| (f.place.clone(), f.staging.growth())) else {
+            return Ok(None);
+        };
+        drop(filed);
+        LogReader::open(place, Some(growth), from).map(Some)
+    }
+
+    /// Has all that was printed before this call written to the log file, if that does not take too long.
+    pub fn flush(&self) {
+        self.sync();
+        let staging = self.filed.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|f| f.staging.clone());
+        if let Some(staging) = staging {
+            staging.flush(SYNC);
+        }
     }
 
     /// How many lines made room for newer ones.

@@ -19,6 +19,11 @@ impl Functions {
         Functions { host, known: HashMap::new() }
     }
 
+    /// Has the numbers changed, when the host changes them.
+    pub(super) fn renumber(&mut self, change: &mut dyn FnMut(&mut FunctionId)) {
+        self.known.values_mut().for_each(change);
+    }
+
     /// Keeps a function and gives its number; the same function has one number, as often as it is used.
     pub(super) fn keep(&mut self, function: &Function) -> FunctionId {
         // The host keeps the function, so its address is not given to another one.

@@ -13,6 +13,7 @@ use super::api::{self, Declared};
 use super::error::error_problem;
 use super::host::Host;
 use super::limits::Limits;
+use super::reader::ReadError;
 use super::runtime::Entry;
 use super::sandbox;
 use super::wedge::StateThread;
@@ -112,7 +113,7 @@ fn told(host: &Host, error: &mlua::Error) -> Vec<Problem> {
 }
 
 fn run_entry(lua: &Lua, host: &Host, entry: &Entry) -> Result<(), Vec<Problem>> {
-    let refused = |error: super::reader::ReadError| vec![error_problem(error.to_string())];
+    let refused = |error: ReadError| vec![error_problem(error.to_string())];
     match entry {
         Entry::Source { name, text } => {
             host.reader().note_text(name, text);
@@ -124,9 +125,11 @@ fn run_entry(lua: &Lua, host: &Host, entry: &Entry) -> Result<(), Vec<Problem>> 
             run_chunk(lua, host, &file.display, &file.content)
         }
         Entry::Folder(path) => {
-            for name in
-                lua_files(path).map_err(|e| vec![error_problem(format!("cannot read {}: {e}", path.display()))])?
-            {
+            let shown = path.display().to_string();
+            let names = host
+                .reader()
+                .names(&shown, || lua_files(path).map_err(|e| ReadError::Refused(format!("cannot read {shown}: {e}"))));
+            for name in names.map_err(refused)? {
                 let file = host.reader().read(Path::new(&name)).map_err(refused)?;
                 run_chunk(lua, host, &file.display, &file.content)?;
             }

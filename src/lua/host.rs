@@ -10,6 +10,7 @@ use mlua::{Function, Lua};
 use super::error::{Chunks, error_here};
 use super::limits::Limits;
 use super::reader::Reader;
+use super::recorded::Recorded;
 use crate::Supervisor;
 use crate::spec::{FunctionId, Problem};
 
@@ -54,6 +55,8 @@ pub(crate) struct HostSettings {
     pub memory: usize,
     /// Where `print` goes.
     pub print: Option<PrintSink>,
+    /// What is read instead of the disk.
+    pub recorded: Option<Arc<Recorded>>,
     /// Who answers handle methods, once there is somebody.
     pub supervisor: Arc<Mutex<Option<Supervisor>>>,
 }
@@ -67,7 +70,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Host {
     pub(crate) fn new(settings: HostSettings) -> Self {
-        let reader = Reader::new(settings.root.clone(), settings.display_root.clone());
+        let (root, display_root) = (settings.root.clone(), settings.display_root.clone());
+        let reader = Reader::new(root, display_root, settings.recorded.clone());
         Host(Arc::new(Inner {
             settings,
             run_time: AtomicBool::new(false),
@@ -91,6 +95,7 @@ impl Host {
             profiles: Vec::new(),
             memory: 64 * 1024 * 1024,
             print: None,
+            recorded: None,
             supervisor: Arc::default(),
         })
     }
@@ -102,6 +107,7 @@ impl Host {
 
     pub(crate) fn enter_run_time(&self) {
         self.0.run_time.store(true, Ordering::Relaxed);
+        self.0.reader.end_of_evaluation();
     }
 
     /// Refuses, at the script's line, what has an effect while the configuration is evaluated. `what` is a name
@@ -183,7 +189,23 @@ impl Host {
     pub fn add_function(&self, function: Function) -> FunctionId {
         let mut functions = lock(&self.0.functions);
         functions.push(function);
-        FunctionId(self.0.settings.generation << 32 | functions.len() as u64)
+        self.function_id(functions.len())
+    }
+
+    /// The number of the n-th function, counted from one.
+    pub(crate) fn function_id(&self, n: usize) -> FunctionId {
+        FunctionId(self.0.settings.generation << 32 | n as u64)
+    }
+
+    /// The numbers of all functions.
+    pub(crate) fn functions_given(&self) -> impl Iterator<Item = FunctionId> {
+        (1..=lock(&self.0.functions).len()).map(|n| self.function_id(n))
+    }
+
+    /// Numbers the functions anew: `order` has the present numbers of all of them.
+    pub(crate) fn reorder_functions(&self, order: &[FunctionId]) {
+        let reordered = order.iter().filter_map(|id| self.function(*id)).collect();
+        *lock(&self.0.functions) = reordered;
     }
 
     pub(crate) fn function(&self, id: FunctionId) -> Option<Function> {

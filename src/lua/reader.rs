@@ -5,10 +5,12 @@ use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+
+use super::recorded::{self, Input, InputKind, Recorded};
 
 /// No file of a configuration is larger than this.
 pub const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -34,6 +36,9 @@ pub enum ReadError {
     /// There is no such file.
     #[error("{0} does not exist")]
     Missing(String),
+    /// It was not read when this evaluation was recorded.
+    #[error("{0} is not in the record of this configuration's generation, which is evaluated again from its record")]
+    NotRecorded(String),
     /// Refused, or failed.
     #[error("{0}")]
     Refused(String),
@@ -45,13 +50,119 @@ pub struct Reader {
     root: PathBuf,
     display: PathBuf,
     files: Mutex<Vec<FileRead>>,
+    /// All that was read while the configuration was evaluated.
+    inputs: Mutex<Inputs>,
     /// Texts that stand in no file, by what messages call them.
     texts: Mutex<Vec<(String, Arc<[u8]>)>>,
 }
 
+/// The record of an evaluation: one that is made, or also one that is followed.
+#[derive(Debug)]
+struct Inputs {
+    /// What was read so far.
+    read: Vec<Input>,
+    /// What is read instead of the disk.
+    instead: Option<Arc<Recorded>>,
+    /// Whether evaluation is over: what functions read at run time is the disk's, and nobody's record.
+    over: bool,
+}
+
 impl Reader {
-    pub(crate) fn new(root: PathBuf, display: PathBuf) -> Self {
-        Reader { root, display, files: Mutex::default(), texts: Mutex::default() }
+    pub(crate) fn new(root: PathBuf, display: PathBuf, instead: Option<Arc<Recorded>>) -> Self {
+        let inputs = Mutex::new(Inputs { read: Vec::new(), instead, over: false });
+        Reader { root, display, files: Mutex::default(), inputs, texts: Mutex::default() }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Inputs> {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on nothing is recorded, and nothing is read from a record.
+    pub(crate) fn end_of_evaluation(&self) {
+        let mut inputs = self.locked();
+        inputs.instead = None;
+        inputs.over = true;
+    }
+
+    /// All that evaluation read.
+    pub(crate) fn inputs(&self) -> Vec<Input> {
+        self.locked().read.clone()
+    }
+
+    /// Reads something by way of the record: from the one that is followed, or by `read` (its place and its content). While
+    /// the configuration is evaluated it is read once, however often it is asked for, so that it cannot change meanwhile.
+    fn input(
+        &self,
+        kind: InputKind,
+        name: &str,
+        read: impl FnOnce() -> Result<(PathBuf, Vec<u8>), ReadError>,
+    ) -> Result<Input, ReadError> {
+        let inputs = self.locked();
+        if let Some(input) = inputs.read.iter().find(|input| input.kind == kind && input.name == name && !inputs.over) {
+            return Ok(input.clone());
+        }
+        let instead = inputs.instead.clone();
+        drop(inputs);
+        let input = match instead {
+            Some(recorded) => match recorded.input(kind, name) {
+                Some(input) => input.clone(),
+                None => return Err(ReadError::NotRecorded(name.to_owned())),
+            },
+            None => {
+                let (path, content) = read()?;
+                Input { kind, name: name.to_owned(), path, content: content.into() }
+            }
+        };
+        let mut inputs = self.locked();
+        if !inputs.over {
+            inputs.read.push(input.clone());
+        }
+        Ok(input)
+    }
+
+    /// Names that a folder or a pattern has; `found` looks for them.
+    pub(crate) fn names<E: From<ReadError>>(
+        &self,
+        asked: &str,
+        found: impl FnOnce() -> Result<Vec<String>, E>,
+    ) -> Result<Vec<String>, E> {
+        let mut failure = None;
+        let input = self.input(InputKind::Names, asked, || match found() {
+            Ok(names) => Ok((PathBuf::new(), recorded::join(&names))),
+            Err(error) => {
+                failure = Some(error);
+                Err(ReadError::Missing(asked.to_owned()))
+            }
+        });
+        match (input, failure) {
+            (_, Some(error)) => Err(error),
+            (Ok(input), None) => Ok(recorded::split(&input.content)),
+            (Err(error), None) => Err(error.into()),
+        }
+    }
+
+    /// A module that comes with Neap: `source` is this version's.
+    pub(crate) fn module(&self, name: &str, source: Option<&str>) -> Option<Arc<[u8]>> {
+        let read = || match source {
+            Some(source) => Ok((PathBuf::new(), source.as_bytes().to_vec())),
+            None => Err(ReadError::Missing(name.to_owned())),
+        };
+        self.input(InputKind::Module, name, read).ok().map(|input| input.content)
+    }
+
+    /// What a secret's file contains; `load` reads it. The error is `load`'s.
+    pub(crate) fn secret(
+        &self,
+        path: &Path,
+        load: impl FnOnce(&Path) -> Result<String, String>,
+    ) -> Result<String, String> {
+        let name = path.display().to_string();
+        let read = || match load(path) {
+            Ok(secret) => Ok((path.to_owned(), secret.into_bytes())),
+            Err(why) => Err(ReadError::Refused(why)),
+        };
+        let input = self.input(InputKind::Secret, &name, read).map_err(|error| error.to_string())?;
+        Ok(String::from_utf8_lossy(&input.content).into_owned())
     }
 
     /// How messages call a path below the root.
@@ -70,7 +181,12 @@ impl Reader {
                 self.display.display()
             )));
         }
-        let real = self.root.join(relative).canonicalize().map_err(|e| describe(&shown, &e))?;
+        self.file(shown, |shown| self.find(relative, shown))
+    }
+
+    /// Finds a file below the root, and reads it.
+    fn find(&self, relative: &Path, shown: &str) -> Result<(PathBuf, Vec<u8>), ReadError> {
+        let real = self.root.join(relative).canonicalize().map_err(|e| describe(shown, &e))?;
         let root = self.root.canonicalize().map_err(|e| describe(&self.display.display().to_string(), &e))?;
         if !real.starts_with(&root) {
             return Err(ReadError::Refused(format!(
@@ -79,25 +195,29 @@ impl Reader {
                 self.display.display()
             )));
         }
-        self.load(&real, shown, Some(&root))
+        let content = open_and_read(&real, shown, Some(&root))?;
+        Ok((real, content))
     }
 
     /// Reads the file that the user named: it may be a link to anywhere.
     pub(crate) fn read_entry(&self, path: &Path, shown: String) -> Result<FileRead, ReadError> {
-        let real = path.canonicalize().map_err(|e| describe(&shown, &e))?;
-        self.load(&real, shown, None)
+        self.file(shown, |shown| {
+            let real = path.canonicalize().map_err(|e| describe(shown, &e))?;
+            let content = open_and_read(&real, shown, None)?;
+            Ok((real, content))
+        })
     }
 
-    fn load(&self, real: &Path, shown: String, root: Option<&Path>) -> Result<FileRead, ReadError> {
-        let content = open_and_read(real, &shown, root)?;
-        let read = FileRead {
-            path: real.to_owned(),
-            display: shown,
-            hash: fnv1a(&content),
-            size: content.len() as u64,
-            content: content.into(),
-        };
-        self.record(read.clone());
+    fn file(
+        &self,
+        shown: String,
+        read: impl FnOnce(&str) -> Result<(PathBuf, Vec<u8>), ReadError>,
+    ) -> Result<FileRead, ReadError> {
+        let Input { path, content, .. } = self.input(InputKind::File, &shown, || read(&shown))?;
+        let read = FileRead { path, display: shown, hash: fnv1a(&content), size: content.len() as u64, content };
+        if !self.locked().over {
+            self.record(read.clone());
+        }
         Ok(read)
     }
 

@@ -15,6 +15,7 @@ use super::generation::{self, Outcome, Request};
 use super::host::{Host, HostSettings, PrintSink};
 use super::limits::Limits;
 use super::reader::FileRead;
+use super::recorded::Recorded;
 use super::wedge::{StateThread, Wedge};
 use crate::spec::{FunctionId, PlanError, Problem};
 use crate::{FunctionCall, FunctionDone, FunctionHost, Supervisor};
@@ -38,7 +39,7 @@ pub struct Options {
 pub type WedgedSink = Arc<dyn Fn(&Problem) + Send + Sync>;
 
 /// What is evaluated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// One file, which may `require` others below the root.
     File(PathBuf),
@@ -68,6 +69,11 @@ pub struct EvaluateRequest {
     pub deadline: Duration,
     /// How much memory the state may use, in bytes, in this evaluation and in the calls after it.
     pub memory: usize,
+    /// The number that its generation gets, for functions to have the ids that they had; the next one unless set. Later
+    /// generations of the runtime get higher ones.
+    pub generation: Option<u64>,
+    /// What is read instead of the disk while it is evaluated.
+    pub recorded: Option<Arc<Recorded>>,
 }
 
 impl EvaluateRequest {
@@ -78,7 +84,31 @@ impl EvaluateRequest {
 
     fn new(entry: Entry, root: PathBuf) -> Self {
         let (deadline, memory) = (EvaluateRequest::DEADLINE, EvaluateRequest::MEMORY);
-        EvaluateRequest { entry, root, env: BTreeMap::new(), profiles: Vec::new(), deadline, memory }
+        EvaluateRequest {
+            entry,
+            root,
+            env: BTreeMap::new(),
+            profiles: Vec::new(),
+            deadline,
+            memory,
+            generation: None,
+            recorded: None,
+        }
+    }
+
+    /// The evaluation that was recorded: of the same files, as they were, under the same circumstances.
+    pub fn from_record(recorded: Recorded) -> Self {
+        let mut request = EvaluateRequest::new(recorded.entry.clone(), recorded.root.clone());
+        request.env.clone_from(&recorded.env);
+        request.profiles.clone_from(&recorded.profiles);
+        request.recorded = Some(Arc::new(recorded));
+        request
+    }
+
+    /// Sets the number of its generation.
+    pub fn generation(mut self, number: u64) -> Self {
+        self.generation = Some(number);
+        self
     }
 
     /// One file; its folder is the root.
@@ -124,6 +154,8 @@ pub struct Evaluated {
     pub warnings: Vec<Problem>,
     /// Every file that was read.
     pub files: Vec<FileRead>,
+    /// All that it depended on, secrets too: [`EvaluateRequest::from_record`] makes the same evaluation of it.
+    pub recorded: Recorded,
     /// Keeps the functions callable; dropped, the state is dropped once its calls are over.
     pub generation: Generation,
 }
@@ -175,6 +207,16 @@ fn refused(message: impl Into<String>) -> PlanError {
     PlanError { problems: vec![error_problem(message)] }
 }
 
+/// The configuration's folder, absolute and as the user named it.
+fn roots(request: &EvaluateRequest) -> Result<(PathBuf, PathBuf), PlanError> {
+    if let Some(recorded) = &request.recorded {
+        return Ok((recorded.root.clone(), recorded.display_root.clone()));
+    }
+    let root = std::path::absolute(&request.root)
+        .map_err(|e| refused(format!("cannot find the folder {}: {e}", request.root.display())))?;
+    Ok((root, request.root.clone()))
+}
+
 impl Runtime {
     /// A runtime that has evaluated nothing yet.
     pub fn start(options: Options) -> Runtime {
@@ -211,8 +253,34 @@ impl Runtime {
                  ends or the instance is started anew",
             ));
         }
-        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let host = self.host(number, &request)?;
+        let number = match request.generation {
+            Some(number) => number,
+            None => self.0.next.fetch_add(1, Ordering::Relaxed),
+        };
+        self.0.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+        if self.is_loaded(number) {
+            return Err(refused(format!("generation {number} is loaded already")));
+        }
+        let (root, display_root) = roots(&request)?;
+        let mut recorded = Recorded {
+            entry: request.entry.clone(),
+            root: root.clone(),
+            display_root: display_root.clone(),
+            env: request.env.clone(),
+            profiles: request.profiles.clone(),
+            inputs: Vec::new(),
+        };
+        let host = Host::new(HostSettings {
+            generation: number,
+            root,
+            display_root,
+            env: request.env,
+            profiles: request.profiles,
+            memory: request.memory,
+            print: self.0.options.print.clone(),
+            recorded: request.recorded,
+            supervisor: Arc::clone(&self.0.supervisor),
+        });
         let thread = StateThread::default();
         let (sender, receiver) = sync_channel::<Outcome>(1);
         let (its_host, entry, deadline, itself) = (host.clone(), request.entry, request.deadline, thread.clone());
@@ -233,7 +301,8 @@ impl Runtime {
             Err(RecvTimeoutError::Timeout) => return Err(self.leave_behind(&thread, deadline)),
         };
         let problems = |problems| PlanError { problems };
-        let declared = outcome.result.map_err(problems)?;
+        let mut declared = outcome.result.map_err(problems)?;
+        declared.plan.generation = number;
         let Some(requests) = outcome.requests else {
             return Err(refused("the configuration's thread ended unexpectedly"));
         };
@@ -242,22 +311,12 @@ impl Runtime {
         generations.retain(|_, handle| handle.strong_count() > 0);
         generations.insert(number, Arc::downgrade(&handle));
         let (warnings, files) = (host.take_warnings(), host.reader().files());
-        Ok(Evaluated { declared, warnings, files, generation: Generation(handle) })
+        recorded.inputs = host.reader().inputs();
+        Ok(Evaluated { declared, warnings, files, recorded, generation: Generation(handle) })
     }
 
-    fn host(&self, generation: u64, request: &EvaluateRequest) -> Result<Host, PlanError> {
-        let root = std::path::absolute(&request.root)
-            .map_err(|e| refused(format!("cannot find the folder {}: {e}", request.root.display())))?;
-        Ok(Host::new(HostSettings {
-            generation,
-            root,
-            display_root: request.root.clone(),
-            env: request.env.clone(),
-            profiles: request.profiles.clone(),
-            memory: request.memory,
-            print: self.0.options.print.clone(),
-            supervisor: Arc::clone(&self.0.supervisor),
-        }))
+    fn is_loaded(&self, number: u64) -> bool {
+        lock(&self.0.generations).get(&number).is_some_and(|handle| handle.strong_count() > 0)
     }
 
     fn leave_behind(&self, thread: &StateThread, deadline: Duration) -> PlanError {

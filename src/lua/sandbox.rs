@@ -360,10 +360,12 @@ fn add_require(lua: &Lua, host: &Host, neap: Value) -> mlua::Result<()> {
 /// A file of one's own comes before a module of that name that comes with Neap: so that a newer Neap with more modules
 /// changes no configuration. `neap.NAME` is always Neap's.
 fn find_module(lua: &Lua, host: &Host, name: &str) -> mlua::Result<Function> {
-    let embedded = api::embedded(name)
-        .map(|source| lua.load(source).set_name(format!("=[{name}]")).set_mode(ChunkMode::Text).into_function());
+    let embedded = || {
+        let source = host.reader().module(name, api::embedded(name))?;
+        Some(lua.load(&*source).set_name(format!("=[{name}]")).set_mode(ChunkMode::Text).into_function())
+    };
     if name.starts_with("neap.")
-        && let Some(function) = embedded
+        && let Some(function) = embedded()
     {
         return function;
     }
@@ -381,11 +383,11 @@ fn find_module(lua: &Lua, host: &Host, name: &str) -> mlua::Result<Function> {
     for candidate in &candidates {
         match host.reader().read(candidate) {
             Ok(file) => return compile(lua, host, &file.display, &file.content),
-            Err(ReadError::Missing(_)) => {}
+            Err(ReadError::Missing(_) | ReadError::NotRecorded(_)) => {}
             Err(refused @ ReadError::Refused(_)) => return Err(error_here(lua, refused)),
         }
     }
-    if let Some(function) = embedded {
+    if let Some(function) = embedded() {
         return function;
     }
     let tried: Vec<String> = candidates.iter().map(|c| host.reader().display(Path::new(c))).collect();

@@ -1,10 +1,33 @@
-//! The control socket: both gRPC services over a Unix socket, and a client.
+//! The control socket: both gRPC services over a Unix socket, and the client's end of it.
 //!
-//! A server serves an instance ([`Backend`]): `neap.v1` with all that the command line does, and `process_manager` for
+//! A [`Server`] serves an instance ([`Backend`]): `neap.v1` with all that the command line does, and `process_manager` for
 //! the clients of the system that Neap follows. Who calls is known by the kernel's word, and what they may do by their
-//! role.
+//! [`Role`].
 
+mod accept;
+mod act;
 mod backend;
+mod connect;
+mod convert;
+mod event;
+mod fault;
+mod gate;
+mod ids;
+mod instance;
+mod legacy;
+mod logs;
+mod neap;
 pub mod proto;
+mod roles;
+mod select;
+mod server;
+mod socket;
+mod spec;
+mod watch;
 
 pub use backend::{ApplyOutcome, ApplyRequest, Backend, HostPromise, Info};
+pub use connect::{ConnectError, connect};
+pub use fault::detail_of as error_detail;
+pub use roles::Role;
+pub use server::Server;
+pub use socket::{SocketError, bind_control_socket};

@@ -25,6 +25,14 @@ impl<T> Agenda<T> {
         self.due.first_key_value().map(|((time, _), _)| *time)
     }
 
+    /// Takes out all that this says of.
+    pub(super) fn take_if(&mut self, mut take: impl FnMut(&T) -> bool) -> Vec<T> {
+        let (taken, left): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.due).into_iter().partition(|(_, it)| take(it));
+        self.due = left;
+        taken.into_values().collect()
+    }
+
     pub(super) fn pop(&mut self) -> Option<(Time, T)> {
         self.due.pop_first().map(|((time, _), thing)| (time, thing))
     }

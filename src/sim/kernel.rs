@@ -8,7 +8,8 @@ use super::agenda::Agenda;
 use super::behaviour::{Behaviour, Killing, Preparation};
 use super::rng::Rng;
 use crate::core::{
-    HookKind, HookResult, Input, Output, Pid, ProbeKind, ProcessId, RunId, Scope, SpawnError, SpawnStep, Time,
+    ExitStatus, HookKind, HookResult, Input, Output, Pid, ProbeKind, ProcessId, RunId, Scope, SpawnError, SpawnStep,
+    Time,
 };
 use crate::spec::{Hook, Probe, Signal, Spec};
 
@@ -96,6 +97,14 @@ pub(super) struct Run {
     pub(super) hooks: BTreeMap<HookKind, Flight>,
     pub(super) probes: BTreeMap<ProbeKind, (u64, Duration)>,
     pub(super) released: bool,
+    /// How those ended whose deaths the machine is told.
+    pub(super) ended: BTreeMap<Pid, ExitStatus>,
+    /// Whether it outlived a supervisor whose anchor died too: how its processes ended is not always known.
+    pub(super) statuses_lost: bool,
+    /// Whether it outlived a supervisor.
+    pub(super) heir: bool,
+    /// Whether the driver waits for its child to be executed, to say that it was found alive.
+    pub(super) adopting: bool,
 }
 
 impl Run {
@@ -123,6 +132,10 @@ impl Run {
             hooks: BTreeMap::new(),
             probes: BTreeMap::new(),
             released: false,
+            ended: BTreeMap::new(),
+            statuses_lost: false,
+            heir: false,
+            adopting: false,
         }
     }
 
@@ -150,6 +163,8 @@ pub(super) struct Kernel {
     pub(super) over: BTreeSet<RunId>,
     pub(super) agenda: Agenda<Due>,
     pub(super) armed: BTreeMap<ProcessId, bool>,
+    /// How many runs of each process were executed, in truth.
+    pub(super) executed: BTreeMap<ProcessId, u32>,
     used: BTreeSet<Pid>,
     freed: Vec<Pid>,
     next_pid: u32,
@@ -167,6 +182,7 @@ impl Kernel {
             over: BTreeSet::new(),
             agenda: Agenda::new(),
             armed: BTreeMap::new(),
+            executed: BTreeMap::new(),
             used: BTreeSet::new(),
             freed: Vec::new(),
             next_pid: 100,
@@ -174,9 +190,12 @@ impl Kernel {
         }
     }
 
-    /// A pid: the one that became free last, if any did.
-    pub(super) fn new_pid(&mut self) -> Pid {
-        let pid = self.freed.pop().unwrap_or_else(|| {
+    /// A pid for this run: the one that became free last, if any did. None that the run was known by before: whoever looks
+    /// at it tells two processes of one pid apart by their start times, which there are none of here.
+    pub(super) fn new_pid(&mut self, run: RunId) -> Pid {
+        let known = self.runs.get(&run).map(|it| &it.ended);
+        let place = self.freed.iter().rposition(|pid| known.is_none_or(|known| !known.contains_key(pid)));
+        let pid = place.map(|place| self.freed.remove(place)).unwrap_or_else(|| {
             self.next_pid += 1;
             Pid(self.next_pid)
         });
@@ -321,7 +340,7 @@ impl Kernel {
         if stage != Stage::Prepared {
             return Err(format!("Spawn({run}) of a run that is {stage:?}"));
         }
-        let pid = self.new_pid();
+        let pid = self.new_pid(run);
         let it = self.held(run, "Spawn")?;
         let exec_at = now.after(it.does.exec_time);
         it.stage = Stage::Spawning;
@@ -482,12 +501,20 @@ impl Kernel {
 
     fn cancel_hook(&mut self, now: Time, run: RunId, kind: HookKind) -> Result<(), String> {
         let delay = self.delay();
-        match self.held(run, "CancelHook")?.hooks.get_mut(&kind) {
+        let it = self.held(run, "CancelHook")?;
+        let heir = it.heir;
+        match it.hooks.get_mut(&kind) {
             Some(flight) if flight.cancelled => Err(format!("CancelHook({run}, {kind:?}) a second time")),
             Some(flight) => {
                 flight.cancelled = true;
                 let token = flight.token;
                 self.happens(now.after(delay), run, Happening::HookEnds(kind, token));
+                Ok(())
+            }
+            None if heir => {
+                // It ended with the supervisor that ran it.
+                let cancelled = HookResult::Failed("cancelled".into());
+                self.tell(now.after(delay), Input::HookFinished(run, kind, cancelled));
                 Ok(())
             }
             None => Err(format!("CancelHook({run}, {kind:?}), but none is in flight")),

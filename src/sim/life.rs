@@ -2,7 +2,7 @@
 
 use super::behaviour::{self, Behaviour, Killing};
 use super::kernel::{Happening, Kernel, Stage};
-use crate::core::{ExitStatus, HookKind, HookResult, Input, Notification, Pid, ProbeKind, RunId, Time};
+use crate::core::{Adoption, ExitStatus, HookKind, HookResult, Input, Notification, Pid, ProbeKind, RunId, Time};
 use crate::spec::{ProcessType, Ready, Signal};
 
 impl Kernel {
@@ -60,9 +60,10 @@ impl Kernel {
         let Some(it) = self.runs.get_mut(&run).filter(|it| it.stage == Stage::Spawning) else { return };
         let Some(pid) = it.main else { return };
         it.stage = Stage::Executed;
+        let (process, adopting) = (it.process, std::mem::take(&mut it.adopting));
         let (does, spec) = (it.does.clone(), std::sync::Arc::clone(&it.spec));
         for _ in 0..does.helpers {
-            let helper = self.new_pid();
+            let helper = self.new_pid(run);
             if let Some(it) = self.runs.get_mut(&run) {
                 it.members.insert(helper);
             }
@@ -72,7 +73,9 @@ impl Kernel {
         if let Some(it) = self.runs.get_mut(&run) {
             it.executed_told = told;
         }
-        self.tell(told, Input::Executed(run, pid));
+        *self.executed.entry(process).or_default() += 1;
+        let news = if adopting { Input::Adopted(run, Adoption::Alive(pid)) } else { Input::Executed(run, pid) };
+        self.tell(told, news);
         let speaks = spec.process_type == ProcessType::Forking
             || spec.process_type == ProcessType::Notify
             || matches!(spec.ready, Ready::Notify | Ready::LogLine(_));
@@ -100,7 +103,7 @@ impl Kernel {
         }
         if forking && self.runs.get(&run).is_some_and(|it| it.known.len() == 1) {
             if daemonises {
-                let daemon = self.new_pid();
+                let daemon = self.new_pid(run);
                 if let Some(it) = self.runs.get_mut(&run) {
                     it.members.insert(daemon);
                     it.main = Some(daemon);
@@ -126,6 +129,9 @@ impl Kernel {
             it.main = None;
         }
         self.free_pid(pid);
+        if let Some(it) = self.runs.get_mut(&run) {
+            it.ended.insert(pid, status);
+        }
         if known {
             let delay = self.delay();
             self.hold_back(run, now.after(delay));
@@ -251,7 +257,7 @@ impl Kernel {
 
     /// The program hands its work to another process of its tree.
     fn new_main(&mut self, now: Time, run: RunId) {
-        let pid = self.new_pid();
+        let pid = self.new_pid(run);
         let Some(it) = self.runs.get_mut(&run) else { return };
         let (old, dies) = (it.main, it.known.len());
         it.members.insert(pid);

@@ -30,6 +30,8 @@
 //! - every prepared run is released exactly once and last; probes and hooks are never doubled, nor left in flight;
 //! - states change only as the design knows, and events, status and sequence numbers agree;
 //! - every command is answered exactly once, a refused plan changes nothing, stale news is dropped and counted;
+//! - a supervisor may die between any two outputs: the next one forgets nothing that lives, doubles nothing, counts no run
+//!   twice, and tells every end exactly (as unknown where the anchor died too); commands in flight are never answered;
 //! - once the storm is over everything comes to rest, what is wanted down is down or reported stuck, and a shutdown ends.
 //!
 //! A million lives: `cargo run --release --features sim --example schedules -- 1000000`. One life again, with all that
@@ -37,6 +39,7 @@
 
 mod agenda;
 mod behaviour;
+mod crash;
 mod harness;
 mod kernel;
 mod life;
@@ -48,6 +51,7 @@ mod watch;
 mod world;
 
 pub use behaviour::{Behaviour, Killing, Preparation};
+pub use crash::Death;
 pub use rng::Rng;
 pub use schedule::{Options, Report, Ruin, many, run};
 pub use watch::legal;

@@ -36,7 +36,7 @@ impl Default for Options {
         Options {
             processes: 40,
             events: 120,
-            hostility: Hostility { kernel: true, twice: false, twin: false },
+            hostility: Hostility { kernel: true, twice: false, twin: false, deaths: true },
             hash: false,
             tail: 60,
         }
@@ -52,6 +52,8 @@ pub struct Report {
     pub runs: u64,
     /// Commands that were given.
     pub commands: u64,
+    /// How often the supervisor died.
+    pub deaths: u64,
     /// The hash of all that came out, if it was asked for.
     pub fingerprint: Option<u64>,
 }
@@ -97,18 +99,22 @@ fn attempt(seed: u64, options: &Options, record: bool) -> Result<Report, Box<Rui
     if options.hash {
         world.hash();
     }
+    if options.hostility.deaths && rng.chance(400) {
+        let chance = *rng.pick(&[1, 5, 20]).unwrap_or(&5);
+        world.may_die(chance);
+    }
     // Small worlds meet most corners, and are quick.
     let most = if rng.chance(100) { options.processes } else { options.processes.min(8) };
     let size = 1 + rng.index(most);
     let plan = plans::plan(&mut rng, size);
     let first = plan.clone();
-    let lived =
-        catch_unwind(AssertUnwindSafe(|| Life { world: &mut world, rng, plan, size, shut: false }.live(options)));
+    let lived = catch_unwind(AssertUnwindSafe(|| Life { world: &mut world, rng, plan, size }.live(options)));
     let mut failure = match lived {
         Ok(Ok(())) => {
             let commands = world.watch.asked.len() as u64;
             let runs = world.kernel.over.len() as u64;
-            return Ok(Report { steps: world.steps(), runs, commands, fingerprint: world.fingerprint() });
+            let (deaths, fingerprint) = (world.deaths(), world.fingerprint());
+            return Ok(Report { steps: world.steps(), runs, commands, deaths, fingerprint });
         }
         Ok(Err(failure)) => failure,
         Err(panic) => {
@@ -126,7 +132,6 @@ struct Life<'a> {
     rng: Rng,
     plan: Plan,
     size: usize,
-    shut: bool,
 }
 
 impl Life<'_> {
@@ -195,10 +200,7 @@ impl Life<'_> {
             56..58 => return self.apply_invalid(),
             58..60 => return self.abandon(),
             60..62 => return self.stop_twice(process),
-            62..63 if self.rng.chance(300) => {
-                self.shut = true;
-                Command::Shutdown
-            }
+            62..63 if self.rng.chance(300) => Command::Shutdown,
             62..66 => return self.stale(),
             66..68 => {
                 let wall = WallTime(self.rng.below(4_000_000_000_000).cast_signed() - 1_000_000_000_000);
@@ -235,6 +237,7 @@ impl Life<'_> {
             Some(Err(Refusal::Invalid(_))) if before == self.picture() => Ok(()),
             Some(Err(Refusal::Invalid(_))) => self.world.broken("a refused plan changed something"),
             Some(Err(Refusal::ShuttingDown)) => Ok(()),
+            None if self.world.is_abandoned(id) => Ok(()),
             other => {
                 let what = format!("a wrong plan was answered with {other:?}");
                 self.world.broken(&what)
@@ -285,6 +288,7 @@ impl Life<'_> {
         let id = self.world.command(command)?;
         match self.world.reply(id) {
             Some(Err(Refusal::NotFound | Refusal::ShuttingDown)) => Ok(()),
+            None if self.world.is_abandoned(id) => Ok(()),
             other => {
                 let what = format!("a command about nobody was answered with {other:?}");
                 self.world.broken(&what)
@@ -309,8 +313,11 @@ impl Life<'_> {
         ];
         let Some(input) = self.rng.pick(&inputs).cloned() else { return Ok(()) };
         let (dropped, before) = (self.world.machine().dropped_inputs(), self.picture());
-        let what = format!("{input:?}");
+        let (what, deaths) = (format!("{input:?}"), self.world.deaths());
         self.world.deliver(input)?;
+        if deaths != self.world.deaths() {
+            return Ok(());
+        }
         if self.world.machine().dropped_inputs() == dropped {
             return self.world.broken(&format!("{what} of a run that is over was not counted as dropped"));
         }
@@ -324,6 +331,7 @@ impl Life<'_> {
     fn settle(&mut self) -> Result<(), Failure> {
         let now = self.world.now();
         self.world.kernel.calm(now);
+        self.world.spare();
         for _ in 0..200 {
             let changes = self.world.watch.changes;
             self.pass(Duration::from_secs(20), 20_000)?;
@@ -361,7 +369,8 @@ impl Life<'_> {
         if self.world.finished() {
             return Ok(());
         }
-        if !self.shut || self.rng.chance(500) {
+        // One that was asked for may have been lost with a supervisor.
+        if self.world.watch.shutting_down.is_none() || self.rng.chance(500) {
             self.world.command(Command::Shutdown)?;
         }
         self.pass(Duration::from_secs(600), 100_000)?;
@@ -404,6 +413,7 @@ pub fn many(
                             sum.0.steps += report.steps;
                             sum.0.runs += report.runs;
                             sum.0.commands += report.commands;
+                            sum.0.deaths += report.deaths;
                         }
                         Err(ruin) => {
                             over.store(true, Ordering::Relaxed);

@@ -19,6 +19,10 @@ impl Trace {
         self.lines.push(format!("{}    <- {}", Clock(at), OutputText(output)));
     }
 
+    pub(super) fn say(&mut self, at: Time, line: &str) {
+        self.lines.push(format!("{} {line}", Clock(at)));
+    }
+
     pub(super) fn tail(&self, count: usize) -> &[String] {
         &self.lines[self.lines.len().saturating_sub(count)..]
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::kernel::{Kernel, Run, Stage};
 use crate::core::{
-    Cause, Command, CommandId, Done, Event, EventKind, HookKind, Machine, Output, ProcessId, Reply, RunId, StateName,
-    Time,
+    Cause, Command, CommandId, Done, Event, EventKind, ExitStatus, HookKind, Machine, Output, ProcessId, Reply, RunId,
+    StateName, Time,
 };
 use crate::spec::{ProcessType, Spec, StopMode};
 
@@ -64,6 +64,10 @@ pub(super) struct Watch {
     pub(super) touched: BTreeSet<ProcessId>,
     /// Processes whose stop mode was `process` at some time: what their main process leaves behind is left alone.
     lenient: BTreeSet<ProcessId>,
+    /// Runs whose execution was told.
+    executed: BTreeSet<RunId>,
+    /// Runs that the next supervisor prepares once more: they were judged before, with these specs.
+    pub(super) prepared_before: BTreeMap<RunId, Arc<Spec>>,
     /// The run that a person has just sent a signal to.
     by_hand: Option<RunId>,
     pub(super) shutting_down: Option<Time>,
@@ -107,6 +111,14 @@ impl Watch {
         }
     }
 
+    /// The supervisor died, and with it all connections to it.
+    pub(super) fn clients_gone(&mut self) {
+        self.by_hand = None;
+        for asked in self.asked.values_mut().filter(|asked| asked.reply.is_none()) {
+            asked.abandoned = true;
+        }
+    }
+
     /// Commands that wait for their answers.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = (&CommandId, &Asked)> {
         self.asked.iter().filter(|(_, asked)| asked.reply.is_none() && !asked.abandoned)
@@ -119,6 +131,7 @@ impl Watch {
             return Err("an output after Finished".into());
         }
         match output {
+            Output::Prepare { run, .. } if self.prepared_before.contains_key(run) => Ok(()),
             Output::Prepare { process, spec, .. } => {
                 if self.shutting_down.is_some() {
                     return Err(format!("`{}` is prepared although the shutdown began", spec.name));
@@ -201,7 +214,8 @@ impl Watch {
             // By the specs both were prepared with, and still: a plan that makes two live ones conflict ends neither.
             let now = (scene.machine.spec(it.process), scene.machine.spec(theirs.process));
             let still = matches!(now, (Some(mine), Some(other)) if conflict(&mine, &other));
-            if still && conflict(&it.spec, &theirs.spec) && !self.leaves_others_alone(theirs) {
+            let prepared_with = self.prepared_before.get(&run).unwrap_or(&it.spec);
+            if still && conflict(prepared_with, &theirs.spec) && !self.leaves_others_alone(theirs) {
                 return Err(format!(
                     "`{}` is spawned while `{}`, its conflict, is alive",
                     it.spec.name, theirs.spec.name
@@ -313,6 +327,19 @@ impl Watch {
                 self.views.remove(&process);
             }
             EventKind::Signalled { .. } if matches!(event.cause, Cause::Command(_)) => self.by_hand = event.run,
+            EventKind::Executed { .. } if !event.run.is_some_and(|run| self.executed.insert(run)) => {
+                return Err(format!("{:?} of `{}` is executed a second time", event.run, view.name));
+            }
+            EventKind::ProcessExited { pid, status } => {
+                let run = event.run.and_then(|run| scene.kernel.runs.get(&run));
+                let lost = run.is_some_and(|it| it.statuses_lost && *status == ExitStatus::Unknown);
+                match run.and_then(|it| it.ended.get(pid)).filter(|truth| **truth != *status && !lost) {
+                    Some(truth) => {
+                        return Err(format!("{pid} of `{}` is said to have ended as {status:?}: {truth:?}", view.name));
+                    }
+                    None => {}
+                }
+            }
             EventKind::Skipped { .. } => view.skipped = true,
             EventKind::Stuck { .. } => view.stuck = true,
             EventKind::State { from, to, .. } => {
@@ -377,7 +404,7 @@ impl Watch {
         }
     }
 
-    fn leaves_others_alone(&self, run: &Run) -> bool {
+    pub(super) fn leaves_others_alone(&self, run: &Run) -> bool {
         run.spec.stop.mode == StopMode::Process || self.lenient.contains(&run.process)
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::crash::Mortal;
 use super::kernel::{Due, Kernel};
 use super::rng::Rng;
 use super::trace::{Fingerprint, Trace};
@@ -41,13 +42,15 @@ pub struct Hostility {
     pub kernel: bool,
     /// Every input that may come twice does, at once; the second must come to nothing.
     pub twice: bool,
-    /// Each step is also made by a machine that was restored from a snapshot; the two must not differ.
+    /// Each step is also made by a machine that was made from the records; the two must not differ.
     pub twin: bool,
+    /// In some lives the supervisor dies now and then, and another goes on.
+    pub deaths: bool,
 }
 
 impl Hostility {
     /// Everything answers at once and well, unless told otherwise.
-    pub const NONE: Hostility = Hostility { kernel: false, twice: false, twin: false };
+    pub const NONE: Hostility = Hostility { kernel: false, twice: false, twin: false, deaths: false };
 }
 
 /// A machine in a simulated kernel with virtual time.
@@ -65,6 +68,7 @@ pub struct World {
     pub(super) clock: Clock,
     pub(super) story: Story,
     pub(super) failed: Option<Failure>,
+    pub(super) mortal: Option<Mortal>,
     twin: Option<Twin>,
     last_command: u64,
 }
@@ -118,6 +122,7 @@ impl World {
             clock: Clock { mono: Time(1_000_000_000), wall: 1_700_000_000_000, late: Duration::ZERO, shutdown_timeout },
             story: Story::default(),
             failed: None,
+            mortal: None,
             twin: None,
             last_command: 0,
         }
@@ -178,6 +183,11 @@ impl World {
         self.watch.asked.get(&id).and_then(|asked| asked.reply.as_ref())
     }
 
+    /// Whether nobody waits for the answer to this command any more.
+    pub fn is_abandoned(&self, id: CommandId) -> bool {
+        self.watch.asked.get(&id).is_some_and(|asked| asked.abandoned)
+    }
+
     /// The process's state as its events tell it.
     pub fn state_of(&self, process: ProcessId) -> Option<StateName> {
         self.watch.views.get(&process).map(|view| view.state)
@@ -208,8 +218,9 @@ impl World {
                 _ => {}
             }
         } else {
+            let deaths = self.deaths();
             self.deliver(Input::Timeout)?;
-            if self.machine.poll_timeout().is_some_and(|next| next <= self.clock.mono) {
+            if deaths == self.deaths() && self.machine.poll_timeout().is_some_and(|next| next <= self.clock.mono) {
                 return self.broken("a deadline that has passed is still there after a Timeout");
             }
             if self.hostility.kernel && self.kernel.hostile {
@@ -247,6 +258,10 @@ impl World {
         if let Some(trace) = &mut self.story.trace {
             trace.input(self.clock.mono, &input);
         }
+        if let Some(death) = self.death_now() {
+            // Before it was written down: it never was.
+            return self.die(death, Some(input));
+        }
         let again = self.may_come_twice(&input);
         let (now, copy) = (self.moment(&input), again.then(|| input.clone()));
         self.take_snapshot(&input)?;
@@ -254,7 +269,10 @@ impl World {
             twin.machine.handle(now, input.clone());
         }
         self.machine.handle(now, input);
-        self.drain()?;
+        self.write();
+        if self.drain()?.is_none() {
+            return Ok(());
+        }
         self.check()?;
         match copy {
             Some(input) if self.hostility.twice => self.repeat(input),
@@ -273,9 +291,14 @@ impl World {
         now
     }
 
-    fn drain(&mut self) -> Result<u32, Failure> {
+    /// Carries out what is asked for, and says how much that was; `None` when the supervisor died of it.
+    pub(super) fn drain(&mut self) -> Result<Option<u32>, Failure> {
         let mut count = 0;
         loop {
+            if let Some(death) = self.death_now() {
+                self.die(death, None)?;
+                return Ok(None);
+            }
             let output = self.machine.poll_output();
             if let Some(twin) = &mut self.twin
                 && output.as_ref().is_none_or(|output| twin.answers(output))
@@ -286,7 +309,7 @@ impl World {
                     return self.broken(&what);
                 }
             }
-            let Some(output) = output else { return Ok(count) };
+            let Some(output) = output else { return Ok(Some(count)) };
             count += 1;
             if let Some(trace) = &mut self.story.trace {
                 trace.output(self.clock.mono, &output);
@@ -294,18 +317,32 @@ impl World {
             if let Some(fingerprint) = &mut self.story.fingerprint {
                 let _ = writeln!(fingerprint, "{} {output:?}", self.clock.mono.0);
             }
-            let scene = Scene { now: self.clock.mono, machine: &self.machine, kernel: &self.kernel };
-            let judged = self.watch.judge(&scene, &output).and_then(|()| self.kernel.execute(self.clock.mono, &output));
+            self.judge(&output)?;
+            let done = self.kernel.execute(self.clock.mono, &output);
             if let Some(outputs) = &mut self.story.outputs {
                 outputs.push((self.clock.mono, output));
             }
-            if let Err(what) = judged {
+            if let Err(what) = done {
                 return self.broken(&what);
             }
         }
     }
 
-    fn check(&mut self) -> Result<(), Failure> {
+    /// Judges an output that is not carried out yet.
+    pub(super) fn judge(&mut self, output: &Output) -> Result<(), Failure> {
+        let scene = Scene { now: self.clock.mono, machine: &self.machine, kernel: &self.kernel };
+        let judged = self.watch.judge(&scene, output);
+        judged.or_else(|what| self.broken(&what))
+    }
+
+    /// Writes a line into what is recorded.
+    pub(super) fn say(&mut self, line: &str) {
+        if let Some(trace) = &mut self.story.trace {
+            trace.say(self.clock.mono, line);
+        }
+    }
+
+    pub(super) fn check(&mut self) -> Result<(), Failure> {
         let scene = Scene { now: self.clock.mono, machine: &self.machine, kernel: &self.kernel };
         let judged = self.watch.judge_step(&scene);
         match (judged, self.machine.check()) {
@@ -340,6 +377,10 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn forget_twin(&mut self) {
+        self.twin = None;
+    }
+
     /// Whether an input that comes once more is still what a driver could say.
     fn still_true(&self, input: &Input) -> bool {
         let run = |run: &RunId| self.kernel.runs.get(run);
@@ -354,7 +395,8 @@ impl World {
     /// Whether the machine must make nothing of this input's second coming.
     fn may_come_twice(&self, input: &Input) -> bool {
         match input {
-            Input::Command { .. } | Input::Abandon(_) | Input::Oom(_) => false,
+            // A driver says once what it found.
+            Input::Command { .. } | Input::Abandon(_) | Input::Oom(_) | Input::Adopted(..) => false,
             Input::Notified(_, what) => matches!(what, Notification::Ready),
             _ => true,
         }
@@ -372,9 +414,11 @@ impl World {
             twin.machine.handle(now, input.clone());
         }
         self.machine.handle(now, input);
+        self.write();
         match self.drain()? {
-            0 => self.check(),
-            count => {
+            None => Ok(()),
+            Some(0) => self.check(),
+            Some(count) => {
                 let what = format!("the second coming of {what} came to {count} outputs");
                 self.broken(&what)
             }
@@ -400,7 +444,7 @@ impl World {
 }
 
 impl Clock {
-    fn pass(&mut self, then: Time) {
+    pub(super) fn pass(&mut self, then: Time) {
         let passed = then.since(self.mono);
         self.mono = self.mono.max(then);
         self.wall = self.wall.saturating_add(i64::try_from(passed.as_millis()).unwrap_or(i64::MAX));

@@ -35,6 +35,7 @@ pub struct Builder {
     functions: Functions,
     shutdown_timeout: Option<Duration>,
     cgroups: bool,
+    open_files: Option<(u64, u64)>,
     keep: Option<Keep>,
 }
 
@@ -48,6 +49,7 @@ impl Builder {
             functions: Functions::default(),
             shutdown_timeout: None,
             cgroups: true,
+            open_files: None,
             keep: None,
         }
     }
@@ -129,6 +131,13 @@ impl Builder {
         self
     }
 
+    /// How many files a child may have open, softly and at most, unless its spec says (`rlimits.nofile`); as many as the
+    /// program itself unless given. For a program that raised its own limit.
+    pub fn open_files(mut self, soft: u64, hard: u64) -> Self {
+        self.open_files = Some((soft, hard));
+        self
+    }
+
     /// Goes on where another supervisor stopped, and has another be able to.
     #[doc(hidden)]
     pub fn keep(mut self, keep: Keep) -> Self {
@@ -182,7 +191,13 @@ impl Builder {
             shared: shared.clone(),
             machine,
             keep,
-            surroundings: Surroundings { log_dir: self.log_dir.map(|dir| base.join(dir)), env, base, runtime },
+            surroundings: Surroundings {
+                log_dir: self.log_dir.map(|dir| base.join(dir)),
+                open_files: self.open_files,
+                env,
+                base,
+                runtime,
+            },
             functions: self.functions,
             launcher,
             trees,

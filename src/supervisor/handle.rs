@@ -11,6 +11,8 @@ use super::pending::{Pending, Shutdown};
 use super::process::Process;
 use super::shared::{Answer, Message, Shared};
 use super::support;
+#[cfg(feature = "grpc")]
+use crate::core::ProcessId;
 use crate::core::{Applied, Command, Done, Refusal, Status};
 use crate::driver::HostReport;
 use crate::events::{Events, Lines};
@@ -219,7 +221,14 @@ impl Supervisor {
         }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    /// The handle on a process that is known by id and name.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn handle(&self, id: ProcessId, name: Arc<str>) -> Process {
+        Process::new(self.owner.clone(), id, name)
+    }
+
+    /// What all handles share.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.owner.shared
     }
 }

@@ -18,6 +18,6 @@ pub use crate::driver::contain::TreeKind;
 pub use crate::driver::spawn::Method;
 pub use crate::driver::{FunctionCall, FunctionDone, FunctionHost, HostReport, Purpose};
 pub use crate::events::{Events, Lines, Next};
-pub use crate::log::{Line, StreamKind};
+pub use crate::log::{Line, LogBatch, LogCursor, LogFrom, LogLine, LogReader, NoCursor, StreamKind};
 
 pub(crate) use shared::{Answer, Message, Shared};

@@ -11,7 +11,7 @@ use super::pending::Pending;
 use super::shared::{Answer, Message};
 use super::support;
 use crate::core::{Command, Done, ProcessId, Refusal, StateName, Status, Updated};
-use crate::log::Line;
+use crate::log::{Line, LogFrom, LogReader};
 use crate::spec::{Signal, Spec};
 
 /// A handle on one process. Cheap to clone; it keeps the supervisor up like [`Supervisor`](crate::Supervisor) itself.
@@ -188,6 +188,43 @@ impl Process {
         match self.owner.shared.query(move |engine| engine.tail(id)) {
             Ok(Some(tail)) => tail.last(lines),
             _ => Vec::new(),
+        }
+    }
+
+    /// Reads its log file, and the files that were rotated away from it; `None` when it has none (before its first start
+    /// it has not). Lines that were printed just now may be on their way there: see [`flush_log`](Process::flush_log).
+    ///
+    /// ```
+    /// use neap::{LogFrom, Supervisor, spec::{LogSettings, Spec}};
+    ///
+    /// # let dir = std::env::temp_dir().join(format!("neap-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&dir)?;
+    /// let supervisor = Supervisor::builder().base_dir(&dir).build()?;
+    /// let log = LogSettings { file: Some("hello.log".into()), ..LogSettings::default() };
+    /// let hello = supervisor.add(Spec::new("hello", ["echo", "hello there"]).oneshot().log(log))?;
+    /// hello.start_blocking()?;
+    /// hello.flush_log();
+    /// let mut reader = hello.read_log(LogFrom::Tail(10))?.ok_or("it has a log file")?;
+    /// assert_eq!(reader.next_batch(10)?.lines[0].text, b"hello there");
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the file or its folder say.
+    pub fn read_log(&self, from: LogFrom) -> std::io::Result<Option<LogReader>> {
+        let id = self.id;
+        match self.owner.shared.query(move |engine| engine.tail(id)) {
+            Ok(Some(tail)) => tail.reader(from),
+            _ => Ok(None),
+        }
+    }
+
+    /// Waits until all that it printed so far is in its log file, but no longer than a second or two.
+    pub fn flush_log(&self) {
+        let id = self.id;
+        if let Ok(Some(tail)) = self.owner.shared.query(move |engine| engine.tail(id)) {
+            tail.flush();
         }
     }
 

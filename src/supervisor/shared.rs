@@ -92,6 +92,20 @@ impl Shared {
         block_on(receiver).map_err(|_| Error::Ended)
     }
 
+    /// Asks the engine, for async code.
+    #[cfg(feature = "grpc")]
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let query = move |engine: &Engine| {
+            let _ = sender.send(question(engine));
+        };
+        self.mailbox.post(Message::Query(Box::new(query))).map_err(|_| Error::Ended)?;
+        receiver.await.map_err(|_| Error::Ended)
+    }
+
     /// An error when the caller is the engine's own thread, which would wait for itself.
     pub fn refuse_own_thread(&self) -> Result<(), Error> {
         if self.is_own_thread() { Err(Error::OwnThread) } else { Ok(()) }

@@ -220,10 +220,15 @@ fn a13_records_of_a_kind_that_only_a_newer_version_knows_are_counted_and_left_ou
     bytes.extend_from_slice(&length);
     bytes.extend_from_slice(&hasher.finalize().to_le_bytes());
     bytes.extend_from_slice(&payload);
-    fs::write(&path, bytes).expect("the file");
-    let (_, records, found) = open(&path).expect("a ledger");
-    let known = states(&batches()).pop().expect("a state");
+    fs::write(&path, &bytes).expect("the file");
+    let (mut ledger, records, found) = open(&path).expect("a ledger");
+    let mut known = states(&batches()).pop().expect("a state");
     assert_eq!((records, found), (Records { current: known.clone(), unknown: 1, ..Records::default() }, Found::Whole));
+    assert_eq!(fs::read(&path).expect("the file"), bytes, "the version that wrote it may come back until we go on");
+    ledger.write(&[(process(9), Some(b"on".to_vec()))]).expect("written");
+    drop(ledger);
+    known.push((process(9), b"on".to_vec()));
+    known.sort();
     let (_, records, _) = open(&path).expect("a ledger");
     assert_eq!(records, Records { current: known, ..Records::default() }, "what is out of date is still there");
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use neap::core::{ProcessId, RecordKey};
@@ -100,4 +101,24 @@ pub fn written(batches: &[Batch]) -> (Vec<u8>, Vec<usize>) {
         lengths.push(length());
     }
     (fs::read(&path).expect("the file"), lengths)
+}
+
+/// A command that runs an ignored test in a process of its own, through `wrapper`.
+pub fn inner(wrapper: &[&str], test: &str) -> Command {
+    let us = std::env::current_exe().expect("our own path");
+    let mut command = Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(us).args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end. `None`: the wrapper could not do its part here.
+pub fn run_inner(mut command: Command) -> Option<String> {
+    let output = command.output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    if !text.contains("running 1 test") {
+        return None;
+    }
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    Some(text)
 }

@@ -6,5 +6,6 @@ mod determinism;
 mod files;
 mod golden;
 mod hostile;
+mod recorded;
 mod sandbox;
 mod support;

@@ -1,6 +1,7 @@
 //! The catalogue of what bit others, where a simulation can provoke it: A2 to A6, A8, A9, A11, A13 to A15. A1, A10 and A12 are in
 //! `schedules`, A7 is in `model`, A16 is `tests/states.rs`.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use neap::core::{

@@ -3,6 +3,7 @@
 mod bonds;
 mod catalogue;
 mod changes;
+mod dying;
 mod endings;
 mod harness;
 mod model;

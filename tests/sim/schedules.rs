@@ -5,7 +5,7 @@ use std::thread;
 
 use neap::sim::{Hostility, Options, many, run};
 
-const HOSTILE: Hostility = Hostility { kernel: true, twice: false, twin: false };
+const HOSTILE: Hostility = Hostility { kernel: true, twice: false, twin: false, deaths: false };
 
 fn threads() -> usize {
     thread::available_parallelism().map_or(2, |n| n.get())
@@ -28,7 +28,11 @@ fn schedules_by_the_thousand_break_no_rule() {
     let first = env::var("NEAP_SIM_FIRST").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let count = env::var("NEAP_SIM_COUNT").ok().and_then(|text| text.parse().ok()).unwrap_or(SCHEDULES);
     match many(first..first + count, threads(), &Options::default(), |_| {}) {
-        Ok(sum) => println!("{count} schedules: {} inputs, {} runs, {} commands", sum.steps, sum.runs, sum.commands),
+        Ok(sum) => {
+            let (steps, runs, commands, deaths) = (sum.steps, sum.runs, sum.commands, sum.deaths);
+            assert!(deaths > 0 || count < 100, "no supervisor ever died");
+            println!("{count} schedules: {steps} inputs, {runs} runs, {commands} commands, {deaths} deaths");
+        }
         Err(ruin) => panic!("{ruin}"),
     }
 }

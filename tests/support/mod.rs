@@ -39,20 +39,20 @@ pub fn root_or_skip(test: &str) -> bool {
     root
 }
 
-/// The scriptable child (tests/bin/actor.rs).
+/// The scriptable child (tests/bin/actor.rs), built when it is missing or older than the test.
 pub fn actor() -> &'static Path {
     static ACTOR: OnceLock<PathBuf> = OnceLock::new();
     ACTOR.get_or_init(|| example("actor"))
 }
 
-/// A program that tests start, built when it is missing or older than the test.
+/// A program of tests/bin, built when it is missing or older than the test. To be kept: it is asked for once.
 pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("our own path");
     let profile = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
-    let program = profile.join("examples").join(name);
+    let example = profile.join("examples").join(name);
     let changed = |p: &Path| fs::metadata(p).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
     // It uses the library, so it is stale when the test program was built anew after it.
-    if changed(&program) < changed(&test) {
+    if changed(&example) < changed(&test) {
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
         build.env("CARGO_TARGET_DIR", profile.parent().expect("a target folder"));
@@ -61,7 +61,7 @@ pub fn example(name: &str) -> PathBuf {
         }
         assert!(build.status().expect("cargo runs").success(), "{name} does not build");
     }
-    program
+    example
 }
 
 /// A folder that is removed with all that is in it when this is dropped.

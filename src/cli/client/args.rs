@@ -107,8 +107,8 @@ pub(in crate::cli) struct Wait {
     /// Names, ids or globs
     #[arg(required = true, value_name = "NAME")]
     pub(in crate::cli) names: Vec<String>,
-    /// The state to wait for, or one of several
-    #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state, default_value = "running")]
+    /// The state to wait for, or one of several [default: running, or exited with success]
+    #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
     pub(in crate::cli) state: Vec<StateName>,
     /// Wait this long at most, then exit with 7
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -138,9 +138,6 @@ pub(in crate::cli) struct Logs {
     /// Begin with this many of the last lines [default: 100; with -f, 10]
     #[arg(short = 'n', long = "lines", value_name = "N")]
     pub(in crate::cli) lines: Option<u32>,
-    /// Put the time before each line
-    #[arg(short, long)]
-    pub(in crate::cli) timestamps: bool,
 }
 
 /// `neap events`.

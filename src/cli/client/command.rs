@@ -1,11 +1,30 @@
 //! From a command to its file.
 
+use super::act::{self, Verb};
 use super::args::Command;
+use super::context::Context;
+use super::{apply, describe, down, events, list, logs, status};
 use crate::cli::app::Voice;
 use crate::cli::args::Global;
 use crate::cli::exit::{Exit, Failure};
 
 /// Runs it.
-pub(in crate::cli) fn run(command: Command, _global: &Global, _voice: Voice) -> Result<Exit, Failure> {
-    Err(Failure::new(format!("not there yet: {command:?}")))
+pub(in crate::cli) fn run(command: Command, global: &Global, voice: Voice) -> Result<Exit, Failure> {
+    let context = &mut Context::connect(global, voice)?;
+    match command {
+        Command::Status(args) => status::status(&args, context),
+        Command::List(args) => list::list(&args, context),
+        Command::Describe(args) => describe::describe(&args, context),
+        Command::Start(args) => act::act(Verb::Start, &args, context),
+        Command::Stop(args) => act::act(Verb::Stop, &args, context),
+        Command::Restart(args) => act::act(Verb::Restart, &args, context),
+        Command::Reload(args) => act::act(Verb::Reload, &args, context),
+        Command::Signal(args) => act::signal(&args, context),
+        Command::Wait(args) => act::wait_for(&args, context),
+        Command::Apply(args) => apply::apply(&args, context),
+        Command::Logs(args) => logs::logs(&args, context),
+        Command::Events(args) => events::events(&args, context),
+        Command::Down(args) => down::down(&args, context),
+        Command::Upgrade(args) => down::upgrade(&args, context),
+    }
 }

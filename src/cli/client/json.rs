@@ -71,6 +71,18 @@ impl Json {
         fields.iter().find(|(field, _)| field == name).map_or(&Json::Null, |(_, value)| value)
     }
 
+    /// The same object with one more field.
+    pub(super) fn with(self, name: &str, value: Json) -> Json {
+        let Json::Object(mut fields) = self else { return self };
+        fields.push((name.to_owned(), value));
+        Json::Object(fields)
+    }
+
+    /// What it says, if it is text.
+    pub(super) fn text(&self) -> Option<&str> {
+        if let Json::Text(text) = self { Some(text) } else { None }
+    }
+
     /// On one line.
     pub(super) fn line(&self) -> String {
         // Neither text nor numbers can fail to be JSON.

@@ -1,8 +1,21 @@
 //! Commands that talk to a running instance over its control socket: a file a command, and what they share.
 
+mod act;
+mod apply;
 pub(super) mod args;
 mod command;
+mod context;
+mod describe;
+mod down;
+mod events;
+mod follow;
 mod json;
+mod link;
+mod list;
+mod logs;
+mod look;
+mod status;
 mod table;
+mod waiting;
 
 pub(super) use command::run;

@@ -34,7 +34,12 @@ impl Sheet {
     /// The table, each line with its end.
     pub(super) fn table(self, header: &[&str], rows: Vec<Vec<Cell>>) -> String {
         let header = header.iter().map(|title| (Tone::Faint, (*title).to_owned())).collect();
-        let rows: Vec<Vec<Cell>> = std::iter::once(header).chain(rows).map(escaped).collect();
+        self.rows(std::iter::once(header).chain(rows).collect())
+    }
+
+    /// The same without a header.
+    pub(super) fn rows(self, rows: Vec<Vec<Cell>>) -> String {
+        let rows: Vec<Vec<Cell>> = rows.into_iter().map(escaped).collect();
         let widths = widths(&rows);
         let mut text = String::new();
         for row in &rows {
@@ -43,17 +48,11 @@ impl Sheet {
         text
     }
 
-    /// Lines of a name and what it stands for, without a header.
+    /// Lines of a name and what it stands for.
     pub(super) fn pairs(self, pairs: Vec<(&str, Cell)>) -> String {
-        let rows: Vec<Vec<Cell>> =
-            pairs.into_iter().map(|(name, cell)| escaped(vec![(Tone::Faint, name.to_owned()), cell])).collect();
-        let widths = widths(&rows);
-        let mut text = String::new();
-        for row in &rows {
-            // Here the last column is the point of it, and what is long may wrap.
-            Sheet { width: None, ..self }.line(&mut text, row, &widths);
-        }
-        text
+        let rows = pairs.into_iter().map(|(name, cell)| vec![(Tone::Faint, name.to_owned()), cell]);
+        // Here the last column is the point of it, and what is long may wrap.
+        Sheet { width: None, ..self }.rows(rows.collect())
     }
 
     fn line(self, text: &mut String, row: &[Cell], widths: &[usize]) {
@@ -141,7 +140,7 @@ mod tests {
     #[test]
     fn what_a_name_or_a_reason_holds_does_not_steer_the_terminal() {
         let rows = vec![row(["we\x1b[2Jb", "x", "a\nb\tc"])];
-        assert_eq!(sheet(None).table(&["N", "S", "R"], rows), "N          S  R\nwe\\x1b[2Jb  x  a\\nb c\n");
+        assert_eq!(sheet(None).table(&["N", "S", "R"], rows), "N           S  R\nwe\\x1b[2Jb  x  a\\nb c\n");
     }
 
     #[test]

@@ -39,6 +39,10 @@ pub enum Call {
     Signal,
     /// Telling the anchor to hold a descriptor.
     Hold,
+    /// Looking into the pipe of a process's output.
+    OutputRead,
+    /// Writing to a log file.
+    LogWrite,
     /// A step of the child's set-up.
     Child(SpawnStep),
 }
@@ -125,7 +129,7 @@ fn faults() -> MutexGuard<'static, Vec<Fault>> {
 }
 
 /// Called at the start of each call that can be made to fail.
-pub(in crate::driver) fn point(call: Call) -> io::Result<()> {
+pub(crate) fn point(call: Call) -> io::Result<()> {
     if COUNTING.load(Ordering::Relaxed) {
         may_be_the_last();
     }

@@ -148,3 +148,20 @@ pub fn close_range_works() -> bool {
     // SAFETY: no descriptor has this number.
     unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, 0) == 0 }
 }
+
+// From <linux/fcntl.h>, the same everywhere; libc does not have them for every target.
+const F_SETSIG: libc::c_int = 10;
+const F_GETSIG: libc::c_int = 11;
+
+/// Leaves a mark on an open file that every descriptor of it shares, also one in another process: the signal number
+/// that F_SETSIG keeps, which means nothing for a file that sends no signals.
+pub fn set_mark(fd: BorrowedFd<'_>, mark: bool) {
+    // SAFETY: F_SETSIG takes a number; 0 is the default and SIGIO's own number asks for the same.
+    unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, if mark { libc::SIGIO } else { 0 }) };
+}
+
+/// Whether [`set_mark`] left one.
+pub fn has_mark(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: F_GETSIG takes nothing and changes nothing.
+    unsafe { libc::fcntl(fd.as_raw_fd(), F_GETSIG) == libc::SIGIO }
+}

@@ -9,8 +9,8 @@ mod process;
 mod stack;
 
 pub use fd::{
-    OpenFor, close_range_works, duplicate_low, high_fd, inherited, is_open, open_at, open_null, open_pipe_for_writing,
-    pipe, read, read_at, received, write,
+    OpenFor, close_range_works, duplicate_low, has_mark, high_fd, inherited, is_open, open_at, open_null,
+    open_pipe_for_writing, pipe, read, read_at, received, set_mark, write,
 };
 pub use init::{Child, Program, Start, fork_exec, open_files_limit, open_image, wait_child};
 pub use packet::{Packet, receive_packet, send_packet};

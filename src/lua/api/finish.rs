@@ -10,6 +10,7 @@ use crate::lua::error::error_problem;
 use crate::lua::evaluation::{Declaration, Declared, Evaluation, Fields, Layer};
 use crate::lua::host::Host;
 use crate::lua::problem::{Site, problem_at};
+use crate::lua::renumber::by_place;
 use crate::spec::read::{self, Dialect, merge_into};
 use crate::spec::{Node, Plan, Problem, Severity, Source, Spec, Value};
 
@@ -70,8 +71,9 @@ fn collect(evaluation: &mut Evaluation, host: &Host) -> Result<Declared, Vec<Pro
         return Err(problems);
     }
     problems.into_iter().for_each(|warning| host.warn(warning));
+    let plan = by_place(evaluation, host, without_lines(plan));
     Ok(Declared {
-        plan: without_lines(plan),
+        plan,
         settings: evaluation.settings.as_ref().map(|(settings, _)| settings.clone()).unwrap_or_default(),
         handlers: evaluation.handlers.clone(),
         timers: evaluation.timers.clone(),

@@ -8,7 +8,9 @@ use mlua::{Lua, MetaMethod, Table, UserData, UserDataMethods, Value};
 
 use super::process::described;
 use crate::lua::evaluation::Evaluation;
+use crate::lua::host::Host;
 use crate::lua::problem::{did_you_mean, misuse};
+use crate::lua::reader::ReadError;
 use crate::lua::values::SecretValue;
 use crate::spec::Secret;
 
@@ -123,16 +125,18 @@ fn secret(lua: &Lua, given: Value) -> mlua::Result<SecretValue> {
         }
         (file, Value::Nil) => {
             let file = text(lua, "secret", "a file's path", file)?;
-            let full = Evaluation::host(lua)?.root().join(&file);
-            secret_file(&full).map_err(|why| misuse(lua, format!("neap.secret: cannot read {file}: {why}")))?
+            let host = Evaluation::host(lua)?;
+            let full = host.root().join(&file);
+            host.reader()
+                .secret(&full, secret_file)
+                .map_err(|why| misuse(lua, format!("neap.secret: cannot read {file}: {why}")))?
         }
         _ => return Err(misuse(lua, format!("neap.secret: {usage}, found both"))),
     };
     Ok(SecretValue(Secret::new(value)))
 }
 
-/// The text of a secret's file, without the line end that editors leave. Unlike what `neap.read` gives it is not kept
-/// with the generation's sources.
+/// The text of a secret's file, without the line end that editors leave.
 fn secret_file(path: &Path) -> Result<String, String> {
     let file = std::fs::OpenOptions::new()
         .read(true)
@@ -157,6 +161,28 @@ fn glob(lua: &Lua, pattern: Value) -> mlua::Result<Vec<String>> {
     let pattern = text(lua, "glob", "a pattern", &pattern)?;
     let host = Evaluation::host(lua)?;
     let full = tidied(&host.root().join(&pattern));
+    let asked = full.display().to_string();
+    host.reader().names(&asked, || look_for(lua, &host, &full, &pattern).map_err(Looking::Ended)).map_err(|error| {
+        match error {
+            Looking::Ended(error) => error,
+            Looking::Read(error) => misuse(lua, format!("neap.glob: {error}")),
+        }
+    })
+}
+
+/// Why no names were found.
+enum Looking {
+    Ended(mlua::Error),
+    Read(ReadError),
+}
+
+impl From<ReadError> for Looking {
+    fn from(error: ReadError) -> Self {
+        Looking::Read(error)
+    }
+}
+
+fn look_for(lua: &Lua, host: &Host, full: &Path, pattern: &str) -> mlua::Result<Vec<String>> {
     let mut found = vec![PathBuf::from("/")];
     for component in full.components().skip(1) {
         let part = component.as_os_str().to_string_lossy().into_owned();

@@ -1,0 +1,116 @@
+//! Supervision under an anchor: this program executes itself as one, which starts it again as the supervisor.
+
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+
+use super::exit::{Exit, Failure};
+use super::signals::{Early, Signals};
+use crate::anchor::{Inheritance, Link, become_anchor};
+
+/// The anchor, and what it kept.
+pub(super) type Anchor = (Link, Inheritance);
+
+/// What a supervisor is given by whoever started it.
+pub(super) struct Given {
+    /// The signals, taken before the anchor was told that there is somebody to send them to.
+    pub(super) signals: Signals,
+    /// The rest.
+    pub(super) around: Around,
+}
+
+/// What a supervisor is to know of how it was started.
+pub(super) struct Around {
+    /// The anchor, if there is one.
+    pub(super) anchor: Option<Anchor>,
+    /// Why there is none.
+    pub(super) without: Option<String>,
+    /// How many files children may have open.
+    pub(super) open_files: Option<(u64, u64)>,
+}
+
+/// How the work ended.
+pub(super) enum Ending {
+    /// All is over.
+    Over(Exit),
+    /// The anchor starts another binary, which goes on with it.
+    HandedOver,
+}
+
+/// What becomes of it where there can be no anchor.
+pub(super) enum Lack {
+    /// It is refused.
+    Refused,
+    /// It goes on without one, and says so.
+    Said,
+}
+
+/// Does the work under an anchor, which ends with it and with the same code. Called in the anchor's supervisor it does
+/// the work; else it becomes the anchor and does not return, unless there can be none.
+pub(super) fn run(lack: Lack, work: impl FnOnce(Given) -> Result<Ending, Failure>) -> Result<Exit, Failure> {
+    let link =
+        Link::from_env().map_err(|error| Failure::new(format!("cannot use the anchor's descriptor: {error}")))?;
+    let Some(link) = link else {
+        let error = become_anchor(std::env::args_os().skip(1));
+        return match lack {
+            Lack::Refused => Err(Failure::new(error.to_string())),
+            Lack::Said => without(error.to_string(), work),
+        };
+    };
+    // Executed by a descriptor, it would be called by its number.
+    let _ = prctl::set_name(c"neap");
+    let signals = Signals::take(Early::Keep)?;
+    // The anchor passes on more descriptors than the soft limit may allow.
+    let open_files = raise_open_files();
+    let told = link.clone();
+    let result = match link.welcome() {
+        Ok(inheritance) => {
+            if inheritance.lives == 1 {
+                // Nothing is supervised yet that could be left behind.
+                let told = told.clone();
+                signals.until_then(Early::Tell(Box::new(move |code| told.finished(code))));
+            }
+            work(Given { signals, around: Around { anchor: Some((link, inheritance)), without: None, open_files } })
+        }
+        Err(error) => Err(Failure::new(format!("the anchor does not answer: {error}"))),
+    };
+    match result {
+        Ok(Ending::HandedOver) => Ok(Exit::Done),
+        Ok(Ending::Over(exit)) => {
+            told.finished(exit.code());
+            Ok(exit)
+        }
+        Err(failure) => {
+            told.finished(failure.exit.code());
+            Err(failure)
+        }
+    }
+}
+
+/// Does the work without an anchor, for this reason.
+pub(super) fn without(why: String, work: impl FnOnce(Given) -> Result<Ending, Failure>) -> Result<Exit, Failure> {
+    let signals = Signals::take(Early::Exit)?;
+    let why = format!("{why}; it goes on without a control socket, and nothing outlives this process");
+    let around = Around { anchor: None, without: Some(why), open_files: raise_open_files() };
+    match work(Given { signals, around })? {
+        Ending::Over(exit) => Ok(exit),
+        Ending::HandedOver => Ok(Exit::Done),
+    }
+}
+
+/// Lets this process have as many files open as it may. Returns what it was before, for the children.
+fn raise_open_files() -> Option<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    // Refused is as good as not tried: everything works with fewer, up to a number of processes.
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    Some((soft, hard))
+}
+
+/// Has this process told to end when its anchor is gone: what was started in a terminal, and is killed there, ends.
+pub(super) fn end_with_anchor(inheritance: &Inheritance) {
+    let _ = prctl::set_pdeathsig(Signal::SIGTERM);
+    if nix::unistd::getppid().as_raw().cast_unsigned() != inheritance.anchor.0 {
+        // It was too late: the anchor has gone already.
+        let _ = nix::sys::signal::raise(Signal::SIGTERM);
+    }
+}

@@ -1,0 +1,291 @@
+//! `neap start`, `stop`, `restart`, `reload`, `signal` and `wait`: ask, wait for the outcome, say what happened.
+
+use std::collections::BTreeMap;
+use std::io::{Write, stderr};
+use std::time::Duration;
+
+use tonic::Code;
+
+use super::args;
+use super::context::{Context, exit};
+use super::json::Json;
+use super::link::{Client, ClientError};
+use super::look::{since, word};
+use super::waiting::{Patience, answer, wait};
+use crate::cli::escape::escape;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::narrate::Talk;
+use crate::cli::times::Moment;
+use crate::cli::units::about;
+use crate::core::StateName;
+use crate::rpc::proto::v1::{
+    Event, ListRequest, Outcome, Process, ReloadRequest, RestartRequest, SignalRequest, StartRequest, State,
+    StopRequest, WaitRequest,
+};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Start,
+    Stop,
+    Restart,
+    Reload,
+}
+
+impl Verb {
+    fn noun(self) -> &'static str {
+        match self {
+            Verb::Start => "the start",
+            Verb::Stop => "the stop",
+            Verb::Restart => "the restart",
+            Verb::Reload => "the reload",
+        }
+    }
+}
+
+fn is_down(state: State) -> bool {
+    matches!(state, State::Created | State::Stopped | State::Exited | State::Failed | State::Crashed)
+}
+
+/// A request about processes.
+struct Ask {
+    names: Vec<String>,
+    no_wait: bool,
+    timeout: Option<u64>,
+}
+
+impl Ask {
+    fn send(self, verb: Verb, client: &mut Client) -> Result<Vec<Outcome>, ClientError> {
+        let Ask { names, no_wait, timeout } = self;
+        Ok(match verb {
+            Verb::Start => client.start(StartRequest { names, no_wait, timeout })?.outcomes,
+            Verb::Stop => client.stop(StopRequest { names, no_wait, timeout })?.outcomes,
+            Verb::Restart => client.restart(RestartRequest { names, no_wait, timeout })?.outcomes,
+            Verb::Reload => client.reload(ReloadRequest { names, no_wait, timeout })?.outcomes,
+        })
+    }
+}
+
+/// Asks for it, and waits unless told not to.
+pub(super) fn act(verb: Verb, args: &args::Act, context: &mut Context) -> Result<Exit, Failure> {
+    let names = args.names.clone();
+    let before = context.call(|client| client.list(ListRequest { names: names.clone() }))?.processes;
+    let ask = Ask { names, no_wait: args.waiting.no_wait, timeout: args.waiting.timeout.map(millis) };
+    let story = Story::new(Some(verb), before, context.voice.talk);
+    let outcomes = if ask.no_wait {
+        context.call(|client| ask.send(verb, client))?
+    } else {
+        let what = story.what();
+        let patience = Patience { what: &what, action: verb.noun(), timeout: None };
+        let json = context.voice.json;
+        let tell = &mut |event: &Event| story.tell(event).filter(|_| !json);
+        answer(wait(context, &patience, move |client| ask.send(verb, client), tell)?)?
+    };
+    report(&outcomes, &story, context)
+}
+
+/// Sends a signal.
+pub(super) fn signal(args: &args::Signal, context: &mut Context) -> Result<Exit, Failure> {
+    let request = SignalRequest { names: vec![args.name.clone()], signal: args.signal.clone() };
+    let outcomes = context.call(|client| client.signal(request))?.outcomes;
+    let mut story = Story::new(None, Vec::new(), context.voice.talk);
+    story.sent = Some(args.signal.clone());
+    report(&outcomes, &story, context)
+}
+
+/// Waits for a state.
+pub(super) fn wait_for(args: &args::Wait, context: &mut Context) -> Result<Exit, Failure> {
+    let states = args.state.iter().map(|state| number(*state)).collect();
+    let request = WaitRequest { names: args.names.clone(), states, timeout: args.timeout.map(millis) };
+    let words: Vec<&str> = args.state.iter().map(|state| state.as_str()).collect();
+    let wanted = if words.is_empty() { "up".to_owned() } else { words.join(" or ") };
+    let what = format!("{} to be {wanted}", args.names.join(", "));
+    let patience = Patience { what: &what, action: "what it does", timeout: None };
+    let outcomes = answer(wait(context, &patience, move |client| client.wait(request), &mut |_| None)?)?.outcomes;
+    let story = Story::new(None, Vec::new(), context.voice.talk);
+    report(&outcomes, &story, context)
+}
+
+fn number(state: StateName) -> i32 {
+    let name = format!("STATE_{}", state.as_str().to_ascii_uppercase());
+    State::from_str_name(&name).unwrap_or_default().into()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is known of the processes before, and what happens meanwhile.
+struct Story {
+    verb: Option<Verb>,
+    sent: Option<String>,
+    before: BTreeMap<String, Process>,
+    talk: Talk,
+}
+
+impl Story {
+    fn new(verb: Option<Verb>, before: Vec<Process>, talk: Talk) -> Self {
+        let before = before.into_iter().map(|process| (process.name.clone(), process)).collect();
+        Story { verb, sent: None, before, talk }
+    }
+
+    /// The names, or how many there are.
+    fn what(&self) -> String {
+        let names: Vec<&str> = self.before.keys().map(String::as_str).collect();
+        if names.len() > 5 { format!("{} processes", names.len()) } else { names.join(", ") }
+    }
+
+    /// What an event is worth saying. That something else is stopped, too, is; the rest only when asked for.
+    fn tell(&self, event: &Event) -> Option<String> {
+        let name = event.process.as_ref()?;
+        if self.talk == Talk::Verbose {
+            return Some(format!("{name}: {}", event.text));
+        }
+        let along = event.kind == "process.stopping" && event.cause == "relation" && !self.before.contains_key(name);
+        (along && self.talk > Talk::Quiet).then(|| format!("{name}: stopping, too: {}", event.cause_text))
+    }
+
+    /// What an outcome is called.
+    fn sentence(&self, outcome: &Outcome, now: Moment) -> String {
+        let name = &outcome.name;
+        let pid = outcome.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+        let state = word(outcome.state());
+        if let Some(signal) = &self.sent {
+            let signal = signal.to_ascii_uppercase();
+            let signal = if signal.starts_with(|c: char| c.is_ascii_alphabetic()) && !signal.starts_with("SIG") {
+                format!("SIG{signal}")
+            } else {
+                signal
+            };
+            return format!("{name}: sent {signal}{pid}");
+        }
+        let along =
+            if outcome.along.is_empty() { String::new() } else { format!("; with {}", outcome.along.join(", ")) };
+        let after = format!("after {}{along}", about(Duration::from_millis(outcome.took)));
+        match (self.verb, outcome.state()) {
+            (Some(Verb::Start | Verb::Stop), _) if !outcome.changed => {
+                let since = self.before.get(name).map(|before| format!(", for {}", since(before, now)));
+                let since = since.unwrap_or_default();
+                match outcome.state() {
+                    State::Created | State::Exited | State::Failed | State::Crashed => {
+                        format!("{name}: not running: {state}{since}")
+                    }
+                    _ => format!("{name}: already {state}{pid}{since}"),
+                }
+            }
+            (Some(Verb::Start | Verb::Restart), State::Running) => format!("{name}: running{pid}, ready {after}"),
+            (Some(Verb::Start | Verb::Restart), State::Exited) => format!("{name}: done {after}"),
+            (Some(Verb::Stop), down) if is_down(down) => format!("{name}: {state} {after}"),
+            (Some(Verb::Reload), State::Running) => format!("{name}: has read its configuration again{pid}"),
+            _ => format!("{name}: {state}{pid}{}", because(outcome)),
+        }
+    }
+}
+
+fn because(outcome: &Outcome) -> String {
+    match outcome.reason.as_deref() {
+        Some(reason) if !reason.is_empty() => format!(": {reason}"),
+        _ => String::new(),
+    }
+}
+
+/// Says what each came to. The exit code is that of the first that did not come to what was asked.
+fn report(outcomes: &[Outcome], story: &Story, context: &Context) -> Result<Exit, Failure> {
+    let code = |outcome: &Outcome| outcome.error.as_ref().map(|error| exit(Code::from_i32(error.code)));
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.error.is_some()).collect();
+    let result = failed.first().and_then(|outcome| code(outcome)).unwrap_or(Exit::Done);
+    if context.voice.json {
+        let all = Json::List(outcomes.iter().map(Json::of).collect());
+        match failed.first().and_then(|outcome| outcome.error.as_ref()) {
+            None => context.print(&Json::Object(vec![("outcomes".into(), all)]).line())?,
+            Some(error) => {
+                let _ = writeln!(stderr(), "{}", refusal(&error.message, result).with("outcomes", all).line());
+            }
+        }
+        return Ok(result);
+    }
+    let now = Moment::now();
+    for outcome in outcomes {
+        match &outcome.error {
+            None if context.voice.talk == Talk::Quiet => {}
+            None => context.print(&escape(story.sentence(outcome, now).as_bytes()))?,
+            Some(error) => {
+                let message = escape(error.message.as_bytes());
+                let named = message.contains(&format!("`{}`", outcome.name));
+                let name = if named { String::new() } else { format!("{}: ", escape(outcome.name.as_bytes())) };
+                context.voice.error(&format!("{name}{message}"));
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// The object that a program gets.
+fn refusal(message: &str, exit: Exit) -> Json {
+    let fields = [
+        ("code", Json::Int(exit.code().into())),
+        ("message", Json::Text(message.to_owned())),
+        ("file", Json::Null),
+        ("line", Json::Null),
+        ("field", Json::Null),
+    ];
+    Json::Object(fields.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::look::samples::{NOW, migrate, web, worker};
+    use super::{Story, Verb};
+    use crate::cli::narrate::Talk;
+    use crate::rpc::proto::v1::{Event, Outcome, State};
+
+    fn outcome(name: &str, state: State, pid: Option<u32>) -> Outcome {
+        Outcome { name: name.into(), state: state.into(), pid, changed: true, took: 400, ..Outcome::default() }
+    }
+
+    fn told(verb: Verb, outcome: &Outcome) -> String {
+        Story::new(Some(verb), vec![web(), worker(), migrate()], Talk::Normal).sentence(outcome, NOW)
+    }
+
+    #[test]
+    fn an_outcome_is_a_sentence() {
+        let along = vec!["shop".into()];
+        let with = Outcome { along, ..outcome("worker", State::Running, Some(9)) };
+        let was = |name, state, pid| Outcome { changed: false, ..outcome(name, state, pid) };
+        for (verb, outcome, expected) in [
+            (Verb::Start, &outcome("worker", State::Running, Some(9)), "worker: running (pid 9), ready after 400 ms"),
+            (Verb::Start, &was("web", State::Running, Some(4711)), "web: already running (pid 4711), for 2d 4h"),
+            (Verb::Start, &outcome("migrate", State::Exited, None), "migrate: done after 400 ms"),
+            (Verb::Start, &outcome("worker", State::Starting, Some(9)), "worker: starting (pid 9)"),
+            (Verb::Stop, &outcome("web", State::Stopped, None), "web: stopped after 400 ms"),
+            (Verb::Stop, &was("migrate", State::Failed, None), "migrate: not running: failed, for 4m"),
+            (Verb::Restart, &with, "worker: running (pid 9), ready after 400 ms; with shop"),
+            (
+                Verb::Reload,
+                &outcome("web", State::Running, Some(4711)),
+                "web: has read its configuration again (pid 4711)",
+            ),
+        ] {
+            assert_eq!(told(verb, outcome), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_stopped_along_is_named_as_it_happens() {
+        let event = |name: &str, cause: &str| Event {
+            kind: "process.stopping".into(),
+            process: Some(name.into()),
+            cause: cause.into(),
+            cause_text: "requires `web`".into(),
+            text: "stopping".into(),
+            ..Event::default()
+        };
+        let mut story = Story::new(Some(Verb::Stop), vec![web()], Talk::Normal);
+        let said = story.tell(&event("shop", "relation"));
+        assert_eq!(said.as_deref(), Some("shop: stopping, too: requires `web`"));
+        assert_eq!(story.tell(&event("web", "command")), None);
+        assert_eq!(story.tell(&event("other", "ended")), None);
+        story.talk = Talk::Verbose;
+        assert_eq!(story.tell(&event("web", "command")).as_deref(), Some("web: stopping"));
+    }
+}

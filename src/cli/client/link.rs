@@ -1,0 +1,148 @@
+//! The connection to an instance, for a program that does one thing after another.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status, Streaming};
+
+use crate::rpc::proto::v1::neap_client::NeapClient;
+use crate::rpc::proto::v1::{self, ErrorDetail};
+use crate::rpc::{ConnectError, connect, error_detail};
+
+/// An answer may be this large: a list of very many processes.
+const LARGEST_ANSWER: usize = 256 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    /// There is no connection.
+    #[error("{0}")]
+    Unreachable(#[from] ConnectError),
+    /// The connection has ended.
+    #[error("the instance has ended the connection: {0}")]
+    Lost(String),
+    /// The instance refuses.
+    #[error("{message}")]
+    Refused {
+        /// The status.
+        code: Code,
+        /// For people.
+        message: String,
+        /// For programs.
+        detail: Box<ErrorDetail>,
+    },
+}
+
+impl From<Status> for ClientError {
+    fn from(status: Status) -> Self {
+        let detail = error_detail(&status);
+        match (status.code(), detail) {
+            // The server says more of what it refuses.
+            (Code::Unavailable | Code::Unknown | Code::Cancelled, None) => {
+                ClientError::Lost(status.message().to_owned())
+            }
+            (code, detail) => ClientError::Refused {
+                code,
+                message: status.message().to_owned(),
+                detail: Box::new(detail.unwrap_or_default()),
+            },
+        }
+    }
+}
+
+/// A connection.
+pub(super) struct Client {
+    runtime: Arc<Runtime>,
+    calls: NeapClient<Channel>,
+}
+
+/// What comes one after another.
+pub(super) struct Stream<T> {
+    runtime: Arc<Runtime>,
+    items: Option<Streaming<T>>,
+}
+
+impl<T> Iterator for Stream<T> {
+    type Item = Result<T, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let items = self.items.as_mut()?;
+        match self.runtime.block_on(items.message()) {
+            Ok(Some(item)) => Some(Ok(item)),
+            Ok(None) => {
+                self.items = None;
+                None
+            }
+            Err(status) => {
+                self.items = None;
+                Some(Err(status.into()))
+            }
+        }
+    }
+}
+
+/// Calls that are answered once.
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident;)*) => {
+        impl Client {
+            $($(#[$doc])* pub(super) fn $name(&mut self, request: v1::$request) -> Result<v1::$response, ClientError> {
+                Ok(self.runtime.block_on(self.calls.$name(Request::new(request)))?.into_inner())
+            })*
+        }
+    };
+}
+
+calls! {
+    /// The instance.
+    get_status(GetStatusRequest) -> GetStatusResponse;
+    /// Its processes.
+    list(ListRequest) -> ListResponse;
+    /// And their specs.
+    describe(DescribeRequest) -> DescribeResponse;
+    /// Starts.
+    start(StartRequest) -> StartResponse;
+    /// Stops.
+    stop(StopRequest) -> StopResponse;
+    /// Stops and starts.
+    restart(RestartRequest) -> RestartResponse;
+    /// Has processes read their configuration.
+    reload(ReloadRequest) -> ReloadResponse;
+    /// Sends a signal.
+    signal(SignalRequest) -> SignalResponse;
+    /// Waits for a state.
+    wait(WaitRequest) -> WaitResponse;
+    /// Makes a configuration so.
+    apply(ApplyRequest) -> ApplyResponse;
+    /// Ends the instance.
+    shutdown(ShutdownRequest) -> ShutdownResponse;
+    /// Puts a new binary in place.
+    upgrade(UpgradeRequest) -> UpgradeResponse;
+}
+
+impl Client {
+    /// Connects to the instance at this socket.
+    pub(super) fn connect(socket: &Path, patience: Duration) -> Result<Client, ClientError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| ClientError::Lost(format!("cannot wait for it: {error}")))?;
+        let channel = runtime.block_on(connect(socket, patience))?;
+        let calls = NeapClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
+        Ok(Client { runtime: Arc::new(runtime), calls })
+    }
+
+    /// Events.
+    pub(super) fn watch(&mut self, request: v1::WatchRequest) -> Result<Stream<v1::WatchResponse>, ClientError> {
+        let items = self.runtime.block_on(self.calls.watch(Request::new(request)))?.into_inner();
+        Ok(Stream { runtime: Arc::clone(&self.runtime), items: Some(items) })
+    }
+
+    /// Lines.
+    pub(super) fn logs(&mut self, request: v1::LogsRequest) -> Result<Stream<v1::LogsResponse>, ClientError> {
+        let items = self.runtime.block_on(self.calls.logs(Request::new(request)))?.into_inner();
+        Ok(Stream { runtime: Arc::clone(&self.runtime), items: Some(items) })
+    }
+}

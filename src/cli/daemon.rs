@@ -1,0 +1,221 @@
+//! `neap daemon`: supervise without a terminal.
+
+use std::io::stderr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+use super::anchored::{self, Ending, Given, Lack};
+use super::args::{Daemon, Global};
+use super::exit::{Exit, Failure};
+use super::locate;
+use super::notes::{self, Notes};
+use super::orphans;
+use super::paint::Tone;
+use super::printer::{Printing, Show};
+use super::report::{Format, Level, Report};
+use super::session::{Manner, Outcome, Session};
+use super::start::{self, Asked};
+use super::summary::Summary;
+use crate::anchor::Link;
+use crate::core::{Event, StateName};
+use crate::instance::places::{Bases, Places};
+use crate::instance::{Begun, Instance};
+use crate::lua::api::Settings;
+use crate::rpc::ApplyRequest;
+use crate::spec::Problem;
+
+/// How much longer a service manager is to wait while everything is being stopped. Asked for again every few seconds.
+const LONGER: Duration = Duration::from_secs(30);
+
+/// Supervises until it is told to end.
+pub(super) fn daemon(args: &Daemon, global: &Global) -> Result<Exit, Failure> {
+    check_address(args.listen.as_deref())?;
+    let given = args.config.as_deref().or(args.config_dir.as_deref());
+    if let Some(path) = given {
+        locate::check(path)?;
+    }
+    if args.config_dir.as_deref().is_some_and(|dir| !dir.is_dir()) {
+        return Err(Failure::new(format!("`{}` is no folder", given.unwrap_or(Path::new("")).display())));
+    }
+    if args.detached {
+        // Whoever leads a group of processes already has a session of its own.
+        let _ = nix::unistd::setsid();
+    }
+    anchored::run(Lack::Refused, |anchor| supervise(args, global, given, anchor))
+}
+
+/// This version listens at the control socket alone.
+fn check_address(address: Option<&str>) -> Result<(), Failure> {
+    match address {
+        None => Ok(()),
+        Some(address) => Err(Failure::new(format!(
+            "cannot listen at `{address}`: this version has the control socket alone; choose its place with --socket PATH"
+        ))
+        .exit(Exit::Code(2))),
+    }
+}
+
+/// The configuration that is meant: the one that was given, else that of the instance that was named, else its own.
+fn configuration(given: Option<&Path>, global: &Global) -> Result<(Option<PathBuf>, Places), Failure> {
+    let places = start::places(given, global).map_err(|error| Failure::new(error.to_string()))?;
+    let own = || match &global.instance {
+        Some(_) => places.config.clone().filter(|path| path.exists()),
+        None => Bases::of_this_process().daemons_config(),
+    };
+    Ok((given.map(Path::to_owned).or_else(own), places))
+}
+
+fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given) -> Result<Ending, Failure> {
+    let Given { signals, around } = anchor;
+    orphans::adopt()?;
+    let (config, places) = configuration(given, global)?;
+    let (notes, pending) = notes::notes();
+    let level = Arc::new(AtomicUsize::new(notes::rank_of(args.log_level.unwrap_or_default().name())));
+    let asked = Asked {
+        config: config.as_deref(),
+        profiles: &args.profile,
+        only: &args.only,
+        places: Some(places),
+        log_files: true,
+    };
+    let mut report = Report::new(stderr(), args.log_format.unwrap_or_default(), args.log_level.unwrap_or_default());
+    let begun = match start::start(asked, around, &notes, &level)? {
+        Ok(begun) => begun,
+        Err(problems) => {
+            problems.iter().for_each(|problem| report.say(Level::Error, None, &problem.to_string()));
+            return Err(Failure::new("the configuration is refused; nothing was started"));
+        }
+    };
+    let Begun { instance, first, say } = begun;
+    let settings = first.as_ref().map(|first| first.evaluated.declared.settings.clone()).unwrap_or_default();
+    let (format, least) = wanted(args, &settings);
+    level.store(notes::rank_of(least.name()), Ordering::Relaxed);
+    report.set(format, least);
+    for warning in first.iter().flat_map(|first| &first.warnings) {
+        report.note(Tone::Warn, &warning.to_string());
+    }
+    let summary = Summary::new(std::collections::BTreeSet::new());
+    let printer = Printing { screen: report, lines: false, filter: everything, notes: notes.clone(), pending };
+    let manner = manner(&instance, &notes);
+    drop(notes);
+    let session = Session::begin(instance.supervisor().clone(), signals, summary, manner, printer)?;
+    start::tell(session.notes(), say);
+    let outcome = go(&instance, first, session);
+    start::end(&instance, outcome, finish)
+}
+
+fn go(instance: &Instance, first: Option<crate::instance::Outcome>, session: Session) -> Result<Outcome, Failure> {
+    if let Some(first) = first {
+        start::go(instance, first)?;
+    }
+    let _control = start::listen(instance)?;
+    instance.set_ready();
+    let places = instance.places().map(|places| places.socket.display().to_string()).unwrap_or_default();
+    session.notes().say(Tone::Plain, format!("ready; {}; the control socket is {places}", summed(instance)));
+    if let Some(link) = instance.link() {
+        link.notify(&format!("READY=1\nSTATUS={}", summed(instance)));
+        watch(instance, link);
+    }
+    Ok(session.supervise())
+}
+
+/// Format and level: the command line's, else the configuration's.
+fn wanted(args: &Daemon, settings: &Settings) -> (Format, Level) {
+    use clap::ValueEnum;
+    let format = settings.log_format.as_deref().and_then(|name| Format::from_str(name, true).ok());
+    let level = settings.log_level.as_deref().and_then(|name| Level::from_str(name, true).ok());
+    (args.log_format.or(format).unwrap_or_default(), args.log_level.or(level).unwrap_or_default())
+}
+
+fn everything(_: &Event) -> bool {
+    true
+}
+
+fn manner(instance: &Instance, notes: &Notes) -> Manner {
+    let (applying, said) = (instance.clone(), notes.downgrade());
+    let link = instance.link().cloned();
+    let hangup = move || {
+        let (instance, said) = (applying.clone(), said.clone());
+        // Evaluation takes its time; signals go on being heard.
+        let thread = std::thread::Builder::new().name("neap-apply".into());
+        let say = said.clone();
+        if let Err(error) = thread.spawn(move || reload(&instance, &said)) {
+            say.say(Tone::Bad, format!("cannot apply the configuration: no thread: {error}"));
+        }
+    };
+    let stopping = move |what: &str| {
+        if let Some(link) = &link {
+            let longer = LONGER.as_micros();
+            link.notify(&format!("STOPPING=1\nSTATUS={what}\nEXTEND_TIMEOUT_USEC={longer}"));
+        }
+    };
+    Manner { ends_at_rest: false, hangup: Some(Box::new(hangup)), forwards: false, stopping: Box::new(stopping) }
+}
+
+/// Applies the configuration anew.
+fn reload(instance: &Instance, notes: &notes::WeakNotes) {
+    if let Some(link) = instance.link() {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+        link.notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+    }
+    match instance.apply(ApplyRequest::default()) {
+        Ok(applied) => {
+            applied.warnings.iter().for_each(|warning| notes.say(Tone::Warn, warning.to_string()));
+            notes.say(Tone::Plain, format!("the configuration is applied: {}", start::changes(&applied.changes)));
+        }
+        Err(problems) => {
+            problems.iter().for_each(|problem: &Problem| notes.say(Tone::Bad, problem.to_string()));
+            notes.say(Tone::Bad, "the configuration is refused; nothing was changed");
+        }
+    }
+    if let Some(link) = instance.link() {
+        link.notify(&format!("READY=1\nSTATUS={}", summed(instance)));
+    }
+}
+
+/// Tells the service manager that all is well, for as long as the engine answers.
+fn watch(instance: &Instance, link: &Link) {
+    let interval = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok()).map(Duration::from_micros);
+    let Some(interval) = interval.filter(|interval| !interval.is_zero()) else { return };
+    let (supervisor, link) = (instance.supervisor().downgrade(), link.clone());
+    let watching = move || {
+        while let Some(supervisor) = supervisor.upgrade() {
+            // It answers once it has come through what it was doing.
+            if supervisor.list().is_err() {
+                return;
+            }
+            drop(supervisor);
+            link.notify("WATCHDOG=1");
+            std::thread::sleep(interval / 2);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("neap-watchdog".into()).spawn(watching) {
+        instance.degrade(format!("the watchdog is not served: no thread: {error}"));
+    }
+}
+
+/// `3 processes, 2 running, 1 failed`.
+fn summed(instance: &Instance) -> String {
+    let statuses = instance.supervisor().list().unwrap_or_default();
+    let count = |states: &[StateName]| statuses.iter().filter(|status| states.contains(&status.state)).count();
+    let running = count(&[StateName::Running]);
+    let failed = count(&[StateName::Failed, StateName::Crashed]);
+    let all = statuses.len();
+    let mut text = format!("{all} {}, {running} running", if all == 1 { "process" } else { "processes" });
+    if failed > 0 {
+        text += &format!(", {failed} failed");
+    }
+    text
+}
+
+fn finish(outcome: &Outcome) -> Result<Exit, Failure> {
+    let shutdown = outcome.shutdown.as_ref().map_err(|error| Failure::new(error.to_string()))?;
+    if !shutdown.stuck.is_empty() {
+        return Err(Failure::new(format!("these would not die: {}", shutdown.stuck.join(", "))));
+    }
+    Ok(shutdown.code.map_or(Exit::Done, |code| Exit::Code(u8::try_from(code & 0xff).unwrap_or(1))))
+}

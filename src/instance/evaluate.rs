@@ -1,0 +1,124 @@
+//! From a configuration's files to a plan that an instance can apply.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::lua::{EvaluateRequest, Evaluated, Runtime};
+use crate::spec::{Plan, Problem, Severity, Spec, Stream};
+
+/// Leaves of a plan what is to start by itself.
+pub(crate) type Narrow = Box<dyn Fn(Plan) -> Result<Plan, Problem> + Send + Sync>;
+
+/// How configurations are evaluated, the same each time.
+pub(crate) struct Evaluator {
+    /// Evaluates.
+    pub(crate) runtime: Runtime,
+    /// What `neap.profile` answers to.
+    pub(crate) profiles: Vec<String>,
+    /// What is done with each plan, `up --only`.
+    pub(crate) narrow: Option<Narrow>,
+    /// The folder that the supervisor takes relative paths from.
+    pub(crate) base: PathBuf,
+}
+
+/// What an evaluation came to.
+pub(crate) struct Outcome {
+    /// What is to be applied.
+    pub(crate) plan: Plan,
+    /// What was said and gone on with.
+    pub(crate) warnings: Vec<Problem>,
+    /// What its functions need to be called.
+    pub(crate) evaluated: Evaluated,
+    /// What was evaluated.
+    pub(crate) config: PathBuf,
+}
+
+/// What is evaluated for this configuration, in this process's environment.
+pub(crate) fn request(config: &Path, profiles: &[String]) -> EvaluateRequest {
+    let mut request = if config.is_dir() { EvaluateRequest::folder(config) } else { EvaluateRequest::file(config) };
+    request.env = environment();
+    request.profiles = profiles.to_vec();
+    request
+}
+
+/// What `neap.env` sees. Lua's strings could hold anything, but a name or value that is no text has no use there.
+fn environment() -> BTreeMap<String, String> {
+    let variables = std::env::vars_os();
+    variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+/// The folder that a configuration's relative paths are taken from.
+pub(crate) fn root_of(config: &Path) -> std::io::Result<PathBuf> {
+    let folder = if config.is_dir() { Some(config) } else { config.parent().filter(|dir| !dir.as_os_str().is_empty()) };
+    std::path::absolute(folder.unwrap_or(Path::new(".")))
+}
+
+impl Evaluator {
+    /// Evaluates this configuration. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub(crate) fn evaluate(&self, config: &Path) -> Result<Outcome, Vec<Problem>> {
+        self.evaluate_as(config, None)
+    }
+
+    /// The same, as the generation of this number.
+    pub(crate) fn evaluate_as(&self, config: &Path, number: Option<u64>) -> Result<Outcome, Vec<Problem>> {
+        let mut request = request(config, &self.profiles);
+        request.generation = number;
+        let evaluated = self.runtime.evaluate(request).map_err(|refused| refused.problems)?;
+        self.prepare(evaluated, config)
+    }
+
+    /// Makes what was evaluated ready to be applied.
+    pub(crate) fn prepare(&self, mut evaluated: Evaluated, config: &Path) -> Result<Outcome, Vec<Problem>> {
+        let root = root_of(config)
+            .map_err(|error| vec![problem(format!("cannot find the folder of `{}`: {error}", config.display()))])?;
+        let mut plan = std::mem::take(&mut evaluated.declared.plan);
+        if root != self.base {
+            plan = moved(plan, &root)?;
+        }
+        if let Some(narrow) = &self.narrow {
+            plan = narrow(plan).map_err(|problem| vec![problem])?;
+        }
+        plan.generation = evaluated.generation.number();
+        let warnings = std::mem::take(&mut evaluated.warnings);
+        Ok(Outcome { plan, warnings, evaluated, config: config.to_owned() })
+    }
+}
+
+/// The plan with paths that do not depend on the supervisor's own folder.
+fn moved(plan: Plan, root: &Path) -> Result<Plan, Vec<Problem>> {
+    let mut absolute = Plan::new();
+    for mut spec in plan {
+        make_absolute(&mut spec, root);
+        absolute.insert(spec).map_err(|problem| vec![problem])?;
+    }
+    Ok(absolute)
+}
+
+fn make_absolute(spec: &mut Spec, root: &Path) {
+    let at = |path: &str| root.join(path).to_string_lossy().into_owned();
+    spec.working_dir = Some(spec.working_dir.as_deref().map_or_else(|| at(""), at));
+    spec.pidfile = spec.pidfile.as_deref().map(at);
+    spec.log.file = spec.log.file.as_deref().map(at);
+    spec.env_file.iter_mut().for_each(|file| file.path = at(&file.path));
+    let conditions = &mut spec.conditions;
+    for path in [&mut conditions.path_exists, &mut conditions.path_executable, &mut conditions.file_not_empty]
+        .into_iter()
+        .flatten()
+    {
+        let bare = path.trim_start_matches(['!', '|']);
+        *path = format!("{}{}", &path[..path.len() - bare.len()], at(bare));
+    }
+    for stream in [&mut spec.log.stdout, &mut spec.log.stderr] {
+        if let Stream::File(path) = stream {
+            *path = at(path);
+        }
+    }
+}
+
+/// An error of an instance's own.
+pub(crate) fn problem(message: String) -> Problem {
+    Problem { severity: Severity::Error, file: None, line: None, process: None, field: None, message }
+}

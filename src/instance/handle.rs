@@ -1,0 +1,332 @@
+//! The instance itself: a supervisor, the configuration that is in force, and what is done with the whole of it.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use super::evaluate::{Evaluator, Outcome, problem};
+use super::places::Places;
+use super::successor;
+use crate::anchor::{Key, Link};
+use crate::core::{Pid, Refusal};
+use crate::ledger::{Generations, Lock};
+use crate::lua::{Generation, Listening};
+use crate::rpc::{self, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server};
+use crate::spec::{Plan, Problem};
+use crate::driver::{AnchorState, LedgerState};
+use crate::{Error, HostReport, Supervisor, TreeKind};
+
+/// A supervisor with a configuration and places of its own. Cheap to clone; all clones are the same instance.
+#[derive(Clone)]
+pub(crate) struct Instance(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) supervisor: Supervisor,
+    pub(super) evaluator: Evaluator,
+    pub(super) places: Option<Places>,
+    pub(super) anchor: Option<Anchor>,
+    /// The configuration as it was named, if there is one.
+    pub(super) config: Option<PathBuf>,
+    /// Where what an evaluation read is kept, so that a successor can make it again.
+    pub(super) generations: Option<Generations>,
+    pub(super) started_at: SystemTime,
+    /// One instance a state folder.
+    pub(super) _lock: Option<Lock>,
+    /// The control socket that the one before listened at, until it is served.
+    pub(super) listener: Mutex<Option<UnixListener>>,
+    pub(super) state: Mutex<State>,
+    /// Held by the one apply that is under way.
+    pub(super) applying: Mutex<()>,
+}
+
+/// What holds this process's descriptors.
+pub(super) struct Anchor {
+    pub(super) link: Link,
+    pub(super) pid: Pid,
+}
+
+/// What changes while it runs.
+#[derive(Default)]
+pub(super) struct State {
+    /// The configuration in force.
+    pub(super) live: Option<Live>,
+    /// Its number; numbers only go up.
+    pub(super) generation: u64,
+    /// Why a newer one was refused.
+    pub(super) refused: Option<String>,
+    /// Whether the first plan is in force and clients are answered.
+    pub(super) ready: bool,
+    /// What makes it less than it should be.
+    pub(super) degraded: Vec<String>,
+    /// The binary that takes over when the engine has ended.
+    pub(super) successor: Option<File>,
+}
+
+/// Keeps a configuration's functions callable, and its handlers called.
+pub(super) struct Live {
+    _generation: Generation,
+    _listening: Listening,
+}
+
+impl Live {
+    pub(super) fn begin(generation: Generation, supervisor: &Supervisor) -> Live {
+        let listening = generation.listen(supervisor);
+        Live { _generation: generation, _listening: listening }
+    }
+}
+
+impl Instance {
+    pub(super) fn new(inner: Inner) -> Instance {
+        inner.evaluator.runtime.attach(inner.supervisor.clone());
+        Instance(Arc::new(inner))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who answers for its processes.
+    pub(crate) fn supervisor(&self) -> &Supervisor {
+        &self.0.supervisor
+    }
+
+    /// Where its things are, if it has places of its own.
+    pub(crate) fn places(&self) -> Option<&Places> {
+        self.0.places.as_ref()
+    }
+
+    /// The anchor, if there is one.
+    pub(crate) fn link(&self) -> Option<&Link> {
+        self.0.anchor.as_ref().map(|anchor| &anchor.link)
+    }
+
+    /// Says what makes it less than it should be.
+    pub(crate) fn degrade(&self, why: impl Into<String>) {
+        self.state().degraded.push(why.into());
+    }
+
+    /// Puts in force what was evaluated.
+    ///
+    /// # Errors
+    /// All that is wrong with it; nothing is changed then.
+    pub(crate) fn put_in_force(&self, outcome: Outcome) -> Result<ApplyOutcome, Vec<Problem>> {
+        let generation = outcome.evaluated.generation.number();
+        if let Some(generations) = &self.0.generations {
+            // Before it is in force: whoever finds it to be in force finds it.
+            let written = generations.write(generation, &outcome.evaluated.recorded);
+            written
+                .map_err(|error| vec![problem(format!("the configuration cannot be kept for a successor: {error}"))])?;
+        }
+        let Outcome { plan, warnings, evaluated, config } = outcome;
+        // Before the plan is applied, so that its handlers miss nothing.
+        let live = Live::begin(evaluated.generation, &self.0.supervisor);
+        let changes = self.0.supervisor.apply(plan).wait().map_err(problems_of)?;
+        let mut state = self.state();
+        (state.live, state.generation, state.refused) = (Some(live), generation, None);
+        drop(state);
+        if let Some(generations) = &self.0.generations {
+            // What stays for lack of a chance to remove it is removed the next time.
+            let _ = generations.keep(&[generation]);
+        }
+        Ok(ApplyOutcome { generation, changes, warnings, config: Some(config) })
+    }
+
+    /// Evaluates the configuration (the one it was started with, unless another is given) and applies it. One at a time.
+    pub(crate) fn apply(&self, request: ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
+        let _alone = self.0.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let applied = self.apply_alone(&request);
+        if let (Err(problems), false) = (&applied, request.dry_run) {
+            let all: Vec<String> = problems.iter().map(Problem::to_string).collect();
+            self.state().refused = Some(all.join("\n"));
+        }
+        applied
+    }
+
+    fn apply_alone(&self, request: &ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
+        let Some(config) = request.config.as_deref().or(self.0.config.as_deref()) else {
+            return self.apply_nothing(request.dry_run);
+        };
+        let outcome = self.0.evaluator.evaluate(config)?;
+        if !request.dry_run {
+            return self.put_in_force(outcome);
+        }
+        let changes = self.0.supervisor.plan(&outcome.plan).map_err(problems_of)?;
+        let generation = self.state().generation;
+        Ok(ApplyOutcome { generation, changes, warnings: outcome.warnings, config: Some(outcome.config) })
+    }
+
+    /// There is no configuration: nothing is configured.
+    fn apply_nothing(&self, dry_run: bool) -> Result<ApplyOutcome, Vec<Problem>> {
+        let supervisor = &self.0.supervisor;
+        let changes = if dry_run { supervisor.plan(&Plan::new()) } else { supervisor.apply(Plan::new()).wait() };
+        let changes = changes.map_err(problems_of)?;
+        Ok(ApplyOutcome { generation: self.state().generation, changes, warnings: Vec::new(), config: None })
+    }
+
+    /// Says that the first plan is in force and clients are answered.
+    pub(crate) fn set_ready(&self) {
+        self.state().ready = true;
+        if let Some(link) = self.link() {
+            link.ready();
+        }
+    }
+
+    /// Who it is.
+    pub(crate) fn info(&self) -> Info {
+        let inner = &self.0;
+        let state = self.state();
+        let place = |of: fn(&Places) -> &PathBuf| inner.places.as_ref().map(|all| of(all).clone()).unwrap_or_default();
+        Info {
+            instance: inner.places.as_ref().map(|places| places.key.clone()).unwrap_or_default(),
+            pid: std::process::id(),
+            anchor_pid: inner.anchor.as_ref().map(|anchor| anchor.pid.0),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: inner.started_at,
+            ready: state.ready,
+            config_path: inner
+                .config
+                .as_deref()
+                .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
+            generation: state.generation,
+            refused: state.refused.clone(),
+            degraded: state.degraded.clone(),
+            promises: self.promises(),
+            runtime_dir: place(|places| &places.runtime),
+            state_dir: place(|places| &places.state),
+            socket: place(|places| &places.socket),
+        }
+    }
+
+    fn promises(&self) -> Vec<HostPromise> {
+        promises_of(&self.0.supervisor.host())
+    }
+
+    /// Begins to stop everything; a second call escalates.
+    pub(crate) fn shutdown(&self) {
+        drop(self.0.supervisor.shutdown());
+    }
+
+    /// Serves clients at the control socket, until what is returned is dropped or stopped.
+    ///
+    /// # Errors
+    /// Why it cannot, as a sentence.
+    pub(crate) fn serve(&self) -> Result<Option<Server>, String> {
+        let Some(places) = &self.0.places else { return Ok(None) };
+        let before = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = match before {
+            Some(listener) => listener,
+            None => {
+                let listener = rpc::bind_control_socket(&places.socket).map_err(|error| error.to_string())?;
+                if let Some(link) = self.link() {
+                    let held = link.hold(Key::control(), listener.as_fd());
+                    held.map_err(|error| format!("the anchor does not take the control socket: {error}"))?;
+                }
+                listener
+            }
+        };
+        let failed = |error| format!("cannot serve clients at {}: {error}", places.socket.display());
+        Server::start(Arc::new(self.clone()), listener).map(Some).map_err(failed)
+    }
+
+    /// Lets go of the configuration's functions, which keep the supervisor up.
+    pub(crate) fn end(&self) {
+        self.state().live = None;
+        self.0.evaluator.runtime.detach();
+    }
+
+    /// Removes what only matters while it is up. Once all is over.
+    pub(crate) fn tidy(&self) {
+        if let Some(places) = &self.0.places {
+            let _ = std::fs::remove_file(&places.socket);
+            let _ = std::fs::remove_file(places.ledger());
+        }
+    }
+
+    /// Lets another binary take over, or the one that now has this one's path. Once this has answered, the engine has ended
+    /// without touching a process, and whoever runs the instance is to [pass it on](Instance::successor).
+    pub(crate) fn upgrade(&self, binary: Option<&Path>) -> Result<(), String> {
+        if self.link().is_none() {
+            return Err("this instance has no anchor, which an upgrade needs; stop it and start the new one".to_owned());
+        }
+        let path = binary.map_or_else(successor::own_path, |path| Ok(path.to_owned()))?;
+        let binary = successor::examine(&path)?;
+        // Known before the engine ends: its end is then no end of the instance.
+        self.state().successor = Some(binary);
+        match self.0.supervisor.hand_over().wait() {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.state().successor = None;
+                Err("the ledger cannot be written, so that a new binary would not know what runs; `neap status` says \
+                     why"
+                    .to_owned())
+            }
+            Err(error) => {
+                self.state().successor = None;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// The binary that is to take over, once: then this process is to do nothing more than end.
+    pub(crate) fn successor(&self) -> Option<File> {
+        self.state().successor.take()
+    }
+}
+
+impl Backend for Instance {
+    fn supervisor(&self) -> &Supervisor {
+        Instance::supervisor(self)
+    }
+
+    fn info(&self) -> Info {
+        Instance::info(self)
+    }
+
+    fn apply(&self, request: ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
+        Instance::apply(self, request)
+    }
+
+    fn shutdown(&self) {
+        Instance::shutdown(self);
+    }
+
+    fn upgrade(&self, binary: Option<PathBuf>) -> Result<(), String> {
+        Instance::upgrade(self, binary.as_deref())
+    }
+}
+
+/// What is wrong with a plan that the supervisor refused.
+fn problems_of(error: Error) -> Vec<Problem> {
+    match error {
+        Error::Refused(Refusal::Invalid(invalid)) => invalid.problems,
+        other => vec![problem(other.to_string())],
+    }
+}
+
+/// What the host lets it promise.
+fn promises_of(host: &HostReport) -> Vec<HostPromise> {
+    let promise = |what: &str, kept: bool, why: &str| HostPromise { what: what.into(), kept, why: why.into() };
+    let (anchored, anchor) = match host.anchor {
+        AnchorState::Alive(pid) => (true, format!("the anchor is process {pid}")),
+        AnchorState::Gone => (false, "the anchor is gone; start the instance anew when it suits".to_owned()),
+        AnchorState::None => (false, "there is no anchor".to_owned()),
+    };
+    let (written, ledger) = match &host.ledger {
+        LedgerState::Written => (true, String::new()),
+        LedgerState::Failing(why) => (false, why.clone()),
+        LedgerState::None => (false, "there is no ledger".to_owned()),
+    };
+    let cgroups = host.trees == TreeKind::Cgroup;
+    let trees = if cgroups { "trees are cgroups" } else { &host.trees_reason };
+    let statuses = if host.statuses_may_be_lost { "SIGCHLD is ignored" } else { "" };
+    vec![
+        promise("processes outlive the supervisor, with their output and statuses", anchored, &anchor),
+        promise("a new supervisor goes on where the old one stopped", written, &ledger),
+        promise("no process escapes its tree", cgroups, trees),
+        promise("a start costs the same however large the supervisor is", host.spawn_reason.is_empty(), &host.spawn_reason),
+        promise("exit statuses are exact", !host.statuses_may_be_lost, statuses),
+    ]
+}

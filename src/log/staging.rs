@@ -1,0 +1,388 @@
+//! The way from the log thread to a file: a pipe of our own, so that a slow disk holds up nobody.
+//!
+//! Bytes go by splice(2) from a process's pipe to this one, and from this one to the file: each time consuming and
+//! writing is one system call, so a crash loses and doubles nothing as long as somebody keeps the pipes. It is not
+//! one step, because the kernel locks the process's pipe for as long as the file takes.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::watch;
+
+use super::file::LogFile;
+use crate::driver::Pool;
+use crate::driver::sys;
+
+/// What the pipe may hold, where the kernel lets us.
+const SIZE: i32 = 512 << 10;
+/// Records are no longer than this.
+const GRAIN: usize = 64 << 10;
+/// A file that failed is tried again after this long.
+pub(super) const RETRY: Duration = Duration::from_secs(1);
+
+/// What stands in line for the file.
+enum Record {
+    /// So many bytes of the pipe.
+    Bytes(usize),
+    /// Lines and bytes that nobody waited for any longer.
+    Lost(u64, u64),
+    /// Another file from here on.
+    File(Box<LogFile>),
+}
+
+/// What the writer tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// There is room again.
+    Room,
+    /// The file failed, and is to be tried again after [`RETRY`].
+    Failing,
+    /// The file is copied to: a crash may lose or double what is in flight.
+    Copies(String),
+}
+
+/// The log thread's side of one process's staging pipe. Writing is a job of the pool's, one at a time for a file.
+pub(super) struct Staging {
+    write: OwnedFd,
+    inner: Arc<Inner>,
+    grain: AtomicUsize,
+}
+
+struct Inner {
+    read: OwnedFd,
+    state: Mutex<State>,
+    idle: Condvar,
+    pool: Pool,
+    tell: Box<dyn Fn(News) + Send + Sync>,
+    /// How often something was written: what readers of the file wait for.
+    written: watch::Sender<u64>,
+}
+
+struct State {
+    /// Not here while it is being written to.
+    file: Option<Box<LogFile>>,
+    records: VecDeque<Record>,
+    writing: bool,
+    told_full: bool,
+    told_copies: bool,
+    /// Why the file failed, and when it may be tried again.
+    failing: Option<(String, Instant)>,
+}
+
+/// The two ends of a new staging pipe.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = sys::pipe()?;
+    // Smaller is slower, nothing else.
+    let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(SIZE));
+    Ok((sys::high_fd(read), sys::high_fd(write)))
+}
+
+impl fmt::Debug for Staging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Staging")
+    }
+}
+
+impl Staging {
+    /// The staging pipe with these ends, empty, towards this file. `tell` is called from any thread.
+    pub fn new(
+        ends: (OwnedFd, OwnedFd),
+        file: Box<LogFile>,
+        pool: Pool,
+        tell: impl Fn(News) + Send + Sync + 'static,
+    ) -> Self {
+        let grain = grain(&file);
+        let state = State {
+            file: Some(file),
+            records: VecDeque::new(),
+            writing: false,
+            told_full: false,
+            told_copies: false,
+            failing: None,
+        };
+        let inner = Inner {
+            read: ends.0,
+            state: Mutex::new(state),
+            idle: Condvar::new(),
+            pool,
+            tell: Box::new(tell),
+            written: watch::Sender::new(0),
+        };
+        Staging { write: ends.1, inner: Arc::new(inner), grain: AtomicUsize::new(grain) }
+    }
+
+    /// What to wait by for the file to grow.
+    pub fn growth(&self) -> watch::Receiver<u64> {
+        self.inner.written.subscribe()
+    }
+
+    /// The longest record: a file is rotated between two of them.
+    pub fn grain(&self) -> usize {
+        self.grain.load(Ordering::Relaxed)
+    }
+
+    /// The reading end, which nobody but the writer may read.
+    pub fn reading_end(&self) -> BorrowedFd<'_> {
+        self.inner.read.as_fd()
+    }
+
+    /// Has the following go to another file.
+    pub fn set_file(&self, file: Box<LogFile>) {
+        self.grain.store(grain(&file), Ordering::Relaxed);
+        let mut state = self.inner.lock();
+        state.records.push_back(Record::File(file));
+        // The old one may be why it is changed.
+        state.failing = None;
+        self.inner.begin(state);
+    }
+
+    /// Moves so many bytes from a pipe, as far as there is room, and tells how many; what found none is told of by
+    /// [`News::Room`]. An error means that they are not in the pipe any more.
+    pub fn take(&self, from: BorrowedFd<'_>, count: usize) -> io::Result<usize> {
+        let mut done = 0;
+        while done < count {
+            match splice(from, None, &self.write, None, count - done, SpliceFFlags::SPLICE_F_NONBLOCK) {
+                Ok(some) if some > 0 => {
+                    done += some;
+                    self.stand_in_line(some);
+                }
+                Err(Errno::EINTR) => {}
+                Ok(_) | Err(Errno::EAGAIN) if !is_ready(from, PollFlags::POLLIN) => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Ok(_) | Err(Errno::EAGAIN) if self.is_full()? => break,
+                Ok(_) | Err(Errno::EAGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(done)
+    }
+
+    /// The same with bytes of ours.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+            match nix::unistd::write(&self.write, rest) {
+                Ok(some) => {
+                    done += some;
+                    self.stand_in_line(some);
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) if self.is_full()? => break,
+                Err(Errno::EAGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(done)
+    }
+
+    fn stand_in_line(&self, count: usize) {
+        let mut state = self.inner.lock();
+        state.records.push_back(Record::Bytes(count));
+        self.inner.begin(state);
+    }
+
+    /// Whether there is no room, and will be told of when there is.
+    fn is_full(&self) -> io::Result<bool> {
+        let mut state = self.inner.lock();
+        if state.records.iter().any(|record| matches!(record, Record::Bytes(_))) {
+            // Whatever is still in line will tell of its going.
+            state.told_full = true;
+            self.inner.begin(state);
+            return Ok(true);
+        }
+        // All of it was written in the meantime. Then there is room, unless a stranger filled it.
+        drop(state);
+        if is_ready(self.write.as_fd(), PollFlags::POLLOUT) {
+            Ok(false)
+        } else {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    /// Counts what was thrown away, to be told at this place of the file.
+    pub fn lost(&self, lines: u64, bytes: u64) {
+        let mut state = self.inner.lock();
+        match state.records.back_mut() {
+            Some(Record::Lost(more, longer)) => (*more, *longer) = (*more + lines, *longer + bytes),
+            _ => state.records.push_back(Record::Lost(lines, bytes)),
+        }
+        self.inner.begin(state);
+    }
+
+    /// Stands these bytes in line, which are in the pipe already: a supervisor before us put them there.
+    pub fn found(&self, count: usize) {
+        let mut state = self.inner.lock();
+        if count > 0 {
+            state.records.push_back(Record::Bytes(count));
+        }
+        self.inner.begin(state);
+    }
+
+    /// Tries a file that failed again, if it is time.
+    pub fn try_again(&self) {
+        self.inner.begin(self.inner.lock());
+    }
+
+    /// Waits until all is written or the file fails, but no longer than this. Whether all is written.
+    pub fn flush(&self, patience: Duration) -> bool {
+        let state = self.inner.lock();
+        let busy = |state: &mut State| state.writing || !state.records.is_empty() && state.failing.is_none();
+        let wait = self.inner.idle.wait_timeout_while(state, patience, busy);
+        wait.unwrap_or_else(PoisonError::into_inner).0.records.is_empty()
+    }
+}
+
+/// So that a file is nearly full when the next record does not fit.
+fn grain(file: &LogFile) -> usize {
+    let max = usize::try_from(file.place().max_size).unwrap_or(usize::MAX);
+    if max == 0 { GRAIN } else { (max / 16).clamp(4 << 10, GRAIN).min(max) }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has what is in line written, unless that is being done, or the file is to be left alone for now.
+    fn begin(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let wait = state.failing.as_ref().is_some_and(|(_, until)| Instant::now() < *until);
+        if state.writing || wait || state.records.is_empty() {
+            return;
+        }
+        state.writing = true;
+        let inner = self.clone();
+        if self.pool.run(move || inner.work()).is_err() {
+            // Without a thread it stays in line.
+            state.writing = false;
+            drop(state);
+            (self.tell)(News::Failing);
+        }
+    }
+
+    fn work(&self) {
+        while self.work_once() {}
+    }
+
+    /// Writes what is first in line. False when there is nothing, or that failed.
+    fn work_once(&self) -> bool {
+        let mut state = self.lock();
+        if let Some(Record::File(_)) = state.records.front()
+            && let Some(Record::File(file)) = state.records.pop_front()
+        {
+            state.file = Some(file);
+            return true;
+        }
+        let lost = match state.records.front() {
+            Some(Record::Lost(lines, bytes)) => Some((*lines, *bytes)),
+            _ => None,
+        };
+        let file = if state.records.is_empty() { None } else { state.file.take() };
+        let Some(mut file) = file else {
+            state.writing = false;
+            self.idle.notify_all();
+            return false;
+        };
+        let count = run_of_bytes(&state.records, file.room());
+        let why = state.failing.as_ref().map_or("the file was too slow", |(why, _)| why).to_owned();
+        drop(state);
+
+        let result = match lost {
+            Some((lines, bytes)) => file.note_lost(lines, bytes, &why).map_err(|error| (0, error)),
+            None => file.take(self.read.as_fd(), count),
+        };
+        let (copies, path) = (file.copies(), file.place().path.clone());
+        let mut state = self.lock();
+        state.file = Some(file);
+        let goes_on = match (result, lost) {
+            (Ok(()), lost) => {
+                match lost {
+                    Some(lost) => forget_lost(&mut state.records, lost),
+                    None => consume(&mut state.records, count),
+                }
+                // The reason is told with what was lost for it, which may still stand in line.
+                if !state.records.iter().any(|record| matches!(record, Record::Lost(..))) {
+                    state.failing = None;
+                }
+                true
+            }
+            (Err((done, error)), _) => {
+                consume(&mut state.records, done);
+                state.failing = Some((error.to_string(), Instant::now() + RETRY));
+                // Another file that waits is taken at once, and gets the rest.
+                let other = state.records.iter().position(|record| matches!(record, Record::File(_)));
+                match other.and_then(|at| state.records.remove(at)) {
+                    Some(Record::File(file)) => {
+                        state.file = Some(file);
+                        true
+                    }
+                    _ => false,
+                }
+            }
+        };
+        let room = goes_on && std::mem::take(&mut state.told_full);
+        let tell_copies = copies && !std::mem::replace(&mut state.told_copies, true);
+        if !goes_on {
+            state.writing = false;
+            self.idle.notify_all();
+        }
+        drop(state);
+        self.written.send_modify(|n| *n += 1);
+        if tell_copies {
+            (self.tell)(News::Copies(path.display().to_string()));
+        }
+        if room {
+            (self.tell)(News::Room);
+        }
+        if !goes_on {
+            (self.tell)(News::Failing);
+        }
+        goes_on
+    }
+}
+
+fn is_ready(fd: BorrowedFd<'_>, what: PollFlags) -> bool {
+    let mut fds = [PollFd::new(fd, what)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+}
+
+/// What was told of is forgotten; more may have been lost meanwhile.
+fn forget_lost(records: &mut VecDeque<Record>, (lines, bytes): (u64, u64)) {
+    if let Some(Record::Lost(more, longer)) = records.front_mut() {
+        (*more, *longer) = (*more - lines, *longer - bytes);
+        if *longer == 0 {
+            records.pop_front();
+        }
+    }
+}
+
+/// How many bytes in line may be written at once: as many as fit, and one record at least.
+fn run_of_bytes(records: &VecDeque<Record>, room: u64) -> usize {
+    let mut sum = 0;
+    for record in records {
+        match record {
+            Record::Bytes(count) if sum == 0 || (sum + count) as u64 <= room => sum += count,
+            _ => break,
+        }
+    }
+    sum
+}
+
+fn consume(records: &mut VecDeque<Record>, mut count: usize) {
+    while let Some(Record::Bytes(first)) = records.front_mut() {
+        if *first > count {
+            *first -= count;
+            return;
+        }
+        count -= *first;
+        records.pop_front();
+    }
+}

@@ -1,0 +1,210 @@
+//! The service `neap.v1.Neap`.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
+
+use prost_types::Timestamp;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use super::act::{Act, Patience, act};
+use super::backend::ApplyRequest;
+use super::convert::{problem, process, state_named, states};
+use super::fault::Fault;
+use super::instance::{Counts, Served};
+use super::logs::Reading;
+use super::proto::v1;
+use super::proto::v1::neap_server::Neap;
+use super::roles::Role;
+use super::select::Found;
+use super::spec::spec;
+use super::watch::Watching;
+use crate::spec::{Signal, Spec};
+
+/// Answers for an instance.
+pub(super) struct NeapService {
+    served: Served,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type Streaming<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl NeapService {
+    pub(super) fn new(served: Served) -> Self {
+        NeapService { served }
+    }
+
+    async fn act(&self, names: Vec<String>, what: Act, patience: Patience) -> Result<Vec<v1::Outcome>, Status> {
+        act(&self.served, names, what, patience).await
+    }
+}
+
+#[tonic::async_trait]
+impl Neap for NeapService {
+    async fn get_status(&self, request: Request<v1::GetStatusRequest>) -> Answer<v1::GetStatusResponse> {
+        let all = self.served.all().await?;
+        let counts = Counts::of(&all);
+        let info = self.served.info();
+        let uptime = SystemTime::now().duration_since(info.started_at).unwrap_or(Duration::ZERO);
+        let promises = info.promises.into_iter().map(|p| v1::Promise { what: p.what, kept: p.kept, why: p.why });
+        let role = request.extensions().get::<Role>().map_or("", |role| role.as_str());
+        Ok(Response::new(v1::GetStatusResponse {
+            pid: info.pid,
+            anchor_pid: info.anchor_pid,
+            version: info.version,
+            ready: info.ready,
+            started_at: Some(Timestamp::from(info.started_at)),
+            uptime_seconds: uptime.as_secs(),
+            config_path: info.config_path.map(|path| text(&path)),
+            generation: info.generation,
+            refused: info.refused,
+            total_processes: counts.total,
+            running_processes: counts.running,
+            stopped_processes: counts.stopped,
+            failed_processes: counts.failed,
+            states: Some(states(&all)),
+            degraded: info.degraded,
+            promises: promises.collect(),
+            instance: info.instance,
+            runtime_dir: text(&info.runtime_dir),
+            state_dir: text(&info.state_dir),
+            socket: text(&info.socket),
+            role: role.to_owned(),
+            sequence: self.served.supervisor().shared().events.newest(),
+        }))
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Answer<v1::ListResponse> {
+        let found = self.served.these(request.into_inner().names).await?;
+        Ok(Response::new(v1::ListResponse { processes: found.iter().map(process).collect() }))
+    }
+
+    async fn describe(&self, request: Request<v1::DescribeRequest>) -> Answer<v1::DescribeResponse> {
+        let found = self.served.these(request.into_inner().names).await?;
+        let all = self.served.all().await?;
+        Ok(Response::new(v1::DescribeResponse { processes: found.iter().map(|one| detail(one, &all)).collect() }))
+    }
+
+    async fn start(&self, request: Request<v1::StartRequest>) -> Answer<v1::StartResponse> {
+        let v1::StartRequest { names, no_wait, timeout } = request.into_inner();
+        let outcomes = self.act(names, Act::Start, Patience { no_wait, timeout }).await?;
+        Ok(Response::new(v1::StartResponse { outcomes }))
+    }
+
+    async fn stop(&self, request: Request<v1::StopRequest>) -> Answer<v1::StopResponse> {
+        let v1::StopRequest { names, no_wait, timeout } = request.into_inner();
+        let outcomes = self.act(names, Act::Stop, Patience { no_wait, timeout }).await?;
+        Ok(Response::new(v1::StopResponse { outcomes }))
+    }
+
+    async fn restart(&self, request: Request<v1::RestartRequest>) -> Answer<v1::RestartResponse> {
+        let v1::RestartRequest { names, no_wait, timeout } = request.into_inner();
+        let outcomes = self.act(names, Act::Restart, Patience { no_wait, timeout }).await?;
+        Ok(Response::new(v1::RestartResponse { outcomes }))
+    }
+
+    async fn reload(&self, request: Request<v1::ReloadRequest>) -> Answer<v1::ReloadResponse> {
+        let v1::ReloadRequest { names, no_wait, timeout } = request.into_inner();
+        let outcomes = self.act(names, Act::Reload, Patience { no_wait, timeout }).await?;
+        Ok(Response::new(v1::ReloadResponse { outcomes }))
+    }
+
+    async fn signal(&self, request: Request<v1::SignalRequest>) -> Answer<v1::SignalResponse> {
+        let v1::SignalRequest { names, signal } = request.into_inner();
+        let shown: String = signal.chars().take(40).flat_map(char::escape_debug).collect();
+        let signal = Signal::from_name(&signal).ok_or_else(|| {
+            Fault::invalid("signal", format!("`{shown}` is none; write \"TERM\", \"SIGTERM\" or \"15\""))
+        })?;
+        let outcomes = self.act(names, Act::Signal(signal), Patience::default()).await?;
+        Ok(Response::new(v1::SignalResponse { outcomes }))
+    }
+
+    async fn wait(&self, request: Request<v1::WaitRequest>) -> Answer<v1::WaitResponse> {
+        let v1::WaitRequest { names, states, timeout } = request.into_inner();
+        let known = states.into_iter().map(|number| {
+            let state = state_named(number).ok().flatten();
+            state.ok_or_else(|| Fault::invalid("states", format!("{number} is no state")))
+        });
+        let mut states = known.collect::<Result<Vec<_>, _>>()?;
+        states.sort_unstable();
+        states.dedup();
+        let outcomes = self.act(names, Act::Wait(states), Patience { no_wait: false, timeout }).await?;
+        Ok(Response::new(v1::WaitResponse { outcomes }))
+    }
+
+    async fn apply(&self, request: Request<v1::ApplyRequest>) -> Answer<v1::ApplyResponse> {
+        let v1::ApplyRequest { config, dry_run } = request.into_inner();
+        let config = config.map(PathBuf::from);
+        if config.as_ref().is_some_and(|path| !path.is_absolute()) {
+            let why = "is not absolute: it is the instance that reads it, from a folder of its own";
+            return Err(Fault::invalid("config", why).into());
+        }
+        let applied = self.served.apply(ApplyRequest { config, dry_run }).await?;
+        let names = |names: Vec<std::sync::Arc<str>>| names.iter().map(ToString::to_string).collect();
+        Ok(Response::new(v1::ApplyResponse {
+            generation: applied.generation,
+            added: names(applied.changes.added),
+            removed: names(applied.changes.removed),
+            updated: names(applied.changes.updated),
+            restarted: names(applied.changes.restarted),
+            unchanged: names(applied.changes.unchanged),
+            warnings: applied.warnings.iter().map(problem).collect(),
+            config_path: applied.config.map(|path| text(&path)),
+        }))
+    }
+
+    async fn shutdown(&self, request: Request<v1::ShutdownRequest>) -> Answer<v1::ShutdownResponse> {
+        self.served.shutdown().await?;
+        if request.into_inner().no_wait {
+            return Ok(Response::new(v1::ShutdownResponse::default()));
+        }
+        let ended = self.served.supervisor().ended().await.map_err(Fault::from)?;
+        let stuck = ended.stuck.iter().map(ToString::to_string).collect();
+        Ok(Response::new(v1::ShutdownResponse { exit_code: ended.code, stuck }))
+    }
+
+    async fn upgrade(&self, request: Request<v1::UpgradeRequest>) -> Answer<v1::UpgradeResponse> {
+        let binary = request.into_inner().binary.map(PathBuf::from);
+        if binary.as_ref().is_some_and(|path| !path.is_absolute()) {
+            return Err(Fault::invalid("binary", "is not absolute").into());
+        }
+        self.served.upgrade(binary).await?;
+        Ok(Response::new(v1::UpgradeResponse {}))
+    }
+
+    type WatchStream = Streaming<v1::WatchResponse>;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
+        Ok(Response::new(Box::pin(Watching::new(&self.served, request.into_inner())?)))
+    }
+
+    type LogsStream = Streaming<v1::LogsResponse>;
+
+    async fn logs(&self, request: Request<v1::LogsRequest>) -> Answer<Self::LogsStream> {
+        Ok(Response::new(Box::pin(Reading::new(&self.served, request.into_inner()).await?)))
+    }
+}
+
+fn detail(one: &Found, all: &[Found]) -> v1::ProcessDetail {
+    let name = &one.status.name;
+    let by = |relation: fn(&Spec) -> &Vec<String>| {
+        let those = all.iter().filter(|other| relation(&other.spec).iter().any(|named| **named == **name));
+        those.map(|other| other.status.name.to_string()).collect()
+    };
+    v1::ProcessDetail {
+        process: Some(process(one)),
+        spec: Some(spec(&one.spec)),
+        file: one.spec.source.file.clone(),
+        line: one.spec.source.line,
+        required_by: by(|spec| &spec.requires),
+        wanted_by: by(|spec| &spec.wants),
+        bound_by: by(|spec| &spec.binds_to),
+        followed_by: by(|spec| &spec.follows),
+        parts: by(|spec| &spec.part_of),
+    }
+}
+
+fn text(path: &std::path::Path) -> String {
+    path.to_string_lossy().into_owned()
+}

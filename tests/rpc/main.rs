@@ -1,0 +1,16 @@
+//! The control socket: both services over a real socket, before a real supervisor.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod calls;
+mod errors;
+mod legacy;
+mod logs;
+mod peers;
+mod python;
+mod rude;
+mod sockets;
+mod standard;
+mod watch;
+mod world;

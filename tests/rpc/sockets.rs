@@ -1,0 +1,119 @@
+//! H1: the control socket, and what may stand in its place.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use neap::rpc::{SocketError, bind_control_socket};
+use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Uid, chown, fork};
+
+use crate::support::{TempDir, root_or_skip};
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+/// Runs this in a copy of the test, whose umask is its own.
+fn elsewhere(check: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the copy runs the check and leaves at once; it allocates, which glibc allows after a fork.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            let code = i32::from(!check());
+            // SAFETY: ends the copy without running anything of the test's.
+            unsafe { libc::_exit(code) }
+        }
+        ForkResult::Parent { child } => waitpid(child, None).unwrap() == WaitStatus::Exited(child, 0),
+    }
+}
+
+#[test]
+fn h1_the_sockets_mode_is_its_users_alone_whatever_the_umask() {
+    for mask in [0, 0o022, 0o077, 0o777] {
+        let dir = TempDir::new();
+        let path = dir.path().join("run/neap.sock");
+        std::fs::create_dir(dir.path().join("run")).unwrap();
+        assert!(
+            elsewhere(|| {
+                umask(Mode::from_bits_truncate(mask));
+                let listener = bind_control_socket(&path);
+                listener.is_ok() && mode(&path) == 0o600 && UnixStream::connect(&path).is_ok()
+            }),
+            "umask {mask:o}"
+        );
+    }
+}
+
+#[test]
+fn h1_a_folder_that_is_missing_is_made_for_its_user_alone() {
+    let dir = TempDir::new();
+    let path = dir.path().join("a/b/neap.sock");
+    let _listener = bind_control_socket(&path).unwrap();
+    assert_eq!((mode(&dir.path().join("a/b")), mode(&dir.path().join("a"))), (0o700, 0o700));
+}
+
+#[test]
+fn h1_a_folder_in_which_others_could_replace_it_is_refused() {
+    let dir = TempDir::new();
+    let folder = dir.path().join("open");
+    std::fs::create_dir(&folder).unwrap();
+    for open in [0o777, 0o775] {
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(open)).unwrap();
+        let refused = bind_control_socket(&folder.join("neap.sock")).unwrap_err();
+        assert!(matches!(refused, SocketError::Folder { .. }), "{refused}");
+        assert!(refused.to_string().contains("others may write there"), "{refused}");
+    }
+    // As in /tmp: others cannot remove what is ours.
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o1777)).unwrap();
+    bind_control_socket(&folder.join("neap.sock")).unwrap();
+}
+
+#[test]
+fn h1_a_folder_of_somebody_elses_is_refused() {
+    if !root_or_skip("h1_a_folder_of_somebody_elses_is_refused") {
+        return;
+    }
+    let dir = TempDir::new();
+    let folder = dir.path().join("theirs");
+    std::fs::create_dir(&folder).unwrap();
+    chown(&folder, Some(Uid::from_raw(4_711)), None).unwrap();
+    let refused = bind_control_socket(&folder.join("neap.sock")).unwrap_err();
+    assert!(refused.to_string().contains("belongs to uid 4711"), "{refused}");
+}
+
+#[test]
+fn h1_a_dead_socket_is_replaced_and_a_live_one_names_who_is_there() {
+    let dir = TempDir::new();
+    let path = dir.path().join("neap.sock");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    drop(UnixListener::bind(&path).unwrap());
+    let listener = bind_control_socket(&path).unwrap();
+    let refused = bind_control_socket(&path).unwrap_err();
+    let SocketError::Live { pid, .. } = &refused else { panic!("{refused}") };
+    assert_eq!(*pid, Some(std::process::id() as i32));
+    drop(listener);
+    bind_control_socket(&path).unwrap();
+}
+
+#[test]
+fn h1_what_is_no_socket_is_left_alone() {
+    let dir = TempDir::new();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (file, path) = (dir.path().join("precious"), dir.path().join("neap.sock"));
+    std::fs::write(&file, "precious").unwrap();
+    symlink(&file, &path).unwrap();
+    let refused = bind_control_socket(&path).unwrap_err();
+    assert!(matches!(refused, SocketError::InTheWay { .. }), "{refused}");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::rename(&file, &path).unwrap();
+    assert!(matches!(bind_control_socket(&path), Err(SocketError::InTheWay { .. })));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn a_path_that_is_too_long_is_told() {
+    let dir = TempDir::new();
+    let refused = bind_control_socket(&dir.path().join("x".repeat(120))).unwrap_err();
+    assert!(refused.to_string().contains("at most 107 bytes"), "{refused}");
+}
