@@ -1,7 +1,7 @@
 //! Taking over from a supervisor that died, or made way: what it left is found by its trees, proved to be ours, and gone on
 //! with. What nobody knows is killed. Nothing is signalled for being in the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -58,15 +58,16 @@ impl Gap {
 impl Engine {
     /// Takes over everything that another supervisor left. Before anything else is done.
     pub(super) fn take_over(&mut self, heritage: Heritage) {
-        let Heritage { inheritance, leaders } = heritage;
+        let Heritage { inheritance, leaders, left } = heritage;
         if let Err(error) = self.watch_anchor() {
             self.warn(None, format!("cannot listen to the anchor: {error}"));
         }
         self.kill_unexecuted();
-        let found = self.trees.found().unwrap_or_else(|error| {
+        let mut found = self.trees.found().unwrap_or_else(|error| {
             self.warn(None, format!("cannot look for what an earlier supervisor left: {error}"));
             Vec::new()
         });
+        self.leave_alone(&left, &mut found);
         let live = self.machine.live_runs();
         let (mut trees, strays): (Vec<_>, Vec<_>) = found
             .into_iter()
@@ -91,6 +92,22 @@ impl Engine {
 
     fn warn(&mut self, process: Option<ProcessId>, text: String) {
         self.inputs.push_back(Input::Warning(process, text));
+    }
+
+    /// Leaves alone what runs with stop mode `process` left behind.
+    fn leave_alone(&mut self, left: &BTreeSet<RunId>, found: &mut Vec<FoundTree>) {
+        let is_left = |tree: &mut FoundTree| tree.current && !tree.of_job && left.contains(&tree.run);
+        let mut live = BTreeSet::new();
+        for tree in found.extract_if(.., is_left) {
+            let held = Held::new(tree.tree);
+            if !held.is_empty() {
+                live.insert(tree.run);
+            }
+            self.trash.push(held);
+        }
+        for run in left.difference(&live) {
+            self.record_nothing_left(*run);
+        }
     }
 
     /// Kills children that the supervisor before us was making: they carry no mark and may be in no tree yet, so that nobody

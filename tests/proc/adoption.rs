@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use neap::core::{ExitStatus, StateName};
-use neap::spec::{Health, Hook, ProbeTarget, Ready, Restart, Signal, Stop};
+use neap::spec::{Health, Hook, ProbeTarget, Ready, Restart, Signal, Stop, StopMode};
 
 use serde_json::json;
 
@@ -230,4 +230,169 @@ fn live_and_die(kept: &Kept, at: usize) -> bool {
     again(json!({"do": "stop", "name": "web"}), &|| kept.status("web").state == StateName::Stopped);
     wait_until(&format!("nothing is left, with a death at {at}"), alone);
     kept.life().1 > 1
+}
+
+#[test]
+fn what_a_stop_leaves_behind_on_purpose_is_left_alone_by_later_supervisors_too() {
+    both(|options| {
+        let kept = Kept::new(options);
+        let left = kept.dir.join("left");
+        let words = ["fork", "{", "out", left.to_str().unwrap(), "pid", "wait", "}", "wait"];
+        let mut spec = does("web", &words);
+        spec.stop.mode = StopMode::Process;
+        kept.start(&spec);
+        let pid = || std::fs::read_to_string(&left).ok().and_then(|text| text.trim().parse().ok()).map(neap::core::Pid);
+        wait_until("it has forked", || pid().is_some());
+        let was = identity(pid().unwrap());
+        kept.stop("web");
+        kept.kill();
+        kept.kill();
+        assert!(was.holds());
+        assert_eq!(kept.warnings(), Vec::<String>::new());
+        send(was.pid, Signal::KILL);
+        wait_until("it is dead", || is_dead(was.pid));
+    });
+}
+
+/// D1: its pid is a stranger's by the time it is looked for.
+#[test]
+fn a_stranger_with_the_pid_of_what_ended_is_not_adopted_and_lives() {
+    let test = "a_stranger_with_the_pid_of_what_ended_is_not_adopted_and_lives";
+    if !crate::support::root_or_skip(test) {
+        return;
+    }
+    let _ = (crate::support::actor(), crate::support::example("keeper"));
+    let wrapper = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    crate::run::in_a_process_of_its_own(&wrapper, "adoption::inside_a_pid_namespace");
+}
+
+#[test]
+#[ignore = "run in a pid namespace of its own by another test"]
+fn inside_a_pid_namespace() {
+    both(|options| {
+        let kept = Kept::new(options);
+        kept.start(&does("web", &["wait"]));
+        let was = identity(kept.pid("web"));
+        let mut stranger = None;
+        kept.kill_and(|| {
+            send(was.pid, Signal::KILL);
+            wait_until("it is dead", || is_dead(was.pid));
+        });
+        // Adopted as ended: the anchor has reaped it by now, and its pid is free.
+        kept.await_status("web", "has ended", |s| s.exit.is_some());
+        kept.ask(json!({"do": "start", "name": "web"}));
+        let was = identity(kept.pid("web"));
+        let (pid, life) = kept.life();
+        kept.kill_and_take(was.pid, || {
+            let next = std::fs::write("/proc/sys/kernel/ns_last_pid", (was.pid.0 - 1).to_string());
+            let child = std::process::Command::new(crate::support::actor()).arg("wait").spawn().unwrap();
+            if next.is_err() || child.id() != was.pid.0 {
+                crate::support::skipped("inside_a_pid_namespace", "the pid went to somebody else");
+            }
+            stranger = Some(child);
+        });
+        assert_ne!(kept.life(), (pid, life));
+        let status = kept.await_status("web", "has ended", |s| s.pid.is_none());
+        assert_eq!(status.exit, Some(ExitStatus::Signal { signal: Signal::KILL, core: false }), "{options:?}");
+        let mut stranger = stranger.unwrap();
+        kept.ask(json!({"do": "start", "name": "web"}));
+        kept.stop("web");
+        assert!(stranger.try_wait().unwrap().is_none(), "the stranger lives");
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_ledger_that_cannot_be_written_is_told_once_and_stops_nothing() {
+    let test = "a_ledger_that_cannot_be_written_is_told_once_and_stops_nothing";
+    let kept = Kept::new(&[]);
+    kept.start(&does("web", &["wait"]).restart(at_once()));
+    let full = kept.dir.join("full");
+    std::fs::write(&full, "").unwrap();
+    for _ in 0..3 {
+        let status = kept.status("web");
+        send(status.pid.unwrap(), Signal::KILL);
+        kept.await_status("web", "runs again", |s| s.run_count > status.run_count && s.state == StateName::Running);
+    }
+    wait_until("it was told", || kept.warnings().len() == 1);
+    assert!(kept.ask(json!({"do": "host"})).to_string().contains("Failing"), "{test}");
+    std::fs::remove_file(&full).unwrap();
+    let pid = kept.pid("web");
+    send(pid, Signal::KILL);
+    kept.await_status("web", "runs again", |s| s.pid.is_some_and(|now| now != pid) && s.state == StateName::Running);
+    wait_until("it was told", || kept.warnings().len() == 2);
+    // What could not be written is in the ledger by now.
+    let before = kept.status("web");
+    kept.kill();
+    let after = kept.status("web");
+    assert_eq!((after.pid, after.run_count), (before.pid, before.run_count));
+}
+
+#[test]
+fn a_supervisor_goes_on_without_its_anchor_and_says_so() {
+    let kept = Kept::new(&[]);
+    kept.start(&does("web", &["wait"]).restart(at_once()));
+    let supervisor = identity(neap::core::Pid(kept.life().0));
+    kept.kill_anchor();
+    wait_until("it was told", || kept.warnings().len() == 1);
+    assert!(kept.ask(json!({"do": "host"})).to_string().contains("anchor: Gone"));
+    let first = kept.status("web");
+    send(first.pid.unwrap(), Signal::KILL);
+    kept.await_status("web", "runs again", |s| s.run_count > first.run_count && s.state == StateName::Running);
+    kept.ask(json!({"do": "shutdown"}));
+    wait_until("the supervisor has ended", || !supervisor.holds());
+}
+
+#[test]
+fn a_supervisor_makes_way_for_another_and_no_child_notices() {
+    both(|options| {
+        let kept = Kept::new(options);
+        kept.start(&does("web", &["wait"]));
+        kept.start(&does("db", &["notify", "READY=1", "wait"]).ready(Ready::Notify));
+        let before = kept.list();
+        for life in 2..5 {
+            let _ = kept.try_ask(&json!({"do": "hand-over"}));
+            kept.await_life(life);
+            for (now, was) in kept.list().iter().zip(&before) {
+                assert_eq!((now.pid, now.run_count, now.state), (was.pid, 1, StateName::Running));
+            }
+        }
+        kept.stop("db");
+        assert_eq!(kept.warnings(), Vec::<String>::new());
+    });
+}
+
+/// E1: many processes in many states, and a supervisor that is killed again and again.
+#[test]
+fn a_hundred_processes_live_through_many_deaths_of_their_supervisor() {
+    let deaths = if std::env::var_os("NEAP_ALL").is_some() { 50 } else { 8 };
+    let kept = Kept::new(&[]);
+    let mut slow = Restart::always();
+    (slow.delay, slow.max_delay) = (Duration::from_secs(3600), Duration::from_secs(3600));
+    for n in 0..100 {
+        let name = format!("p{n}");
+        match n % 5 {
+            0 => kept.start(&does(&name, &["wait"])),
+            1 => kept.start(&does(&name, &["notify", "READY=1", "wait"]).ready(Ready::Notify)),
+            2 => kept.start(&does(&name, &["fork", "{", "wait", "}", "say", "up", "wait"]).ready(Ready::logline("up"))),
+            3 => {
+                kept.begin(&does(&name, &["exit", "3"]).restart(slow.clone()));
+                kept.await_state(&name, StateName::Backoff);
+            }
+            _ => kept.add(&does(&name, &["wait"])),
+        }
+    }
+    let before = kept.list();
+    for death in 0..deaths {
+        kept.kill();
+        for (now, was) in kept.list().iter().zip(&before) {
+            assert_eq!(
+                (now.state, now.pid, now.run_count),
+                (was.state, was.pid, was.run_count),
+                "{} {death}",
+                now.name
+            );
+        }
+    }
 }
