@@ -113,7 +113,10 @@ impl Anchor {
         match &mut self.state {
             State::Up(supervisor) => {
                 supervisor.room = supervisor.outlet.say(&self.held, &mut self.remembered);
-                supervisor.kill_if_due(now);
+                if supervisor.kill_if_due(now) {
+                    say(format_args!("the supervisor (pid {}) hangs: it is killed", supervisor.pid));
+                    self.service.hold_on();
+                }
                 None
             }
             State::Due(at) if now >= *at => {
@@ -177,7 +180,14 @@ impl Anchor {
                 say(format_args!("{signal} while no supervisor lives: everything is stopped"));
                 self.stop(by(signal), now);
             }
-            (Told::End(_), State::Stopping(stop)) => stop.hurry(now),
+            (Told::Abort, State::Up(_) | State::Due(_)) => {
+                say(format_args!("SIGABRT, as of a watchdog: everything is stopped"));
+                if let State::Up(supervisor) = &self.state {
+                    children::signal(supervisor.pid, Signal::SIGKILL);
+                }
+                self.stop(by(Signal::SIGABRT), now);
+            }
+            (Told::End(_) | Told::Abort, State::Stopping(stop)) => stop.hurry(now),
             (Told::Forward(_), State::Stopping(_)) | (Told::Child | Told::Other, _) => {}
         }
     }
@@ -215,7 +225,14 @@ impl Anchor {
                     self.origin.image = trial.image;
                 }
             }
-            (Request::Notify(text), _) => self.service.tell(text),
+            (Request::Notify(text), _) => {
+                if Service::is_alive(text) {
+                    supervisor.alive_by = self.service.patience().map(|patience| now + patience);
+                }
+                self.service.tell(text);
+            }
+            // A new binary that gives up is not the end of what the old one supervised.
+            (Request::Finished(_), _) if supervisor.trial.is_some() => {}
             (Request::Finished(code), _) => supervisor.finishes(code, now),
             (Request::Upgrade { ready_within }, Some(image)) => {
                 supervisor.leaves(image, Duration::from_millis(ready_within.into()), now);
@@ -277,7 +294,11 @@ impl Anchor {
                 self.start(Some(Trial { image, ready_by: now + ready_within, late: false }), now);
             }
             Purpose::Serve => match &supervisor.trial {
-                Some(trial) => self.fall_back(trial.late, status, now),
+                Some(trial) => {
+                    // Whatever it was asked, it is to be asked of the old one.
+                    self.pending = self.pending.also(supervisor.forwarded);
+                    self.fall_back(trial.late, status, now);
+                }
                 None if self.was_nothing(&supervisor) => match (status, supervisor.forwarded.ending()) {
                     (ExitStatus::Code(code), _) => return Some(code as u8),
                     (_, Some(signal)) => return Some(by(signal)),

@@ -4,6 +4,7 @@ use std::env;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 use crate::driver::sys;
 
@@ -12,10 +13,15 @@ const FIRST: i32 = 3;
 /// So many are taken at most.
 const MOST: u16 = 1024;
 
+/// What says that all is well.
+const ALIVE: &str = "WATCHDOG=1";
+
 /// Where `READY=1` and the like go.
 #[derive(Debug)]
 pub(super) struct Service {
     target: Option<(UnixDatagram, SocketAddr)>,
+    /// How long it waits for the next `WATCHDOG=1`.
+    watchdog: Option<Duration>,
 }
 
 impl Service {
@@ -32,7 +38,27 @@ impl Service {
             socket.set_nonblocking(true).ok()?;
             Some((socket, address))
         });
-        Service { target }
+        let watchdog = env::var("WATCHDOG_USEC").ok().filter(|_| !is_ours("WATCHDOG_USEC"));
+        let watchdog = watchdog.and_then(|text| text.parse().ok()).map(Duration::from_micros);
+        Service { target, watchdog }
+    }
+
+    /// How long a supervisor may say nothing that once said that all is well: a sixth less than the service manager waits,
+    /// which would end everything.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.watchdog.map(|interval| interval * 5 / 6)
+    }
+
+    /// Whether a text says that all is well.
+    pub(super) fn is_alive(text: &[u8]) -> bool {
+        text.split(|byte| *byte == b'\n').any(|line| line == ALIVE.as_bytes())
+    }
+
+    /// Says that it is, for the time that it takes to put it right.
+    pub(super) fn hold_on(&self) {
+        if self.watchdog.is_some() {
+            self.tell(ALIVE.as_bytes());
+        }
     }
 
     /// Tells it. One that does not listen is not waited for: it has its own deadlines.

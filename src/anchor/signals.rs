@@ -48,6 +48,8 @@ pub(super) enum Told {
     Forward(Signal),
     /// As that, and it asks for the end of all.
     End(Signal),
+    /// A service manager found that nobody is well here.
+    Abort,
     /// The terminal wants its prompt back.
     Pause,
     /// Nothing.
@@ -73,6 +75,7 @@ impl Signals {
         Some(match signal {
             Some(Signal::SIGCHLD) => Told::Child,
             Some(Signal::SIGTSTP) => Told::Pause,
+            Some(Signal::SIGABRT) => Told::Abort,
             Some(signal) if ENDING.contains(&signal) => Told::End(signal),
             Some(signal) if FORWARDED.contains(&signal) => Told::Forward(signal),
             _ => Told::Other,

@@ -67,6 +67,8 @@ pub(super) struct Supervisor {
     pub urged: bool,
     /// It closed its end.
     pub closed: bool,
+    /// When it is to have said again that all is well.
+    pub alive_by: Option<Instant>,
 }
 
 impl Supervisor {
@@ -82,6 +84,7 @@ impl Supervisor {
             forwarded: Few::default(),
             urged: false,
             closed: false,
+            alive_by: None,
         }
     }
 
@@ -105,20 +108,25 @@ impl Supervisor {
     pub(super) fn kill_at(&self) -> Option<Instant> {
         match &self.purpose {
             Purpose::Finish { kill_at, .. } | Purpose::Leave { kill_at, .. } => Some(*kill_at),
-            Purpose::Serve => self.trial.as_ref().filter(|trial| !trial.late).map(|trial| trial.ready_by),
+            Purpose::Serve => {
+                let ready_by = self.trial.as_ref().filter(|trial| !trial.late).map(|trial| trial.ready_by);
+                ready_by.into_iter().chain(self.alive_by).min()
+            }
         }
     }
 
-    /// Ends it by force if that is due. Once.
-    pub(super) fn kill_if_due(&mut self, now: Instant) {
-        if self.kill_at().is_some_and(|at| now >= at) {
-            children::signal(self.pid, Signal::SIGKILL);
-            match (&mut self.purpose, &mut self.trial) {
-                (Purpose::Finish { kill_at, .. } | Purpose::Leave { kill_at, .. }, _) => *kill_at += LEAVE_WITHIN,
-                (Purpose::Serve, Some(trial)) => trial.late = true,
-                (Purpose::Serve, None) => {}
-            }
+    /// Ends it by force if that is due. Whether it was because it no longer says that all is well.
+    pub(super) fn kill_if_due(&mut self, now: Instant) -> bool {
+        if self.kill_at().is_none_or(|at| now < at) {
+            return false;
         }
+        children::signal(self.pid, Signal::SIGKILL);
+        match (&mut self.purpose, &mut self.trial) {
+            (Purpose::Finish { kill_at, .. } | Purpose::Leave { kill_at, .. }, _) => *kill_at += LEAVE_WITHIN,
+            (Purpose::Serve, Some(trial)) => trial.late = true,
+            (Purpose::Serve, None) => {}
+        }
+        self.alive_by.take().is_some_and(|at| now >= at)
     }
 
     /// What it says next, with its descriptor. What is no message is dropped.

@@ -79,3 +79,43 @@ fn a_watchdog_that_is_meant_for_us_reaches_the_supervisor_and_another_does_not()
         assert_eq!(anchor.end(), Some(0));
     }
 }
+
+#[test]
+fn a_supervisor_that_no_longer_says_that_all_is_well_is_killed_before_the_service_manager_ends_everything() {
+    let _epilogue = Epilogue::new();
+    let folder = TempDir::new();
+    let path = folder.join("notify");
+    let socket = listening(&SocketAddr::from_pathname(&path).unwrap());
+    let mut anchor = Anchor::start_with(|command| {
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "500000").env_remove("WATCHDOG_PID");
+    });
+    let mut supervisor = anchor.next();
+    supervisor.ask("hello");
+    supervisor.does("ready");
+    let pid = supervisor.pid();
+    supervisor.does("notify WATCHDOG=1");
+    supervisor.gone();
+    let mut again = anchor.next();
+    assert_eq!(again.value("hello", "lives"), "2");
+    assert!(anchor.said().starts_with(&format!("neap: the supervisor (pid {pid}) hangs: it is killed\n")));
+    for from in ["the supervisor", "the anchor, for the time that the next one takes"] {
+        assert_eq!(next(&socket), ("WATCHDOG=1".to_owned(), anchor.pid() as i32), "{from}");
+    }
+    again.does("finished 0");
+    again.last("exit 0");
+    assert_eq!(anchor.end(), Some(0));
+}
+
+#[test]
+fn a_watchdogs_abort_stops_everything() {
+    let _epilogue = Epilogue::new();
+    let mut anchor = Anchor::start();
+    let mut supervisor = anchor.next();
+    supervisor.ask("hello");
+    supervisor.does("ready");
+    supervisor.ask(&format!("spawn {} wait", crate::common::actor().display()));
+    anchor.signal(nix::sys::signal::Signal::SIGABRT);
+    assert_eq!(anchor.end(), Some(134));
+    supervisor.gone();
+    assert_eq!(anchor.said(), "neap: SIGABRT, as of a watchdog: everything is stopped\n");
+}

@@ -99,14 +99,19 @@ fn a_new_binary_that_crashes_or_cannot_be_executed_is_followed_by_the_old_one() 
 }
 
 #[test]
-fn a_new_binary_may_say_that_all_is_over() {
+fn a_new_binary_that_gives_up_does_not_end_what_the_old_one_supervised() {
     let _epilogue = Epilogue::new();
-    let (mut anchor, mut supervisor, new) = begin();
+    let (anchor, mut supervisor, new) = begin();
     supervisor.does(&format!("upgrade {} 60000", new.display()));
     supervisor.last("exit 0");
     let mut next = anchor.next();
     next.ask("hello");
+    anchor.signal(Signal::SIGHUP);
+    assert_eq!(next.ask("signal"), "SIGHUP");
     next.does("finished 3");
-    next.last("exit 0");
-    assert_eq!(anchor.end(), Some(3));
+    next.last("exit 3");
+    let mut old = anchor.next();
+    assert_eq!(old.value("hello", "upgrade"), "Failed");
+    assert_eq!(old.ask("signal"), "SIGHUP", "what the new one was asked is asked of the old one");
+    finish(anchor, old);
 }
