@@ -83,8 +83,10 @@ pub(super) struct Pipe {
     pub owed: VecDeque<Owed>,
     /// How many bytes at the start of the pipe are owed.
     pub owed_bytes: usize,
-    /// Since when a line without an end waits in it.
+    /// Since when a line without an end waits in it, or it could not be looked into.
     pub since: Option<Instant>,
+    /// Whether looking into it failed the last time.
+    pub ails: bool,
 }
 
 impl Pipe {
@@ -98,6 +100,7 @@ impl Pipe {
             owed: VecDeque::new(),
             owed_bytes: 0,
             since: None,
+            ails: false,
         }
     }
 
