@@ -162,11 +162,7 @@ impl Engine {
         self.stop_probe(run, ProbeKind::Health);
         self.stop_following(run);
         let Some(mut entry) = self.runs.remove(&run) else { return };
-        if entry.recorded
-            && let Some(kept) = &mut self.kept
-        {
-            kept.record(run.0, None);
-        }
+        self.record_end(run, &entry);
         match entry.child {
             RunChild::Flight(flight, exec, child) => {
                 self.in_flight -= 1;
