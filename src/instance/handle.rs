@@ -12,11 +12,11 @@ use super::places::Places;
 use super::successor;
 use crate::anchor::{Key, Link};
 use crate::core::{Pid, Refusal};
+use crate::driver::{AnchorState, LedgerState};
 use crate::ledger::{Generations, Lock};
 use crate::lua::{Generation, Listening};
 use crate::rpc::{self, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server};
 use crate::spec::{Plan, Problem};
-use crate::driver::{AnchorState, LedgerState};
 use crate::{Error, HostReport, Supervisor, TreeKind};
 
 /// A supervisor with a configuration and places of its own. Cheap to clone; all clones are the same instance.
@@ -261,7 +261,7 @@ impl Instance {
                 self.state().successor = None;
                 Err("the ledger cannot be written, so that a new binary would not know what runs; `neap status` says \
                      why"
-                    .to_owned())
+                .to_owned())
             }
             Err(error) => {
                 self.state().successor = None;
@@ -326,7 +326,11 @@ fn promises_of(host: &HostReport) -> Vec<HostPromise> {
         promise("processes outlive the supervisor, with their output and statuses", anchored, &anchor),
         promise("a new supervisor goes on where the old one stopped", written, &ledger),
         promise("no process escapes its tree", cgroups, trees),
-        promise("a start costs the same however large the supervisor is", host.spawn_reason.is_empty(), &host.spawn_reason),
+        promise(
+            "a start costs the same however large the supervisor is",
+            host.spawn_reason.is_empty(),
+            &host.spawn_reason,
+        ),
         promise("exit statuses are exact", !host.statuses_may_be_lost, statuses),
     ]
 }
