@@ -5,9 +5,11 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use neap::spec::schema::{self, Availability, Key, Table};
+use regex::Regex;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -58,7 +60,7 @@ impl Drop for Folder {
 fn every_configuration_in_the_guide_is_accepted() {
     let folder = Folder::new("lua");
     let mut count = 0;
-    for page in ["README.md", "docs/lua.md"] {
+    for page in ["README.md", "docs/lua.md", "docs/cli.md"] {
         for (line, block) in blocks(&read(page), "lua") {
             std::fs::write(folder.0.join("neap.lua"), &block).unwrap();
             for profile in ["dev", "prod"] {
@@ -103,6 +105,66 @@ fn the_page_of_the_command_line_has_every_command_and_flag() {
             assert!(known, "docs/cli.md lacks {word} of `neap {command}`");
         }
     }
+}
+
+/// Runs the commands of the blocks marked `console`, in order, against an instance of the page's configuration. What they print
+/// is what the page says, but for numbers, ids and how wide a column is. A line that ends in an ellipsis is only begun.
+#[test]
+fn the_commands_of_the_page_print_what_it_says() {
+    let page = read("docs/cli.md");
+    let folder = Folder::new("console");
+    let (_, configuration) = blocks(&page, "lua").pop().unwrap();
+    std::fs::write(folder.0.join("neap.lua"), configuration).unwrap();
+    let neap = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_neap"));
+        let home = [("HOME", ""), ("XDG_RUNTIME_DIR", "run"), ("XDG_STATE_HOME", "state")];
+        command.args(args).current_dir(&folder.0).envs(home.map(|(name, below)| (name, folder.0.join(below))));
+        command.stdin(Stdio::null());
+        command
+    };
+    let mut daemon = neap(&["daemon", "neap.lua"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let output = |args: &[&str]| {
+        let output = neap(args).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let began = Instant::now();
+    while output(&["wait", "worker", "--state", "failed"]).0 == Some(5) {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never comes up");
+        std::thread::yield_now();
+    }
+    output(&["wait", "api"]);
+    let mut wrong = String::new();
+    let mut count = 0;
+    for (line, block) in blocks(&page, "console") {
+        for part in block.split("$ ").skip(1) {
+            let (command, expected) = part.split_once('\n').unwrap();
+            let words: Vec<&str> = command.split_whitespace().skip(1).map(|word| word.trim_matches('\'')).collect();
+            let (_, shown) = output(&words);
+            count += 1;
+            if !alike(expected, &shown) {
+                writeln!(wrong, "docs/cli.md:{line}: {command}\nsays:\n{expected}\nis:\n{shown}").unwrap();
+            }
+        }
+    }
+    output(&["down"]);
+    daemon.wait().unwrap();
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(count >= 10, "only {count} commands were found");
+}
+
+fn alike(expected: &str, shown: &str) -> bool {
+    let numbers = Regex::new(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9][0-9.]*( ?ms| ?[smhd]\b)?").unwrap();
+    let blanks = Regex::new("[ \t]+").unwrap();
+    let plain = |text: &str| {
+        let text = numbers.replace_all(text.trim_end(), "#");
+        blanks.replace_all(&text, " ").lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (expected, shown) = (plain(expected), plain(shown));
+    let same = |(expected, shown): (&String, &String)| match expected.strip_suffix(" …") {
+        Some(beginning) => shown.starts_with(beginning),
+        None => expected == shown,
+    };
+    expected.len() == shown.len() && expected.iter().zip(&shown).all(same)
 }
 
 fn section<'t>(text: &'t str, title: &str) -> impl Iterator<Item = &'t str> {

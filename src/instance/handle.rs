@@ -46,6 +46,8 @@ pub(super) struct Inner {
 pub(super) struct Anchor {
     pub(super) link: Link,
     pub(super) pid: Pid,
+    /// How many supervisors it has started, with this one.
+    pub(super) lives: u32,
 }
 
 /// What changes while it runs.
@@ -101,6 +103,11 @@ impl Instance {
     /// The anchor, if there is one.
     pub(crate) fn link(&self) -> Option<&Link> {
         self.0.anchor.as_ref().map(|anchor| &anchor.link)
+    }
+
+    /// Whether it goes on with what another supervisor of the same anchor left.
+    pub(crate) fn took_over(&self) -> bool {
+        self.0.anchor.as_ref().is_some_and(|anchor| anchor.lives > 1)
     }
 
     /// Says what makes it less than it should be.

@@ -1,7 +1,11 @@
 //! The command, driven as a person drives it: what it prints, its exit code, and what it leaves behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod acting;
 mod check;
+mod client;
+mod following;
+mod instance;
 mod run;
 mod stack;
 mod support;
