@@ -27,6 +27,8 @@ use crate::driver::sys::{Program, Start, fork_exec};
 const TURN: usize = 1024;
 /// How long what lacks memory waits.
 const SCARCE: Duration = Duration::from_millis(100);
+/// How long it takes until a supervisor is tried again for which there was no process or memory.
+const LACKING: Duration = Duration::from_secs(2);
 
 /// Where supervisors come from.
 #[derive(Debug)]
@@ -391,11 +393,9 @@ impl Anchor {
                 self.state = State::Due(now);
             }
             (Err(why), None) => {
-                say(format_args!("no supervisor can be started: {why}; it is tried again"));
-                match self.restarts.crashed(false, now) {
-                    Next::At(then) => self.state = State::Due(then),
-                    why => self.give_up(why, How(ExitStatus::Unknown), now),
-                }
+                // The kernel lacks something, which is no reason to stop what runs.
+                say(format_args!("no supervisor can be started: {why}; it is tried again in {} s", LACKING.as_secs()));
+                self.state = State::Due(now + LACKING);
             }
         }
     }

@@ -63,25 +63,25 @@ pub(super) fn run(lack: Lack, work: impl FnOnce(Given) -> Result<Ending, Failure
     // The anchor passes on more descriptors than the soft limit may allow.
     let open_files = raise_open_files();
     let told = link.clone();
-    let result = match link.welcome() {
-        Ok(inheritance) => {
-            if inheritance.lives == 1 {
-                // Nothing is supervised yet that could be left behind.
-                let told = told.clone();
-                signals.until_then(Early::Tell(Box::new(move |code| told.finished(code))));
-            }
-            work(Given { signals, around: Around { anchor: Some((link, inheritance)), without: None, open_files } })
-        }
-        Err(error) => Err(Failure::new(format!("the anchor does not answer: {error}"))),
-    };
-    match result {
+    // Not the end of the instance: the anchor tries again, with the old binary after an upgrade.
+    let inheritance = link.welcome().map_err(|error| Failure::new(format!("the anchor does not answer: {error}")))?;
+    let first = inheritance.lives == 1;
+    if first {
+        // Nothing is supervised yet that could be left behind.
+        let told = told.clone();
+        signals.until_then(Early::Tell(Box::new(move |code| told.finished(code))));
+    }
+    match work(Given { signals, around: Around { anchor: Some((link, inheritance)), without: None, open_files } }) {
         Ok(Ending::HandedOver) => Ok(Exit::Done),
         Ok(Ending::Over(exit)) => {
             told.finished(exit.code());
             Ok(exit)
         }
         Err(failure) => {
-            told.finished(failure.exit.code());
+            // What others left must not be forgotten because this one could not begin.
+            if first {
+                told.finished(failure.exit.code());
+            }
             Err(failure)
         }
     }

@@ -112,7 +112,7 @@ fn go(instance: &Instance, first: Option<crate::instance::Outcome>, session: Ses
     if let Some(first) = first {
         start::go(instance, first)?;
     }
-    let _control = start::listen(instance)?;
+    let _control = start::listen(instance, session.notes())?;
     instance.set_ready();
     let places = instance.places().map(|places| places.socket.display().to_string()).unwrap_or_default();
     session.notes().say(Tone::Plain, format!("ready; {}; the control socket is {places}", summed(instance)));

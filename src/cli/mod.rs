@@ -11,6 +11,7 @@ mod check;
 mod client;
 mod config;
 mod daemon;
+mod detach;
 mod escape;
 mod exit;
 mod locate;

@@ -142,8 +142,17 @@ impl Drop for Control {
 }
 
 /// Serves clients at the control socket, for as long as what is returned lives.
-pub(super) fn listen(instance: &Instance) -> Result<Control, Failure> {
-    instance.serve().map(Control).map_err(Failure::new)
+pub(super) fn listen(instance: &Instance, notes: &Notes) -> Result<Control, Failure> {
+    match instance.serve() {
+        Ok(server) => Ok(Control(server)),
+        // Whom nobody can talk to can still look after what runs.
+        Err(why) if instance.took_over() => {
+            notes.say(Tone::Bad, why.as_str());
+            instance.degrade(why);
+            Ok(Control(None))
+        }
+        Err(why) => Err(Failure::new(why)),
+    }
 }
 
 /// What is done when the supervision is over: it ends, or a new binary goes on with it.

@@ -17,7 +17,7 @@ use super::screen::{Look, Screen};
 use super::session::{Manner, Outcome, Session};
 use super::start::{self, Asked};
 use super::summary::Summary;
-use super::{notes, orphans, problems, select};
+use super::{detach, notes, orphans, problems, select};
 use crate::core::Event;
 use crate::instance::places::Places;
 use crate::instance::{Begun, Instance};
@@ -30,6 +30,9 @@ pub(super) fn up(args: &Up, global: &Global, voice: Voice) -> Result<Exit, Failu
         places.ok()?.config
     });
     let path = locate(args.config.config.as_deref().or(users.as_deref()))?;
+    if args.detach {
+        return detach::detach(args, global, voice, &path);
+    }
     let work = |given| supervise(args, global, voice, (&path, given));
     match start::places(Some(&path), global).and_then(|places| places.make()) {
         Ok(_) => anchored::run(Lack::Said, work),
@@ -82,7 +85,7 @@ fn go(instance: &Instance, first: Option<crate::instance::Outcome>, session: Ses
     if let Some(first) = first {
         start::go(instance, first)?;
     }
-    let _control = start::listen(instance)?;
+    let _control = start::listen(instance, session.notes())?;
     instance.set_ready();
     Ok(session.supervise())
 }

@@ -95,7 +95,10 @@ fn jittered(delay: Duration, jitter: f64, most: Duration, rng: &mut Rng) -> Dura
         return delay;
     }
     let factor = 1.0 + jitter.min(1.0) * rng.signed_unit();
-    Duration::try_from_secs_f64(delay.as_secs_f64() * factor).unwrap_or(most).min(most.max(delay))
+    let jittered = Duration::try_from_secs_f64(delay.as_secs_f64() * factor).unwrap_or(most).min(most.max(delay));
+    // Whole milliseconds, for whoever reads them.
+    let odd = Duration::from_nanos(u64::from(jittered.subsec_nanos() % 1_000_000));
+    if jittered < Duration::from_millis(1) { jittered } else { jittered - odd }
 }
 
 #[cfg(test)]
@@ -113,6 +116,15 @@ mod tests {
             tally.count(&restart, Time(0));
         }
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn a_delay_with_jitter_has_no_odd_nanoseconds() {
+        let mut rng = Rng::new(3);
+        let restart = Restart::always().jitter(0.3);
+        for _ in 0..50 {
+            assert_eq!(Tally::default().delay(&restart, &mut rng).subsec_nanos() % 1_000_000, 0);
+        }
     }
 
     #[test]

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use super::event::{Cause, EventKind};
 use super::ids::{Pid, ProcessId, RunId};
-use super::input::{Adoption, ExitStatus, HookKind, ProbeKind};
+use super::input::{Adoption, ExitStatus, HookKind, Notification, ProbeKind};
 use super::machine::{Machine, Mode};
 use super::output::{Output, Scope};
 use super::process::{Early, Leader, Rest, Run, Running, StartPhase, Starting, State, StopPhase, Stopping};
 use super::time::Now;
 use super::timers::TimerKind;
-use crate::spec::{Reload, Signal, Spec, StopMode};
+use crate::spec::{ProcessType, Reload, Signal, Spec, StopMode};
 
 /// What came due while nobody listened waits this much longer, so that the news that are queued are heard before it.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -250,22 +250,40 @@ fn live_run(process: ProcessId, state: &State) -> Option<LiveRun> {
         state => state.run()?.leader == Leader::None,
     };
     let run = state.run()?;
-    let ended = ended_early(run);
-    Some(LiveRun {
-        run: run.id,
-        process,
-        spec: run.spec.to_arc(),
-        main: run.pid().or(ended),
-        former: run.former.clone(),
-        spawning: spawning && ended.is_none(),
-    })
+    let (main, former) = match ended_early(run) {
+        Some(pid) => after_early_news(run, pid),
+        None => (run.pid(), run.former.clone()),
+    };
+    let spawning = spawning && ended_early(run).is_none();
+    Some(LiveRun { run: run.id, process, spec: run.spec.to_arc(), main, former, spawning })
 }
 
-/// The pid of a child whose end was heard of before its execution.
+/// The pid of a child whose end was heard of before its execution; not that of a process it made its main one.
 fn ended_early(run: &Run) -> Option<Pid> {
+    let made_main = |pid: Pid| run.early.contains(&Early::Notified(Notification::MainPid(pid)));
     let ended = |news: &Early| match news {
-        Early::Exited(pid, _) => Some(*pid),
-        Early::Notified(_) | Early::LogLine => None,
+        Early::Exited(pid, _) if !made_main(*pid) => Some(*pid),
+        _ => None,
     };
     run.early.iter().find_map(ended).filter(|_| run.leader == Leader::None)
+}
+
+/// Who is the main process, and who was before, once that news is taken in.
+fn after_early_news(run: &Run, executed: Pid) -> (Option<Pid>, Vec<Pid>) {
+    let (mut main, mut former) = (Some(executed), Vec::new());
+    for news in &run.early {
+        match news {
+            Early::Notified(Notification::MainPid(pid)) if run.spec.process_type != ProcessType::Forking => {
+                if let Some(old) = main.filter(|old| old != pid) {
+                    former.retain(|other| other != pid);
+                    former.push(old);
+                    main = Some(*pid);
+                }
+            }
+            Early::Exited(pid, _) if main == Some(*pid) => main = None,
+            Early::Exited(pid, _) => former.retain(|other| other != pid),
+            Early::Notified(_) | Early::LogLine => {}
+        }
+    }
+    (main, former)
 }

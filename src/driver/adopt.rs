@@ -1,7 +1,8 @@
 //! Taking over from a supervisor that died, or made way: what it left is found by its trees, proved to be ours, and gone on
 //! with. What nobody knows is killed. Nothing is signalled for being in the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -25,13 +26,16 @@ use super::sys::process_group;
 use crate::anchor::{Ended, Key, KeyKind, News};
 use crate::core::{Adoption, ExitStatus, Input, LiveRun, Pid, ProcessId, RunId, SpawnError, SpawnStep};
 use crate::log::{LogFile, StreamKind};
-use crate::spec::Spec;
+use crate::spec::{Signal, Spec};
 use crate::supervisor::Message;
 
 /// How long the news of an end may take that the anchor must have seen.
 const NEWS: Duration = Duration::from_secs(2);
 /// How long trees that nobody knows may take to die before others are made in their place.
 const STRAYS: Duration = Duration::from_millis(200);
+
+/// What no executed program has in its environment.
+const OURS_ALONE: &[u8] = b"NEAP_ANCHOR=";
 
 /// What is known of the time between two supervisors.
 struct Gap {
@@ -54,14 +58,16 @@ impl Gap {
 impl Engine {
     /// Takes over everything that another supervisor left. Before anything else is done.
     pub(super) fn take_over(&mut self, heritage: Heritage) {
-        let Heritage { inheritance, leaders } = heritage;
+        let Heritage { inheritance, leaders, left } = heritage;
         if let Err(error) = self.watch_anchor() {
             self.warn(None, format!("cannot listen to the anchor: {error}"));
         }
-        let found = self.trees.found().unwrap_or_else(|error| {
+        self.kill_unexecuted();
+        let mut found = self.trees.found().unwrap_or_else(|error| {
             self.warn(None, format!("cannot look for what an earlier supervisor left: {error}"));
             Vec::new()
         });
+        self.leave_alone(&left, &mut found);
         let live = self.machine.live_runs();
         let (mut trees, strays): (Vec<_>, Vec<_>) = found
             .into_iter()
@@ -86,6 +92,44 @@ impl Engine {
 
     fn warn(&mut self, process: Option<ProcessId>, text: String) {
         self.inputs.push_back(Input::Warning(process, text));
+    }
+
+    /// Leaves alone what runs with stop mode `process` left behind.
+    fn leave_alone(&mut self, left: &BTreeSet<RunId>, found: &mut Vec<FoundTree>) {
+        let is_left = |tree: &mut FoundTree| tree.current && !tree.of_job && left.contains(&tree.run);
+        let mut live = BTreeSet::new();
+        for tree in found.extract_if(.., is_left) {
+            let held = Held::new(tree.tree);
+            if !held.is_empty() {
+                live.insert(tree.run);
+            }
+            self.trash.push(held);
+        }
+        for run in left.difference(&live) {
+            self.record_nothing_left(*run);
+        }
+    }
+
+    /// Kills children that the supervisor before us was making: they carry no mark and may be in no tree yet, so that nobody
+    /// would know them once they executed their programs. Until then their environment is that of the supervisor.
+    fn kill_unexecuted(&mut self) {
+        let Some(anchor) = self.trees.anchor() else { return };
+        let is_one = |pid: Pid| {
+            pid.0 != std::process::id()
+                && Stat::of(pid).is_ok_and(|stat| stat.parent == anchor && !stat.is_zombie())
+                && fs::read(format!("/proc/{pid}/environ"))
+                    .is_ok_and(|all| all.split(|b| *b == 0).any(|variable| variable.starts_with(OURS_ALONE)))
+        };
+        let Ok(all) = fs::read_dir("/proc") else { return };
+        let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid);
+        for pid in pids.filter(|pid| is_one(*pid)) {
+            if let Ok(Some(fd)) = identity::open(pid)
+                && is_one(pid)
+            {
+                let _ = identity::signal(fd.as_fd(), Signal::KILL);
+                let _ = poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(1000_u16));
+            }
+        }
     }
 
     /// Kills trees of runs that are over, of hooks and probes, and of ledgers that were lost.

@@ -100,6 +100,11 @@ impl Trees {
         Some(tree)
     }
 
+    /// Who was given the children of the supervisor before us.
+    pub(super) fn anchor(&self) -> Option<Pid> {
+        self.instance.as_ref()?.anchor()
+    }
+
     /// Who was given our children is gone.
     pub(super) fn anchor_is_gone(&self) {
         if let Some(instance) = &self.instance {

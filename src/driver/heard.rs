@@ -15,17 +15,39 @@ impl Engine {
             let Some(place) = self.places.get(&process) else { return };
             let Some((socket, _)) = place.notify.as_ref().filter(|_| !place.closing) else { return };
             let run = place.run;
-            match socket.receive(&mut self.notify_buffer) {
+            let received = match self.kept {
+                // Taken once what it says is written down: a successor hears it else.
+                Some(_) => socket.peek(&mut self.notify_buffer),
+                None => socket.receive(&mut self.notify_buffer),
+            };
+            let heard = match received {
                 Received::Nothing => return,
-                Received::Garbage => {}
-                Received::Message { sender, assignments } => {
-                    if let Some(run) = run.filter(|run| self.is_of(*run, Pid(sender))) {
+                Received::Garbage => false,
+                Received::Message { sender, assignments } => match run.filter(|run| self.is_of(*run, Pid(sender))) {
+                    Some(run) => {
                         self.heard(run, assignments);
+                        true
                     }
-                }
+                    None => false,
+                },
+            };
+            if self.kept.is_some() && !self.take_heard(process, run, heard) {
+                return;
             }
             self.close_received(process);
         }
+    }
+
+    /// Takes the datagram that was looked at, which is written down first. False when that is not to be done any more: the
+    /// socket is a later run's.
+    fn take_heard(&mut self, process: ProcessId, run: Option<RunId>, heard: bool) -> bool {
+        if heard {
+            self.settle();
+        }
+        let Some(place) = self.places.get(&process).filter(|place| place.run == run) else { return false };
+        let Some((socket, _)) = &place.notify else { return false };
+        let _ = socket.receive(&mut self.notify_buffer);
+        true
     }
 
     /// Drops what was sent before a run began: it is about an older one.

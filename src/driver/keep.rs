@@ -1,11 +1,13 @@
 //! What lets an engine outlive its own death: the ledger that it writes, and the anchor that holds what would die with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
 
 use super::contain::Trees;
 use super::engine::Engine;
@@ -13,11 +15,13 @@ use super::exit;
 use super::host::{AnchorState, HostReport, LedgerState};
 use super::identity::Identity;
 use super::instance::Instance;
+use super::run::Run;
 use super::sources::Source;
 use super::sys::fault::{self, Call};
 use crate::anchor::{Ended, Inheritance, Key, Link, News};
 use crate::core::{Input, Machine, Output, Pid, ProcessId, RecordKey, RunId, SnapshotError};
 use crate::ledger::Ledger;
+use crate::spec::StopMode;
 
 /// Where what the machine and the driver know is written down.
 pub trait Store {
@@ -68,17 +72,17 @@ impl Keep {
 
     /// What each part of the engine is given of it. `refused` says why there are to be no cgroups.
     pub(crate) fn unpack(self, refused: Option<&str>) -> (Trees, Kept, Heritage) {
-        let mut leaders = BTreeMap::new();
+        let (mut leaders, mut left) = (BTreeMap::new(), BTreeSet::new());
         let mut epoch = None;
         for (key, bytes) in &self.records {
             match key {
                 RecordKey::Driver(EPOCH) => epoch = serde_json::from_slice(bytes).ok(),
-                RecordKey::Driver(run) => {
+                RecordKey::Driver(run) => match serde_json::from_slice(bytes) {
+                    Ok(Note::Leader(leader)) => drop(leaders.insert(RunId(*run), leader)),
+                    Ok(Note::Left) => drop(left.insert(RunId(*run))),
                     // One that cannot be read proves nothing; the tree may.
-                    if let Ok(leader) = serde_json::from_slice(bytes) {
-                        leaders.insert(RunId(*run), leader);
-                    }
-                }
+                    Err(_) => {}
+                },
                 _ => {}
             }
         }
@@ -91,7 +95,7 @@ impl Keep {
         let anchor = kept.link().map(|_| kept.anchor);
         let instance = Arc::new(Instance::new(&self.instance, epoch, anchor));
         let trees = Trees::for_instance(&self.instance, instance, refused);
-        (trees, kept, Heritage { inheritance: self.inheritance, leaders })
+        (trees, kept, Heritage { inheritance: self.inheritance, leaders, left })
     }
 }
 
@@ -109,6 +113,17 @@ pub(crate) struct Heritage {
     pub(super) inheritance: Inheritance,
     /// Who led the trees of runs, where that was written down.
     pub(super) leaders: BTreeMap<RunId, Identity>,
+    /// Runs that are over, and left something behind that is to be left alone.
+    pub(super) left: BTreeSet<RunId>,
+}
+
+/// What the driver writes down of a run.
+#[derive(Serialize, Deserialize)]
+enum Note {
+    /// Who leads its tree.
+    Leader(Identity),
+    /// It is over. What is left of its tree is nobody's business: its stop mode is `process`.
+    Left,
 }
 
 /// The engine's side of it.
@@ -122,13 +137,15 @@ pub(crate) struct Kept {
     failing: bool,
     /// Children that have ended and been told of: zombies until that is written.
     ended: Vec<OwnedFd>,
+    /// Processes whose awaited line was printed.
+    pub heard: Vec<ProcessId>,
     /// Ends that the anchor remembers until they are written.
     told: Vec<Pid>,
 }
 
 impl Kept {
     fn new(store: Box<dyn Store + Send>, link: Option<Link>, anchor: Pid) -> Self {
-        Kept { store, link, anchor, batch: Vec::new(), failing: false, ended: Vec::new(), told: Vec::new() }
+        Kept { store, link, anchor, batch: Vec::new(), failing: false, ended: Vec::new(), heard: Vec::new(), told: Vec::new() }
     }
 
     /// What holds and what does not, as far as it is known at the start.
@@ -217,6 +234,11 @@ impl Engine {
         for pidfd in kept.ended.drain(..) {
             let _ = exit::reap(pidfd.as_fd());
         }
+        for process in kept.heard.drain(..) {
+            if let Some(place) = self.places.get(&process) {
+                place.log.heard();
+            }
+        }
         for pid in kept.told.drain(..) {
             if let Some(link) = &kept.link {
                 link.forget(pid);
@@ -240,7 +262,27 @@ impl Engine {
         let (Some(kept), Some(entry)) = (&mut self.kept, self.runs.get_mut(&run)) else { return };
         let Some(leader) = entry.held.as_ref().and_then(|held| held.tree.leader_identity()) else { return };
         entry.recorded = true;
-        kept.record(run.0, serde_json::to_vec(leader).ok());
+        kept.record(run.0, serde_json::to_vec(&Note::Leader(leader.clone())).ok());
+    }
+
+    /// Has it written that a run is over: its record goes, or says that its tree is to be left alone.
+    pub(super) fn record_end(&mut self, run: RunId, entry: &Run) {
+        let Some(kept) = &mut self.kept else { return };
+        let leaves = entry.spec.stop.mode == StopMode::Process
+            && !entry.emptied
+            && entry.held.as_ref().is_some_and(|held| !held.is_empty());
+        if leaves {
+            kept.record(run.0, serde_json::to_vec(&Note::Left).ok());
+        } else if entry.recorded {
+            kept.record(run.0, None);
+        }
+    }
+
+    /// Forgets what was left behind by a run, now that nothing of it is there.
+    pub(super) fn record_nothing_left(&mut self, run: RunId) {
+        if let Some(kept) = &mut self.kept {
+            kept.record(run.0, None);
+        }
     }
 
     /// Lets go of a child that has ended, once that is written.

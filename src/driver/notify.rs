@@ -95,9 +95,22 @@ impl NotifySocket {
     /// Takes one datagram. Descriptors that came with it are left in the buffer. To close them answers BARRIER=1: all
     /// that was sent before has been taken by then.
     pub fn receive(&self, buffer: &mut NotifyBuffer) -> Received {
-        let NotifyBuffer { bytes, control, received } = buffer;
+        self.read(buffer, MsgFlags::empty())
+    }
+
+    /// Looks at the datagram that would be taken next. Descriptors that came with it stay there.
+    pub fn peek(&self, buffer: &mut NotifyBuffer) -> Received {
+        // Room for the credentials, which come first, and nothing else.
+        std::mem::swap(&mut buffer.control, &mut buffer.credentials);
+        let peeked = self.read(buffer, MsgFlags::MSG_PEEK);
+        std::mem::swap(&mut buffer.control, &mut buffer.credentials);
+        peeked
+    }
+
+    fn read(&self, buffer: &mut NotifyBuffer, flags: MsgFlags) -> Received {
+        let NotifyBuffer { bytes, control, received, .. } = buffer;
         let mut parts = [IoSliceMut::new(bytes)];
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let flags = flags | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let message = match recvmsg::<UnixAddr>(self.fd.as_raw_fd(), &mut parts, Some(control), flags) {
             Ok(message) => message,
             Err(Errno::EAGAIN) => return Received::Nothing,
@@ -141,6 +154,8 @@ impl Drop for NotifySocket {
 pub(crate) struct NotifyBuffer {
     bytes: Vec<u8>,
     control: Vec<u8>,
+    /// Room for the credentials alone.
+    credentials: Vec<u8>,
     received: Vec<OwnedFd>,
 }
 
@@ -149,7 +164,8 @@ impl NotifyBuffer {
     /// could not be closed.
     pub fn new() -> Self {
         let control = cmsg_space!(UnixCredentials, [RawFd; MAX_FDS]);
-        NotifyBuffer { bytes: vec![0; MAX_DATAGRAM], control, received: Vec::new() }
+        let credentials = cmsg_space!(UnixCredentials);
+        NotifyBuffer { bytes: vec![0; MAX_DATAGRAM], control, credentials, received: Vec::new() }
     }
 
     /// The descriptors that came with datagrams. To close one may take for ever, if its sender wills (a socket that
@@ -274,6 +290,10 @@ mod tests {
         let rights = [ControlMessage::ScmRights(&fds)];
         sendmsg::<()>(pair.client.as_raw_fd(), &parts, &rights, MsgFlags::empty(), None).unwrap();
         drop(writer);
+        for _ in 0..2 {
+            assert!(matches!(pair.socket.peek(&mut pair.buffer), Received::Message { .. }));
+            assert_eq!(pair.buffer.take_received().len(), 0);
+        }
         pair.expect(&[]);
         assert_eq!(pair.buffer.take_received().len(), 200);
         // Every copy is closed: the pipe has no writer left.

@@ -142,6 +142,12 @@ impl Engine {
         let Some(entry) = self.runs.get(&run) else { return };
         if !matches!(entry.child, RunChild::None) {
             self.inputs.push_back(Input::LogLine(run));
+            let process = entry.process;
+            match &mut self.kept {
+                // Once it is written down.
+                Some(kept) => kept.heard.push(process),
+                None => self.places.get(&process).into_iter().for_each(|place| place.log.heard()),
+            }
             return;
         }
         let pattern = entry.block.as_ref().and_then(|block| block.ready_line.clone());
@@ -156,11 +162,7 @@ impl Engine {
         self.stop_probe(run, ProbeKind::Health);
         self.stop_following(run);
         let Some(mut entry) = self.runs.remove(&run) else { return };
-        if entry.recorded
-            && let Some(kept) = &mut self.kept
-        {
-            kept.record(run.0, None);
-        }
+        self.record_end(run, &entry);
         match entry.child {
             RunChild::Flight(flight, exec, child) => {
                 self.in_flight -= 1;

@@ -83,7 +83,6 @@ struct Before {
 pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
     let Start { config, profiles, narrow, print, places, log_files, anchor, open_files } = start;
     let (link, mut inheritance) = anchor.map_or_else(|| (None, nothing()), |(link, kept)| (Some(link), kept));
-    let mut say = upgraded(&inheritance);
     let claim = Claim { config: config.as_deref(), link: link.as_ref() };
     let ground = places.map(|places| Ground::take(places, &claim, &mut inheritance)).transpose()?;
     let base = match &config {
@@ -97,8 +96,10 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         builder = builder.open_files(soft, hard);
     }
     let mut state = State::default();
+    let mut say = upgraded(&inheritance, &mut state);
     let mut before = Before { restored: false, taking_over: inheritance.lives > 1, generation: 0, highest: 0 };
-    let (mut generations, anchored) = (None, link.map(|link| Anchor { link, pid: inheritance.anchor }));
+    let (mut generations, anchored) =
+        (None, link.map(|link| Anchor { link, pid: inheritance.anchor, lives: inheritance.lives }));
     let (mut started_at, mut places, mut lock, mut listener) = (SystemTime::now(), None, None, None);
     if let Some(mut ground) = ground {
         state.degraded.append(&mut ground.degraded);
@@ -148,16 +149,18 @@ fn nothing() -> Inheritance {
     Inheritance { held, missing, ended, lives: 1, anchor: Pid(0), upgrade: None }
 }
 
-fn upgraded(inheritance: &Inheritance) -> Vec<String> {
-    let said = match inheritance.upgrade {
+/// How an upgrade went that the supervisor before this one asked for.
+fn upgraded(inheritance: &Inheritance, state: &mut State) -> Vec<String> {
+    let failed = match inheritance.upgrade {
         None => return Vec::new(),
-        Some(UpgradeOutcome::Done) => format!("this is neap {} after an upgrade", env!("CARGO_PKG_VERSION")),
-        Some(UpgradeOutcome::Late) => {
-            "the upgrade failed: the new binary was not ready in time; the old one goes on".to_owned()
+        Some(UpgradeOutcome::Done) => {
+            return vec![format!("this is neap {} after an upgrade", env!("CARGO_PKG_VERSION"))];
         }
-        Some(UpgradeOutcome::Failed) => "the upgrade failed: the new binary ended; the old one goes on".to_owned(),
+        Some(UpgradeOutcome::Late) => "the upgrade failed: the new binary was not ready in time; the old one goes on",
+        Some(UpgradeOutcome::Failed) => "the upgrade failed: the new binary ended; the old one goes on",
     };
-    vec![said]
+    state.degraded.push(failed.to_owned());
+    Vec::new()
 }
 
 /// Looks at what was written down; what cannot be gone on from is left out, as the trees of its processes then are ended.

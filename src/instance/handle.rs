@@ -12,11 +12,11 @@ use super::places::Places;
 use super::successor;
 use crate::anchor::{Key, Link};
 use crate::core::{Pid, Refusal};
+use crate::driver::{AnchorState, LedgerState};
 use crate::ledger::{Generations, Lock};
 use crate::lua::{Generation, Listening};
 use crate::rpc::{self, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server};
 use crate::spec::{Plan, Problem};
-use crate::driver::{AnchorState, LedgerState};
 use crate::{Error, HostReport, Supervisor, TreeKind};
 
 /// A supervisor with a configuration and places of its own. Cheap to clone; all clones are the same instance.
@@ -46,6 +46,8 @@ pub(super) struct Inner {
 pub(super) struct Anchor {
     pub(super) link: Link,
     pub(super) pid: Pid,
+    /// How many supervisors it has started, with this one.
+    pub(super) lives: u32,
 }
 
 /// What changes while it runs.
@@ -101,6 +103,11 @@ impl Instance {
     /// The anchor, if there is one.
     pub(crate) fn link(&self) -> Option<&Link> {
         self.0.anchor.as_ref().map(|anchor| &anchor.link)
+    }
+
+    /// Whether it goes on with what another supervisor of the same anchor left.
+    pub(crate) fn took_over(&self) -> bool {
+        self.0.anchor.as_ref().is_some_and(|anchor| anchor.lives > 1)
     }
 
     /// Says what makes it less than it should be.
@@ -261,7 +268,7 @@ impl Instance {
                 self.state().successor = None;
                 Err("the ledger cannot be written, so that a new binary would not know what runs; `neap status` says \
                      why"
-                    .to_owned())
+                .to_owned())
             }
             Err(error) => {
                 self.state().successor = None;
@@ -326,7 +333,11 @@ fn promises_of(host: &HostReport) -> Vec<HostPromise> {
         promise("processes outlive the supervisor, with their output and statuses", anchored, &anchor),
         promise("a new supervisor goes on where the old one stopped", written, &ledger),
         promise("no process escapes its tree", cgroups, trees),
-        promise("a start costs the same however large the supervisor is", host.spawn_reason.is_empty(), &host.spawn_reason),
+        promise(
+            "a start costs the same however large the supervisor is",
+            host.spawn_reason.is_empty(),
+            &host.spawn_reason,
+        ),
         promise("exit statuses are exact", !host.statuses_may_be_lost, statuses),
     ]
 }

@@ -39,7 +39,7 @@ pub(super) struct Pump {
     pipes: HashMap<u64, Pipe>,
     /// Targets whose pipes are not read for now.
     paused: Vec<TargetId>,
-    /// Pipes in which a line without an end waits.
+    /// Pipes in which a line without an end waits, or that could not be looked into.
     open: Vec<u64>,
     next_pipe: u64,
     peek: Peek,
@@ -52,8 +52,10 @@ enum Look {
     Bytes { handed_out: usize, new: usize },
     /// Nothing for now.
     Nothing,
-    /// Nobody holds the writing end any more, or the pipe is broken.
+    /// Nobody holds the writing end any more.
     Over,
+    /// It cannot be looked into for now.
+    Failed,
 }
 
 impl Pump {
@@ -81,7 +83,7 @@ impl Pump {
     }
 
     /// A pipe has something to say.
-    pub fn heard(&mut self, pipe: u64, what: EpollFlags) {
+    pub fn ready(&mut self, pipe: u64, what: EpollFlags) {
         let over = what.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
         if self.turn(pipe, over) == 0 && over {
             // What was left is taken; now its end shows.
@@ -92,7 +94,7 @@ impl Pump {
     /// The moment by which [`do_what_is_due`](Pump::do_what_is_due) is to be called.
     pub fn due(&self) -> Option<Instant> {
         let paused = self.paused.iter().filter_map(|id| match self.targets.get(id)?.pause {
-            Pause::Until(moment) => Some(moment),
+            Pause::Until(moment) | Pause::Unheard(moment) => Some(moment),
             _ => None,
         });
         let open = self.open.iter().filter_map(|id| Some(self.pipes.get(id)?.since? + OPEN_LINE));
@@ -112,12 +114,13 @@ impl Pump {
             self.turn(pipe, true);
         }
         for id in self.paused.clone() {
-            if let Some(target) = self.targets.get_mut(&id)
-                && matches!(target.pause, Pause::Until(moment) if moment <= now)
-            {
-                target.pause = Pause::Dropping;
-                self.read_on(id);
-            }
+            let Some(target) = self.targets.get_mut(&id) else { continue };
+            target.pause = match target.pause {
+                Pause::Until(moment) if moment <= now => Pause::Dropping,
+                Pause::Unheard(moment) if moment <= now => Pause::None,
+                _ => continue,
+            };
+            self.read_on(id);
         }
     }
 
@@ -221,10 +224,12 @@ impl Pump {
     }
 
     pub fn room(&mut self, id: TargetId) {
-        if let Some(target) = self.targets.get_mut(&id) {
+        if let Some(target) = self.targets.get_mut(&id)
+            && !matches!(target.pause, Pause::Unheard(_))
+        {
             target.pause = Pause::None;
+            self.read_on(id);
         }
-        self.read_on(id);
     }
 
     pub fn warn_of_copies(&self, id: TargetId, file: &str) {
@@ -239,12 +244,14 @@ impl Pump {
         if let Some(target) = self.targets.get_mut(&id) {
             target.watch = Some((run, pattern));
         }
+        self.heard(id);
     }
 
     pub fn unwatch(&mut self, id: TargetId) {
         if let Some(target) = self.targets.get_mut(&id) {
             target.watch = None;
         }
+        self.heard(id);
     }
 
     /// A run and its tree are gone: a line without an end gets none any more.
@@ -282,8 +289,10 @@ impl Pump {
         let end = Instant::now() + PATIENCE;
         let targets: Vec<TargetId> = self.targets.keys().copied().collect();
         for id in &targets {
+            self.heard(*id);
             self.drain(*id);
             self.end_lines(*id);
+            self.heard(*id);
         }
         self.hub.close();
         for id in targets {
@@ -341,20 +350,35 @@ impl Pump {
             Look::Bytes { handed_out, new } => (handed_out, new),
             Look::Nothing => {
                 pipe.since = None;
+                if std::mem::take(&mut pipe.ails) && target.pause == Pause::None {
+                    self.set_watched(number, Watched::Level);
+                }
                 return 0;
             }
             Look::Over => {
                 self.end_pipe(number);
                 return 0;
             }
+            Look::Failed => {
+                // It is neither left alone for good nor asked all the time: whoever writes to it must not wait for ever.
+                (pipe.ails, pipe.since) = (true, Some(Instant::now()));
+                self.note_since(number);
+                self.set_watched(number, Watched::No);
+                return 0;
+            }
         };
+        let recovered = std::mem::take(&mut pipe.ails);
         let view = if filed { self.peek.seen() } else { &self.buffer };
         let new = view.get(handed_out..handed_out + new).unwrap_or_default();
         let count = if all || !filed { new.len() } else { whole_lines(new, pipe.framer.rest().len()) };
         let rest = new.len() - count;
         let new = new.get(..count).unwrap_or_default();
-        target.deliver(pipe, new, &self.hub, &*self.tell);
+        let awaited = target.deliver(pipe, new, &self.hub, &*self.tell);
         if !filed {
+            pipe.since = None;
+            if recovered {
+                self.set_watched(number, Watched::Level);
+            }
             return count;
         }
         if let Some(staging) = &target.staging {
@@ -365,15 +389,24 @@ impl Pump {
             (_, Some(since)) if count == 0 => Some(since),
             _ => Some(Instant::now()),
         };
-        if pipe.since.is_some() && !self.open.contains(&number) {
-            self.open.push(number);
-        }
         let wanted = if count == 0 && rest > 0 { Watched::Edge } else { Watched::Level };
-        if pipe.watched != Watched::No {
+        let (id, flows) = (pipe.target, target.pause == Pause::None);
+        if pipe.watched != Watched::No || recovered && flows {
             self.set_watched(number, wanted);
         }
+        if awaited && flows {
+            self.pause(id, Pause::Unheard(Instant::now() + PATIENCE));
+        }
+        self.note_since(number);
         self.stage(number);
         count
+    }
+
+    /// Sees to it that a pipe is looked at again when what waits in it is old.
+    fn note_since(&mut self, number: u64) {
+        if self.pipes.get(&number).is_some_and(|pipe| pipe.since.is_some()) && !self.open.contains(&number) {
+            self.open.push(number);
+        }
     }
 
     /// Stages what a pipe owes. What finds no room is waited for, or is dropped when that took too long.
@@ -381,19 +414,33 @@ impl Pump {
         let Some(pipe) = self.pipes.get_mut(&number) else { return };
         let id = pipe.target;
         let Some(target) = self.targets.get_mut(&id) else { return };
-        if target.stage(pipe) {
+        if matches!(target.pause, Pause::Unheard(_)) || target.stage(pipe) {
             return;
         }
         match target.pause {
-            Pause::None => {
-                target.pause = Pause::Until(Instant::now() + PATIENCE);
-                self.paused.push(id);
-                for pipe in target.pipes.clone() {
-                    self.set_watched(pipe, Watched::No);
-                }
-            }
-            Pause::Until(_) => {}
+            Pause::None => self.pause(id, Pause::Until(Instant::now() + PATIENCE)),
+            Pause::Until(_) | Pause::Unheard(_) => {}
             Pause::Dropping => self.drop_owed(id),
+        }
+    }
+
+    /// Leaves a target's pipes alone for a while.
+    fn pause(&mut self, id: TargetId, pause: Pause) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        target.pause = pause;
+        self.paused.push(id);
+        for pipe in target.pipes.clone() {
+            self.set_watched(pipe, Watched::No);
+        }
+    }
+
+    /// That the awaited line was printed is known for good.
+    pub fn heard(&mut self, id: TargetId) {
+        if let Some(target) = self.targets.get_mut(&id)
+            && matches!(target.pause, Pause::Unheard(_))
+        {
+            target.pause = Pause::None;
+            self.read_on(id);
         }
     }
 
@@ -417,15 +464,22 @@ impl Pump {
     fn drop_owed(&mut self, id: TargetId) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         let (mut lines, mut bytes) = (0, 0);
+        // A line of which the beginning is staged already gets its end.
+        let mut line_end = Vec::new();
         for pipe in &target.pipes {
             let Some(pipe) = self.pipes.get_mut(pipe) else { continue };
+            let mut torn = target.torn == Some(pipe.stream);
             while pipe.owed_bytes > 0 {
                 let room = pipe.owed_bytes.min(self.buffer.len());
                 match read(pipe.fd.as_fd(), self.buffer.get_mut(..room).unwrap_or_default()) {
                     Ok(count) if count > 0 => {
-                        let read = self.buffer.get(..count).unwrap_or_default();
+                        let mut read = self.buffer.get(..count).unwrap_or_default();
+                        if let Some(end) = memchr::memchr(b'\n', read).filter(|_| std::mem::take(&mut torn)) {
+                            let (line, rest) = read.split_at(end + 1);
+                            (line_end, read) = (line.to_vec(), rest);
+                        }
                         lines += memchr::memchr_iter(b'\n', read).count() as u64;
-                        bytes += count as u64;
+                        bytes += read.len() as u64;
                         pipe.owed_bytes -= count;
                     }
                     Err(Errno::EINTR) => {}
@@ -435,8 +489,8 @@ impl Pump {
             pipe.forgive();
         }
         (target.open, target.torn) = (None, None);
-        if let Some(staging) = target.staging.as_ref().filter(|_| bytes > 0) {
-            staging.lost(lines, bytes);
+        if let Some(staging) = target.staging.as_ref().filter(|_| bytes > 0 || !line_end.is_empty()) {
+            staging.lost(line_end, lines, bytes);
         }
     }
 
@@ -461,7 +515,7 @@ impl Pump {
         }
     }
 
-    /// Nobody holds the writing end any more, or the pipe is broken: nothing may keep it open unread.
+    /// Nobody holds the writing end any more, or it cannot be watched: nothing may keep it open unread.
     fn end_pipe(&mut self, number: u64) {
         if let Some(pipe) = self.pipes.get_mut(&number)
             && let Some(target) = self.targets.get_mut(&pipe.target)
@@ -491,8 +545,8 @@ fn look(looked: io::Result<usize>, owed: usize) -> Look {
         Ok(count) if count > owed => Look::Bytes { handed_out: owed, new: count - owed },
         Ok(_) => Look::Nothing,
         Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EAGAIN | Errno::EINTR | Errno::ENOMEM) => Look::Nothing,
-            _ => Look::Over,
+            Some(Errno::EAGAIN | Errno::EINTR) => Look::Nothing,
+            _ => Look::Failed,
         },
     }
 }

@@ -32,6 +32,8 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 enum Record {
     /// So many bytes of the pipe.
     Bytes(usize),
+    /// The end of a line of which only the beginning found room in the pipe.
+    Text(Vec<u8>),
     /// Lines and bytes that nobody waited for any longer.
     Lost(u64, u64),
     /// Another file from here on.
@@ -208,10 +210,14 @@ impl Staging {
         }
     }
 
-    /// Counts what was thrown away, to be told at this place of the file.
-    pub fn lost(&self, lines: u64, bytes: u64) {
+    /// Counts what was thrown away, to be told at this place of the file, after the end of the line that was begun.
+    pub fn lost(&self, line_end: Vec<u8>, lines: u64, bytes: u64) {
         let mut state = self.inner.lock();
+        if !line_end.is_empty() {
+            state.records.push_back(Record::Text(line_end));
+        }
         match state.records.back_mut() {
+            _ if bytes == 0 => {}
             Some(Record::Lost(more, longer)) => (*more, *longer) = (*more + lines, *longer + bytes),
             _ => state.records.push_back(Record::Lost(lines, bytes)),
         }
@@ -281,9 +287,10 @@ impl Inner {
             state.file = Some(file);
             return true;
         }
-        let lost = match state.records.front() {
-            Some(Record::Lost(lines, bytes)) => Some((*lines, *bytes)),
-            _ => None,
+        let (text, lost) = match state.records.front() {
+            Some(Record::Text(text)) => (Some(text.clone()), None),
+            Some(Record::Lost(lines, bytes)) => (None, Some((*lines, *bytes))),
+            _ => (None, None),
         };
         let file = if state.records.is_empty() { None } else { state.file.take() };
         let Some(mut file) = file else {
@@ -295,9 +302,10 @@ impl Inner {
         let why = state.failing.as_ref().map_or("the file was too slow", |(why, _)| why).to_owned();
         drop(state);
 
-        let result = match lost {
-            Some((lines, bytes)) => file.note_lost(lines, bytes, &why).map_err(|error| (0, error)),
-            None => file.take(self.read.as_fd(), count),
+        let result = match (&text, lost) {
+            (Some(text), _) => file.append(text),
+            (_, Some((lines, bytes))) => file.note_lost(lines, bytes, &why).map_err(|error| (0, error)),
+            _ => file.take(self.read.as_fd(), count),
         };
         let (copies, path) = (file.copies(), file.place().path.clone());
         let mut state = self.lock();
@@ -306,7 +314,7 @@ impl Inner {
             (Ok(()), lost) => {
                 match lost {
                     Some(lost) => forget_lost(&mut state.records, lost),
-                    None => consume(&mut state.records, count),
+                    None => consume(&mut state.records, text.map_or(count, |text| text.len())),
                 }
                 // The reason is told with what was lost for it, which may still stand in line.
                 if !state.records.iter().any(|record| matches!(record, Record::Lost(..))) {
@@ -376,13 +384,121 @@ fn run_of_bytes(records: &VecDeque<Record>, room: u64) -> usize {
     sum
 }
 
+/// Forgets so many bytes at the front of the line.
 fn consume(records: &mut VecDeque<Record>, mut count: usize) {
-    while let Some(Record::Bytes(first)) = records.front_mut() {
-        if *first > count {
-            *first -= count;
+    while let Some(first) = records.front_mut() {
+        let there = match first {
+            Record::Bytes(there) => *there,
+            Record::Text(text) => text.len(),
+            Record::Lost(..) | Record::File(_) => return,
+        };
+        if there > count {
+            match first {
+                Record::Bytes(there) => *there -= count,
+                Record::Text(text) => drop(text.drain(..count)),
+                Record::Lost(..) | Record::File(_) => {}
+            }
             return;
         }
-        count -= *first;
+        count -= there;
         records.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::path::PathBuf;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::{News, Staging, pipe};
+    use crate::driver::Pool;
+    use crate::log::{LogFile, LogPlace};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn file(name: &str) -> (PathBuf, LogPlace) {
+        let folder = std::env::temp_dir().join(format!("neap-staging-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        (folder.clone(), LogPlace { path: folder.join("x.log"), max_size: 0, keep: 0 })
+    }
+
+    fn staging(file: LogFile, pool: &Pool) -> (Staging, mpsc::Receiver<News>) {
+        let (tell, news) = mpsc::channel();
+        let tell = move |item| drop(tell.send(item));
+        (Staging::new(pipe().unwrap(), Box::new(file), pool.clone(), tell), news)
+    }
+
+    #[test]
+    fn what_a_slow_file_has_no_room_for_is_told_in_its_place() {
+        let (folder, place) = file("slow");
+        let pool = Pool::new();
+        // Both prompt threads, and the next, are held up as by a disk that does not answer.
+        let mut held_up = Vec::new();
+        for _ in 0..200 {
+            let (release, wait) = mpsc::channel::<()>();
+            pool.run(move || wait.iter().for_each(drop)).unwrap();
+            held_up.push(release);
+        }
+        let (staging, news) = staging(LogFile::open(place.clone()).unwrap(), &pool);
+        let (read, mut write) = std::io::pipe().unwrap();
+        let line = [b"x".repeat(999), b"\n".to_vec()].concat();
+        let (mut kept, mut begun) = (0, 0);
+        while begun == 0 {
+            write.write_all(&line).unwrap();
+            match staging.take(read.as_fd(), line.len()).unwrap() {
+                1000 => kept += 1,
+                // The beginning of a line found room.
+                some => begun = if some == 0 { 1000 } else { some },
+            }
+        }
+        staging.lost(line[begun..].to_vec(), 0, 0);
+        (0..7).for_each(|_| staging.lost(Vec::new(), 1, 1000));
+        drop(held_up);
+        assert_eq!(news.recv_timeout(PATIENCE), Ok(News::Room));
+        assert!(staging.flush(PATIENCE));
+        assert_eq!(staging.write(b"on again\n").unwrap(), 9);
+        assert!(staging.flush(PATIENCE));
+        let text = fs::read_to_string(&place.path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let whole = kept + usize::from(begun < 1000);
+        assert_eq!(lines.len(), whole + 2);
+        assert!(lines.iter().take(whole).all(|line| line.len() == 999));
+        assert_eq!(lines[whole], "neap: 7 lines (7000 bytes) are missing here: the file was too slow");
+        assert_eq!(lines[whole + 1], "on again");
+        pool.close();
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_a_file_refuses_goes_to_the_next_one() {
+        let (folder, place) = file("refused");
+        let pool = Pool::new();
+        let missing = LogPlace { path: folder.join("missing/x.log"), ..place.clone() };
+        let (staging, news) = staging(LogFile::later(missing), &pool);
+        assert_eq!(staging.write(b"one\n").unwrap(), 4);
+        assert_eq!(news.recv_timeout(PATIENCE), Ok(News::Failing));
+        assert!(!staging.flush(PATIENCE));
+        staging.set_file(Box::new(LogFile::open(place.clone()).unwrap()));
+        assert_eq!(staging.write(b"two\n").unwrap(), 4);
+        assert!(staging.flush(PATIENCE));
+        assert_eq!(fs::read_to_string(&place.path).unwrap(), "one\ntwo\n");
+        pool.close();
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn bytes_that_somebody_else_has_read_are_not_waited_for() {
+        let (folder, place) = file("stolen");
+        let pool = Pool::new();
+        let (staging, _news) = staging(LogFile::open(place).unwrap(), &pool);
+        let (read, mut write) = std::io::pipe().unwrap();
+        write.write_all(b"half").unwrap();
+        assert!(staging.take(read.as_fd(), 8).is_err());
+        pool.close();
+        fs::remove_dir_all(folder).unwrap();
     }
 }

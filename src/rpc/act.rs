@@ -48,10 +48,7 @@ pub(super) async fn act(
     act: Act,
     patience: Patience,
 ) -> Result<Vec<v1::Outcome>, Status> {
-    if names.is_empty() {
-        return Err(Fault::invalid("names", "is empty: which process is meant? `*` is all of them").into());
-    }
-    let found = served.these(names).await?;
+    let found = served.asked(names).await?;
     let began = Instant::now();
     // Before anything is begun, so that no event of it is missed.
     let events = served.supervisor().events();

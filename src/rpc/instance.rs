@@ -48,6 +48,14 @@ impl Served {
         select::these(self.supervisor(), &self.name, names).await
     }
 
+    /// These processes, of which at least one must be named.
+    pub(super) async fn asked(&self, names: Vec<String>) -> Result<Vec<Found>, Fault> {
+        if names.is_empty() {
+            return Err(Fault::invalid("names", "is empty: which process is meant? `*` is all of them"));
+        }
+        self.these(names).await
+    }
+
     /// The process of this name or id.
     pub(super) async fn one(&self, name: String) -> Result<Found, Fault> {
         select::one(self.supervisor(), &self.name, name).await

@@ -11,6 +11,7 @@ mod connect;
 mod convert;
 mod event;
 mod fault;
+mod foresee;
 mod gate;
 mod ids;
 mod instance;

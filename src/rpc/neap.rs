@@ -12,6 +12,7 @@ use super::act::{Act, Patience, act};
 use super::backend::ApplyRequest;
 use super::convert::{problem, process, state_named, states};
 use super::fault::Fault;
+use super::foresee::{Step, foresee};
 use super::instance::{Counts, Served};
 use super::logs::Reading;
 use super::proto::v1;
@@ -33,6 +34,11 @@ type Streaming<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl NeapService {
     pub(super) fn new(served: Served) -> Self {
         NeapService { served }
+    }
+
+    async fn foresee(&self, names: Vec<String>, step: Step) -> Result<Vec<v1::Outcome>, Status> {
+        let asked = self.served.asked(names).await?;
+        Ok(foresee(&self.served.all().await?, &asked, step))
     }
 
     async fn act(&self, names: Vec<String>, what: Act, patience: Patience) -> Result<Vec<v1::Outcome>, Status> {
@@ -87,20 +93,32 @@ impl Neap for NeapService {
     }
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Answer<v1::StartResponse> {
-        let v1::StartRequest { names, no_wait, timeout } = request.into_inner();
-        let outcomes = self.act(names, Act::Start, Patience { no_wait, timeout }).await?;
+        let v1::StartRequest { names, no_wait, timeout, dry_run } = request.into_inner();
+        let outcomes = if dry_run {
+            self.foresee(names, Step::Start).await?
+        } else {
+            self.act(names, Act::Start, Patience { no_wait, timeout }).await?
+        };
         Ok(Response::new(v1::StartResponse { outcomes }))
     }
 
     async fn stop(&self, request: Request<v1::StopRequest>) -> Answer<v1::StopResponse> {
-        let v1::StopRequest { names, no_wait, timeout } = request.into_inner();
-        let outcomes = self.act(names, Act::Stop, Patience { no_wait, timeout }).await?;
+        let v1::StopRequest { names, no_wait, timeout, dry_run } = request.into_inner();
+        let outcomes = if dry_run {
+            self.foresee(names, Step::Stop).await?
+        } else {
+            self.act(names, Act::Stop, Patience { no_wait, timeout }).await?
+        };
         Ok(Response::new(v1::StopResponse { outcomes }))
     }
 
     async fn restart(&self, request: Request<v1::RestartRequest>) -> Answer<v1::RestartResponse> {
-        let v1::RestartRequest { names, no_wait, timeout } = request.into_inner();
-        let outcomes = self.act(names, Act::Restart, Patience { no_wait, timeout }).await?;
+        let v1::RestartRequest { names, no_wait, timeout, dry_run } = request.into_inner();
+        let outcomes = if dry_run {
+            self.foresee(names, Step::Restart).await?
+        } else {
+            self.act(names, Act::Restart, Patience { no_wait, timeout }).await?
+        };
         Ok(Response::new(v1::RestartResponse { outcomes }))
     }
 

@@ -23,7 +23,7 @@ fn nonsense_is_dropped_and_the_anchor_lives_on() {
 }
 
 #[test]
-fn another_version_is_refused_and_may_not_kill_anything() {
+fn a_supervisor_of_another_version_is_refused_and_costs_nothing() {
     let _epilogue = Epilogue::new();
     let mut anchor = Anchor::start();
     let mut supervisor = anchor.next();

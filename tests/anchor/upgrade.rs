@@ -1,19 +1,47 @@
 //! A new binary, and the way back.
 
 use std::fs;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::Signal;
 
 use crate::common::{Epilogue, wait_until};
 use crate::support::{Anchor, Supervisor, anchored, signal_to, value};
 
+/// Another name of the binary, until the end of the test.
+struct Linked(PathBuf);
+
+impl Linked {
+    fn new() -> Linked {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = anchored().with_file_name(format!("anchored.{}.{n}", std::process::id()));
+        fs::hard_link(anchored(), &path).unwrap();
+        Linked(path)
+    }
+}
+
+impl Deref for Linked {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Linked {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// An anchor with a supervisor that is ready and has something held, and a second binary.
-fn begin() -> (Anchor, Supervisor, PathBuf) {
+fn begin() -> (Anchor, Supervisor, Linked) {
     let anchor = Anchor::start();
-    let new = anchor.path("new");
-    fs::copy(anchored(), &new).unwrap();
+    let new = Linked::new();
     let mut supervisor = anchor.next();
     supervisor.ask("hello");
     supervisor.does("hold 5 kept");
@@ -76,7 +104,7 @@ fn a_new_binary_that_crashes_or_cannot_be_executed_is_followed_by_the_old_one() 
     fs::write(&text, "no program").unwrap();
     fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).unwrap();
     for (binary, why) in [
-        (new, "was killed by SIGKILL"),
+        (new.to_path_buf(), "was killed by SIGKILL"),
         (PathBuf::from("/bin/false"), "exited with 1"),
         (text, "exited with 127"),
         (PathBuf::from("/etc/passwd"), "exited with 127"),

@@ -6,15 +6,16 @@
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
 use neap::anchor::{self, Link};
-use neap::driver::Keep;
+use neap::core::RecordKey;
 use neap::driver::sys::fault;
+use neap::driver::{Keep, Store};
 use neap::ledger::Ledger;
 use neap::spec::Spec;
 use neap::{Process, Supervisor};
@@ -41,6 +42,9 @@ fn supervise(link: Link) -> ExitCode {
     let has = |option: &str| options.iter().any(|o| o == option);
     let _ = prctl::set_name(c"keeper");
     prctl::set_child_subreaper(true).expect("a subreaper");
+    while folder.join("hold").exists() {
+        thread::sleep(std::time::Duration::from_millis(1));
+    }
     let inheritance = link.welcome().expect("a welcome");
     let lives = inheritance.lives;
     let instance = format!("test-{}", folder.display());
@@ -52,7 +56,7 @@ fn supervise(link: Link) -> ExitCode {
         fault::die_at(at.trim().parse().expect("a number"));
     }
     let keep = Keep {
-        store: Box::new(ledger),
+        store: Box::new(Disk { ledger, full: folder.join("full") }),
         records: records.current,
         link: Some(link.clone()),
         inheritance,
@@ -77,7 +81,11 @@ fn supervise(link: Link) -> ExitCode {
         }
     });
     // Asked a question, it has taken over.
-    supervisor.list().expect("a list");
+    if supervisor.list().is_err() {
+        // The one before had finished, and died on the way out.
+        link.finished(0);
+        return ExitCode::SUCCESS;
+    }
     link.ready();
     thread::spawn({
         let (supervisor, folder, link) = (supervisor.clone(), folder.clone(), link.clone());
@@ -99,6 +107,18 @@ fn supervise(link: Link) -> ExitCode {
         if folder.join("over").exists() {
             return ExitCode::SUCCESS;
         }
+    }
+}
+
+/// A ledger on a disk that is full while there is such a file.
+struct Disk {
+    ledger: Ledger,
+    full: PathBuf,
+}
+
+impl Store for Disk {
+    fn write(&mut self, batch: &[(RecordKey, Option<Vec<u8>>)]) -> io::Result<()> {
+        if self.full.exists() { Err(io::ErrorKind::StorageFull.into()) } else { self.ledger.write(batch) }
     }
 }
 

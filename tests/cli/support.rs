@@ -81,7 +81,11 @@ impl Neap {
         let mut command = Command::new(env!("CARGO_BIN_EXE_neap"));
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env(MARK, &mark).env("HOME", home.path()).env("XDG_CONFIG_HOME", home.path().join("config"));
-        command.env_remove("NO_COLOR").env_remove("XDG_RUNTIME_DIR").env_remove("XDG_STATE_HOME");
+        // Not this machine's: an instance keeps its lock, its ledger and its socket there.
+        let runtime = home.path().join("run");
+        std::fs::create_dir(&runtime).unwrap();
+        command.env("XDG_RUNTIME_DIR", &runtime).env("XDG_STATE_HOME", home.path().join("state"));
+        command.env_remove("NO_COLOR").env_remove("NEAP_SOCKET");
         Neap { command, mark, home }
     }
 

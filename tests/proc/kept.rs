@@ -1,5 +1,6 @@
 //! A supervisor in a process of its own (tests/bin/keeper.rs) under its anchor, to be killed and asked.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -19,6 +20,8 @@ use crate::support::{Epilogue, TempDir, example, wait_until};
 pub struct Kept {
     pub dir: TempDir,
     anchor: Child,
+    /// Whether the anchor was killed.
+    alone: Cell<bool>,
     _epilogue: Epilogue,
 }
 
@@ -34,7 +37,7 @@ impl Kept {
         let mut command = Command::new(keeper());
         command.arg(dir.path()).args(options).stdin(Stdio::null());
         let anchor = command.spawn().expect("it runs");
-        let kept = Kept { dir, anchor, _epilogue: epilogue };
+        let kept = Kept { dir, anchor, alone: Cell::new(false), _epilogue: epilogue };
         kept.await_life(1);
         kept
     }
@@ -140,6 +143,26 @@ impl Kept {
         self.await_life(life + 1);
     }
 
+    /// Kills this process and the supervisor, and does something once the anchor has reaped both and before the next
+    /// supervisor looks.
+    pub fn kill_and_take(&self, pid: Pid, taken: impl FnOnce()) {
+        let (supervisor, life) = self.life();
+        fs::write(self.dir.join("hold"), "").expect("written");
+        kill(nix::unistd::Pid::from_raw(supervisor as i32), signal::Signal::SIGKILL).expect("it lives");
+        wait_until("the supervisor is dead", || Identity::of(Pid(supervisor)).is_err());
+        send(pid, Signal::KILL);
+        wait_until("it is reaped", || Identity::of(pid).is_err());
+        taken();
+        fs::remove_file(self.dir.join("hold")).expect("it is there");
+        self.await_life(life + 1);
+    }
+
+    /// Kills the anchor.
+    pub fn kill_anchor(&self) {
+        self.alone.set(true);
+        kill(self.anchor_pid(), signal::Signal::SIGKILL).expect("it lives");
+    }
+
     pub fn kill(&self) {
         let (pid, life) = self.life();
         kill(nix::unistd::Pid::from_raw(pid as i32), signal::Signal::SIGKILL).expect("it lives");
@@ -183,9 +206,15 @@ impl Drop for Kept {
             let _ = self.anchor.wait();
             return;
         }
-        self.ask_some(json!({"do": "shutdown"}));
-        let status = self.anchor.wait().expect("it is our child");
-        assert!(status.success(), "the anchor ended with {status}");
+        let mut status = None;
+        wait_until("the anchor has ended", || {
+            // One that dies before it wrote that down does not know of it any more.
+            let _ = self.try_ask(&json!({"do": "shutdown"}));
+            status = self.anchor.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        let status = status.expect("a status");
+        assert!(status.success() || self.alone.get(), "the anchor ended with {status}");
     }
 }
 

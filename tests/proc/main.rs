@@ -15,6 +15,7 @@ mod kept;
 mod lifecycle;
 mod notify;
 mod output;
+mod output_files;
 mod readiness;
 mod reap;
 mod refused;

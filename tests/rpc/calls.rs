@@ -127,7 +127,7 @@ fn several_are_acted_on_at_once_and_each_has_its_outcome() {
 fn without_waiting_the_answer_is_there_at_once_and_what_was_begun_goes_on() {
     let world = World::new();
     world.add(sleeper("slow").ready(neap::spec::Ready::logline("never")));
-    let request = v1::StartRequest { names: names(&["slow"]), no_wait: true, timeout: None };
+    let request = v1::StartRequest { names: names(&["slow"]), no_wait: true, timeout: None, ..Default::default() };
     let answer = world.run(async { world.neap().await.start(request).await }).unwrap().into_inner();
     assert!(answer.outcomes[0].error.is_none());
     wait_until("it runs", || world.supervisor.get("slow").unwrap().status().unwrap().pid.is_some());
@@ -209,4 +209,35 @@ fn a_client_that_goes_away_drops_its_call_and_not_what_it_began() {
         let wait = v1::WaitRequest { names: names(&["web"]), ..Default::default() };
         assert_eq!(state(watcher.wait(wait).await.unwrap().into_inner().outcomes[0].state), v1::State::Running);
     });
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+    let world = World::new();
+    world.start("db");
+    world.add(sleeper("web").requires("db").wants("cache")).start_blocking().unwrap();
+    world.add(sleeper("cache"));
+    let mut page = sleeper("page").requires("web");
+    page.auto_start = false;
+    world.add(page);
+    let mut rival = sleeper("rival");
+    rival.conflicts.push("page".into());
+    world.add(rival).start_blocking().unwrap();
+    let before = world.supervisor.list().unwrap();
+    world.run(async {
+        let mut neap = world.neap().await;
+        let stop = v1::StopRequest { names: names(&["db", "page"]), dry_run: true, ..Default::default() };
+        let outcomes = neap.stop(stop).await.unwrap().into_inner().outcomes;
+        assert_eq!((outcomes[0].changed, &outcomes[0].along), (true, &names(&["web"])));
+        assert_eq!((outcomes[1].changed, outcomes[1].along.len()), (false, 0), "it is down");
+        let start = v1::StartRequest { names: names(&["page", "web"]), dry_run: true, ..Default::default() };
+        let outcomes = neap.start(start).await.unwrap().into_inner().outcomes;
+        assert_eq!((outcomes[0].changed, &outcomes[0].along), (true, &names(&["rival"])));
+        assert_eq!((outcomes[1].changed, outcomes[1].along.len()), (false, 0), "it is up");
+        let restart = v1::RestartRequest { names: names(&["web"]), dry_run: true, ..Default::default() };
+        let outcomes = neap.restart(restart).await.unwrap().into_inner().outcomes;
+        assert_eq!((outcomes[0].changed, outcomes[0].along.len()), (true, 0));
+    });
+    let runs = |list: &[neap::core::Status]| list.iter().map(|status| (status.state, status.run)).collect::<Vec<_>>();
+    assert_eq!(runs(&world.supervisor.list().unwrap()), runs(&before));
 }

@@ -108,7 +108,7 @@ fn a_start_that_fails_says_why_and_when_it_is_tried_again() {
 fn time_that_is_up_is_a_deadline_exceeded_and_the_start_goes_on() {
     let world = World::new();
     world.add(sleeper("slow").ready(neap::spec::Ready::logline("never")));
-    let request = v1::StartRequest { names: names(&["slow"]), no_wait: false, timeout: Some(1) };
+    let request = v1::StartRequest { names: names(&["slow"]), no_wait: false, timeout: Some(1), ..Default::default() };
     let refused = world.run(async { world.neap().await.start(request).await }).unwrap_err();
     assert_eq!((refused.code(), word(&refused)), (Code::DeadlineExceeded, "timed_out".to_owned()));
     assert!(refused.message().contains("what was begun goes on"), "{}", refused.message());

@@ -1,17 +1,33 @@
 //! Logs: what is kept and what is to come, each line once.
 
+use std::collections::{HashMap, VecDeque};
+
 use neap::rpc::proto::v1;
-use neap::rpc::proto::v1::logs_response::Item;
 use neap::spec::{Restart, Spec};
 use tonic::Streaming;
 
 use crate::support::wait_until;
 use crate::world::{World, names};
 
-async fn line(stream: &mut Streaming<v1::LogsResponse>) -> Option<v1::LogLine> {
-    match stream.message().await.unwrap()?.item.unwrap() {
-        Item::Line(line) => Some(line),
-        Item::Lag(lag) => panic!("{lag:?}"),
+/// Lines one by one; a lag is a failure.
+struct Reader {
+    stream: Streaming<v1::LogsResponse>,
+    lines: VecDeque<v1::LogLine>,
+}
+
+impl Reader {
+    async fn open(world: &World, request: v1::LogsRequest) -> Reader {
+        let stream = world.neap().await.logs(request).await.unwrap().into_inner();
+        Reader { stream, lines: VecDeque::new() }
+    }
+
+    async fn next(&mut self) -> Option<v1::LogLine> {
+        while self.lines.is_empty() {
+            let message = self.stream.message().await.unwrap()?;
+            assert_eq!(message.lag, None);
+            self.lines.extend(message.lines);
+        }
+        self.lines.pop_front()
     }
 }
 
@@ -25,11 +41,10 @@ fn the_newest_lines_are_there_after_their_process_has_ended() {
     let job = world.add(Spec::shell("job", "seq 1 20; echo bad >&2").oneshot());
     job.start_blocking().unwrap();
     world.run(async {
-        let mut neap = world.neap().await;
         let request = v1::LogsRequest { names: names(&["job"]), tail: Some(3), ..Default::default() };
-        let mut stream = neap.logs(request).await.unwrap().into_inner();
+        let mut reader = Reader::open(&world, request).await;
         let mut lines = Vec::new();
-        while let Some(line) = line(&mut stream).await {
+        while let Some(line) = reader.next().await {
             lines.push(line);
         }
         assert_eq!(lines.len(), 3);
@@ -49,12 +64,11 @@ fn a_follower_gets_each_line_once_from_the_first_that_is_kept() {
     job.start_blocking().unwrap();
     wait_until("a hundred lines are there", || job.logs(1_000).len() == 100);
     world.run(async {
-        let mut neap = world.neap().await;
         let request = v1::LogsRequest { names: names(&["job"]), follow: true, ..Default::default() };
-        let mut stream = neap.logs(request).await.unwrap().into_inner();
+        let mut reader = Reader::open(&world, request).await;
         std::fs::write(&go, "").unwrap();
         for expected in 1..=2_000 {
-            assert_eq!(text(&line(&mut stream).await.unwrap()), expected.to_string());
+            assert_eq!(text(&reader.next().await.unwrap()), expected.to_string());
         }
     });
 }
@@ -65,12 +79,99 @@ fn a_glob_that_is_followed_means_those_to_come_and_no_others() {
     world.run(async {
         let mut neap = world.neap().await;
         let request = v1::LogsRequest { names: names(&["web-*"]), follow: true, ..Default::default() };
-        let mut stream = neap.logs(request).await.unwrap().into_inner();
+        let mut reader = Reader::open(&world, request).await;
         world.add(Spec::shell("db", "echo no").oneshot().restart(Restart::never())).start_blocking().unwrap();
         world.add(Spec::shell("web-1", "echo yes").oneshot()).start_blocking().unwrap();
-        let line = line(&mut stream).await.unwrap();
+        let line = reader.next().await.unwrap();
         assert_eq!((line.process.as_str(), text(&line).as_str()), ("web-1", "yes"));
         let refused = neap.logs(v1::LogsRequest { names: names(&["web-9"]), ..Default::default() }).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::NotFound);
+    });
+}
+
+/// A process whose lines also go to a file, in a state of being followed.
+fn filed(name: &str, script: String) -> Spec {
+    let log = neap::spec::LogSettings {
+        file: Some(format!("{name}.log")),
+        max_size: 4 << 10,
+        keep: 50,
+        ..Default::default()
+    };
+    Spec::shell(name, script).log(log)
+}
+
+#[test]
+fn f10_a_client_that_comes_back_with_its_cursors_misses_nothing_and_sees_nothing_twice() {
+    let world = World::new();
+    let go = world.dir.path().join("go");
+    let script =
+        format!("seq 1 1000; until test -e {}; do sleep 0.01; done; seq 1001 3000; exec sleep 1000", go.display());
+    world.add(filed("job", script)).start_blocking().unwrap();
+    world.run(async {
+        let mut cursors = HashMap::new();
+        let mut expected = 1;
+        // It reads a few hundred lines, over several rotations, and breaks off in the middle of a message.
+        for round in 0..10 {
+            if round == 3 {
+                std::fs::write(&go, "").unwrap();
+            }
+            let request = v1::LogsRequest {
+                names: names(&["job"]),
+                follow: true,
+                cursors: cursors.clone(),
+                ..Default::default()
+            };
+            let mut reader = Reader::open(&world, request).await;
+            for _ in 0..300 {
+                let line = reader.next().await.unwrap();
+                assert_eq!(text(&line), expected.to_string());
+                expected += 1;
+                cursors.insert("job".to_owned(), line.cursor.unwrap());
+            }
+        }
+        assert_eq!(expected, 3_001);
+        let bad = HashMap::from([("job".to_owned(), "no cursor".to_owned())]);
+        let request = v1::LogsRequest { names: names(&["job"]), cursors: bad, ..Default::default() };
+        let refused = world.neap().await.logs(request).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    });
+}
+
+#[test]
+fn the_newest_lines_of_files_and_rings_stand_side_by_side() {
+    let world = World::new();
+    world.add(filed("a-file", "seq 1 100; printf unfinished".into()).oneshot()).start_blocking().unwrap();
+    world.add(Spec::shell("b-ring", "seq 101 200").oneshot()).start_blocking().unwrap();
+    world.run(async {
+        let request = v1::LogsRequest { tail: Some(2), ..Default::default() };
+        let mut reader = Reader::open(&world, request).await;
+        let mut lines = Vec::new();
+        while let Some(line) = reader.next().await {
+            lines.push((line.process.clone(), text(&line), line.cursor.is_some()));
+        }
+        let line = |process: &str, text: &str, cursor| (process.to_owned(), text.to_owned(), cursor);
+        // What got no line end from its process is a line, too.
+        assert_eq!(lines[..2], [line("a-file", "100", true), line("a-file", "unfinished", true)]);
+        assert_eq!(lines[2..], [line("b-ring", "199", false), line("b-ring", "200", false)]);
+    });
+}
+
+#[test]
+fn a_follower_of_files_ends_with_the_instance_and_has_read_its_last_words() {
+    let world = World::new();
+    let script = "trap 'echo last words; exit 0' TERM; echo ready; while :; do sleep 0.01 2>/dev/null; done";
+    let job = world.add(filed("job", script.into()).ready(neap::spec::Ready::logline("^ready")));
+    job.start_blocking().unwrap();
+    world.run(async {
+        let request = v1::LogsRequest { names: names(&["job"]), follow: true, ..Default::default() };
+        let mut reader = Reader::open(&world, request).await;
+        assert_eq!(text(&reader.next().await.unwrap()), "ready");
+        world.neap().await.shutdown(v1::ShutdownRequest::default()).await.unwrap();
+        let mut lines = Vec::new();
+        while let Some(line) = reader.next().await {
+            lines.push(text(&line));
+        }
+        // The shell has something to say of its own child, too.
+        assert_eq!(lines.last().unwrap(), "last words", "{lines:?}");
     });
 }

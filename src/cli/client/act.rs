@@ -58,9 +58,9 @@ impl Ask {
     fn send(self, verb: Verb, client: &mut Client) -> Result<Vec<Outcome>, ClientError> {
         let Ask { names, no_wait, timeout } = self;
         Ok(match verb {
-            Verb::Start => client.start(StartRequest { names, no_wait, timeout })?.outcomes,
-            Verb::Stop => client.stop(StopRequest { names, no_wait, timeout })?.outcomes,
-            Verb::Restart => client.restart(RestartRequest { names, no_wait, timeout })?.outcomes,
+            Verb::Start => client.start(StartRequest { names, no_wait, timeout, ..Default::default() })?.outcomes,
+            Verb::Stop => client.stop(StopRequest { names, no_wait, timeout, ..Default::default() })?.outcomes,
+            Verb::Restart => client.restart(RestartRequest { names, no_wait, timeout, ..Default::default() })?.outcomes,
             Verb::Reload => client.reload(ReloadRequest { names, no_wait, timeout })?.outcomes,
         })
     }

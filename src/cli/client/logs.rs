@@ -12,7 +12,7 @@ use super::link::Client;
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::paint::{Paint, Tone};
-use crate::rpc::proto::v1::{ListRequest, LogLag, LogLine, LogsRequest, LogsResponse, logs_response};
+use crate::rpc::proto::v1::{ListRequest, LogLag, LogLine, LogsRequest, LogsResponse};
 
 /// So many lines of each process are shown, unless told otherwise.
 const LINES: u32 = 100;
@@ -40,15 +40,14 @@ pub(super) fn logs(args: &args::Logs, context: &mut Context) -> Result<Exit, Fai
         client.logs(LogsRequest { names: args.names.clone(), tail, follow: args.follow, cursors })
     };
     let take = |response: LogsResponse| -> io::Result<()> {
-        match response.item {
-            Some(logs_response::Item::Line(line)) => {
-                if voice.json { paper.json(&line) } else { paper.line(&line) }?;
-                if let Some(cursor) = line.cursor {
-                    cursors.borrow_mut().insert(line.process, cursor);
-                }
+        if let Some(lag) = &response.lag {
+            say(voice, &voice.err.tone(Tone::Warn, &lost(lag)));
+        }
+        for line in response.lines {
+            if voice.json { paper.json(&line) } else { paper.line(&line) }?;
+            if let Some(cursor) = line.cursor {
+                cursors.borrow_mut().insert(line.process, cursor);
             }
-            Some(logs_response::Item::Lag(lag)) => say(voice, &voice.err.tone(Tone::Warn, &lost(&lag))),
-            None => {}
         }
         Ok(())
     };

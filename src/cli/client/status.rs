@@ -11,7 +11,6 @@ use crate::cli::paint::Tone;
 use crate::cli::times::Moment;
 use crate::rpc::proto::v1::{
     GetStatusRequest, GetStatusResponse, ListRequest, LogLine, LogsRequest, Process, Promise, State, States,
-    logs_response,
 };
 
 /// So many of its last lines are shown with a process.
@@ -137,10 +136,7 @@ fn last_lines(name: &str, context: &mut Context) -> Result<Vec<LogLine>, Failure
     let stream = context.call(|client| client.logs(request))?;
     let mut lines = Vec::new();
     for next in stream {
-        match next.map_err(|error| super::context::failure(&error))?.item {
-            Some(logs_response::Item::Line(line)) => lines.push(line),
-            Some(logs_response::Item::Lag(_)) | None => {}
-        }
+        lines.extend(next.map_err(|error| super::context::failure(&error))?.lines);
     }
     Ok(lines)
 }

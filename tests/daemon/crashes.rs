@@ -1,0 +1,228 @@
+//! The supervisor's death, and the anchor's.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
+
+use crate::common::{actor, wait_until};
+use crate::support::{Daemon, Home, identity, is, pid, wait_for_file};
+
+/// Of each kind this many.
+const EACH: usize = 10;
+/// How often the supervisor is killed.
+const TIMES: usize = 50;
+
+/// A hundred processes in ten states that last, or are left only when the test says so.
+fn mixed() -> String {
+    let kinds = [
+        ("simple", "shell = 'exec sleep 100000'".to_owned()),
+        ("lines", "shell = 'echo up; exec sleep 100000', ready = neap.logline 'up'".to_owned()),
+        ("notify", format!("type = 'notify', command = {{ '{}', 'notify', 'READY=1', 'wait' }}", actor().display())),
+        ("tree", "shell = 'sleep 100000 & sleep 100000 & exec sleep 100000'".to_owned()),
+        ("starting", "shell = 'exec sleep 100000', ready = neap.logline 'never', start_timeout = '10h'".to_owned()),
+        ("done", "type = 'oneshot', remain = true, command = 'true'".to_owned()),
+        ("failed", "shell = 'exit 3', restart = 'never'".to_owned()),
+        ("backoff", "shell = 'exit 4', restart = { policy = 'always', delay = '10h', max_delay = '10h' }".to_owned()),
+        ("created", "shell = 'exec sleep 100000', auto_start = false".to_owned()),
+        ("stopping", "shell = [[trap '' TERM; echo deaf; while :; do sleep 1000; done]], ready = neap.logline 'deaf', stop = { timeout = '10h' }".to_owned()),
+    ];
+    let mut text = String::new();
+    for (name, spec) in kinds {
+        (0..EACH).for_each(|n| text += &format!("neap.process '{name}-{n}' {{ {spec} }}\n"));
+    }
+    text
+}
+
+fn settled(all: &BTreeMap<String, Value>) -> bool {
+    let expected = [
+        ("simple", "running"),
+        ("lines", "running"),
+        ("notify", "running"),
+        ("tree", "running"),
+        ("starting", "starting"),
+        ("done", "running"),
+        ("failed", "failed"),
+        ("backoff", "backoff"),
+        ("created", "created"),
+        ("stopping", "stopping"),
+    ];
+    let has = |kind: &str, state: &str| (0..EACH).all(|n| is(&all[&format!("{kind}-{n}")], state));
+    all.len() == EACH * expected.len() && expected.iter().all(|(kind, state)| has(kind, state))
+}
+
+/// What must not change: state, pid with start time, and how often it was run.
+fn fingerprint(all: &BTreeMap<String, Value>) -> Vec<(String, String, Option<(i32, u64)>, u64)> {
+    all.iter()
+        .map(|(name, row)| {
+            let process = row["pid"].is_number().then(|| identity(pid(row)));
+            (name.clone(), row["state"].to_string(), process, row["run_count"].as_u64().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn e1_a_supervisor_killed_fifty_times_loses_and_doubles_none_of_a_hundred() {
+    let home = Home::new();
+    home.config(&mixed());
+    let daemon = home.ready();
+    home.wait_until("all are in their states but one kind", |all| {
+        all.iter().all(|(name, row)| !name.starts_with("stopping") || is(row, "running"))
+            && all.iter().all(|(name, row)| !name.starts_with("backoff") || is(row, "backoff"))
+    });
+    home.neap(["stop", "--no-wait", "stopping-*"]);
+    let before = fingerprint(&home.wait_until("all are in their states", settled));
+    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
+    for time in 0..TIMES {
+        daemon.crash();
+        let after = fingerprint(&home.list());
+        assert_eq!(after, before, "after kill {time}\n{}", daemon.said());
+        // The next at some other moment of its life.
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        std::thread::sleep(Duration::from_millis(random >> 58));
+    }
+    kill_all_deaf(&home);
+    daemon.stop();
+}
+
+/// What does not heed TERM would hold up the end.
+fn kill_all_deaf(home: &Home) {
+    let all = home.list();
+    (0..EACH).for_each(|n| kill(pid(&all[&format!("stopping-{n}")]), Signal::SIGKILL).unwrap());
+}
+
+#[test]
+fn a_supervisor_killed_before_it_is_ready_is_taken_over_all_the_same() {
+    let home = Home::new();
+    home.config(&mixed());
+    let daemon = home.ready();
+    home.wait_until("those that run do", |all| (0..EACH).all(|n| is(&all[&format!("lines-{n}")], "running")));
+    let before: Vec<_> = (0..EACH).map(|n| identity(pid(&home.list()[&format!("simple-{n}")]))).collect();
+    kill(daemon.supervisor(), Signal::SIGKILL).unwrap();
+    for _ in 0..3 {
+        daemon.wait_for("it is started again");
+        let next = only_child_of(&daemon);
+        kill(next, Signal::SIGKILL).unwrap();
+    }
+    daemon.wait_for("neap: ready;");
+    let after: Vec<_> = (0..EACH).map(|n| identity(pid(&home.list()[&format!("simple-{n}")]))).collect();
+    assert_eq!(after, before);
+    kill_all_deaf(&home);
+    daemon.stop();
+}
+
+/// The anchor's supervisor, also before it answers: the child that is called as it was.
+fn only_child_of(daemon: &Daemon<'_>) -> nix::unistd::Pid {
+    let anchor = daemon.anchor().as_raw().cast_unsigned();
+    let mut found = None;
+    wait_until("there is a supervisor", || {
+        found = crate::common::processes().find(|pid| {
+            let stat = neap::driver::identity::Stat::of(neap::core::Pid(*pid));
+            stat.is_ok_and(|stat| stat.parent.0 == anchor)
+                && crate::common::command_line(*pid).contains("daemon neap.lua")
+        });
+        found.is_some()
+    });
+    nix::unistd::Pid::from_raw(found.unwrap().cast_signed())
+}
+
+#[test]
+fn e3_what_ended_while_there_was_no_supervisor_is_told_exactly() {
+    let home = Home::new();
+    let waits = "echo up; read x < $HOME/gate; exit";
+    home.config(&format!(
+        "local function p(name, code) neap.process(name) {{ shell = [[{waits} ]] .. code, ready = neap.logline 'up', restart = 'never' }} end
+         p('zero', 0) p('seven', 7)
+         neap.process 'segv' {{ shell = 'exec sleep 100000', restart = 'never' }}
+         neap.process 'again' {{ shell = 'exec sleep 100000', restart = {{ delay = '10ms' }} }}"
+    ));
+    nix::unistd::mkfifo(&home.path("gate"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let daemon = home.ready();
+    home.neap(["wait", "zero", "seven", "segv", "again"]);
+    let all = home.list();
+    let supervisor = daemon.supervisor();
+    // Nobody starts the supervisor again meanwhile.
+    daemon.signal(Signal::SIGSTOP);
+    kill(supervisor, Signal::SIGKILL).unwrap();
+    wait_until("it is dead", || crate::common::command_line(supervisor.as_raw().cast_unsigned()).is_empty());
+    kill(pid(&all["segv"]), Signal::SIGSEGV).unwrap();
+    kill(pid(&all["again"]), Signal::SIGKILL).unwrap();
+    std::fs::write(home.path("gate"), "\n\n").unwrap();
+    let ended = |name: &str| crate::common::command_line(pid(&all[name]).as_raw().cast_unsigned()).is_empty();
+    wait_until("all have ended", || {
+        // Each takes a line of its own; one may have taken both.
+        let _ = std::fs::OpenOptions::new().write(true).open(home.path("gate")).map(|mut gate| {
+            use std::io::Write;
+            gate.write_all(b"\n")
+        });
+        ["zero", "seven", "segv", "again"].iter().all(|name| ended(name))
+    });
+    daemon.signal(Signal::SIGCONT);
+    daemon.wait_for("neap: ready;");
+    let all = home.wait_until("it is up again", |all| is(&all["again"], "running") && all["again"]["run_count"] == 2);
+    assert!(is(&all["zero"], "exited") && all["zero"]["exit_code"] == 0, "{}", all["zero"]);
+    assert!(is(&all["seven"], "failed") && all["seven"]["exit_code"] == 7, "{}", all["seven"]);
+    assert!(is(&all["segv"], "failed") && all["segv"]["signal"] == "SIGSEGV", "{}", all["segv"]);
+    daemon.stop();
+}
+
+#[test]
+fn e7_without_its_anchor_it_goes_on_and_says_so() {
+    let home = Home::new();
+    home.config("neap.process 'a' { shell = 'exec sleep 100000' }");
+    let daemon = home.ready();
+    home.neap(["wait", "a"]);
+    let before = identity(pid(&home.list()["a"]));
+    let supervisor = daemon.supervisor();
+    daemon.signal(Signal::SIGKILL);
+    wait_until("status says so", || home.neap(["status"]).contains("the anchor is gone"));
+    assert_eq!(identity(pid(&home.list()["a"])), before);
+    kill(supervisor, Signal::SIGTERM).unwrap();
+    let (_, said) = daemon.end();
+    assert!(said.contains("a: stopped"), "{said}");
+}
+
+#[test]
+fn when_both_are_killed_the_next_start_finds_what_runs() {
+    let home = Home::new();
+    home.config("neap.process 'a' { shell = 'exec sleep 100000' }\nneap.process 'b' { shell = 'exec sleep 100000' }");
+    let daemon = home.ready();
+    home.neap(["wait", "a", "b"]);
+    let before = identity(pid(&home.list()["a"]));
+    let supervisor = daemon.supervisor();
+    daemon.signal(Signal::SIGSTOP);
+    kill(supervisor, Signal::SIGKILL).unwrap();
+    daemon.signal(Signal::SIGKILL);
+    drop(daemon);
+    home.config("neap.process 'a' { shell = 'exec sleep 100000' }\nneap.process 'c' { shell = 'exec sleep 100000' }");
+    let daemon = home.ready();
+    home.neap(["wait", "c"]);
+    let all = home.wait_until("what is not declared any more is gone", |all| !all.contains_key("b"));
+    assert_eq!(identity(pid(&all["a"])), before, "{}", daemon.said());
+    daemon.stop();
+}
+
+#[test]
+fn a_crash_is_no_reload_of_a_file_that_is_half_edited() {
+    let home = Home::new();
+    let file = home.path("called");
+    let config = format!(
+        "neap.process 'a' {{ shell = 'exec sleep 100000', hooks = {{ before_stop = function() neap.log.info 'hook ran' end }} }}
+         neap.process 'b' {{ type = 'oneshot', shell = 'touch {}', auto_start = false }}",
+        file.display()
+    );
+    home.config(&config);
+    let daemon = home.ready();
+    home.neap(["wait", "a"]);
+    home.config("neap.process 'a' { this is half");
+    daemon.crash();
+    assert_eq!(home.status()["generation"], 1);
+    assert_eq!(home.list().len(), 2);
+    // Its functions are those of what is in force.
+    home.neap(["stop", "a"]);
+    daemon.wait_for("hook ran");
+    home.neap(["start", "b"]);
+    wait_for_file(&file, |_| file.exists());
+    daemon.stop();
+}

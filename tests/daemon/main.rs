@@ -1,0 +1,9 @@
+//! `neap daemon`, from outside: what it does under signals, what it survives, and what it leaves.
+
+#[path = "../support/mod.rs"]
+mod common;
+mod crashes;
+mod life;
+mod service;
+mod support;
+mod takeover;

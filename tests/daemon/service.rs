@@ -1,0 +1,102 @@
+//! Under a service manager, and as the first process of a container.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::common::{root_or_skip, skipped};
+use crate::support::{DEADLINE, Home};
+
+/// The next datagram with this in it.
+#[track_caller]
+fn heard(socket: &UnixDatagram, what: &str) -> String {
+    let mut buffer = [0; 4096];
+    let mut all = Vec::new();
+    loop {
+        let length = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("`{what}`: {error}; heard {all:?}"));
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if text.lines().any(|line| line.starts_with(what)) {
+            return text;
+        }
+        all.push(text);
+    }
+}
+
+#[test]
+fn a_service_manager_is_told_of_start_reload_stop_and_life() {
+    let home = Home::new();
+    home.config("neap.process 'a' { shell = 'exec sleep 100000' }");
+    let socket = UnixDatagram::bind(home.path("notify.sock")).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut command = home.command(["daemon", "neap.lua"]);
+    command.env("NOTIFY_SOCKET", home.path("notify.sock")).env("WATCHDOG_USEC", "400000");
+    let daemon = home.start(command);
+    let ready = heard(&socket, "READY=1");
+    assert!(ready.contains("STATUS=1 process"), "{ready}");
+    heard(&socket, "WATCHDOG=1");
+    daemon.signal(Signal::SIGHUP);
+    let reloading = heard(&socket, "RELOADING=1");
+    let at = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).expect("when");
+    assert!(at.parse::<u64>().is_ok_and(|at| at > 0), "{reloading}");
+    heard(&socket, "READY=1");
+    daemon.crash();
+    heard(&socket, "READY=1");
+    heard(&socket, "WATCHDOG=1");
+    daemon.signal(Signal::SIGTERM);
+    let stopping = heard(&socket, "STOPPING=1");
+    assert!(stopping.contains("EXTEND_TIMEOUT_USEC="), "{stopping}");
+    let (status, said) = daemon.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    // Children are not the ones that the service manager listens to.
+    socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+}
+
+/// `unshare` with this of a daemon as PID 1 of a namespace of its own.
+fn first_process(home: &Home) -> Option<Command> {
+    let mut probe = Command::new("unshare");
+    let works = probe.args(["--pid", "--fork", "--mount-proc", "true"]).status().is_ok_and(|status| status.success());
+    if !works {
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    home.surround(&mut command);
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", env!("CARGO_BIN_EXE_neap"), "daemon", "neap.lua"]);
+    Some(command)
+}
+
+#[test]
+fn as_pid_1_it_reaps_strangers_and_ends_with_the_critical_processs_code() {
+    const NAME: &str = "as_pid_1_it_reaps_strangers_and_ends_with_the_critical_processs_code";
+    if !root_or_skip(NAME) {
+        return;
+    }
+    let home = Home::new();
+    let zombies = "n=0; while [ $n -lt 500 ]; do (setsid sh -c 'exit 0' &); n=$((n+1)); done; \
+        while grep -q '^State:.Z' /proc/[0-9]*/status 2>/dev/null; do sleep 0.05; done; exit 7";
+    home.config(&format!("neap.process 'main' {{ shell = [[{zombies}]], restart = 'never', critical = true }}"));
+    let Some(command) = first_process(&home) else {
+        return skipped(NAME, "no pid namespace can be made here");
+    };
+    let (status, said) = home.start(command).end();
+    assert_eq!(status.code(), Some(7), "{said}");
+}
+
+#[test]
+fn as_pid_1_it_survives_its_supervisor() {
+    const NAME: &str = "as_pid_1_it_survives_its_supervisor";
+    if !root_or_skip(NAME) {
+        return;
+    }
+    let home = Home::new();
+    // The supervisor is process 2 there: what it supervises kills it, and then wants to be the same process still.
+    let kills = "me=$$; kill -9 $(sed -n 's/^PPid:.//p' /proc/$$/status); sleep 1; [ $me = $$ ] && exit 5";
+    home.config(&format!("neap.process 'main' {{ shell = [[{kills}]], restart = 'never', critical = true }}"));
+    let Some(command) = first_process(&home) else {
+        return skipped(NAME, "no pid namespace can be made here");
+    };
+    let (status, said) = home.start(command).end();
+    assert_eq!(status.code(), Some(5), "{said}");
+    assert!(said.contains("1 process goes on"), "{said}");
+}

@@ -1,0 +1,62 @@
+//! A new binary takes over.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::{Home, identity, pid};
+
+#[test]
+fn e8_a_new_binary_takes_over_without_touching_a_process() {
+    let home = Home::new();
+    home.config("for n = 1, 10 do neap.process('p' .. n) { shell = 'exec sleep 100000' } end");
+    let daemon = home.ready();
+    home.neap(["wait", "p*"]);
+    let before: Vec<_> = home.list().values().map(|row| identity(pid(row))).collect();
+    let new = home.path("new-neap");
+    std::fs::copy(env!("CARGO_BIN_EXE_neap"), &new).unwrap();
+    let old = daemon.supervisor();
+    home.neap(["upgrade", new.to_str().unwrap()]);
+    assert_ne!(daemon.supervisor(), old);
+    assert_eq!(std::fs::read_link(format!("/proc/{}/exe", daemon.supervisor())).unwrap(), new);
+    let after: Vec<_> = home.list().values().map(|row| identity(pid(row))).collect();
+    assert_eq!(after, before, "{}", daemon.said());
+    assert!(home.list().values().all(|row| row["run_count"] == 1));
+    daemon.stop();
+}
+
+#[test]
+fn a_binary_that_does_not_come_up_leaves_the_old_one_in_charge() {
+    let home = Home::new();
+    home.config("neap.process 'a' { shell = 'exec sleep 100000' }");
+    let daemon = home.ready();
+    home.neap(["wait", "a"]);
+    let before = identity(pid(&home.list()["a"]));
+    let bad = home.path("bad-neap");
+    std::fs::write(&bad, "#!/bin/sh\n[ \"$1\" = --version ] && echo neap 99\nexit 1\n").unwrap();
+    std::fs::set_permissions(&bad, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = home.ask(["upgrade", bad.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let other = home.path("other");
+    std::fs::copy("/bin/true", &other).unwrap();
+    let refused = home.ask(["upgrade", other.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("does not answer as a neap"), "{refused:?}");
+    assert_eq!(identity(pid(&home.list()["a"])), before, "{}", daemon.said());
+    daemon.stop();
+}
+
+/// One that answers `--version` and then never becomes ready: `sleep` under another name does not answer, so a real Neap with
+/// a configuration that went away in between does: it is ended, and the old one goes on.
+#[test]
+fn a_binary_that_ends_at_once_is_told_by_status() {
+    let home = Home::new();
+    home.config("neap.process 'a' { shell = 'exec sleep 100000' }");
+    let daemon = home.ready();
+    home.neap(["wait", "a"]);
+    let before = identity(pid(&home.list()["a"]));
+    // A program that is no script, so that it can be executed by a descriptor, and not what it says it is.
+    let bad = home.path("bad-neap");
+    std::fs::copy("/bin/echo", &bad).unwrap();
+    let refused = home.ask(["upgrade", bad.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(identity(pid(&home.list()["a"])), before, "{}", daemon.said());
+    daemon.stop();
+}

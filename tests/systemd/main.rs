@@ -1,0 +1,100 @@
+//! Neap as a service of a real systemd, which is PID 1 of namespaces of its own: of pids, mounts, cgroups, names, IPC.
+
+#[path = "../support/mod.rs"]
+mod common;
+mod machine;
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use common::wait_until;
+use machine::Machine;
+
+/// One process, that says when it was started and when it was stopped.
+const ONE: &str = r#"
+local neap = require "neap"
+neap.process "one" {
+  shell = "trap 'echo stopped >> FOLDER/one; exit 0' TERM; echo started $$ >> FOLDER/one; while :; do sleep 0.1; done",
+}
+"#;
+
+/// What the process says of itself.
+fn told(machine: &Machine) -> Vec<String> {
+    let text = fs::read_to_string(machine.path("one")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// A machine whose service is up, and so its process.
+fn begin(test: &str, service: &str) -> Option<Machine> {
+    let machine = Machine::boot(test, ONE, service)?;
+    machine.systemctl(&["start", "neap"]);
+    assert_eq!(machine.show("ActiveState"), "active", "{}", machine.log());
+    wait_until("its process is up", || told(&machine).len() == 1);
+    Some(machine)
+}
+
+#[test]
+fn systemd_starts_reloads_and_stops_it() {
+    let Some(machine) = begin("systemd_starts_reloads_and_stops_it", "") else { return };
+    assert_eq!(machine.name_of_main(), "neap-anchor", "the main process is the anchor");
+    assert!(machine.show("StatusText").contains("1 process"), "{}", machine.show("StatusText"));
+
+    let more = ONE.to_owned() + "neap.process \"two\" { shell = \"echo two > FOLDER/two; exec sleep 1000\" }\n";
+    machine.configure(&more);
+    machine.systemctl(&["reload", "neap"]);
+    wait_until("what was added is up", || machine.path("two").exists());
+    wait_until("the status says so", || machine.show("StatusText").contains("2 processes"));
+    assert_eq!(told(&machine).len(), 1, "what did not change is not touched");
+
+    machine.systemctl(&["stop", "neap"]);
+    assert_eq!((&*machine.show("ActiveState"), &*machine.show("Result")), ("inactive", "success"), "{}", machine.log());
+    assert_eq!(told(&machine)[1..], ["stopped"], "in order, and not by the killing of what is left");
+    assert_eq!(machine.members(), 0, "nothing is left");
+}
+
+#[test]
+fn a_killed_supervisor_is_back_and_systemd_sees_nothing_of_it() {
+    let test = "a_killed_supervisor_is_back_and_systemd_sees_nothing_of_it";
+    let Some(machine) = begin(test, "") else { return };
+    let main = machine.show("MainPID");
+    for life in 1..=3 {
+        let pid = machine.supervisor();
+        machine.kill(pid, Signal::SIGKILL);
+        wait_until("there is another", || machine.supervisor_or_none().is_some_and(|now| now != pid));
+        wait_until("it is ready", || machine.log().matches(" ready").count() > life);
+    }
+    assert_eq!((machine.show("ActiveState"), machine.show("MainPID")), ("active".to_owned(), main));
+    assert_eq!(machine.show("NRestarts"), "0");
+    assert_eq!(told(&machine).len(), 1, "the process was adopted: {:?}", told(&machine));
+    machine.systemctl(&["stop", "neap"]);
+    assert_eq!(told(&machine)[1..], ["stopped"]);
+    assert_eq!(machine.show("Result"), "success", "{}", machine.log());
+}
+
+#[test]
+fn a_supervisor_that_hangs_is_replaced_before_systemds_watchdog_ends_the_service() {
+    let test = "a_supervisor_that_hangs_is_replaced_before_systemds_watchdog_ends_the_service";
+    let Some(machine) = begin(test, "WatchdogSec=4") else { return };
+    let (main, pid) = (machine.show("MainPID"), machine.supervisor());
+    machine.kill(pid, Signal::SIGSTOP);
+    wait_until("there is another", || machine.supervisor_or_none().is_some_and(|now| now != pid));
+    wait_until("it is ready", || machine.log().matches(" ready").count() > 1);
+    assert!(machine.log().contains("hangs: it is killed"), "{}", machine.log());
+    assert_eq!((machine.show("MainPID"), machine.show("NRestarts")), (main, "0".to_owned()));
+    assert_eq!(told(&machine).len(), 1, "the process was adopted: {:?}", told(&machine));
+}
+
+#[test]
+fn an_anchor_that_hangs_is_replaced_by_systemd() {
+    let settings = "WatchdogSec=3\nTimeoutAbortSec=1\nRestartSec=0";
+    let Some(machine) = begin("an_anchor_that_hangs_is_replaced_by_systemd", settings) else { return };
+    let main = machine.main();
+    machine.kill(main, Signal::SIGSTOP);
+    wait_until("systemd starts it again", || {
+        machine.show("NRestarts") == "1" && machine.show("ActiveState") == "active"
+    });
+    assert_ne!(machine.main(), main);
+    wait_until("the process is up again", || told(&machine).len() == 2);
+    assert_eq!(machine.members_named("sleep 1000"), 0);
+}
