@@ -41,6 +41,15 @@ impl Verb {
             Verb::Reload => "the reload",
         }
     }
+
+    fn done(self) -> &'static str {
+        match self {
+            Verb::Start => "started",
+            Verb::Stop => "stopped",
+            Verb::Restart => "restarted",
+            Verb::Reload => "told to read its configuration again",
+        }
+    }
 }
 
 fn is_down(state: State) -> bool {
@@ -52,15 +61,16 @@ struct Ask {
     names: Vec<String>,
     no_wait: bool,
     timeout: Option<u64>,
+    dry_run: bool,
 }
 
 impl Ask {
     fn send(self, verb: Verb, client: &mut Client) -> Result<Vec<Outcome>, ClientError> {
-        let Ask { names, no_wait, timeout } = self;
+        let Ask { names, no_wait, timeout, dry_run } = self;
         Ok(match verb {
-            Verb::Start => client.start(StartRequest { names, no_wait, timeout, ..Default::default() })?.outcomes,
-            Verb::Stop => client.stop(StopRequest { names, no_wait, timeout, ..Default::default() })?.outcomes,
-            Verb::Restart => client.restart(RestartRequest { names, no_wait, timeout, ..Default::default() })?.outcomes,
+            Verb::Start => client.start(StartRequest { names, no_wait, timeout, dry_run })?.outcomes,
+            Verb::Stop => client.stop(StopRequest { names, no_wait, timeout, dry_run })?.outcomes,
+            Verb::Restart => client.restart(RestartRequest { names, no_wait, timeout, dry_run })?.outcomes,
             Verb::Reload => client.reload(ReloadRequest { names, no_wait, timeout })?.outcomes,
         })
     }
@@ -70,9 +80,11 @@ impl Ask {
 pub(super) fn act(verb: Verb, args: &args::Act, context: &mut Context) -> Result<Exit, Failure> {
     let names = args.names.clone();
     let before = context.call(|client| client.list(ListRequest { names: names.clone() }))?.processes;
-    let ask = Ask { names, no_wait: args.waiting.no_wait, timeout: args.waiting.timeout.map(millis) };
-    let story = Story::new(Some(verb), before, context.voice.talk);
-    let outcomes = if ask.no_wait {
+    let (no_wait, timeout) = (args.waiting.no_wait, args.waiting.timeout.map(millis));
+    let ask = Ask { names, no_wait, timeout, dry_run: args.dry_run };
+    let mut story = Story::new(Some(verb), before, context.voice.talk);
+    story.dry_run = args.dry_run;
+    let outcomes = if no_wait || args.dry_run {
         context.call(|client| ask.send(verb, client))?
     } else {
         let what = story.what();
@@ -82,6 +94,12 @@ pub(super) fn act(verb: Verb, args: &args::Act, context: &mut Context) -> Result
         answer(wait(context, &patience, move |client| ask.send(verb, client), tell)?)?
     };
     report(&outcomes, &story, context)
+}
+
+/// Has them read their configuration again.
+pub(super) fn reload(args: args::Reload, context: &mut Context) -> Result<Exit, Failure> {
+    let args::Reload { names, waiting } = args;
+    act(Verb::Reload, &args::Act { names, waiting, dry_run: false }, context)
 }
 
 /// Sends a signal.
@@ -119,6 +137,7 @@ fn millis(duration: Duration) -> u64 {
 struct Story {
     verb: Option<Verb>,
     sent: Option<String>,
+    dry_run: bool,
     before: BTreeMap<String, Process>,
     talk: Talk,
 }
@@ -126,7 +145,7 @@ struct Story {
 impl Story {
     fn new(verb: Option<Verb>, before: Vec<Process>, talk: Talk) -> Self {
         let before = before.into_iter().map(|process| (process.name.clone(), process)).collect();
-        Story { verb, sent: None, before, talk }
+        Story { verb, sent: None, dry_run: false, before, talk }
     }
 
     /// The names, or how many there are.
@@ -163,6 +182,7 @@ impl Story {
             if outcome.along.is_empty() { String::new() } else { format!("; with {}", outcome.along.join(", ")) };
         let after = format!("after {}{along}", about(Duration::from_millis(outcome.took)));
         match (self.verb, outcome.state()) {
+            (Some(verb), _) if self.dry_run && outcome.changed => format!("{name}: would be {}{along}", verb.done()),
             (Some(Verb::Start | Verb::Stop), _) if !outcome.changed => {
                 let since = self.before.get(name).map(|before| format!(", for {}", since(before, now)));
                 let since = since.unwrap_or_default();
@@ -268,6 +288,17 @@ mod tests {
         ] {
             assert_eq!(told(verb, outcome), expected);
         }
+    }
+
+    #[test]
+    fn a_dry_run_says_what_would_be() {
+        let mut story = Story::new(Some(Verb::Stop), vec![web(), migrate()], Talk::Normal);
+        story.dry_run = true;
+        let along = vec!["shop".into()];
+        let web = Outcome { along, ..outcome("web", State::Running, Some(4711)) };
+        assert_eq!(story.sentence(&web, NOW), "web: would be stopped; with shop");
+        let migrate = Outcome { changed: false, ..outcome("migrate", State::Failed, None) };
+        assert_eq!(story.sentence(&migrate, NOW), "migrate: not running: failed, for 4m");
     }
 
     #[test]
