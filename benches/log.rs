@@ -112,7 +112,7 @@ fn main() {
         let program = std::env::current_exe().expect("our own path").display().to_string();
         let command = [program, "print".into(), flood.to_string()];
         let spec = |name: &str, log| Spec::new(name, command.clone()).oneshot().restart(Restart::never()).log(log);
-        let log = LogSettings { file: Some(format!("{flood}.log")), max_size: 0, ..LogSettings::default() };
+        let log = LogSettings { file: Some(format!("{flood}.log")), max_size: 1 << 40, ..LogSettings::default() };
         let filed = supervisor.add(spec(&format!("file{flood}"), log)).expect("a good spec");
         let ring = supervisor.add(spec(&format!("ring{flood}"), LogSettings::default())).expect("a good spec");
         let (path, floor_path) = (folder.join(format!("{flood}.log")), folder.join("floor.log"));

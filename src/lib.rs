@@ -69,4 +69,6 @@ mod guide {
     struct Readme;
     #[doc = include_str!("../docs/rust.md")]
     struct Rust;
+    #[doc = include_str!("../docs/logs.md")]
+    struct Logs;
 }

@@ -137,13 +137,15 @@ pub(crate) struct Kept {
     failing: bool,
     /// Children that have ended and been told of: zombies until that is written.
     ended: Vec<OwnedFd>,
+    /// Processes whose awaited line was printed.
+    pub heard: Vec<ProcessId>,
     /// Ends that the anchor remembers until they are written.
     told: Vec<Pid>,
 }
 
 impl Kept {
     fn new(store: Box<dyn Store + Send>, link: Option<Link>, anchor: Pid) -> Self {
-        Kept { store, link, anchor, batch: Vec::new(), failing: false, ended: Vec::new(), told: Vec::new() }
+        Kept { store, link, anchor, batch: Vec::new(), failing: false, ended: Vec::new(), heard: Vec::new(), told: Vec::new() }
     }
 
     /// What holds and what does not, as far as it is known at the start.
@@ -231,6 +233,11 @@ impl Engine {
         }
         for pidfd in kept.ended.drain(..) {
             let _ = exit::reap(pidfd.as_fd());
+        }
+        for process in kept.heard.drain(..) {
+            if let Some(place) = self.places.get(&process) {
+                place.log.heard();
+            }
         }
         for pid in kept.told.drain(..) {
             if let Some(link) = &kept.link {

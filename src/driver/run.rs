@@ -142,6 +142,12 @@ impl Engine {
         let Some(entry) = self.runs.get(&run) else { return };
         if !matches!(entry.child, RunChild::None) {
             self.inputs.push_back(Input::LogLine(run));
+            let process = entry.process;
+            match &mut self.kept {
+                // Once it is written down.
+                Some(kept) => kept.heard.push(process),
+                None => self.places.get(&process).into_iter().for_each(|place| place.log.heard()),
+            }
             return;
         }
         let pattern = entry.block.as_ref().and_then(|block| block.ready_line.clone());

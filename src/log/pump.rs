@@ -83,7 +83,7 @@ impl Pump {
     }
 
     /// A pipe has something to say.
-    pub fn heard(&mut self, pipe: u64, what: EpollFlags) {
+    pub fn ready(&mut self, pipe: u64, what: EpollFlags) {
         let over = what.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
         if self.turn(pipe, over) == 0 && over {
             // What was left is taken; now its end shows.
@@ -94,7 +94,7 @@ impl Pump {
     /// The moment by which [`do_what_is_due`](Pump::do_what_is_due) is to be called.
     pub fn due(&self) -> Option<Instant> {
         let paused = self.paused.iter().filter_map(|id| match self.targets.get(id)?.pause {
-            Pause::Until(moment) => Some(moment),
+            Pause::Until(moment) | Pause::Unheard(moment) => Some(moment),
             _ => None,
         });
         let open = self.open.iter().filter_map(|id| Some(self.pipes.get(id)?.since? + OPEN_LINE));
@@ -114,12 +114,13 @@ impl Pump {
             self.turn(pipe, true);
         }
         for id in self.paused.clone() {
-            if let Some(target) = self.targets.get_mut(&id)
-                && matches!(target.pause, Pause::Until(moment) if moment <= now)
-            {
-                target.pause = Pause::Dropping;
-                self.read_on(id);
-            }
+            let Some(target) = self.targets.get_mut(&id) else { continue };
+            target.pause = match target.pause {
+                Pause::Until(moment) if moment <= now => Pause::Dropping,
+                Pause::Unheard(moment) if moment <= now => Pause::None,
+                _ => continue,
+            };
+            self.read_on(id);
         }
     }
 
@@ -223,10 +224,12 @@ impl Pump {
     }
 
     pub fn room(&mut self, id: TargetId) {
-        if let Some(target) = self.targets.get_mut(&id) {
+        if let Some(target) = self.targets.get_mut(&id)
+            && !matches!(target.pause, Pause::Unheard(_))
+        {
             target.pause = Pause::None;
+            self.read_on(id);
         }
-        self.read_on(id);
     }
 
     pub fn warn_of_copies(&self, id: TargetId, file: &str) {
@@ -241,12 +244,14 @@ impl Pump {
         if let Some(target) = self.targets.get_mut(&id) {
             target.watch = Some((run, pattern));
         }
+        self.heard(id);
     }
 
     pub fn unwatch(&mut self, id: TargetId) {
         if let Some(target) = self.targets.get_mut(&id) {
             target.watch = None;
         }
+        self.heard(id);
     }
 
     /// A run and its tree are gone: a line without an end gets none any more.
@@ -284,8 +289,10 @@ impl Pump {
         let end = Instant::now() + PATIENCE;
         let targets: Vec<TargetId> = self.targets.keys().copied().collect();
         for id in &targets {
+            self.heard(*id);
             self.drain(*id);
             self.end_lines(*id);
+            self.heard(*id);
         }
         self.hub.close();
         for id in targets {
@@ -366,7 +373,7 @@ impl Pump {
         let count = if all || !filed { new.len() } else { whole_lines(new, pipe.framer.rest().len()) };
         let rest = new.len() - count;
         let new = new.get(..count).unwrap_or_default();
-        target.deliver(pipe, new, &self.hub, &*self.tell);
+        let awaited = target.deliver(pipe, new, &self.hub, &*self.tell);
         if !filed {
             pipe.since = None;
             if recovered {
@@ -383,8 +390,12 @@ impl Pump {
             _ => Some(Instant::now()),
         };
         let wanted = if count == 0 && rest > 0 { Watched::Edge } else { Watched::Level };
-        if pipe.watched != Watched::No || recovered && target.pause == Pause::None {
+        let (id, flows) = (pipe.target, target.pause == Pause::None);
+        if pipe.watched != Watched::No || recovered && flows {
             self.set_watched(number, wanted);
+        }
+        if awaited && flows {
+            self.pause(id, Pause::Unheard(Instant::now() + PATIENCE));
         }
         self.note_since(number);
         self.stage(number);
@@ -403,19 +414,33 @@ impl Pump {
         let Some(pipe) = self.pipes.get_mut(&number) else { return };
         let id = pipe.target;
         let Some(target) = self.targets.get_mut(&id) else { return };
-        if target.stage(pipe) {
+        if matches!(target.pause, Pause::Unheard(_)) || target.stage(pipe) {
             return;
         }
         match target.pause {
-            Pause::None => {
-                target.pause = Pause::Until(Instant::now() + PATIENCE);
-                self.paused.push(id);
-                for pipe in target.pipes.clone() {
-                    self.set_watched(pipe, Watched::No);
-                }
-            }
-            Pause::Until(_) => {}
+            Pause::None => self.pause(id, Pause::Until(Instant::now() + PATIENCE)),
+            Pause::Until(_) | Pause::Unheard(_) => {}
             Pause::Dropping => self.drop_owed(id),
+        }
+    }
+
+    /// Leaves a target's pipes alone for a while.
+    fn pause(&mut self, id: TargetId, pause: Pause) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        target.pause = pause;
+        self.paused.push(id);
+        for pipe in target.pipes.clone() {
+            self.set_watched(pipe, Watched::No);
+        }
+    }
+
+    /// That the awaited line was printed is known for good.
+    pub fn heard(&mut self, id: TargetId) {
+        if let Some(target) = self.targets.get_mut(&id)
+            && matches!(target.pause, Pause::Unheard(_))
+        {
+            target.pause = Pause::None;
+            self.read_on(id);
         }
     }
 

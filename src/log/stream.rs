@@ -180,6 +180,12 @@ impl ProcessLog {
         self.logs.order(Order::WatchOn(self.id, run, pattern));
     }
 
+    /// Says that a successor of ours will know that the awaited line was printed. Until then, or for some seconds, it
+    /// stays in the pipe, where a successor would find it.
+    pub fn heard(&self) {
+        self.logs.order(Order::Heard(self.id));
+    }
+
     /// Ends the watch.
     pub fn unwatch(&self) {
         self.logs.order(Order::Unwatch(self.id));
@@ -256,5 +262,50 @@ impl Tail {
     /// How many lines made room for newer ones.
     pub fn dropped(&self) -> u64 {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner).dropped()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use crate::core::RunId;
+    use crate::driver::Pool;
+    use crate::events::{Bounds, Hub};
+    use crate::log::peek::Peek;
+    use crate::log::{LogFile, LogPlace, Logs, StreamKind, Told};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn the_awaited_line_stays_in_its_pipe_until_it_is_known_for_good() {
+        let folder = std::env::temp_dir().join(format!("neap-heard-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let place = LogPlace { path: folder.join("x.log"), max_size: 0, keep: 0 };
+        let (tell, told) = mpsc::channel();
+        let hub = Hub::new(Bounds { items: 9, weight: 999, replay: false }, 0);
+        let (logs, thread) = Logs::start(hub, Pool::new(), move |news| drop(tell.send(news))).unwrap();
+        let mut log = logs.open("p".into(), 1000);
+        let mut held = None;
+        let write =
+            log.writer(StreamKind::Stdout, None, |read| held = Some(read.try_clone_to_owned().unwrap())).unwrap();
+        log.set_file(Some(LogFile::open(place.clone()).unwrap()), |_| ()).unwrap();
+        assert!(log.watch(RunId(1), regex::bytes::Regex::new("^ready").unwrap()));
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(Told::Watching(RunId(1))));
+        let mut out = fs::File::from(write.try_clone().unwrap());
+        out.write_all(b"ready to serve\n").unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(Told::Matched(RunId(1))));
+        assert_eq!(Peek::all(held.as_ref().unwrap().as_fd()).unwrap(), b"ready to serve\n");
+        log.heard();
+        log.tail().flush();
+        assert_eq!(fs::read(&place.path).unwrap(), b"ready to serve\n");
+        assert_eq!(log.tail().last(9).len(), 1);
+        logs.stop();
+        thread.join().unwrap();
+        fs::remove_dir_all(folder).unwrap();
     }
 }

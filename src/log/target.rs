@@ -52,6 +52,9 @@ pub(super) enum Pause {
     None,
     /// Its pipes are not read, until there is room or this moment has come.
     Until(Instant),
+    /// The awaited line was printed, and stays in its pipe until whoever waited has written that down, or this moment
+    /// has come: a supervisor after us would not hear of it else.
+    Unheard(Instant),
     /// Too long has passed: its pipes are read on, and what finds no room is counted instead of written.
     Dropping,
 }
@@ -159,8 +162,8 @@ impl Target {
         }
     }
 
-    /// Hands out the lines in these bytes.
-    pub fn deliver(&mut self, pipe: &mut Pipe, bytes: &[u8], hub: &LineHub, tell: &(dyn Fn(Told) + Send)) {
+    /// Hands out the lines in these bytes. Whether the awaited one was among them.
+    pub fn deliver(&mut self, pipe: &mut Pipe, bytes: &[u8], hub: &LineHub, tell: &(dyn Fn(Told) + Send)) -> bool {
         let mut bytes = bytes;
         if self.watch.is_none() && !hub.is_read() {
             // Nobody but the ring wants them, which would lose the first ones at once.
@@ -175,7 +178,7 @@ impl Target {
         }
         let mut batch = Batch::new(&self.name, pipe.stream);
         pipe.framer.push(bytes, |text, partial| batch.line(text, partial));
-        self.hand_out(batch, hub, tell);
+        self.hand_out(batch, hub, tell)
     }
 
     /// Hands out the line that got no end.
@@ -185,21 +188,23 @@ impl Target {
         self.hand_out(batch, hub, tell);
     }
 
-    fn hand_out(&mut self, batch: Batch, hub: &LineHub, tell: &(dyn Fn(Told) + Send)) {
+    fn hand_out(&mut self, batch: Batch, hub: &LineHub, tell: &(dyn Fn(Told) + Send)) -> bool {
         if batch.lines.is_empty() {
-            return;
+            return false;
         }
+        let mut matched = false;
         if let Some((run, pattern)) = &self.watch
             && batch.lines.iter().any(|line| pattern.is_match(&line.text))
         {
             tell(Told::Matched(*run));
-            self.watch = None;
+            (self.watch, matched) = (None, true);
         }
         if hub.is_read() {
             hub.publish(batch.lines.iter().map(|line| (line.clone(), line.text.len())));
         }
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         batch.lines.into_iter().for_each(|line| ring.push(line));
+        matched
     }
 
     /// Stages what is owed, as far as there is room. Whether all of it was.

@@ -47,6 +47,8 @@ pub(super) enum Order {
     Watch(TargetId, RunId, Regex),
     WatchOn(TargetId, RunId, Regex),
     Unwatch(TargetId),
+    /// That the awaited line was printed is written down.
+    Heard(TargetId),
     EndRun(TargetId),
     Sync(TargetId, Sender<()>),
     Remove(TargetId),
@@ -151,7 +153,7 @@ impl LogThread {
             for event in events.iter().take(count) {
                 match event.data() {
                     BELL => self.mailbox.quiet(),
-                    pipe => self.pump.heard(pipe, event.events()),
+                    pipe => self.pump.ready(pipe, event.events()),
                 }
             }
             self.pump.do_what_is_due();
@@ -191,6 +193,7 @@ impl LogThread {
             }
             Order::WatchOn(id, run, pattern) => pump.watch(id, run, pattern),
             Order::Unwatch(id) => pump.unwatch(id),
+            Order::Heard(id) => pump.heard(id),
             Order::EndRun(id) => pump.end_run(id),
             Order::Sync(id, done) => pump.sync(id, done),
             Order::Remove(id) => pump.remove(id),
