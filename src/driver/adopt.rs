@@ -62,6 +62,11 @@ impl Engine {
         if let Err(error) = self.watch_anchor() {
             self.warn(None, format!("cannot listen to the anchor: {error}"));
         }
+        if !inheritance.missing.is_empty() {
+            let warning = "some descriptors that the anchor holds could not be passed on for want of room: raise the \
+                           limit on open files (RLIMIT_NOFILE); what their processes print is not read";
+            self.warn(None, warning.into());
+        }
         self.kill_unexecuted();
         let mut found = self.trees.found().unwrap_or_else(|error| {
             self.warn(None, format!("cannot look for what an earlier supervisor left: {error}"));
