@@ -300,7 +300,7 @@ impl Pump {
                 let written = staging.flush(end.saturating_duration_since(Instant::now()));
                 let owes = |id| self.pipes.get(id).is_some_and(|pipe: &Pipe| !pipe.owed.is_empty());
                 let owes = self.targets.get(&id).is_some_and(|target| target.pipes.iter().any(owes));
-                if !owes || !written {
+                if !owes || !written || Instant::now() >= end {
                     break;
                 }
                 self.room(id);

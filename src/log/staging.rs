@@ -21,8 +21,8 @@ use super::file::LogFile;
 use crate::driver::Pool;
 use crate::driver::sys;
 
-/// What the pipe may hold, where the kernel lets us.
-const SIZE: i32 = 512 << 10;
+/// What the pipe may hold, where the kernel lets us: all pipes of a user share 64 MiB, unless that is root.
+const SIZE: i32 = 256 << 10;
 /// Records are no longer than this.
 const GRAIN: usize = 64 << 10;
 /// A file that failed is tried again after this long.

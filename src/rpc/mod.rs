@@ -32,3 +32,5 @@ pub use fault::detail_of as error_detail;
 pub use roles::Role;
 pub use server::Server;
 pub use socket::{SocketError, bind_control_socket};
+#[cfg(feature = "cli")]
+pub(crate) use spec::spec as described;

@@ -10,6 +10,7 @@ mod hostile;
 mod init;
 mod service;
 mod signals;
+mod small;
 mod start;
 mod statuses;
 mod stop;

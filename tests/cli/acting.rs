@@ -31,6 +31,8 @@ fn start_stop_and_restart_say_what_happened_and_may_be_said_twice() {
     let other = pid(&pair.process("api"));
     assert_ne!(other, api, "what the restart took down came back");
 
+    assert_eq!(pair.ok(&["stop", "db", "--dry-run"]), "db: would be stopped; with api\n");
+    assert_eq!(pair.process("db")["state"], "running");
     let said = pair.ok(&["stop", "db"]);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[0], "api: stopping, too: requires `db`");

@@ -26,7 +26,7 @@ fn mixed() -> String {
         ("failed", "shell = 'exit 3', restart = 'never'".to_owned()),
         ("backoff", "shell = 'exit 4', restart = { policy = 'always', delay = '10h', max_delay = '10h' }".to_owned()),
         ("created", "shell = 'exec sleep 100000', auto_start = false".to_owned()),
-        ("stopping", "shell = [[trap '' TERM; echo deaf; while :; do sleep 1000; done]], ready = neap.logline 'deaf', stop = { timeout = '10h' }".to_owned()),
+        ("stopping", "shell = [[trap '' TERM; echo deaf; exec sleep 100000]], ready = neap.logline 'deaf', stop = { timeout = '10h' }".to_owned()),
     ];
     let mut text = String::new();
     for (name, spec) in kinds {
@@ -130,14 +130,15 @@ fn only_child_of(daemon: &Daemon<'_>) -> nix::unistd::Pid {
 #[test]
 fn e3_what_ended_while_there_was_no_supervisor_is_told_exactly() {
     let home = Home::new();
-    let waits = "echo up; read x < $HOME/gate; exit";
+    let waits = "echo up; until [ -e $HOME/gate ]; do sleep 0.05; done; exit";
     home.config(&format!(
-        "local function p(name, code) neap.process(name) {{ shell = [[{waits} ]] .. code, ready = neap.logline 'up', restart = 'never' }} end
+        "local function p(name, code)
+           neap.process(name) {{ shell = [[{waits} ]] .. code, ready = neap.logline 'up', restart = 'never' }}
+         end
          p('zero', 0) p('seven', 7)
          neap.process 'segv' {{ shell = 'exec sleep 100000', restart = 'never' }}
          neap.process 'again' {{ shell = 'exec sleep 100000', restart = {{ delay = '10ms' }} }}"
     ));
-    nix::unistd::mkfifo(&home.path("gate"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let daemon = home.ready();
     home.neap(["wait", "zero", "seven", "segv", "again"]);
     let all = home.list();
@@ -148,16 +149,9 @@ fn e3_what_ended_while_there_was_no_supervisor_is_told_exactly() {
     wait_until("it is dead", || crate::common::command_line(supervisor.as_raw().cast_unsigned()).is_empty());
     kill(pid(&all["segv"]), Signal::SIGSEGV).unwrap();
     kill(pid(&all["again"]), Signal::SIGKILL).unwrap();
-    std::fs::write(home.path("gate"), "\n\n").unwrap();
-    let ended = |name: &str| crate::common::command_line(pid(&all[name]).as_raw().cast_unsigned()).is_empty();
-    wait_until("all have ended", || {
-        // Each takes a line of its own; one may have taken both.
-        let _ = std::fs::OpenOptions::new().write(true).open(home.path("gate")).map(|mut gate| {
-            use std::io::Write;
-            gate.write_all(b"\n")
-        });
-        ["zero", "seven", "segv", "again"].iter().all(|name| ended(name))
-    });
+    std::fs::write(home.path("gate"), "").unwrap();
+    let ended = |name: &&str| crate::common::command_line(pid(&all[*name]).as_raw().cast_unsigned()).is_empty();
+    wait_until("all have ended", || ["zero", "seven", "segv", "again"].iter().all(ended));
     daemon.signal(Signal::SIGCONT);
     daemon.wait_for("neap: ready;");
     let all = home.wait_until("it is up again", |all| is(&all["again"], "running") && all["again"]["run_count"] == 2);
