@@ -324,7 +324,12 @@ impl Engine {
             && self.is_still(run, pid, None)
             && self.follow_by(run, pid, fd).is_ok()
         {
-            self.led_by(run, pid);
+            if let (Some(held), Ok(leader)) =
+                (self.runs.get_mut(&run).and_then(|entry| entry.held.as_mut()), Identity::of(pid))
+            {
+                held.tree.adopt_leader(leader);
+            }
+            self.record_leader(run);
             return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid)));
         }
         if !executed.is_empty() {
