@@ -17,6 +17,8 @@ use criterion::{Criterion, Throughput};
 use neap::core::StateName;
 use neap::spec::{LogSettings, Restart, Spec};
 use neap::{Process, Supervisor};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 const ROUNDS: usize = 7;
 
@@ -27,26 +29,33 @@ const FLOODS: [(&str, u64, u64); 3] = [
     ("a short line a write", 500_000, 1),
 ];
 
-fn line(flood: usize, n: u64) -> String {
-    if flood == 0 { format!("{n:09} {}\n", ".".repeat(89)) } else { format!("line {n}\n") }
+/// One write's worth of lines.
+fn text(flood: usize) -> Vec<u8> {
+    let (_, _, together) = FLOODS[flood];
+    let line = if flood == 0 { format!("{}\n", ".".repeat(99)) } else { "0123456789a\n".into() };
+    line.repeat(usize::try_from(together).expect("a few")).into_bytes()
 }
 
 /// Prints a flood: this is what the supervised program does.
 fn print(flood: usize) {
     let (_, count, together) = FLOODS[flood];
     let mut out = File::options().write(true).open("/dev/stdout").expect("a standard output");
-    let mut text = Vec::new();
-    for n in 1..=count {
-        text.extend_from_slice(line(flood, n).as_bytes());
-        if n % together == 0 || n == count {
-            out.write_all(&text).expect("somebody reads");
-            text.clear();
-        }
+    let text = text(flood);
+    for _ in 0..count / together {
+        out.write_all(&text).expect("somebody reads");
     }
 }
 
 fn size(flood: usize) -> u64 {
-    (1..=FLOODS[flood].1).map(|n| line(flood, n).len() as u64).sum()
+    let (_, count, together) = FLOODS[flood];
+    count / together * text(flood).len() as u64
+}
+
+/// The time that this program's threads have computed for.
+fn computed() -> u64 {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("it can be asked");
+    let micros = |time: TimeVal| u64::try_from(time.num_microseconds()).unwrap_or(0);
+    micros(usage.user_time()) + micros(usage.system_time())
 }
 
 fn nanos(from: Instant) -> u64 {
@@ -117,18 +126,24 @@ fn main() {
         let ring = supervisor.add(spec(&format!("ring{flood}"), LogSettings::default())).expect("a good spec");
         let (path, floor_path) = (folder.join(format!("{flood}.log")), folder.join("floor.log"));
         let (mut base, mut own, mut memory) = (Vec::new(), Vec::new(), Vec::new());
+        let mut computing = [0; 4];
         for _ in 0..ROUNDS {
+            computing[0] = computed();
             base.push(theirs(flood, &floor_path));
+            computing[1] = computed();
             own.push(ours(&filed, &path, flood));
+            computing[2] += computed() - computing[1];
+            computing[3] += computing[1] - computing[0];
             memory.push(to_ring(&ring));
         }
         let (base, own, memory) = (floor::median(base), floor::median(own), floor::median(memory));
         let rate = |time: u64| size(flood) as f64 / 1e6 / (time as f64 / 1e9);
         println!(
-            "{name}: least reader {:.0} MB/s; neap to a file {:.0} MB/s ({:.2} of its time), {:.1} million lines/s; to memory {:.0} MB/s",
+            "{name}: least reader {:.0} MB/s; neap to a file {:.0} MB/s ({:.2} of its time, {:.2} of its computing), {:.1} million lines/s; to memory {:.0} MB/s",
             rate(base),
             rate(own),
             own as f64 / base.max(1) as f64,
+            computing[2] as f64 / computing[3].max(1) as f64,
             *count as f64 / 1e6 / (own as f64 / 1e9),
             rate(memory),
         );

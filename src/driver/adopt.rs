@@ -62,6 +62,11 @@ impl Engine {
         if let Err(error) = self.watch_anchor() {
             self.warn(None, format!("cannot listen to the anchor: {error}"));
         }
+        if !inheritance.missing.is_empty() {
+            let warning = "some descriptors that the anchor holds could not be passed on for want of room: raise the \
+                           limit on open files (RLIMIT_NOFILE); what their processes print is not read";
+            self.warn(None, warning.into());
+        }
         self.kill_unexecuted();
         let mut found = self.trees.found().unwrap_or_else(|error| {
             self.warn(None, format!("cannot look for what an earlier supervisor left: {error}"));
@@ -319,7 +324,12 @@ impl Engine {
             && self.is_still(run, pid, None)
             && self.follow_by(run, pid, fd).is_ok()
         {
-            self.led_by(run, pid);
+            if let (Some(held), Ok(leader)) =
+                (self.runs.get_mut(&run).and_then(|entry| entry.held.as_mut()), Identity::of(pid))
+            {
+                held.tree.adopt_leader(leader);
+            }
+            self.record_leader(run);
             return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid)));
         }
         if !executed.is_empty() {

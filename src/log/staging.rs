@@ -21,8 +21,8 @@ use super::file::LogFile;
 use crate::driver::Pool;
 use crate::driver::sys;
 
-/// What the pipe may hold, where the kernel lets us.
-const SIZE: i32 = 512 << 10;
+/// What the pipe may hold, where the kernel lets us: all pipes of a user share 64 MiB, unless that is root.
+const SIZE: i32 = 256 << 10;
 /// Records are no longer than this.
 const GRAIN: usize = 64 << 10;
 /// A file that failed is tried again after this long.
@@ -231,6 +231,24 @@ impl Staging {
             state.records.push_back(Record::Bytes(count));
         }
         self.inner.begin(state);
+    }
+
+    /// Takes out what is in the pipe, and stands it in line as bytes of ours: for when it cannot be looked into.
+    pub fn found_some(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(count) = nix::unistd::read(&self.inner.read, &mut buffer) {
+            if count == 0 {
+                break;
+            }
+            all.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        }
+        let mut state = self.inner.lock();
+        if !all.is_empty() {
+            state.records.push_back(Record::Text(all.clone()));
+        }
+        self.inner.begin(state);
+        all
     }
 
     /// Tries a file that failed again, if it is time.

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 
+use crate::kept::Kept;
 use crate::support::{root_or_skip, skipped, wait_until};
 use crate::world::{World, at_once, await_lines, does, done, lines};
 
@@ -71,6 +72,33 @@ fn others_are_well(world: &mut World) {
     await_lines(&other, 2);
     other.flush_log();
     assert_eq!(fs::read_to_string(world.dir.join("other.log")).unwrap(), "here\nhere\n");
+}
+
+#[test]
+fn f1_a_flood_through_rotation_is_whole_however_often_its_supervisor_is_killed() {
+    const ROUNDS: usize = 700;
+    let kept = Kept::new(&["logs"]);
+    let log = LogSettings { max_size: 200_000, keep: 100, ..LogSettings::default() };
+    kept.start(&does("web", &["repeat", &ROUNDS.to_string(), "{", "print", "1000", "}", "exit", "0"]).log(log));
+    let folder = kept.dir.join("log");
+    let size =
+        || -> u64 { fs::read_dir(&folder).unwrap().flatten().map(|e| e.metadata().map_or(0, |m| m.len())).sum() };
+    for n in 1..=8 {
+        wait_until("more is printed", || size() > n * 700_000);
+        kept.kill();
+    }
+    let status = kept.await_state("web", StateName::Exited);
+    assert_eq!(status.run_count, 1);
+    let text = || -> String {
+        let name = |n: u32| if n == 0 { "web.log".into() } else { format!("web.log.{n}") };
+        (0..=100).rev().filter_map(|n| fs::read_to_string(folder.join(name(n))).ok()).collect()
+    };
+    wait_until("all is written", || text().lines().count() >= ROUNDS * 1000);
+    let text = text();
+    assert_eq!(text.lines().count(), ROUNDS * 1000);
+    assert!(text.lines().enumerate().all(|(n, line)| line.strip_prefix("line ") == Some(&(n % 1000 + 1).to_string())));
+    assert!(folder.join("web.log.10").exists());
+    assert_eq!(kept.lines("web").last().map(String::as_str), Some("line 1000"));
 }
 
 #[test]
