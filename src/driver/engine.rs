@@ -473,14 +473,15 @@ impl Engine {
     /// Leaves everything as it is: somebody else goes on with it. Ends that were not let go of are the anchor's to tell.
     fn leave_to_successor(&mut self) {
         self.trees.leave();
+        // Before its processes are forgotten, which would end the lines that they are printing.
+        self.logs.leave();
+        if let Some(thread) = self.log_thread.take() {
+            let _ = thread.join();
+        }
         for (_, place) in self.places.drain() {
             if let Some((socket, _)) = place.notify {
                 socket.keep_path();
             }
-        }
-        self.logs.stop();
-        if let Some(thread) = self.log_thread.take() {
-            let _ = thread.join();
         }
         self.pool.close();
         if let Some(handing) = self.handing_over.take() {

@@ -1,5 +1,6 @@
 //! E1, E3, D1: a supervisor is killed, and its successor goes on as if nothing had been.
 
+use std::fs;
 use std::time::Duration;
 
 use neap::core::{ExitStatus, StateName};
@@ -361,6 +362,21 @@ fn a_supervisor_makes_way_for_another_and_no_child_notices() {
         kept.stop("db");
         assert_eq!(kept.warnings(), Vec::<String>::new());
     });
+}
+
+#[test]
+fn a_line_that_is_half_printed_when_a_supervisor_makes_way_stays_one_line() {
+    let kept = Kept::new(&["logs"]);
+    let gate = kept.dir.join("gate");
+    fs::write(&gate, "").unwrap();
+    let words = ["printraw", "half ", "notify", "READY=1", "gone", gate.to_str().unwrap(), "say", "whole", "wait"];
+    kept.start(&does("web", &words).ready(Ready::Notify));
+    let _ = kept.try_ask(&json!({"do": "hand-over"}));
+    kept.await_life(2);
+    fs::remove_file(gate).unwrap();
+    wait_until("the line ends", || kept.lines("web").iter().any(|line| line.ends_with("whole")));
+    assert_eq!(kept.lines("web"), ["half whole"]);
+    assert_eq!(fs::read_to_string(kept.dir.join("log/web.log")).unwrap(), "half whole\n");
 }
 
 /// E1: many processes in many states, and a supervisor that is killed again and again.
