@@ -2,8 +2,8 @@
 
 use std::io::stderr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -26,7 +26,6 @@ use crate::instance::places::{Bases, Places};
 use crate::instance::{Begun, Instance};
 use crate::lua::api::Settings;
 use crate::rpc::ApplyRequest;
-use crate::spec::Problem;
 
 /// How much longer a service manager is to wait while everything is being stopped. Asked for again every few seconds.
 const LONGER: Duration = Duration::from_secs(30);
@@ -176,10 +175,8 @@ fn reload(instance: &Instance, notes: &notes::WeakNotes, asked: &AtomicBool) {
             applied.warnings.iter().for_each(|warning| notes.say(Tone::Warn, warning.to_string()));
             notes.say(Tone::Plain, format!("the configuration is applied: {}", start::changes(&applied.changes)));
         }
-        Err(problems) => {
-            problems.iter().for_each(|problem: &Problem| notes.say(Tone::Bad, problem.to_string()));
-            notes.say(Tone::Bad, "the configuration is refused; nothing was changed");
-        }
+        // What is wrong with it is told by an event.
+        Err(_) => notes.say(Tone::Bad, "the configuration is refused; nothing was changed"),
     }
     if let Some(link) = instance.link() {
         link.notify(&format!("READY=1\nSTATUS={}", summed(instance)));
