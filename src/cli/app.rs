@@ -61,10 +61,11 @@ pub fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(Failure { message, exit }) => {
-            if voice.json {
-                refuse(&message, exit);
-            } else if !message.is_empty() {
-                voice.error(&message);
+            match message.as_str() {
+                // That nobody reads what was printed is nothing to speak of.
+                "" => {}
+                message if voice.json => refuse(message, exit),
+                message => voice.error(message),
             }
             Exit::into(exit)
         }

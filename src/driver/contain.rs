@@ -240,6 +240,14 @@ impl Tree {
         }
     }
 
+    /// Tells who leads a tree that another supervisor made.
+    pub(super) fn adopt_leader(&mut self, leader: Identity) {
+        self.leader = Some(leader.pid);
+        if let Members::Group(group) = &mut self.members {
+            group.adopt_leader(leader);
+        }
+    }
+
     /// Tells whose group is its leader's, where nobody wrote that down.
     pub(super) fn lead_by_default(&mut self, leader: Pid) {
         self.leader.get_or_insert(leader);

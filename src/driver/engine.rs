@@ -73,6 +73,13 @@ struct Waiter {
     answer: oneshot::Sender<Answer>,
 }
 
+/// Somebody who asked for this engine to make way.
+struct HandingOver {
+    /// It is not waited for any longer than this.
+    until: Time,
+    answer: oneshot::Sender<Answer>,
+}
+
 /// Something to be told once nothing more urgent is left.
 enum Tell {
     Event(Event),
@@ -113,8 +120,8 @@ pub(crate) struct Engine {
     waiters: Vec<Waiter>,
     end_waiters: Vec<oneshot::Sender<Answer>>,
     ended: Option<Shutdown>,
-    /// Whether a successor takes over, and who is to be told when it may.
-    handing_over: bool,
+    /// Who is to be told when a successor may take over.
+    handing_over: Option<HandingOver>,
     log_thread: Option<JoinHandle<()>>,
 }
 
@@ -177,7 +184,7 @@ impl Engine {
             waiters: Vec::new(),
             end_waiters: Vec::new(),
             ended: None,
-            handing_over: false,
+            handing_over: None,
             log_thread: Some(log_thread),
             shared,
         })
@@ -199,9 +206,14 @@ impl Engine {
         if let Some(heritage) = self.heritage.take() {
             self.take_over(heritage);
         }
-        while self.ended.is_none() && !self.handing_over && self.turn(&mut room, None) {}
-        if self.handing_over {
-            return self.leave_to_successor();
+        while self.ended.is_none() {
+            let until = self.handing_over.as_ref().map(|handing| handing.until);
+            if until.is_some() && self.hands_over() {
+                return self.leave_to_successor();
+            }
+            if !self.turn(&mut room, until) {
+                break;
+            }
         }
         // Probes and hooks that were on their way end with it.
         self.end_all_jobs();
@@ -437,27 +449,44 @@ impl Engine {
         }
     }
 
-    /// Has this engine end without touching a child, if what it knows is written down.
+    /// Has this engine end without touching a child, once those that are on their way to their programs are there; hooks,
+    /// which a successor runs again, are given the same time to end.
     fn hand_over(&mut self, answer: oneshot::Sender<Answer>) {
-        self.settle();
-        self.handing_over = self.is_written_down();
-        let _ = answer.send(Answer::HandedOver(self.handing_over));
+        self.handing_over = Some(HandingOver { until: Clock::now().mono.after(LAST_WORDS), answer });
     }
 
-    /// Leaves everything as it is: somebody else goes on with it. Children that are on their way to their programs get
-    /// there; ends that were not let go of are the anchor's to tell.
+    /// Whether it is time to leave everything to a successor. What it must know has to be written down.
+    fn hands_over(&mut self) -> bool {
+        let hooks = self.jobs.values().any(Job::is_hook);
+        let busy = self.in_flight > 0 || hooks || !self.spawns.is_empty() || !self.inputs.is_empty();
+        let late = self.handing_over.as_ref().is_some_and(|handing| handing.until <= Clock::now().mono);
+        if busy && !late {
+            return false;
+        }
+        let written = self.is_written_down();
+        if !written && let Some(handing) = self.handing_over.take() {
+            let _ = handing.answer.send(Answer::HandedOver(false));
+        }
+        written
+    }
+
+    /// Leaves everything as it is: somebody else goes on with it. Ends that were not let go of are the anchor's to tell.
     fn leave_to_successor(&mut self) {
         self.trees.leave();
+        // Before its processes are forgotten, which would end the lines that they are printing.
+        self.logs.leave();
+        if let Some(thread) = self.log_thread.take() {
+            let _ = thread.join();
+        }
         for (_, place) in self.places.drain() {
             if let Some((socket, _)) = place.notify {
                 socket.keep_path();
             }
         }
-        self.logs.stop();
-        if let Some(thread) = self.log_thread.take() {
-            let _ = thread.join();
-        }
         self.pool.close();
+        if let Some(handing) = self.handing_over.take() {
+            let _ = handing.answer.send(Answer::HandedOver(true));
+        }
         self.ended = Some(Shutdown { code: None, stuck: Vec::new() });
     }
 

@@ -56,8 +56,14 @@ impl Group {
 
     /// A tree that another supervisor made. Its leader is known by its identity, or not at all.
     pub(super) fn adopted(mark: String, instance: Arc<Instance>, leader: Option<Identity>) -> Group {
-        let leader = leader.map(|identity| Leader { pid: identity.pid, identity: OnceLock::from(Some(identity)) });
-        Group { mark, leader, instance: Some(instance), adopted: true }
+        let mut group = Group { mark, leader: None, instance: Some(instance), adopted: true };
+        leader.into_iter().for_each(|leader| group.adopt_leader(leader));
+        group
+    }
+
+    /// Tells who leads a tree that another supervisor made.
+    pub(super) fn adopt_leader(&mut self, leader: Identity) {
+        self.leader = Some(Leader { pid: leader.pid, identity: OnceLock::from(Some(leader)) });
     }
 
     /// Who leads it, if that was read.

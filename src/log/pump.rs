@@ -323,6 +323,11 @@ impl Pump {
         }
     }
 
+    /// Ends the followers' streams, and nothing else: somebody after us goes on with all that there is.
+    pub fn leave(&self) {
+        self.hub.close();
+    }
+
     /// Hands out what was in the target's pipes when this was called.
     pub fn drain(&mut self, id: TargetId) {
         let Some(target) = self.targets.get(&id) else { return };

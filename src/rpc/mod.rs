@@ -1,8 +1,8 @@
 //! The control socket: both gRPC services over a Unix socket, and the client's end of it.
 //!
-//! A [`Server`] serves an instance ([`Backend`]): `neap.v1` with all that the command line does, and `process_manager` for
-//! the clients of the system that Neap follows. Who calls is known by the kernel's word, and what they may do by their
-//! [`Role`].
+//! A [`Server`] serves an instance ([`Backend`]): `neap.v1` with all that the command line does, and
+//! `process_manager` for the clients of the system that Neap follows. Who calls is known by the kernel's word, and
+//! what they may do by their [`Role`].
 
 mod accept;
 mod act;
@@ -32,3 +32,5 @@ pub use fault::detail_of as error_detail;
 pub use roles::Role;
 pub use server::Server;
 pub use socket::{SocketError, bind_control_socket};
+#[cfg(feature = "cli")]
+pub(crate) use spec::spec as described;

@@ -46,8 +46,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves from now on, on this listener: one made by [`bind_control_socket`](super::bind_control_socket), or one that
-    /// was handed down.
+    /// Serves from now on, on this listener: one made by [`bind_control_socket`](super::bind_control_socket), or one
+    /// that was handed down.
     ///
     /// # Errors
     /// When the kernel refuses threads or descriptors.
@@ -86,7 +86,8 @@ impl Server {
         Ok(Server { runtime: Some(runtime), stop: Some(stop), stopped })
     }
 
-    /// Takes no more connections, lets calls end for so long, and cuts off the rest. Not for async code, which it blocks.
+    /// Takes no more connections, lets calls end for so long, and cuts off the rest. Not for async code, which it
+    /// blocks.
     pub fn stop(mut self, grace: Duration) {
         drop(self.stop.take());
         let _ = self.stopped.recv_timeout(grace);

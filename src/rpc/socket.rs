@@ -47,7 +47,7 @@ pub enum SocketError {
         why: String,
     },
     /// Something else is there.
-    #[error("{} is there already and {what}: remove it, or name another socket (--socket, NEAP_SOCKET)", .path.display())]
+    #[error("{} is there already and {what}: remove it, or name another (--socket, NEAP_SOCKET)", .path.display())]
     InTheWay {
         /// The path.
         path: PathBuf,
@@ -72,8 +72,8 @@ fn with_pid(pid: &Option<i32>) -> String {
 
 /// Makes the control socket, which only this user and root can reach, from its first moment and whatever the umask.
 ///
-/// Its folder is made (mode 0700) when it is not there, and refused when others could replace the socket in it. A socket
-/// that nobody answers on any more is replaced.
+/// Its folder is made (mode 0700) when it is not there, and refused when others could replace the socket in it. A
+/// socket that nobody answers on any more is replaced.
 ///
 /// # Errors
 /// [`SocketError`], with what to do.

@@ -14,7 +14,7 @@ use crate::spec::{
 const HIDDEN: &str = "***";
 
 /// The whole spec, defaults included; secrets are hidden.
-pub(super) fn spec(spec: &Spec) -> v1::Spec {
+pub(crate) fn spec(spec: &Spec) -> v1::Spec {
     let shown = spec.env.iter().map(|(name, value)| (name.clone(), value.clone()));
     let hidden = spec.secret_env.keys().map(|name| (name.clone(), HIDDEN.to_owned()));
     v1::Spec {

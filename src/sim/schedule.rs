@@ -231,13 +231,16 @@ impl Life<'_> {
         if plan.validate().is_empty() {
             return Ok(());
         }
-        let before = self.picture();
+        let (before, deaths) = (self.picture(), self.world.deaths());
         let id = self.world.command(Command::Apply(Box::new(plan)))?;
+        if deaths != self.world.deaths() {
+            // Its answer may be lost, and what its successor found has changed something.
+            return Ok(());
+        }
         match self.world.reply(id) {
             Some(Err(Refusal::Invalid(_))) if before == self.picture() => Ok(()),
             Some(Err(Refusal::Invalid(_))) => self.world.broken("a refused plan changed something"),
             Some(Err(Refusal::ShuttingDown)) => Ok(()),
-            None if self.world.is_abandoned(id) => Ok(()),
             other => {
                 let what = format!("a wrong plan was answered with {other:?}");
                 self.world.broken(&what)

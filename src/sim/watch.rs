@@ -333,11 +333,9 @@ impl Watch {
             EventKind::ProcessExited { pid, status } => {
                 let run = event.run.and_then(|run| scene.kernel.runs.get(&run));
                 let lost = run.is_some_and(|it| it.statuses_lost && *status == ExitStatus::Unknown);
-                match run.and_then(|it| it.ended.get(pid)).filter(|truth| **truth != *status && !lost) {
-                    Some(truth) => {
-                        return Err(format!("{pid} of `{}` is said to have ended as {status:?}: {truth:?}", view.name));
-                    }
-                    None => {}
+                let truth = run.and_then(|it| it.ended.get(pid));
+                if let Some(truth) = truth.filter(|truth| **truth != *status && !lost) {
+                    return Err(format!("{pid} of `{}` is said to have ended as {status:?}: {truth:?}", view.name));
                 }
             }
             EventKind::Skipped { .. } => view.skipped = true,

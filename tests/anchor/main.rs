@@ -8,6 +8,7 @@ mod crash;
 mod held;
 mod hostile;
 mod init;
+mod memory;
 mod service;
 mod signals;
 mod start;

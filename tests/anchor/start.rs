@@ -80,26 +80,3 @@ fn one_that_left_something_behind_is_not_final() {
     again.does("finished 0");
     again.last("exit 0");
 }
-
-/// The measure is of the release binary (docs/daemon.md); this one has no optimisation and another size.
-#[test]
-fn an_anchor_keeps_little_memory_of_its_own() {
-    let _epilogue = Epilogue::new();
-    let mut anchor = Anchor::start();
-    let mut supervisor = anchor.next();
-    supervisor.ask("hello");
-    let kilobytes = |name: &str| -> u64 {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", anchor.pid())).unwrap();
-        let line = rollup.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    };
-    let before = kilobytes("Anonymous:");
-    supervisor.does("hold-many 1 300");
-    supervisor.ask("hello");
-    let after = kilobytes("Anonymous:");
-    println!("anonymous memory: {before} kB, with 300 descriptors {after} kB; Pss {} kB", kilobytes("Pss:"));
-    assert!(after <= before + 64, "{before} kB, then {after} kB: a table's entry is 16 bytes");
-    supervisor.does("finished 0");
-    supervisor.last("exit 0");
-    assert_eq!(anchor.end(), Some(0));
-}

@@ -31,6 +31,8 @@ fn start_stop_and_restart_say_what_happened_and_may_be_said_twice() {
     let other = pid(&pair.process("api"));
     assert_ne!(other, api, "what the restart took down came back");
 
+    assert_eq!(pair.ok(&["stop", "db", "--dry-run"]), "db: would be stopped; with api\n");
+    assert_eq!(pair.process("db")["state"], "running");
     let said = pair.ok(&["stop", "db"]);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[0], "api: stopping, too: requires `db`");
@@ -125,6 +127,20 @@ fn a_new_binary_takes_over_and_no_process_notices() {
         let after = pair.process(name);
         assert_eq!((&after["pid"], &after["run_count"]), (&before["pid"], &before["run_count"]), "{name}");
     }
+}
+
+#[test]
+fn a_binary_that_does_not_come_up_leaves_the_old_one_at_work() {
+    let pair = Instance::start(PAIR);
+    pair.ok(&["start", "api"]);
+    let api = pair.process("api");
+    assert!(pair.fails(4, &["upgrade", "/bin/false"]).stderr.contains("nothing was changed"));
+    let script = "#!/bin/sh\nif [ \"$1\" = --version ]; then echo neap 9.9.9; else exit 1; fi\n";
+    let fake = pair.folder.write("fake", script);
+    std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let ended = pair.fails(1, &["upgrade", "fake"]);
+    assert!(ended.stderr.contains("the upgrade failed") && ended.stderr.contains("the old one goes on"), "{ended:?}");
+    assert_eq!(pair.process("api")["pid"], api["pid"]);
 }
 
 #[test]

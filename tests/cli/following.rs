@@ -78,6 +78,15 @@ fn who_follows_events_sees_each_once_though_the_supervisor_dies() {
 fn a_reader_that_goes_away_ends_it_quietly() {
     let counters = Instance::start(COUNTERS);
     counters.ok(&["wait", "two"]);
+    // Nobody is told that nobody reads, whatever there is to write.
+    for args in [&["list", "--json"][..], &["list"], &["logs"], &["events", "--json"], &["status", "two"]] {
+        let mut writer = counters.child(args);
+        drop(writer.stdout.take());
+        assert_eq!(writer.wait().unwrap().code(), Some(0), "{args:?}");
+        let mut said = String::new();
+        writer.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said, "", "{args:?}");
+    }
     // There is nothing more to write for the one, and always for the other.
     for name in ["two", "one"] {
         let mut follower = counters.child(&["logs", "-f", name]);

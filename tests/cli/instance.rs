@@ -24,7 +24,7 @@ impl Instance {
         folder.write("neap.lua", configuration);
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
         notify.set_read_timeout(Some(DEADLINE)).unwrap();
-        let instance = Instance { folder, running: None };
+        let mut instance = Instance { folder, running: None };
         let notify_path = instance.folder.path().join("notify");
         let neap = instance.neap(&["daemon", "neap.lua"]).env("NOTIFY_SOCKET", notify_path.to_str().unwrap());
         let running = neap.start();
@@ -32,7 +32,8 @@ impl Instance {
         loop {
             let Ok(length) = notify.recv(&mut buffer) else { panic!("never ready: {:?}", running.end()) };
             if String::from_utf8_lossy(&buffer[..length]).lines().any(|line| line == "READY=1") {
-                return Instance { running: Some(running), ..instance };
+                instance.running = Some(running);
+                return instance;
             }
         }
     }

@@ -31,7 +31,7 @@ fn a_service_manager_is_told_of_start_reload_stop_and_life() {
     let socket = UnixDatagram::bind(home.path("notify.sock")).unwrap();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut command = home.command(["daemon", "neap.lua"]);
-    command.env("NOTIFY_SOCKET", home.path("notify.sock")).env("WATCHDOG_USEC", "400000");
+    command.env("NOTIFY_SOCKET", home.path("notify.sock")).env("WATCHDOG_USEC", "20000000");
     let daemon = home.start(command);
     let ready = heard(&socket, "READY=1");
     assert!(ready.contains("STATUS=1 process"), "{ready}");

@@ -1,6 +1,7 @@
 //! A new binary takes over.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use crate::support::{Home, identity, pid};
 
@@ -31,32 +32,43 @@ fn a_binary_that_does_not_come_up_leaves_the_old_one_in_charge() {
     home.neap(["wait", "a"]);
     let before = identity(pid(&home.list()["a"]));
     let bad = home.path("bad-neap");
-    std::fs::write(&bad, "#!/bin/sh\n[ \"$1\" = --version ] && echo neap 99\nexit 1\n").unwrap();
+    std::fs::write(&bad, "#!/bin/sh\n[ \"$1\" = --version ] && echo neap 99 && exit 0\nexit 1\n").unwrap();
     std::fs::set_permissions(&bad, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let refused = home.ask(["upgrade", bad.to_str().unwrap()]);
-    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    let other = home.path("other");
-    std::fs::copy("/bin/true", &other).unwrap();
-    let refused = home.ask(["upgrade", other.to_str().unwrap()]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("does not answer as a neap"), "{refused:?}");
+    let failed = home.ask(["upgrade", bad.to_str().unwrap()]);
+    assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("the upgrade failed"), "{failed:?}");
     assert_eq!(identity(pid(&home.list()["a"])), before, "{}", daemon.said());
+    assert_eq!(home.list()["a"]["run_count"], 1);
     daemon.stop();
 }
 
-/// One that answers `--version` and then never becomes ready: `sleep` under another name does not answer, so a real Neap with
-/// a configuration that went away in between does: it is ended, and the old one goes on.
 #[test]
-fn a_binary_that_ends_at_once_is_told_by_status() {
+fn upgrades_that_are_asked_for_at_once_leave_nothing_behind() {
     let home = Home::new();
     home.config("neap.process 'a' { shell = 'exec sleep 100000' }");
     let daemon = home.ready();
     home.neap(["wait", "a"]);
     let before = identity(pid(&home.list()["a"]));
-    // A program that is no script, so that it can be executed by a descriptor, and not what it says it is.
-    let bad = home.path("bad-neap");
-    std::fs::copy("/bin/echo", &bad).unwrap();
-    let refused = home.ask(["upgrade", bad.to_str().unwrap()]);
-    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    assert_eq!(identity(pid(&home.list()["a"])), before, "{}", daemon.said());
+    for _ in 0..5 {
+        let ask = |_| home.command(["upgrade", env!("CARGO_BIN_EXE_neap")]).stderr(Stdio::null()).spawn().unwrap();
+        let asked: Vec<_> = (0..4).map(ask).collect();
+        let codes: Vec<_> = asked.into_iter().map(|mut one| one.wait().unwrap().code()).collect();
+        assert_eq!(identity(pid(&home.list()["a"])), before, "{codes:?}: {}", daemon.said());
+    }
+    daemon.stop();
+}
+
+#[test]
+fn what_is_no_neap_is_refused_before_anything_is_changed() {
+    let home = Home::new();
+    home.config("neap.process 'a' { shell = 'exec sleep 100000' }");
+    let daemon = home.ready();
+    let supervisor = daemon.supervisor();
+    let other = home.path("other");
+    std::fs::copy("/bin/echo", &other).unwrap();
+    let refused = home.ask(["upgrade", other.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("does not answer as a neap"), "{refused:?}");
+    assert_eq!(daemon.supervisor(), supervisor);
     daemon.stop();
 }

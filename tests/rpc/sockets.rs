@@ -1,15 +1,18 @@
 //! H1: the control socket, and what may stand in its place.
 
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
-use neap::rpc::{SocketError, bind_control_socket};
+use neap::rpc::{ConnectError, SocketError, bind_control_socket};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Uid, chown, fork};
 
-use crate::support::{TempDir, root_or_skip};
+use crate::support::{DEADLINE, TempDir, root_or_skip};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().mode() & 0o7777
@@ -116,4 +119,33 @@ fn a_path_that_is_too_long_is_told() {
     let dir = TempDir::new();
     let refused = bind_control_socket(&dir.path().join("x".repeat(120))).unwrap_err();
     assert!(refused.to_string().contains("at most 107 bytes"), "{refused}");
+}
+
+#[test]
+fn who_cannot_connect_is_told_why() {
+    let dir = TempDir::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connect = |name: &str, patience: Duration| {
+        runtime.block_on(neap::rpc::connect(&dir.path().join(name), patience)).map(drop).unwrap_err()
+    };
+    assert!(matches!(connect("missing", DEADLINE), ConnectError::NotThere(_)));
+    drop(UnixListener::bind(dir.path().join("dead")).unwrap());
+    let dead = connect("dead", DEADLINE);
+    assert!(matches!(dead, ConnectError::Dead(_)) && dead.to_string().contains("nobody answers there"), "{dead}");
+    // A server that takes nobody, and whose queue is full.
+    let path = dir.path().join("full");
+    let address = UnixAddr::new(&path).unwrap();
+    let stream = |flags| socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+    let full = stream(SockFlag::SOCK_CLOEXEC);
+    bind(full.as_raw_fd(), &address).unwrap();
+    listen(&full, Backlog::new(0).unwrap()).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let client = stream(SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK);
+        if nix::sys::socket::connect(client.as_raw_fd(), &address).is_err() {
+            break;
+        }
+        waiting.push(client);
+    }
+    assert!(matches!(connect("full", Duration::from_millis(50)), ConnectError::TimedOut(_)));
 }

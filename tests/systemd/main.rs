@@ -75,7 +75,7 @@ fn a_killed_supervisor_is_back_and_systemd_sees_nothing_of_it() {
 #[test]
 fn a_supervisor_that_hangs_is_replaced_before_systemds_watchdog_ends_the_service() {
     let test = "a_supervisor_that_hangs_is_replaced_before_systemds_watchdog_ends_the_service";
-    let Some(machine) = begin(test, "WatchdogSec=4") else { return };
+    let Some(machine) = begin(test, "WatchdogSec=12") else { return };
     let (main, pid) = (machine.show("MainPID"), machine.supervisor());
     machine.kill(pid, Signal::SIGSTOP);
     wait_until("there is another", || machine.supervisor_or_none().is_some_and(|now| now != pid));
@@ -87,7 +87,7 @@ fn a_supervisor_that_hangs_is_replaced_before_systemds_watchdog_ends_the_service
 
 #[test]
 fn an_anchor_that_hangs_is_replaced_by_systemd() {
-    let settings = "WatchdogSec=3\nTimeoutAbortSec=1\nRestartSec=0";
+    let settings = "WatchdogSec=6\nTimeoutAbortSec=1\nRestartSec=0";
     let Some(machine) = begin("an_anchor_that_hangs_is_replaced_by_systemd", settings) else { return };
     let main = machine.main();
     machine.kill(main, Signal::SIGSTOP);

@@ -41,6 +41,15 @@ impl Verb {
             Verb::Reload => "the reload",
         }
     }
+
+    fn done(self) -> &'static str {
+        match self {
+            Verb::Start => "started",
+            Verb::Stop => "stopped",
+            Verb::Restart => "restarted",
+            Verb::Reload => "told to read its configuration again",
+        }
+    }
 }
 
 fn is_down(state: State) -> bool {
@@ -52,15 +61,16 @@ struct Ask {
     names: Vec<String>,
     no_wait: bool,
     timeout: Option<u64>,
+    dry_run: bool,
 }
 
 impl Ask {
     fn send(self, verb: Verb, client: &mut Client) -> Result<Vec<Outcome>, ClientError> {
-        let Ask { names, no_wait, timeout } = self;
+        let Ask { names, no_wait, timeout, dry_run } = self;
         Ok(match verb {
-            Verb::Start => client.start(StartRequest { names, no_wait, timeout, ..Default::default() })?.outcomes,
-            Verb::Stop => client.stop(StopRequest { names, no_wait, timeout, ..Default::default() })?.outcomes,
-            Verb::Restart => client.restart(RestartRequest { names, no_wait, timeout, ..Default::default() })?.outcomes,
+            Verb::Start => client.start(StartRequest { names, no_wait, timeout, dry_run })?.outcomes,
+            Verb::Stop => client.stop(StopRequest { names, no_wait, timeout, dry_run })?.outcomes,
+            Verb::Restart => client.restart(RestartRequest { names, no_wait, timeout, dry_run })?.outcomes,
             Verb::Reload => client.reload(ReloadRequest { names, no_wait, timeout })?.outcomes,
         })
     }
@@ -70,9 +80,12 @@ impl Ask {
 pub(super) fn act(verb: Verb, args: &args::Act, context: &mut Context) -> Result<Exit, Failure> {
     let names = args.names.clone();
     let before = context.call(|client| client.list(ListRequest { names: names.clone() }))?.processes;
-    let ask = Ask { names, no_wait: args.waiting.no_wait, timeout: args.waiting.timeout.map(millis) };
-    let story = Story::new(Some(verb), before, context.voice.talk);
-    let outcomes = if ask.no_wait {
+    let (no_wait, timeout) = (args.waiting.no_wait, args.waiting.timeout.map(millis));
+    let ask = Ask { names, no_wait, timeout, dry_run: args.dry_run };
+    let mut story = Story::new(Some(verb), before, context.voice.talk);
+    story.dry_run = args.dry_run;
+    story.asked_only = no_wait || args.dry_run;
+    let outcomes = if story.asked_only {
         context.call(|client| ask.send(verb, client))?
     } else {
         let what = story.what();
@@ -82,6 +95,12 @@ pub(super) fn act(verb: Verb, args: &args::Act, context: &mut Context) -> Result
         answer(wait(context, &patience, move |client| ask.send(verb, client), tell)?)?
     };
     report(&outcomes, &story, context)
+}
+
+/// Has them read their configuration again.
+pub(super) fn reload(args: args::Reload, context: &mut Context) -> Result<Exit, Failure> {
+    let args::Reload { names, waiting } = args;
+    act(Verb::Reload, &args::Act { names, waiting, dry_run: false }, context)
 }
 
 /// Sends a signal.
@@ -119,6 +138,9 @@ fn millis(duration: Duration) -> u64 {
 struct Story {
     verb: Option<Verb>,
     sent: Option<String>,
+    dry_run: bool,
+    /// Nobody waited for the outcome.
+    asked_only: bool,
     before: BTreeMap<String, Process>,
     talk: Talk,
 }
@@ -126,7 +148,7 @@ struct Story {
 impl Story {
     fn new(verb: Option<Verb>, before: Vec<Process>, talk: Talk) -> Self {
         let before = before.into_iter().map(|process| (process.name.clone(), process)).collect();
-        Story { verb, sent: None, before, talk }
+        Story { verb, sent: None, dry_run: false, asked_only: false, before, talk }
     }
 
     /// The names, or how many there are.
@@ -143,6 +165,22 @@ impl Story {
         }
         let along = event.kind == "process.stopping" && event.cause == "relation" && !self.before.contains_key(name);
         (along && self.talk > Talk::Quiet).then(|| format!("{name}: stopping, too: {}", event.cause_text))
+    }
+
+    /// What is wrong with an outcome: it was refused, or what was started has already ended badly.
+    fn wrong(&self, outcome: &Outcome) -> Option<(Exit, String)> {
+        let name = &outcome.name;
+        if let Some(error) = &outcome.error {
+            let named = error.message.contains(&format!("`{name}`"));
+            let message = if named { error.message.clone() } else { format!("{name}: {}", error.message) };
+            return Some((exit(Code::from_i32(error.code)), message));
+        }
+        let started = matches!(self.verb, Some(Verb::Start | Verb::Restart)) && !self.asked_only;
+        let ended = matches!(outcome.state(), State::Failed | State::Crashed | State::Backoff);
+        (started && ended).then(|| {
+            let message = format!("`{name}` was started, and is {}{}", word(outcome.state()), because(outcome));
+            (Exit::Failed, message)
+        })
     }
 
     /// What an outcome is called.
@@ -163,6 +201,7 @@ impl Story {
             if outcome.along.is_empty() { String::new() } else { format!("; with {}", outcome.along.join(", ")) };
         let after = format!("after {}{along}", about(Duration::from_millis(outcome.took)));
         match (self.verb, outcome.state()) {
+            (Some(verb), _) if self.dry_run && outcome.changed => format!("{name}: would be {}{along}", verb.done()),
             (Some(Verb::Start | Verb::Stop), _) if !outcome.changed => {
                 let since = self.before.get(name).map(|before| format!(", for {}", since(before, now)));
                 let since = since.unwrap_or_default();
@@ -191,30 +230,26 @@ fn because(outcome: &Outcome) -> String {
 
 /// Says what each came to. The exit code is that of the first that did not come to what was asked.
 fn report(outcomes: &[Outcome], story: &Story, context: &Context) -> Result<Exit, Failure> {
-    let code = |outcome: &Outcome| outcome.error.as_ref().map(|error| exit(Code::from_i32(error.code)));
-    let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.error.is_some()).collect();
-    let result = failed.first().and_then(|outcome| code(outcome)).unwrap_or(Exit::Done);
+    let wrong: Vec<Option<(Exit, String)>> = outcomes.iter().map(|outcome| story.wrong(outcome)).collect();
+    let first = wrong.iter().flatten().next();
+    let result = first.map_or(Exit::Done, |(exit, _)| *exit);
     if context.voice.json {
         let all = Json::List(outcomes.iter().map(Json::of).collect());
-        match failed.first().and_then(|outcome| outcome.error.as_ref()) {
+        match first {
             None => context.print(&Json::Object(vec![("outcomes".into(), all)]).line())?,
-            Some(error) => {
-                let _ = writeln!(stderr(), "{}", refusal(&error.message, result).with("outcomes", all).line());
+            Some((_, message)) => {
+                // Nothing to be done about a stderr that takes nothing.
+                let _ = writeln!(stderr(), "{}", refusal(message, result).with("outcomes", all).line());
             }
         }
         return Ok(result);
     }
     let now = Moment::now();
-    for outcome in outcomes {
-        match &outcome.error {
+    for (outcome, wrong) in outcomes.iter().zip(&wrong) {
+        match wrong {
             None if context.voice.talk == Talk::Quiet => {}
             None => context.print(&escape(story.sentence(outcome, now).as_bytes()))?,
-            Some(error) => {
-                let message = escape(error.message.as_bytes());
-                let named = message.contains(&format!("`{}`", outcome.name));
-                let name = if named { String::new() } else { format!("{}: ", escape(outcome.name.as_bytes())) };
-                context.voice.error(&format!("{name}{message}"));
-            }
+            Some((_, message)) => context.voice.error(&escape(message.as_bytes())),
         }
     }
     Ok(result)
@@ -236,8 +271,9 @@ fn refusal(message: &str, exit: Exit) -> Json {
 mod tests {
     use super::super::look::samples::{NOW, migrate, web, worker};
     use super::{Story, Verb};
+    use crate::cli::exit::Exit;
     use crate::cli::narrate::Talk;
-    use crate::rpc::proto::v1::{Event, Outcome, State};
+    use crate::rpc::proto::v1::{Error, Event, Outcome, State};
 
     fn outcome(name: &str, state: State, pid: Option<u32>) -> Outcome {
         Outcome { name: name.into(), state: state.into(), pid, changed: true, took: 400, ..Outcome::default() }
@@ -268,6 +304,31 @@ mod tests {
         ] {
             assert_eq!(told(verb, outcome), expected);
         }
+    }
+
+    #[test]
+    fn what_was_started_and_has_ended_badly_is_a_failure() {
+        let mut story = Story::new(Some(Verb::Start), vec![worker()], Talk::Normal);
+        let reason = Some("exit code 3".into());
+        let outcome = Outcome { reason, ..outcome("worker", State::Backoff, None) };
+        let (exit, message) = story.wrong(&outcome).unwrap();
+        assert_eq!((exit, message.as_str()), (Exit::Failed, "`worker` was started, and is backoff: exit code 3"));
+        story.asked_only = true;
+        assert_eq!(story.wrong(&outcome), None);
+        let error = Error { code: 5, message: "gone".into(), detail: None };
+        let outcome = Outcome { error: Some(error), ..outcome };
+        assert_eq!(story.wrong(&outcome), Some((Exit::NoSuchProcess, "worker: gone".into())));
+    }
+
+    #[test]
+    fn a_dry_run_says_what_would_be() {
+        let mut story = Story::new(Some(Verb::Stop), vec![web(), migrate()], Talk::Normal);
+        story.dry_run = true;
+        let along = vec!["shop".into()];
+        let web = Outcome { along, ..outcome("web", State::Running, Some(4711)) };
+        assert_eq!(story.sentence(&web, NOW), "web: would be stopped; with shop");
+        let migrate = Outcome { changed: false, ..outcome("migrate", State::Failed, None) };
+        assert_eq!(story.sentence(&migrate, NOW), "migrate: not running: failed, for 4m");
     }
 
     #[test]

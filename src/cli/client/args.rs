@@ -25,7 +25,7 @@ pub(in crate::cli) enum Command {
     /// Stop and start processes, with what depends on them, and wait until they are ready
     Restart(Act),
     /// Have processes read their configuration again
-    Reload(Act),
+    Reload(Reload),
     /// Send a signal to a process's main process
     Signal(Signal),
     /// Wait until processes are in a state
@@ -80,9 +80,22 @@ pub(in crate::cli) struct Waiting {
     pub(in crate::cli) timeout: Option<Duration>,
 }
 
-/// `neap start`, `stop`, `restart` and `reload`.
+/// `neap start`, `stop` and `restart`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Act {
+    /// Names, ids or globs
+    #[arg(required = true, value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) waiting: Waiting,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+}
+
+/// `neap reload`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Reload {
     /// Names, ids or globs
     #[arg(required = true, value_name = "NAME")]
     pub(in crate::cli) names: Vec<String>,

@@ -18,7 +18,7 @@ pub(in crate::cli) fn run(command: Command, global: &Global, voice: Voice) -> Re
         Command::Start(args) => act::act(Verb::Start, &args, context),
         Command::Stop(args) => act::act(Verb::Stop, &args, context),
         Command::Restart(args) => act::act(Verb::Restart, &args, context),
-        Command::Reload(args) => act::act(Verb::Reload, &args, context),
+        Command::Reload(args) => act::reload(args, context),
         Command::Signal(args) => act::signal(&args, context),
         Command::Wait(args) => act::wait_for(&args, context),
         Command::Apply(args) => apply::apply(&args, context),

@@ -9,9 +9,11 @@ use super::look::{ending, health, pid, reason, state};
 use super::table::{Cell, Sheet};
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::narrate::Talk;
 use crate::cli::paint::Tone;
 use crate::cli::times::Moment;
-use crate::rpc::proto::v1::{DescribeRequest, ProcessDetail};
+use crate::rpc::described;
+use crate::rpc::proto::v1::{DescribeRequest, ProcessDetail, Spec};
 use crate::spec::units::format_duration;
 
 /// Describes.
@@ -24,13 +26,15 @@ pub(super) fn describe(args: &args::Describe, context: &mut Context) -> Result<E
         context.print(&if one { all.remove(0) } else { Json::List(all) }.line())?;
     } else {
         let (sheet, now) = (context.sheet(), Moment::now());
-        let texts: Vec<String> = processes.iter().map(|process| text(process, sheet, now)).collect();
+        let whole = context.voice.talk == Talk::Verbose;
+        let texts: Vec<String> = processes.iter().map(|process| text(process, sheet, now, whole)).collect();
         context.print(texts.join("\n").trim_end())?;
     }
     Ok(Exit::Done)
 }
 
-fn text(detail: &ProcessDetail, sheet: Sheet, now: Moment) -> String {
+/// `whole`: also what is at its default.
+fn text(detail: &ProcessDetail, sheet: Sheet, now: Moment, whole: bool) -> String {
     let plain = |text: String| (Tone::Plain, text);
     let process = detail.process.clone().unwrap_or_default();
     let mut text = format!("{}\n", sheet.paint.tone(Tone::Strong, &escape(process.name.as_bytes())));
@@ -68,9 +72,35 @@ fn text(detail: &ProcessDetail, sheet: Sheet, now: Moment) -> String {
     text.push_str(&sheet.pairs(pairs));
     if let Some(spec) = &detail.spec {
         text.push_str(&format!("  {}\n", sheet.paint.tone(Tone::Faint, "configuration")));
-        write_fields(&mut text, &Json::of(spec), 4);
+        let json = if whole { Json::of(spec) } else { without(Json::of(spec), &defaults(spec)) };
+        write_fields(&mut text, &json, 4);
     }
     text
+}
+
+/// The configuration of a process that declares its type and nothing else.
+fn defaults(spec: &Spec) -> Json {
+    let declared = crate::spec::Spec::new("", [""; 0]);
+    let declared = match spec.r#type() {
+        "oneshot" => declared.oneshot(),
+        _ => declared,
+    };
+    Json::of(&Spec { r#type: Some("simple".into()), ..described(&declared) })
+}
+
+/// What is other than that.
+fn without(json: Json, defaults: &Json) -> Json {
+    match json {
+        same if same == *defaults => Json::Null,
+        Json::Object(fields) => {
+            let fields = fields.into_iter().map(|(name, value)| {
+                let value = without(value, defaults.get(&name));
+                (name, value)
+            });
+            Json::Object(fields.collect())
+        }
+        other => other,
+    }
 }
 
 /// What is there, a line a key; what is in a table, deeper in.
@@ -162,6 +192,26 @@ mod tests {
     use crate::rpc::proto::v1::{Hook, Hooks, ProcessDetail, Restart, Spec, StartLimit};
 
     #[test]
+    fn what_is_at_its_default_is_left_out() {
+        for (spec, expected) in [
+            (crate::spec::Spec::new("web", ["sleep", "1"]), "    name: web\n    command: [\"sleep\", \"1\"]\n"),
+            (
+                crate::spec::Spec::new("job", ["true"]).oneshot().requires("db"),
+                "    name: job\n    command: [\"true\"]\n    type: oneshot\n    requires: [\"db\"]\n",
+            ),
+            (
+                crate::spec::Spec::new("api", ["api"]).restart(crate::spec::Restart::always()),
+                "    name: api\n    command: [\"api\"]\n    restart:\n      policy: always\n",
+            ),
+        ] {
+            let detail = ProcessDetail { spec: Some(crate::rpc::described(&spec)), ..ProcessDetail::default() };
+            let sheet = Sheet { paint: Paint::off(), width: None };
+            assert_eq!(text(&detail, sheet, NOW, false).split("configuration\n").nth(1), Some(expected));
+            assert!(text(&detail, sheet, NOW, true).contains("start_timeout: 1m30s"));
+        }
+    }
+
+    #[test]
     fn a_process_with_its_configuration() {
         let hook = |word: &str| Hook { command: vec![word.into(), "a b".into()], ..Hook::default() };
         let spec = Spec {
@@ -220,6 +270,6 @@ mod tests {
         - fn: 3
           timeout: 30s
 "#;
-        assert_eq!(text(&detail, Sheet { paint: Paint::off(), width: Some(80) }, NOW), expected);
+        assert_eq!(text(&detail, Sheet { paint: Paint::off(), width: Some(80) }, NOW, true), expected);
     }
 }

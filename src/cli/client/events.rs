@@ -12,7 +12,7 @@ use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::paint::{Paint, Tone};
 use crate::cli::times::Moment;
-use crate::rpc::proto::v1::{Event, WatchRequest, WatchResponse, watch_response};
+use crate::rpc::proto::v1::{Event, GetStatusRequest, WatchRequest, WatchResponse, watch_response};
 
 /// Shows events.
 pub(super) fn events(args: &args::Events, context: &mut Context) -> Result<Exit, Failure> {
@@ -20,7 +20,10 @@ pub(super) fn events(args: &args::Events, context: &mut Context) -> Result<Exit,
         follow::end_with_reader();
     }
     let voice = context.voice;
-    let last: Cell<Option<u64>> = Cell::new(None);
+    // From now on is from here on, also if the supervisor dies before there is an event.
+    let now =
+        if args.follow { Some(context.call(|client| client.get_status(GetStatusRequest {}))?.sequence) } else { None };
+    let last: Cell<Option<u64>> = Cell::new(now);
     let open = |client: &mut Client| {
         client.watch(WatchRequest { after: last.get(), follow: args.follow, names: args.names.clone() })
     };

@@ -16,6 +16,8 @@ pub(super) fn list(args: &args::List, context: &mut Context) -> Result<Exit, Fai
     if !args.state.is_empty() {
         processes.retain(|process| args.state.iter().any(|state| state.as_str() == look::word(process.state())));
     }
+    // Asked for by several names, they come in the order of those.
+    processes.sort_by(|a, b| a.name.cmp(&b.name));
     if context.voice.json {
         context.print(&Json::List(processes.iter().map(Json::of).collect()).line())?;
     } else if processes.is_empty() {
