@@ -10,7 +10,7 @@ use std::time::Instant;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 
-use super::become_anchor;
+use super::become_anchor::IMAGE;
 use super::held::Held;
 use super::key::Key;
 use super::link::VARIABLE;
@@ -22,8 +22,6 @@ use crate::driver::sys::{self, Program};
 
 /// What a start that fails exits with.
 const FAILED: u8 = 1;
-/// What a start by hand exits with.
-const USAGE: u8 = 2;
 
 /// Is the anchor, until all is over: for `main`, before anything else, when the process is called
 /// [`NAME`](super::NAME).
@@ -37,20 +35,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The same in a program of its own, which cannot be its own supervisor.
-pub fn main_alone() -> ExitCode {
-    if env::var_os(become_anchor::VARIABLE).is_none() {
-        say(format_args!("neap-anchor is a part of Neap and started by it: run `neap daemon` or `neap up`"));
-        return USAGE.into();
-    }
-    main()
-}
-
 fn prepare() -> Result<Anchor, String> {
     // First of all: their numbers are fixed, and free to whatever is opened.
     let passed_in = service::passed_in();
-    let image =
-        become_anchor::image().map_err(|e| failed("the supervisor's binary cannot be opened; is /proc mounted?", e))?;
     prctl::set_name(c"neap-anchor").map_err(|e| failed("PR_SET_NAME", e))?;
     sys::heed_child_signals().map_err(|e| failed("SIGCHLD cannot be reset", e))?;
     let signals = Signals::take().map_err(|e| failed("signals cannot be taken", e))?;
@@ -59,6 +46,8 @@ fn prepare() -> Result<Anchor, String> {
     }
     let (soft, hard) = sys::open_files_limit().map_err(|e| failed("the limit on open files cannot be read", e))?;
     let raised = setrlimit(Resource::RLIMIT_NOFILE, hard as _, hard as _).is_ok();
+    let image = CString::new(IMAGE).map_err(|e| failed(IMAGE, e))?;
+    let image = sys::open_image(&image).map_err(|e| failed("its own binary cannot be opened; is /proc mounted?", e))?;
     let mut held = Held::new(if raised { hard } else { soft });
     for (n, fd) in passed_in {
         held.hold(Key::inherited(n), fd);

@@ -29,6 +29,6 @@ mod supervisor;
 pub use become_anchor::{NAME, become_anchor};
 pub use key::{Key, KeyKind};
 pub use link::{Ended, Inheritance, Link, News, UpgradeOutcome};
-pub use main::{main, main_alone};
+pub use main::main;
 pub use message::{MAX_TEXT, Reply, Request, VERSION};
 pub use peer::Peer;

@@ -21,7 +21,7 @@ use super::signals::{self, Few, Signals, Told};
 use super::stop::{self, Stop, Stopped};
 use super::supervisor::{Purpose, Said, Supervisor, Trial};
 use crate::core::{ExitStatus, Pid};
-use crate::driver::sys::{Program, Start, fork_exec};
+use crate::driver::sys::{CleanPages, Program, Start, fork_exec};
 
 /// How many messages are heard before something else has its turn.
 const TURN: usize = 1024;
@@ -62,6 +62,7 @@ pub(super) struct Anchor {
     remembered: Remembered,
     restarts: Restarts,
     told_to_stop: stop::Told,
+    pages: CleanPages,
     state: State,
     lives: u32,
     /// How an upgrade went that failed, until a supervisor that was told so is ready.
@@ -83,6 +84,7 @@ impl Anchor {
             remembered: Remembered::new(),
             restarts: Restarts::new(),
             told_to_stop: stop::Told::new(),
+            pages: CleanPages::find(),
             state: State::Due(Instant::now()),
             lives: 0,
             upgrade: None,
@@ -226,6 +228,8 @@ impl Anchor {
                 if let Some(trial) = supervisor.trial.take() {
                     self.origin.image = trial.image;
                 }
+                // What follows is a long wait.
+                self.pages.give_back();
             }
             (Request::Notify(text), _) => {
                 if Service::is_alive(text) {
@@ -335,7 +339,8 @@ impl Anchor {
     fn crashed(&mut self, supervisor: &Supervisor, status: ExitStatus, now: Instant) {
         let (pid, how) = (supervisor.pid, How(status));
         if let Some(signal) = supervisor.forwarded.ending() {
-            if self.asked_in_vain {
+            // One that was at work may be far in a long stop, with which the next goes on.
+            if self.asked_in_vain && !supervisor.ready {
                 say(format_args!(
                     "the supervisor (pid {pid}) {how} where {signal} was to stop it: everything is stopped"
                 ));

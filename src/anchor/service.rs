@@ -85,6 +85,6 @@ pub(super) fn is_ours(name: &str) -> bool {
         "LISTEN_PID" | "LISTEN_FDS" | "LISTEN_PIDFDID" | "NOTIFY_SOCKET" | "WATCHDOG_PID" => true,
         // Meant for another process.
         "WATCHDOG_USEC" => env::var("WATCHDOG_PID").is_ok_and(|pid| pid.parse() != Ok(std::process::id())),
-        name => name == super::link::VARIABLE || name == super::become_anchor::VARIABLE,
+        name => name == super::link::VARIABLE,
     }
 }

@@ -112,6 +112,12 @@ struct Stopping {
     escalated: bool,
 }
 
+impl Stopping {
+    fn begin() -> Stopping {
+        Stopping { next_note: Instant::now() + FIRST_NOTE, escalated: false }
+    }
+}
+
 impl Session {
     /// Starts the threads.
     pub(super) fn begin<S: Show + Send + 'static>(
@@ -136,7 +142,9 @@ impl Session {
         let (following, follower, told) = (summary.clone(), wake.clone(), ToldToStop::default());
         let telling = told.clone();
         spawn("neap-follow", move || follow(ended, events, following, &telling, &follower))?;
-        Ok(Session { supervisor, wakes, wake, notes, resting: summary, told, manner, stopping: None, asked_at: None })
+        // Who takes over a stop goes on with it. The signal that asked for it comes again, and is no second request.
+        let stopping = supervisor.is_shutting_down().then(Stopping::begin);
+        Ok(Session { supervisor, wakes, wake, notes, resting: summary, told, manner, stopping, asked_at: None })
     }
 
     /// Where Neap's own notes are handed in.
@@ -237,7 +245,7 @@ impl Session {
     /// Whether this is the first that is heard of a stop.
     fn note_stop(&mut self) -> bool {
         let first = self.stopping.is_none();
-        self.stopping.get_or_insert_with(|| Stopping { next_note: Instant::now() + FIRST_NOTE, escalated: false });
+        self.stopping.get_or_insert_with(Stopping::begin);
         if first {
             (self.manner.stopping)("stopping");
         }

@@ -213,7 +213,8 @@ impl Machine {
 
     // The instance.
 
-    pub(super) fn is_shutting_down(&self) -> bool {
+    /// Whether everything is being stopped for good, or has been.
+    pub fn is_shutting_down(&self) -> bool {
         self.mode != Mode::Serving
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A small generator (SplitMix64): its whole state is one number, so a snapshot keeps it.
+/// A small generator (SplitMix64): its whole state is one number, so a record keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Rng(u64);
 

@@ -449,14 +449,16 @@ impl Engine {
         }
     }
 
-    /// Has this engine end without touching a child, once those that are on their way to their programs are there.
+    /// Has this engine end without touching a child, once those that are on their way to their programs are there; hooks,
+    /// which a successor runs again, are given the same time to end.
     fn hand_over(&mut self, answer: oneshot::Sender<Answer>) {
         self.handing_over = Some(HandingOver { until: Clock::now().mono.after(LAST_WORDS), answer });
     }
 
     /// Whether it is time to leave everything to a successor. What it must know has to be written down.
     fn hands_over(&mut self) -> bool {
-        let busy = self.in_flight > 0 || !self.spawns.is_empty() || !self.inputs.is_empty();
+        let hooks = self.jobs.values().any(Job::is_hook);
+        let busy = self.in_flight > 0 || hooks || !self.spawns.is_empty() || !self.inputs.is_empty();
         let late = self.handing_over.as_ref().is_some_and(|handing| handing.until <= Clock::now().mono);
         if busy && !late {
             return false;
@@ -471,14 +473,15 @@ impl Engine {
     /// Leaves everything as it is: somebody else goes on with it. Ends that were not let go of are the anchor's to tell.
     fn leave_to_successor(&mut self) {
         self.trees.leave();
+        // Before its processes are forgotten, which would end the lines that they are printing.
+        self.logs.leave();
+        if let Some(thread) = self.log_thread.take() {
+            let _ = thread.join();
+        }
         for (_, place) in self.places.drain() {
             if let Some((socket, _)) = place.notify {
                 socket.keep_path();
             }
-        }
-        self.logs.stop();
-        if let Some(thread) = self.log_thread.take() {
-            let _ = thread.join();
         }
         self.pool.close();
         if let Some(handing) = self.handing_over.take() {

@@ -145,7 +145,16 @@ pub(crate) struct Kept {
 
 impl Kept {
     fn new(store: Box<dyn Store + Send>, link: Option<Link>, anchor: Pid) -> Self {
-        Kept { store, link, anchor, batch: Vec::new(), failing: false, ended: Vec::new(), heard: Vec::new(), told: Vec::new() }
+        Kept {
+            store,
+            link,
+            anchor,
+            batch: Vec::new(),
+            failing: false,
+            ended: Vec::new(),
+            heard: Vec::new(),
+            told: Vec::new(),
+        }
     }
 
     /// What holds and what does not, as far as it is known at the start.

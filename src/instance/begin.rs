@@ -201,8 +201,8 @@ fn evaluate(
         }
     }
     // Who starts it anew means what the files say now. A supervisor that only takes over does not look at them: they may be
-    // half edited.
-    if before.restored && before.taking_over {
+    // half edited. Unless nothing was in force yet, for the one before it died too early.
+    if before.restored && before.taking_over && before.generation > 0 {
         return Ok((None, live));
     }
     let next = before.highest + 1;
@@ -249,4 +249,31 @@ fn taken_over(supervisor: &Supervisor, taking_over: bool) -> String {
 pub(super) fn named(config: Option<&Path>) -> String {
     let absolute = config.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     absolute.map_or_else(|| "no configuration".to_owned(), |path| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Before, Evaluator, State, evaluate};
+    use crate::lua::{Options, Runtime};
+
+    #[test]
+    fn one_whose_predecessor_died_before_anything_was_in_force_puts_the_configuration_in_force() {
+        let dir = std::env::temp_dir().join(format!("neap-begin-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let config = dir.join("neap.lua");
+        std::fs::write(&config, "require('neap').process('a', { command = 'true' })").unwrap();
+        let runtime = Runtime::start(Options::default());
+        let evaluator = Evaluator { runtime, profiles: Vec::new(), narrow: None, base: dir.clone() };
+        let begun = |generation, config: Option<&Path>| {
+            let before = Before { restored: true, taking_over: true, generation, highest: 1 };
+            evaluate(&evaluator, config, &before, (None, &mut State::default())).map(|(first, _)| first).unwrap()
+        };
+        let first = begun(0, Some(&config)).unwrap();
+        assert_eq!((first.plan.specs().count(), first.plan.generation), (1, 2), "1 may be written down");
+        assert!(begun(0, None).is_none());
+        assert!(begun(1, Some(&config)).is_none(), "files may be half edited");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

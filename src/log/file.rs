@@ -12,6 +12,7 @@ use nix::sys::stat::{Mode, fstatat};
 
 use super::folder::Folder;
 use super::rotate;
+use super::shared::Shared;
 use crate::driver::sys::fault::{self, Call};
 
 /// How much of an existing file's end is read when it is opened.
@@ -34,6 +35,8 @@ pub(crate) struct LogPlace {
 pub(crate) struct LogFile {
     place: LogPlace,
     file: Option<File>,
+    /// Its turns with other processes' log files that are the same file.
+    shared: Shared,
     size: u64,
     /// Not to rotate before this size again, after a rotation failed.
     rotate_at: u64,
@@ -66,6 +69,7 @@ impl LogFile {
             rotate_at: place.max_size,
             place,
             file: None,
+            shared: Shared::new(),
             size: 0,
             mid_line: false,
             begins: true,
@@ -107,7 +111,10 @@ impl LogFile {
     /// Moves so many bytes from a pipe to the end of the file: what is written has left the pipe, and nothing else has,
     /// whenever we die.
     pub fn take(&mut self, pipe: BorrowedFd<'_>, count: usize) -> Result<(), Short> {
-        self.be_ready(count as u64).map_err(|error| (0, error))?;
+        self.in_turn(count as u64, |log| log.take_now(pipe, count))
+    }
+
+    fn take_now(&mut self, pipe: BorrowedFd<'_>, count: usize) -> Result<(), Short> {
         let mut done = 0;
         while done < count && !self.copies {
             match self.splice(pipe, count - done) {
@@ -143,8 +150,27 @@ impl LogFile {
 
     /// Appends these bytes.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Short> {
-        self.be_ready(bytes.len() as u64).map_err(|error| (0, error))?;
-        self.write(bytes)
+        self.in_turn(bytes.len() as u64, |log| log.write(bytes))
+    }
+
+    /// Writes something while nobody else of this program writes to the same file.
+    fn in_turn(&mut self, count: u64, write: impl FnOnce(&mut Self) -> Result<(), Short>) -> Result<(), Short> {
+        loop {
+            let turn = self.shared.clone();
+            let mut last = turn.take_turn();
+            self.be_ready(count).map_err(|error| (0, error))?;
+            if !self.shared.is_same(&turn) {
+                // It was rotated, or made anew: then the turn is to be had of another file.
+                continue;
+            }
+            let other_began = last.is_some_and(|writer| writer != self.shared.writer());
+            if self.mid_line && (self.begins || other_began) {
+                self.write(b"\n").map_err(|(_, error)| (0, error))?;
+            }
+            self.begins = false;
+            *last = Some(self.shared.writer());
+            return write(self);
+        }
     }
 
     /// Says in the file that something is missing at this place.
@@ -216,10 +242,6 @@ impl LogFile {
                 Err(_) => self.rotate_at = self.size + self.place.max_size / 8 + count,
             }
         }
-        if self.begins && self.mid_line {
-            self.write(b"\n").map_err(|(_, error)| error)?;
-        }
-        self.begins = false;
         Ok(())
     }
 
@@ -241,6 +263,7 @@ impl LogFile {
             ));
         }
         self.size = metadata.len();
+        self.shared.enter(metadata.dev(), metadata.ino());
         self.file = Some(file);
         self.copies = false;
         self.look_at_end();
@@ -387,6 +410,51 @@ mod tests {
         log.take(read.as_fd(), 9).unwrap();
         assert!(log.is_mid_line() && !log.copies());
         assert_eq!(fs::read_to_string(&path).unwrap(), "before\none\ntwo\nthree");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn processes_that_share_a_file_write_whole_lines_and_lose_none() {
+        let folder = folder("shared");
+        let path = folder.join("x.log");
+        std::thread::scope(|scope| {
+            for name in ['a', 'b', 'c'] {
+                let mut log = LogFile::open(place(&path, 10_000, 100)).unwrap();
+                scope.spawn(move || {
+                    let (read, mut write) = std::io::pipe().unwrap();
+                    for n in 0..5000 {
+                        let line = format!("{name} {n}\n");
+                        write.write_all(line.as_bytes()).unwrap();
+                        log.take(read.as_fd(), line.len()).unwrap();
+                    }
+                });
+            }
+        });
+        let text: String = (0..=100)
+            .rev()
+            .filter_map(|n| fs::read_to_string(crate::log::folder::numbered(path.as_os_str(), n)).ok())
+            .collect();
+        for name in ['a', 'b', 'c'] {
+            let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(name)).collect();
+            assert!(lines.iter().enumerate().all(|(n, line)| *line == format!("{name} {n}")));
+            assert_eq!(lines.len(), 5000);
+        }
+        assert_eq!(text.lines().count(), 15_000);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_line_that_one_process_began_is_not_gone_on_with_by_another() {
+        let folder = folder("began");
+        let path = folder.join("x.log");
+        let mut one = LogFile::open(place(&path, 0, 0)).unwrap();
+        let mut other = LogFile::open(place(&path, 0, 0)).unwrap();
+        one.append(b"begun").unwrap();
+        one.append(b" and on").unwrap();
+        other.append(b"other\n").unwrap();
+        one.append(b" and over\n").unwrap();
+        drop(one);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "begun and on\nother\n and over\n");
         fs::remove_dir_all(folder).unwrap();
     }
 

@@ -12,6 +12,7 @@ mod peek;
 mod pump;
 mod ring;
 mod rotate;
+mod shared;
 mod staging;
 mod stream;
 mod target;

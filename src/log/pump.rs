@@ -179,13 +179,18 @@ impl Pump {
     /// Goes on where a supervisor before us ended: what it staged is in line again, the ring gets the newest lines, and
     /// a line without an end is known as such.
     fn take_over(&mut self, id: TargetId, staging: &Staging, tail: &[u8]) {
-        let staged = Peek::all(staging.reading_end()).unwrap_or_default();
-        let mut rest = staged.as_slice();
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(record(rest, staging.grain()));
-            staging.found(now.len());
-            rest = later;
-        }
+        let staged = match Peek::all(staging.reading_end()) {
+            Ok(staged) => {
+                let mut rest = staged.as_slice();
+                while !rest.is_empty() {
+                    let (now, later) = rest.split_at(record(rest, staging.grain()));
+                    staging.found(now.len());
+                    rest = later;
+                }
+                staged
+            }
+            Err(_) => staging.found_some(),
+        };
         let text = [tail, &staged].concat();
         let Some(target) = self.targets.get_mut(&id) else { return };
         let line = |text: &[u8], partial| {
@@ -306,6 +311,11 @@ impl Pump {
                 self.room(id);
             }
         }
+    }
+
+    /// Ends the followers' streams, and nothing else: somebody after us goes on with all that there is.
+    pub fn leave(&self) {
+        self.hub.close();
     }
 
     /// Hands out what was in the target's pipes when this was called.

@@ -233,6 +233,24 @@ impl Staging {
         self.inner.begin(state);
     }
 
+    /// Takes out what is in the pipe, and stands it in line as bytes of ours: for when it cannot be looked into.
+    pub fn found_some(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(count) = nix::unistd::read(&self.inner.read, &mut buffer) {
+            if count == 0 {
+                break;
+            }
+            all.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        }
+        let mut state = self.inner.lock();
+        if !all.is_empty() {
+            state.records.push_back(Record::Text(all.clone()));
+        }
+        self.inner.begin(state);
+        all
+    }
+
     /// Tries a file that failed again, if it is time.
     pub fn try_again(&self) {
         self.inner.begin(self.inner.lock());

@@ -53,6 +53,7 @@ pub(super) enum Order {
     Sync(TargetId, Sender<()>),
     Remove(TargetId),
     Stop,
+    Leave,
 }
 
 /// Where a target's lines go besides memory.
@@ -120,6 +121,12 @@ impl Logs {
         self.order(Order::Stop);
     }
 
+    /// Ends the thread and the followers' streams, and leaves what is in the pipes to a successor: so also the ends of
+    /// lines.
+    pub fn leave(&self) {
+        self.order(Order::Leave);
+    }
+
     /// The way to a file, by a staging pipe with these ends.
     pub(super) fn stage(&self, id: TargetId, ends: (OwnedFd, OwnedFd), file: LogFile) -> Staging {
         let mailbox = self.mailbox.clone();
@@ -160,11 +167,11 @@ impl LogThread {
             self.try_again();
             self.mailbox.take(&mut orders);
             for order in orders.drain(..) {
-                if matches!(order, Order::Stop) {
-                    self.stop();
-                    return;
+                match order {
+                    Order::Stop => return self.stop(),
+                    Order::Leave => return self.leave(),
+                    order => self.obey(order),
                 }
-                self.obey(order);
             }
         }
         self.stop();
@@ -174,6 +181,11 @@ impl LogThread {
         // Whoever still waits for a sync sees its sender dropped.
         drop(self.mailbox.close());
         self.pump.finish();
+    }
+
+    fn leave(&mut self) {
+        drop(self.mailbox.close());
+        self.pump.leave();
     }
 
     fn obey(&mut self, order: Order) {
@@ -197,7 +209,7 @@ impl LogThread {
             Order::EndRun(id) => pump.end_run(id),
             Order::Sync(id, done) => pump.sync(id, done),
             Order::Remove(id) => pump.remove(id),
-            Order::Stop => {}
+            Order::Stop | Order::Leave => {}
         }
     }
 

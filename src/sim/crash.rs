@@ -177,9 +177,17 @@ impl World {
 
     /// An output that is never carried out. What it tells of came to pass all the same.
     fn lose(&mut self, output: &Output) -> Result<(), Failure> {
-        self.say(&format!("   <- (lost) {output:?}"));
+        if let Some(trace) = &mut self.story.trace {
+            trace.lost(self.clock.mono, output);
+        }
         match output {
             Output::Emit(_) => self.judge(output),
+            // Its turn was now, whoever makes it.
+            Output::Prepare { run, spec, .. } => {
+                self.judge(output)?;
+                self.watch.prepared_before.insert(*run, Arc::clone(spec));
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -19,6 +19,10 @@ impl Trace {
         self.lines.push(format!("{}    <- {}", Clock(at), OutputText(output)));
     }
 
+    pub(super) fn lost(&mut self, at: Time, output: &Output) {
+        self.lines.push(format!("{}    <- (lost) {}", Clock(at), OutputText(output)));
+    }
+
     pub(super) fn say(&mut self, at: Time, line: &str) {
         self.lines.push(format!("{} {line}", Clock(at)));
     }

@@ -31,7 +31,7 @@ impl<'de> Deserialize<'de> for Spec {
     }
 }
 
-/// The form for the ledger and the machine's snapshot: as the one that is shown, but secrets, function ids and the
+/// The form for the ledger and the machine's records: as the one that is shown, but secrets, function ids and the
 /// place of declaration survive. Whoever can read it can read the secrets.
 ///
 /// For a field: `#[serde(with = "neap::spec::stored")]`, on a [`Spec`] or an [`Arc`](std::sync::Arc) of one; inside

@@ -221,6 +221,20 @@ impl Supervisor {
         }
     }
 
+    /// Whether everything is being stopped for good: from a [`shutdown`](Supervisor::shutdown) on, also one that was asked
+    /// of a supervisor before this one.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.shared().query(|engine| engine.machine().is_shutting_down()).unwrap_or(false)
+    }
+
+    /// Has it told as an event that a configuration does not evaluate.
+    #[cfg(feature = "cli")]
+    pub(crate) fn plan_refused(&self, reason: String) {
+        // One that has ended has nobody to tell.
+        let _ = self.shared().mailbox.post(Message::Input(crate::core::Input::PlanRefused(reason)));
+    }
+
     /// The handle on a process that is known by id and name.
     #[cfg(feature = "grpc")]
     pub(crate) fn handle(&self, id: ProcessId, name: Arc<str>) -> Process {

@@ -180,6 +180,17 @@ impl Running {
         self.child.id()
     }
 
+    /// The supervisor's pid, below the anchor.
+    #[track_caller]
+    pub fn supervisor(&self) -> Pid {
+        let anchor = self.pid();
+        let children = std::fs::read_to_string(format!("/proc/{anchor}/task/{anchor}/children")).unwrap();
+        let is_ours =
+            |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "neap\n");
+        let pid = children.split_whitespace().find(is_ours).unwrap_or_else(|| panic!("none among {children:?}"));
+        Pid::from_raw(pid.parse().unwrap())
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }

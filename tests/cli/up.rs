@@ -272,6 +272,25 @@ fn a_signal_that_comes_twice_at_once_counts_once() {
 }
 
 #[test]
+fn a_stop_whose_supervisor_is_killed_is_gone_on_with_and_not_hurried() {
+    let folder = Folder::new();
+    let enough = folder.path().join("enough");
+    let flush = format!("while [ ! -e {} ]; do sleep 0.05; done; echo flushed; exit 0", enough.display());
+    let slow = format!("trap 'echo told; {flush}' TERM; echo hello; while :; do sleep 0.05; done");
+    let config = format!("neap.process 'a' {{ shell = [[{slow}]], stop = {{ mode = 'mixed', timeout = '60s' }} }}");
+    let neap = started(&folder, &config);
+    neap.wait_for_text("a    | hello");
+    neap.signal(Signal::SIGTERM);
+    neap.wait_for_text("a    | told");
+    nix::sys::signal::kill(neap.supervisor(), Signal::SIGKILL).unwrap();
+    // The signal is passed on again: it may have been lost with the one that was killed.
+    neap.wait_for_text("stopping 1 process");
+    std::fs::write(enough, "").unwrap();
+    let ended = neap.end().expect_code(0);
+    place(&ended, "a    | flushed");
+}
+
+#[test]
 fn what_a_configuration_says_is_shown() {
     let folder = Folder::new();
     let config = "print('evaluated'); neap.log.debug('not this'); neap.log.info('noted', { code = 3 })

@@ -82,14 +82,7 @@ fn e1_a_supervisor_killed_fifty_times_loses_and_doubles_none_of_a_hundred() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         std::thread::sleep(Duration::from_millis(random >> 58));
     }
-    kill_all_deaf(&home);
-    daemon.stop();
-}
-
-/// What does not heed TERM would hold up the end.
-fn kill_all_deaf(home: &Home) {
-    let all = home.list();
-    (0..EACH).for_each(|n| kill(pid(&all[&format!("stopping-{n}")]), Signal::SIGKILL).unwrap());
+    daemon.stop_by_force();
 }
 
 #[test]
@@ -108,8 +101,7 @@ fn a_supervisor_killed_before_it_is_ready_is_taken_over_all_the_same() {
     daemon.wait_for("neap: ready;");
     let after: Vec<_> = (0..EACH).map(|n| identity(pid(&home.list()[&format!("simple-{n}")]))).collect();
     assert_eq!(after, before);
-    kill_all_deaf(&home);
-    daemon.stop();
+    daemon.stop_by_force();
 }
 
 /// The anchor's supervisor, also before it answers: the child that is called as it was.
@@ -219,4 +211,87 @@ fn a_crash_is_no_reload_of_a_file_that_is_half_edited() {
     home.neap(["start", "b"]);
     wait_for_file(&file, |_| file.exists());
     daemon.stop();
+}
+
+#[test]
+fn f1_each_line_is_in_the_files_once_and_in_order_through_rotation_apply_crashes_and_upgrade() {
+    const LINES: usize = 1_000_000;
+    let home = Home::new();
+    let prints = "echo up; i=0; while [ $i -lt 200 ]; do seq $((i*5000+1)) $(((i+1)*5000)); i=$((i+1)); sleep 0.02; done; echo all";
+    let config = format!(
+        "neap.process 'a' {{ shell = [[{prints}]], restart = 'never', ready = neap.logline 'up', \
+         log = {{ max_size = '256KiB', keep = 100 }} }}\n"
+    );
+    home.config(&config);
+    let daemon = home.ready();
+    home.neap(["wait", "a"]);
+    daemon.crash();
+    home.config(&(config + "neap.process 'b' { command = 'true', type = 'oneshot' }"));
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for("the configuration is applied");
+    daemon.crash();
+    home.neap(["upgrade"]);
+    daemon.crash();
+    home.wait_until("it has printed all", |all| is(&all["a"], "exited"));
+    assert_eq!(home.list()["a"]["run_count"], 1);
+    let logs = std::path::PathBuf::from(home.status()["state_dir"].as_str().unwrap()).join("log");
+    let said = daemon.stop();
+    let mut files: Vec<(usize, std::path::PathBuf)> = std::fs::read_dir(&logs)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter_map(|path| {
+            let rest = path.file_name()?.to_str()?.strip_prefix("a.log")?.to_owned();
+            Some((rest.trim_start_matches('.').parse().unwrap_or(0), path))
+        })
+        .collect();
+    files.sort();
+    assert!(files.len() > 10, "it was rotated: {files:?}");
+    let text: String = files.iter().rev().map(|(_, path)| std::fs::read_to_string(path).unwrap()).collect();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines.first(), lines.last()), (Some(&"up"), Some(&"all")));
+    let wrong = lines[1..lines.len() - 1].iter().enumerate().find(|(n, line)| line.parse() != Ok(n + 1));
+    assert_eq!((wrong, lines.len()), (None, LINES + 2), "{said}");
+}
+
+#[test]
+fn up_goes_on_printing_when_its_supervisor_is_killed() {
+    let home = Home::new();
+    home.config("neap.process 'a' { shell = 'while :; do echo tick; sleep 0.05; done' }");
+    let up = home.start(home.command(["up"]));
+    up.wait_for("a    | tick");
+    let before = identity(pid(&home.list()["a"]));
+    kill(up.supervisor(), Signal::SIGKILL).unwrap();
+    up.wait_for("the supervisor was started again; 1 process goes on");
+    up.wait_for("a    | tick");
+    assert_eq!(identity(pid(&home.list()["a"])), before);
+    up.signal(Signal::SIGINT);
+    let (status, said) = up.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("a    * stopped"), "{said}");
+}
+
+#[test]
+fn up_ends_in_order_when_its_anchor_is_killed() {
+    let home = Home::new();
+    home.config("neap.process 'a' { shell = 'while :; do echo tick; sleep 0.05; done' }");
+    let up = home.start(home.command(["up"]));
+    up.wait_for("a    | tick");
+    up.signal(Signal::SIGKILL);
+    let (_, said) = up.end();
+    assert!(said.contains("a    * stopped"), "{said}");
+}
+
+#[test]
+fn up_without_a_place_of_its_own_works_and_says_so() {
+    let home = Home::new();
+    home.config("neap.process 'a' { shell = 'echo hi', restart = 'never' }");
+    let mut command = home.command(["up"]);
+    // A file is no folder, for root neither.
+    std::fs::write(home.path("state/neap"), "").unwrap();
+    command.env("XDG_STATE_HOME", home.path("state"));
+    let (status, said) = home.start(command).end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("a    | hi") && said.contains("it goes on without a control socket"), "{said}");
+    let refused = home.ask(["daemon", "neap.lua"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
 }

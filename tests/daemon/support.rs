@@ -235,6 +235,16 @@ impl Daemon<'_> {
         (status, self.said())
     }
 
+    /// Ends it, whatever does not heed TERM by force.
+    #[track_caller]
+    pub fn stop_by_force(self) {
+        self.signal(Signal::SIGTERM);
+        self.wait_for("neap: waiting for ");
+        self.signal(Signal::SIGTERM);
+        let (status, said) = self.end();
+        assert_eq!(status.code(), Some(0), "{said}");
+    }
+
     /// Ends it in order.
     #[track_caller]
     pub fn stop(self) -> String {

@@ -1,5 +1,6 @@
 //! E1, E3, D1: a supervisor is killed, and its successor goes on as if nothing had been.
 
+use std::fs;
 use std::time::Duration;
 
 use neap::core::{ExitStatus, StateName};
@@ -363,6 +364,21 @@ fn a_supervisor_makes_way_for_another_and_no_child_notices() {
     });
 }
 
+#[test]
+fn a_line_that_is_half_printed_when_a_supervisor_makes_way_stays_one_line() {
+    let kept = Kept::new(&["logs"]);
+    let gate = kept.dir.join("gate");
+    fs::write(&gate, "").unwrap();
+    let words = ["printraw", "half ", "notify", "READY=1", "gone", gate.to_str().unwrap(), "say", "whole", "wait"];
+    kept.start(&does("web", &words).ready(Ready::Notify));
+    let _ = kept.try_ask(&json!({"do": "hand-over"}));
+    kept.await_life(2);
+    fs::remove_file(gate).unwrap();
+    wait_until("the line ends", || kept.lines("web").iter().any(|line| line.ends_with("whole")));
+    assert_eq!(kept.lines("web"), ["half whole"]);
+    assert_eq!(fs::read_to_string(kept.dir.join("log/web.log")).unwrap(), "half whole\n");
+}
+
 /// E1: many processes in many states, and a supervisor that is killed again and again.
 #[test]
 fn a_hundred_processes_live_through_many_deaths_of_their_supervisor() {
@@ -395,4 +411,24 @@ fn a_hundred_processes_live_through_many_deaths_of_their_supervisor() {
             );
         }
     }
+}
+
+/// E4: without a ledger nobody knows what the trees are for.
+#[test]
+fn what_no_ledger_knows_is_killed_and_told() {
+    both(|options| {
+        let kept = Kept::new(options);
+        kept.start(&does("web", &["orphan", "{", "wait", "}", "wait"]));
+        wait_until("all of it is there", || crate::support::descendants().len() == 4);
+        let was = identity(kept.pid("web"));
+        kept.kill_and(|| std::fs::remove_file(kept.dir.join("ledger")).unwrap());
+        assert_eq!(kept.list(), []);
+        wait_until("nothing but the supervisor and its anchor is left", || crate::support::descendants().len() == 2);
+        assert!(!was.holds());
+        wait_until("it was told", || kept.warnings().iter().any(|text| text.contains(&was.pid.to_string())));
+        // The numbers of its runs begin again, and mean others.
+        kept.start(&does("web", &["wait"]));
+        kept.kill();
+        assert_eq!(kept.status("web").run_count, 1);
+    });
 }

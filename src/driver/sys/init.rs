@@ -108,7 +108,7 @@ pub fn fork_exec(program: &mut Program, start: &Start<'_>) -> io::Result<u32> {
     let argv = pointers.as_ptr();
     // SAFETY: the words of the environment begin behind the arguments and their null, within the vector.
     let envp = unsafe { argv.add(arguments.len() + 1) };
-    let limit = libc::rlimit { rlim_cur: start.nofile.0 as _, rlim_max: start.nofile.1 as _ };
+    let limit = libc::rlimit { rlim_cur: start.nofile.0, rlim_max: start.nofile.1 };
     let none = 0u64;
     let (image, keep) = (start.image.as_raw_fd(), start.keep.as_raw_fd());
     // SAFETY: the process has one thread, so the child is a whole copy of it. It makes system calls alone and never
@@ -147,7 +147,7 @@ pub fn open_files_limit() -> io::Result<(u64, u64)> {
     unsafe {
         checked(libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()).into())?;
         let limit = limit.assume_init();
-        Ok((limit.rlim_cur as u64, limit.rlim_max as u64))
+        Ok((limit.rlim_cur, limit.rlim_max))
     }
 }
 

@@ -81,7 +81,7 @@ pub fn receive_packet(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<P
     let control = unsafe { control.assume_init() };
     let rights = control.head.cmsg_level == libc::SOL_SOCKET && control.head.cmsg_type == libc::SCM_RIGHTS;
     // There is room for one and no more: what else was sent, the kernel has closed.
-    let came = message.msg_controllen as usize >= CONTROL && rights && control.head.cmsg_len as usize >= CONTROL;
+    let came = message.msg_controllen >= CONTROL && rights && control.head.cmsg_len >= CONTROL;
     let fd = came.then(|| owned(control.fd.into()));
     Ok(Packet { length, fd, cut: message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 })
 }

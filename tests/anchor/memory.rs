@@ -1,0 +1,46 @@
+//! How much memory the anchor takes.
+
+use std::fs;
+
+use crate::common::{Epilogue, skipped};
+use crate::support::Anchor;
+
+#[test]
+fn it_takes_less_than_a_megabyte_of_memory_whatever_it_holds() {
+    let _epilogue = Epilogue::new();
+    let mut anchor = Anchor::start();
+    let mut supervisor = anchor.next();
+    supervisor.ask("hello");
+    supervisor.does("ready");
+    let kilobytes = |name: &str| -> u64 {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", anchor.pid())).unwrap();
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    let before = (kilobytes("Pss:"), kilobytes("Pss_Dirty:"));
+    supervisor.does("hold-many 1 500");
+    let words = "repeat 500 { orphan { exit 3 } } touch done wait";
+    let child = supervisor.ask(&format!("spawn {} {words}", crate::common::actor().display()));
+    crate::common::wait_until("all have ended", || anchor.path("done").exists());
+    supervisor.last("die SIGKILL");
+    let mut again = anchor.next();
+    let hello = again.ask("hello");
+    again.does("ready");
+    // The answer to a second one says that the first was heard.
+    again.ask("hello");
+    let after = (kilobytes("Pss:"), kilobytes("Pss_Dirty:"));
+    println!("Pss and dirty: {before:?} kB; with 500 descriptors and 500 ends {after:?} kB");
+    if cfg!(debug_assertions) {
+        // Twice as large, and with four times as many relocations: those alone are more.
+        skipped("it_takes_less_than_a_megabyte_of_memory_whatever_it_holds", "measures an optimised build");
+        assert!(after.0 < 4096, "{after:?} kB: it does not give back what it does not need");
+    } else {
+        assert!(after.0 < 1024, "{after:?} kB");
+    }
+    assert_eq!(crate::support::value(&hello, "held").split(',').count(), 500);
+    let pid = child.split_once(' ').unwrap().0.parse().unwrap();
+    crate::support::signal_to(pid, nix::sys::signal::Signal::SIGKILL);
+    again.does("finished 0");
+    again.last("exit 0");
+    assert_eq!(anchor.end(), Some(0));
+}
