@@ -2,8 +2,8 @@
 
 use std::io::stderr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -26,7 +26,6 @@ use crate::instance::places::{Bases, Places};
 use crate::instance::{Begun, Instance};
 use crate::lua::api::Settings;
 use crate::rpc::ApplyRequest;
-use crate::spec::Problem;
 
 /// How much longer a service manager is to wait while everything is being stopped. Asked for again every few seconds.
 const LONGER: Duration = Duration::from_secs(30);
@@ -138,12 +137,18 @@ fn everything(_: &Event) -> bool {
 fn manner(instance: &Instance, notes: &Notes) -> Manner {
     let (applying, said) = (instance.clone(), notes.downgrade());
     let link = instance.link().cloned();
+    let asked = Arc::new(AtomicBool::new(false));
     let hangup = move || {
-        let (instance, said) = (applying.clone(), said.clone());
+        // One that waits for its turn reads the files when that comes: more of them would read the same.
+        if asked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (instance, said, taken) = (applying.clone(), said.clone(), Arc::clone(&asked));
         // Evaluation takes its time; signals go on being heard.
         let thread = std::thread::Builder::new().name("neap-apply".into());
         let say = said.clone();
-        if let Err(error) = thread.spawn(move || reload(&instance, &said)) {
+        if let Err(error) = thread.spawn(move || reload(&instance, &said, &taken)) {
+            asked.store(false, Ordering::Release);
             say.say(Tone::Bad, format!("cannot apply the configuration: no thread: {error}"));
         }
     };
@@ -157,7 +162,10 @@ fn manner(instance: &Instance, notes: &Notes) -> Manner {
 }
 
 /// Applies the configuration anew.
-fn reload(instance: &Instance, notes: &notes::WeakNotes) {
+fn reload(instance: &Instance, notes: &notes::WeakNotes, asked: &AtomicBool) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    asked.store(false, Ordering::Release);
     if let Some(link) = instance.link() {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
         link.notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
@@ -167,10 +175,8 @@ fn reload(instance: &Instance, notes: &notes::WeakNotes) {
             applied.warnings.iter().for_each(|warning| notes.say(Tone::Warn, warning.to_string()));
             notes.say(Tone::Plain, format!("the configuration is applied: {}", start::changes(&applied.changes)));
         }
-        Err(problems) => {
-            problems.iter().for_each(|problem: &Problem| notes.say(Tone::Bad, problem.to_string()));
-            notes.say(Tone::Bad, "the configuration is refused; nothing was changed");
-        }
+        // What is wrong with it is told by an event.
+        Err(_) => notes.say(Tone::Bad, "the configuration is refused; nothing was changed"),
     }
     if let Some(link) = instance.link() {
         link.notify(&format!("READY=1\nSTATUS={}", summed(instance)));

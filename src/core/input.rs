@@ -245,6 +245,8 @@ pub enum Input {
     Adopted(RunId, Adoption),
     /// When there is something to be told to people that changes nothing here: about this process, or the whole instance.
     Warning(Option<ProcessId>, String),
+    /// A configuration was refused before there was a plan: it does not evaluate. Told as an event.
+    PlanRefused(String),
     /// When the moment [`poll_timeout`](super::Machine::poll_timeout) gave has come. An early one does nothing.
     Timeout,
 }

@@ -146,6 +146,7 @@ impl Machine {
             Input::Oom(run) => self.with_run(run, Machine::oom),
             Input::Warning(Some(process), text) => self.emit(process, EventKind::Warning { text }, Cause::Progress),
             Input::Warning(None, text) => self.emit_instance(EventKind::Warning { text }, Cause::Progress),
+            Input::PlanRefused(reason) => self.emit_instance(EventKind::Refused { reason }, Cause::Progress),
             Input::Adopted(run, adoption) => self.with_run(run, |m, id| m.adopted(id, adoption)),
         }
         self.settle();

@@ -69,14 +69,14 @@ pub(super) struct State {
 
 /// Keeps a configuration's functions callable, and its handlers called.
 pub(super) struct Live {
-    _generation: Generation,
-    _listening: Listening,
+    generation: Generation,
+    listening: Option<Listening>,
 }
 
 impl Live {
     pub(super) fn begin(generation: Generation, supervisor: &Supervisor) -> Live {
-        let listening = generation.listen(supervisor);
-        Live { _generation: generation, _listening: listening }
+        let listening = Some(generation.listen(supervisor));
+        Live { generation, listening }
     }
 }
 
@@ -128,9 +128,11 @@ impl Instance {
                 .map_err(|error| vec![problem(format!("the configuration cannot be kept for a successor: {error}"))])?;
         }
         let Outcome { plan, warnings, evaluated, config } = outcome;
-        // Before the plan is applied, so that its handlers miss nothing.
+        // Before the plan is applied, so that its handlers miss nothing, and nothing is handled twice.
         let live = Live::begin(evaluated.generation, &self.0.supervisor);
-        let changes = self.0.supervisor.apply(plan).wait().map_err(problems_of)?;
+        self.listen_no_more();
+        let applied = self.0.supervisor.apply(plan).wait();
+        let changes = applied.map_err(problems_of).inspect_err(|_| self.listen_again())?;
         let mut state = self.state();
         (state.live, state.generation, state.refused) = (Some(live), generation, None);
         drop(state);
@@ -141,13 +143,24 @@ impl Instance {
         Ok(ApplyOutcome { generation, changes, warnings, config: Some(config) })
     }
 
+    fn listen_no_more(&self) {
+        if let Some(live) = &mut self.state().live {
+            live.listening = None;
+        }
+    }
+
+    fn listen_again(&self) {
+        if let Some(live) = &mut self.state().live {
+            live.listening = Some(live.generation.listen(&self.0.supervisor));
+        }
+    }
+
     /// Evaluates the configuration (the one it was started with, unless another is given) and applies it. One at a time.
     pub(crate) fn apply(&self, request: ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
         let _alone = self.0.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let applied = self.apply_alone(&request);
         if let (Err(problems), false) = (&applied, request.dry_run) {
-            let all: Vec<String> = problems.iter().map(Problem::to_string).collect();
-            self.state().refused = Some(all.join("\n"));
+            self.state().refused = Some(sentence(problems));
         }
         applied
     }
@@ -156,7 +169,11 @@ impl Instance {
         let Some(config) = request.config.as_deref().or(self.0.config.as_deref()) else {
             return self.apply_nothing(request.dry_run);
         };
-        let outcome = self.0.evaluator.evaluate(config)?;
+        let outcome = self.0.evaluator.evaluate(config).inspect_err(|problems| {
+            if !request.dry_run {
+                self.0.supervisor.plan_refused(sentence(problems));
+            }
+        })?;
         if !request.dry_run {
             return self.put_in_force(outcome);
         }
@@ -260,8 +277,14 @@ impl Instance {
         }
         let path = binary.map_or_else(successor::own_path, |path| Ok(path.to_owned()))?;
         let binary = successor::examine(&path)?;
-        // Known before the engine ends: its end is then no end of the instance.
-        self.state().successor = Some(binary);
+        // Known before the engine ends: its end is then no end of the instance. One at a time: a second one, which finds
+        // no engine any more, must not take it back.
+        let mut state = self.state();
+        if state.successor.is_some() {
+            return Err("another binary is about to take over already".to_owned());
+        }
+        state.successor = Some(binary);
+        drop(state);
         match self.0.supervisor.hand_over().wait() {
             Ok(true) => Ok(()),
             Ok(false) => {
@@ -303,6 +326,12 @@ impl Backend for Instance {
     fn upgrade(&self, binary: Option<PathBuf>) -> Result<(), String> {
         Instance::upgrade(self, binary.as_deref())
     }
+}
+
+/// All that is wrong, a problem a line.
+fn sentence(problems: &[Problem]) -> String {
+    let all: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    all.join("\n")
 }
 
 /// What is wrong with a plan that the supervisor refused.

@@ -228,6 +228,13 @@ impl Supervisor {
         self.shared().query(|engine| engine.machine().is_shutting_down()).unwrap_or(false)
     }
 
+    /// Has it told as an event that a configuration does not evaluate.
+    #[cfg(feature = "cli")]
+    pub(crate) fn plan_refused(&self, reason: String) {
+        // One that has ended has nobody to tell.
+        let _ = self.shared().mailbox.post(Message::Input(crate::core::Input::PlanRefused(reason)));
+    }
+
     /// The handle on a process that is known by id and name.
     #[cfg(feature = "grpc")]
     pub(crate) fn handle(&self, id: ProcessId, name: Arc<str>) -> Process {

@@ -60,13 +60,15 @@ fn hup_applies_and_what_did_not_change_goes_on() {
 #[test]
 fn a_configuration_that_is_refused_changes_nothing_and_is_told() {
     let home = Home::new();
-    home.config(&process("a", ""));
+    let hears = "neap.on('config.refused', function(ev) neap.log.info('the handler heard: ' .. ev.reason) end)\n";
+    home.config(&(hears.to_owned() + &process("a", "")));
     let daemon = home.ready();
     home.neap(["wait", "a"]);
     let before = identity(pid(&home.list()["a"]));
     home.config("neap.process 'a' { shel = 'true' }");
     daemon.signal(Signal::SIGHUP);
-    daemon.wait_for("the configuration is refused; nothing was changed");
+    let told = ["the handler heard: neap.lua:2: ", "the configuration is refused; nothing was changed"];
+    crate::common::wait_until("it is told", || told.iter().all(|text| daemon.said().contains(text)));
     let status = home.status();
     assert!(status["refused"].as_str().unwrap().contains("neap.lua:2: "), "{status}");
     assert_eq!(status["generation"], 1);
