@@ -339,7 +339,8 @@ impl Anchor {
     fn crashed(&mut self, supervisor: &Supervisor, status: ExitStatus, now: Instant) {
         let (pid, how) = (supervisor.pid, How(status));
         if let Some(signal) = supervisor.forwarded.ending() {
-            if self.asked_in_vain {
+            // One that was at work may be far in a long stop, with which the next goes on.
+            if self.asked_in_vain && !supervisor.ready {
                 say(format_args!(
                     "the supervisor (pid {pid}) {how} where {signal} was to stop it: everything is stopped"
                 ));

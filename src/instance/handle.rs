@@ -277,8 +277,14 @@ impl Instance {
         }
         let path = binary.map_or_else(successor::own_path, |path| Ok(path.to_owned()))?;
         let binary = successor::examine(&path)?;
-        // Known before the engine ends: its end is then no end of the instance.
-        self.state().successor = Some(binary);
+        // Known before the engine ends: its end is then no end of the instance. One at a time: a second one, which finds
+        // no engine any more, must not take it back.
+        let mut state = self.state();
+        if state.successor.is_some() {
+            return Err("another binary is about to take over already".to_owned());
+        }
+        state.successor = Some(binary);
+        drop(state);
         match self.0.supervisor.hand_over().wait() {
             Ok(true) => Ok(()),
             Ok(false) => {

@@ -111,6 +111,27 @@ fn where_two_supervisors_crash_on_a_request_to_stop_the_anchor_stops_everything(
 }
 
 #[test]
+fn a_stop_is_gone_on_with_however_often_supervisors_that_are_at_work_are_killed_in_it() {
+    let _epilogue = Epilogue::new();
+    let mut anchor = Anchor::start();
+    let mut supervisor = anchor.next();
+    supervisor.ask("hello");
+    supervisor.does("ready");
+    anchor.signal(Signal::SIGTERM);
+    for _ in 0..4 {
+        assert_eq!(supervisor.ask("signal"), "SIGTERM");
+        supervisor.last("die SIGKILL");
+        supervisor = anchor.next();
+        supervisor.ask("hello");
+        supervisor.does("ready");
+    }
+    assert_eq!(supervisor.ask("signal"), "SIGTERM");
+    supervisor.does("finished 0");
+    supervisor.last("exit 0");
+    assert_eq!(anchor.end(), Some(0));
+}
+
+#[test]
 fn a_request_to_stop_while_no_supervisor_lives_stops_everything() {
     let _epilogue = Epilogue::new();
     let mut anchor = Anchor::start();

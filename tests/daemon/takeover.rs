@@ -1,6 +1,7 @@
 //! A new binary takes over.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use crate::support::{Home, identity, pid};
 
@@ -38,6 +39,22 @@ fn a_binary_that_does_not_come_up_leaves_the_old_one_in_charge() {
     assert!(String::from_utf8_lossy(&failed.stderr).contains("the upgrade failed"), "{failed:?}");
     assert_eq!(identity(pid(&home.list()["a"])), before, "{}", daemon.said());
     assert_eq!(home.list()["a"]["run_count"], 1);
+    daemon.stop();
+}
+
+#[test]
+fn upgrades_that_are_asked_for_at_once_leave_nothing_behind() {
+    let home = Home::new();
+    home.config("neap.process 'a' { shell = 'exec sleep 100000' }");
+    let daemon = home.ready();
+    home.neap(["wait", "a"]);
+    let before = identity(pid(&home.list()["a"]));
+    for _ in 0..5 {
+        let ask = |_| home.command(["upgrade", env!("CARGO_BIN_EXE_neap")]).stderr(Stdio::null()).spawn().unwrap();
+        let asked: Vec<_> = (0..4).map(ask).collect();
+        let codes: Vec<_> = asked.into_iter().map(|mut one| one.wait().unwrap().code()).collect();
+        assert_eq!(identity(pid(&home.list()["a"])), before, "{codes:?}: {}", daemon.said());
+    }
     daemon.stop();
 }
 
