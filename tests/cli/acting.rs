@@ -130,6 +130,20 @@ fn a_new_binary_takes_over_and_no_process_notices() {
 }
 
 #[test]
+fn a_binary_that_does_not_come_up_leaves_the_old_one_at_work() {
+    let pair = Instance::start(PAIR);
+    pair.ok(&["start", "api"]);
+    let api = pair.process("api");
+    assert!(pair.fails(4, &["upgrade", "/bin/false"]).stderr.contains("nothing was changed"));
+    let script = "#!/bin/sh\nif [ \"$1\" = --version ]; then echo neap 9.9.9; else exit 1; fi\n";
+    let fake = pair.folder.write("fake", script);
+    std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let ended = pair.fails(1, &["upgrade", "fake"]);
+    assert!(ended.stderr.contains("the upgrade failed") && ended.stderr.contains("the old one goes on"), "{ended:?}");
+    assert_eq!(pair.process("api")["pid"], api["pid"]);
+}
+
+#[test]
 fn down_stops_everything_and_ends_the_instance() {
     let pair = Instance::start(PAIR);
     pair.ok(&["start", "api"]);

@@ -128,6 +128,40 @@ fn an_instance_that_nobody_runs_cannot_be_reached() {
 }
 
 #[test]
+fn the_nearest_configuration_upwards_says_which_instance_is_meant() {
+    let shop = shop();
+    shop.folder.write("deep/down/file", "");
+    let below = shop.neap(&["list", "db"]).dir(&shop.path().join("deep/down")).end().expect_code(0);
+    assert_eq!(first_words(&below.stdout), ["NAME", "db"]);
+    let elsewhere = shop.neap(&["list", "db", "--instance", shop.path().to_str().unwrap()]).dir("/".as_ref());
+    assert_eq!(first_words(&elsewhere.end().expect_code(0).stdout), ["NAME", "db"]);
+    // Another instance's configuration is nearer: that one is down, and no other is taken for it.
+    shop.folder.write("deep/neap.lua", "");
+    let other = shop.neap(&["list", "db"]).dir(&shop.path().join("deep/down")).end().expect_code(5);
+    assert!(other.stderr.contains("deep/neap.lua"), "{other:?}");
+}
+
+#[test]
+fn somebody_elses_instance_is_not_for_everybody() {
+    let name = "somebody_elses_instance_is_not_for_everybody";
+    let neap = env!("CARGO_BIN_EXE_neap");
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: {name}: it needs root, to be somebody else");
+        return;
+    }
+    let shop = shop();
+    let socket = shop.json(&["status", "--json"])["socket"].as_str().unwrap().to_owned();
+    let mut command = std::process::Command::new(neap);
+    std::os::unix::process::CommandExt::uid(&mut command, 65_534);
+    let Ok(output) = command.args(["list", "--json", "--socket", &socket]).current_dir("/").output() else {
+        println!("skipped: {name}: nobody may execute {neap}");
+        return;
+    };
+    let object: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!((output.status.code(), &object["code"]), (Some(6), &6.into()), "{object}");
+}
+
+#[test]
 fn a_thousand_processes_are_a_thousand_lines() {
     let many = Instance::start(
         r#"
