@@ -29,7 +29,7 @@ use crate::log::{LogFile, StreamKind};
 use crate::spec::{Signal, Spec};
 use crate::supervisor::Message;
 
-/// How long the news of an end may take that the anchor must have seen.
+/// How long the news of ends may take that the anchor must have seen, all together.
 const NEWS: Duration = Duration::from_secs(2);
 /// How long trees that nobody knows may take to die before others are made in their place.
 const STRAYS: Duration = Duration::from_millis(200);
@@ -41,8 +41,8 @@ const OURS_ALONE: &[u8] = b"NEAP_ANCHOR=";
 struct Gap {
     ended: Vec<Ended>,
     leaders: BTreeMap<RunId, Identity>,
-    /// Whether the anchor saw that time, so that it tells of every end.
-    witnessed: bool,
+    /// Until when the anchor may tell of an end; not at all when it did not see that time.
+    news_until: Option<Instant>,
 }
 
 impl Gap {
@@ -83,7 +83,8 @@ impl Engine {
                 kept.forget(ended.pid);
             }
         }
-        let mut gap = Gap { ended: inheritance.ended, leaders, witnessed: inheritance.lives > 1 };
+        let news_until = (inheritance.lives > 1).then(|| Instant::now() + NEWS);
+        let mut gap = Gap { ended: inheritance.ended, leaders, news_until };
         self.inherit(inheritance.held, &live);
         for live in &live {
             let tree = trees.iter().position(|tree| tree.run == live.run).map(|at| trees.remove(at).tree);
@@ -275,7 +276,7 @@ impl Engine {
                 Err(error) => self.warn(None, format!("cannot watch {pid}, which run {run} left: {error}")),
             }
         }
-        let status = if gap.witnessed { self.await_news(pid, started, gap) } else { None };
+        let status = gap.news_until.and_then(|until| self.await_news(pid, started, (gap, until)));
         self.adopt_ended(run, status.unwrap_or(ExitStatus::Unknown));
     }
 
@@ -353,9 +354,9 @@ impl Engine {
     }
 
     /// Waits for what the anchor must be about to tell.
-    fn await_news(&mut self, pid: Pid, started: Option<u64>, gap: &mut Gap) -> Option<ExitStatus> {
+    fn await_news(&mut self, pid: Pid, started: Option<u64>, gap: (&mut Gap, Instant)) -> Option<ExitStatus> {
+        let (gap, end) = gap;
         let link = self.kept.as_ref().and_then(|kept| kept.link()).cloned()?;
-        let end = Instant::now() + NEWS;
         loop {
             while let Ok(Some(news)) = link.receive() {
                 match news {

@@ -54,6 +54,11 @@ struct Begin {
 }
 
 impl Job {
+    /// Whether it is a hook, the stop command or the reload command: not a probe, which may be made again at will.
+    pub fn is_hook(&self) -> bool {
+        matches!(self.purpose, Purpose::Hook(_))
+    }
+
     /// What is left of somebody else's command, to be killed.
     fn stray(held: Held) -> Job {
         Job {

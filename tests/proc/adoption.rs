@@ -412,3 +412,23 @@ fn a_hundred_processes_live_through_many_deaths_of_their_supervisor() {
         }
     }
 }
+
+/// E4: without a ledger nobody knows what the trees are for.
+#[test]
+fn what_no_ledger_knows_is_killed_and_told() {
+    both(|options| {
+        let kept = Kept::new(options);
+        kept.start(&does("web", &["orphan", "{", "wait", "}", "wait"]));
+        wait_until("all of it is there", || crate::support::descendants().len() == 4);
+        let was = identity(kept.pid("web"));
+        kept.kill_and(|| std::fs::remove_file(kept.dir.join("ledger")).unwrap());
+        assert_eq!(kept.list(), []);
+        wait_until("nothing but the supervisor and its anchor is left", || crate::support::descendants().len() == 2);
+        assert!(!was.holds());
+        wait_until("it was told", || kept.warnings().iter().any(|text| text.contains(&was.pid.to_string())));
+        // The numbers of its runs begin again, and mean others.
+        kept.start(&does("web", &["wait"]));
+        kept.kill();
+        assert_eq!(kept.status("web").run_count, 1);
+    });
+}
