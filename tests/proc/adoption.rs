@@ -365,6 +365,19 @@ fn a_supervisor_makes_way_for_another_and_no_child_notices() {
 }
 
 #[test]
+fn e9_a_panic_of_the_engine_is_a_crash_that_another_supervisor_goes_on_after() {
+    let kept = Kept::new(&[]);
+    kept.start(&does("web", &["notify", "READY=1", "wait"]).ready(Ready::Notify));
+    let before = kept.status("web");
+    fs::write(kept.dir.join("panic"), "").unwrap();
+    let _ = kept.try_ask(&json!({"do": "begin-stop", "name": "web"}));
+    kept.await_life(2);
+    let after = kept.status("web");
+    assert_eq!((after.pid, after.run_count, after.state), (before.pid, 1, StateName::Running));
+    kept.stop("web");
+}
+
+#[test]
 fn a_line_that_is_half_printed_when_a_supervisor_makes_way_stays_one_line() {
     let kept = Kept::new(&["logs"]);
     let gate = kept.dir.join("gate");
