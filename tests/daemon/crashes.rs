@@ -52,8 +52,11 @@ fn settled(all: &BTreeMap<String, Value>) -> bool {
     all.len() == EACH * expected.len() && expected.iter().all(|(kind, state)| has(kind, state))
 }
 
-/// What must not change: state, pid with start time, and how often it was run.
-fn fingerprint(all: &BTreeMap<String, Value>) -> Vec<(String, String, Option<(i32, u64)>, u64)> {
+/// A process's name, state, pid with start time, and how often it was run.
+type Print = (String, String, Option<(i32, u64)>, u64);
+
+/// What must not change.
+fn fingerprint(all: &BTreeMap<String, Value>) -> Vec<Print> {
     all.iter()
         .map(|(name, row)| {
             let process = row["pid"].is_number().then(|| identity(pid(row)));
