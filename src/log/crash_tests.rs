@@ -198,7 +198,8 @@ fn f1_every_line_is_in_the_file_once_and_in_order_however_often_its_reader_is_ki
     assert_eq!(next, [EACH + 1, EACH + 1]);
     for n in 0..1000 {
         let size = fs::metadata(numbered(&kept.path, n)).map_or(0, |m| m.len());
-        assert!(size <= kept.max_size, "file {n} has {size} bytes");
+        // A kill in the middle of a line leaves its rest, and what was staged with it, to be written to the same file.
+        assert!(size <= kept.max_size + (64 << 10), "file {n} has {size} bytes");
     }
     assert!(numbered(&kept.path, 50).exists());
     fs::remove_dir_all(kept.path.parent().unwrap()).unwrap();

@@ -108,10 +108,15 @@ impl Pump {
         }
         let now = Instant::now();
         self.open.retain(|id| self.pipes.get(id).is_some_and(|pipe| pipe.since.is_some()));
-        let is_old = |id: &u64| self.pipes.get(id).and_then(|p| p.since).is_some_and(|s| s + OPEN_LINE <= now);
-        let old: Vec<u64> = self.open.iter().copied().filter(is_old).collect();
-        for pipe in old {
-            self.turn(pipe, true);
+        for pipe in self.open.clone() {
+            if !self.is_old(pipe, now) {
+                continue;
+            }
+            // Its end may have come while we were slow, not the process.
+            self.turn(pipe, false);
+            if self.is_old(pipe, now) {
+                self.turn(pipe, true);
+            }
         }
         for id in self.paused.clone() {
             let Some(target) = self.targets.get_mut(&id) else { continue };
@@ -122,6 +127,11 @@ impl Pump {
             };
             self.read_on(id);
         }
+    }
+
+    /// Whether a line without an end, or what could not be looked into, has waited in a pipe for long enough.
+    fn is_old(&self, pipe: u64, now: Instant) -> bool {
+        self.pipes.get(&pipe).and_then(|pipe| pipe.since).is_some_and(|since| since + OPEN_LINE <= now)
     }
 
     pub fn add_pipe(&mut self, id: TargetId, stream: StreamKind, fd: OwnedFd, held: bool) {
@@ -396,6 +406,7 @@ impl Pump {
         }
         pipe.since = match (rest, pipe.since) {
             (0, _) => None,
+            _ if matches!(target.pause, Pause::Until(_) | Pause::Unheard(_)) => None,
             (_, Some(since)) if count == 0 => Some(since),
             _ => Some(Instant::now()),
         };
@@ -441,6 +452,10 @@ impl Pump {
         self.paused.push(id);
         for pipe in target.pipes.clone() {
             self.set_watched(pipe, Watched::No);
+            // A line does not grow old while its end may be held up by us.
+            if let Some(pipe) = self.pipes.get_mut(&pipe) {
+                pipe.since = None;
+            }
         }
     }
 
