@@ -34,6 +34,7 @@ pub(super) fn down(args: &args::Down, context: &mut Context) -> Result<Exit, Fai
             Ok(response) => response,
             // It ended before it could answer, which is what was asked for.
             Err(ClientError::Lost(_)) => ShutdownResponse::default(),
+            Err(ClientError::Refused { detail, .. }) if detail.code == "ended" => ShutdownResponse::default(),
             Err(error) => return Err(failure(&error)),
         }
     };
