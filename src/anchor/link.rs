@@ -199,7 +199,6 @@ impl Link {
     }
 
     /// The next message that is one, or `Some(None)` at the end of all.
-    #[expect(clippy::type_complexity, reason = "used by two neighbours alone")]
     fn next(&self) -> io::Result<Option<(Option<Reply>, Option<OwnedFd>)>> {
         let mut buffer = [0; HEAD];
         loop {

@@ -23,9 +23,9 @@ struct Accepted<'a> {
 
 /// Checks.
 pub(super) fn check(args: &Check, voice: Voice) -> Result<Exit, Failure> {
-    let result = locate(args.config.config.as_deref()).and_then(|path| {
+    let result = locate(args.config.config.as_deref()).map(|path| {
         let loaded = config::load(&path, &args.config.profile, Arc::new(printed));
-        Ok((path, loaded))
+        (path, loaded)
     });
     match result {
         Err(failure) => Err(failure),

@@ -22,6 +22,7 @@ use super::start::{self, Asked};
 use super::summary::Summary;
 use crate::anchor::Link;
 use crate::core::{Event, StateName};
+use crate::driver::sys::heed_hangups;
 use crate::instance::places::{Bases, Places};
 use crate::instance::{Begun, Instance};
 use crate::lua::api::Settings;
@@ -44,6 +45,8 @@ pub(super) fn daemon(args: &Daemon, global: &Global) -> Result<Exit, Failure> {
         // Whoever leads a group of processes already has a session of its own.
         let _ = nix::unistd::setsid();
     }
+    // Under nohup(1), too, it applies the configuration. The anchor passes on what it heeds.
+    heed_hangups().map_err(|error| Failure::new(format!("cannot reset SIGHUP: {error}")))?;
     anchored::run(Lack::Refused, |anchor| supervise(args, global, given, anchor))
 }
 

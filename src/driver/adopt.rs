@@ -41,6 +41,7 @@ const OURS_ALONE: &[u8] = b"NEAP_ANCHOR=";
 struct Gap {
     ended: Vec<Ended>,
     leaders: BTreeMap<RunId, Identity>,
+    daemons: BTreeMap<RunId, Identity>,
     /// Until when the anchor may tell of an end; not at all when it did not see that time.
     news_until: Option<Instant>,
 }
@@ -58,7 +59,7 @@ impl Gap {
 impl Engine {
     /// Takes over everything that another supervisor left. Before anything else is done.
     pub(super) fn take_over(&mut self, heritage: Heritage) {
-        let Heritage { inheritance, leaders, left } = heritage;
+        let Heritage { inheritance, leaders, daemons, left } = heritage;
         if let Err(error) = self.watch_anchor() {
             self.warn(None, format!("cannot listen to the anchor: {error}"));
         }
@@ -84,7 +85,7 @@ impl Engine {
             }
         }
         let news_until = (inheritance.lives > 1).then(|| Instant::now() + NEWS);
-        let mut gap = Gap { ended: inheritance.ended, leaders, news_until };
+        let mut gap = Gap { ended: inheritance.ended, leaders, daemons, news_until };
         self.inherit(inheritance.held, &live);
         for live in &live {
             let tree = trees.iter().position(|tree| tree.run == live.run).map(|at| trees.remove(at).tree);
@@ -240,8 +241,13 @@ impl Engine {
         let mut entry = Run::new(*process, spec.clone());
         entry.child = RunChild::Gone;
         entry.adopted = true;
-        entry.recorded = leader.is_some();
+        let daemon = gap.daemons.remove(&run);
+        entry.recorded = leader.is_some() || daemon.is_some();
         entry.held = self.trees.adopt(run, tree, leader.clone()).map(Held::new);
+        if let (Some(held), Some(daemon)) = (&mut entry.held, &daemon) {
+            held.tree.set_daemon(daemon.clone());
+        }
+        let known = leader.or(daemon);
         self.runs.insert(run, entry);
         if let Ok(Some(pattern)) = prepare::ready_line(spec)
             && let Some(place) = self.places.get(process)
@@ -250,7 +256,7 @@ impl Engine {
         }
         match live.main {
             _ if live.spawning => self.adopt_spawning(run),
-            Some(pid) => self.adopt_executed(run, pid, leader.filter(|leader| leader.pid == pid), gap),
+            Some(pid) => self.adopt_executed(run, pid, known.filter(|known| known.pid == pid), gap),
             None => self.adopt_ended(run, ExitStatus::Unknown),
         }
         for pid in &live.former {

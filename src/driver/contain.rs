@@ -248,6 +248,22 @@ impl Tree {
         }
     }
 
+    /// Tells of a main process that belongs to the tree whatever its session and environment say.
+    pub(super) fn set_daemon(&mut self, identity: Identity) {
+        if let Members::Group(group) = &mut self.members {
+            group.set_daemon(identity);
+        }
+    }
+
+    /// Whether a process that is not known to be of the tree can be its daemon all the same. Of a cgroup it cannot: nothing
+    /// leaves one.
+    pub(super) fn could_be_daemon(&self, pid: Pid) -> bool {
+        match &self.members {
+            Members::Cgroup(_) => false,
+            Members::Group(group) => self.reserve.lend(|| group.could_be_daemon(pid)).unwrap_or(false),
+        }
+    }
+
     /// Tells whose group is its leader's, where nobody wrote that down.
     pub(super) fn lead_by_default(&mut self, leader: Pid) {
         self.leader.get_or_insert(leader);

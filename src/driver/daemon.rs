@@ -4,9 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use super::contain::TreeKind;
 use super::engine::{Engine, HelperDone};
 use super::flight::RunChild;
 use super::held::Held;
+use super::identity::Identity;
 use super::place::Place;
 use super::sources::{Clock, Moment, Owner, Source, Token};
 use super::{exit, identity, pidfile};
@@ -48,6 +50,8 @@ pub(super) struct Search {
     /// The oldest process of the tree at the last look.
     candidate: Option<Pid>,
     reading: bool,
+    /// Whether nothing is left that is known to be of the tree: then the pid file has the last word.
+    last: bool,
 }
 
 impl Engine {
@@ -105,10 +109,34 @@ impl Engine {
         let Some(held) = &entry.held else { return false };
         // Opened first, proved then: the pid cannot have changed hands in between.
         let Ok(Some(fd)) = identity::open(pid) else { return false };
-        if !held.tree.contains(pid).unwrap_or(false) || identity::has_ended(&fd).unwrap_or(true) {
+        let is_of_it = held.tree.contains(pid).unwrap_or(false) || self.is_daemon_of(run, pid);
+        if !is_of_it || identity::has_ended(&fd).unwrap_or(true) || self.follow_by(run, pid, fd).is_err() {
             return false;
         }
-        self.follow_by(run, pid, fd).is_ok()
+        self.know_daemon(run, pid);
+        true
+    }
+
+    /// Whether a process whose environment and session say nothing is a forking run's daemon: it can be, and is of no other.
+    fn is_daemon_of(&self, run: RunId, pid: Pid) -> bool {
+        let Some(entry) = self.runs.get(&run) else { return false };
+        entry.spec.process_type == ProcessType::Forking
+            && entry.held.as_ref().is_some_and(|held| held.tree.could_be_daemon(pid))
+            && !self.runs.iter().any(|(other, entry)| *other != run && entry.is_member(pid))
+    }
+
+    /// Has the tree of a forking run know its daemon by itself: without a cgroup it may drop all else that it is known by.
+    fn know_daemon(&mut self, run: RunId, pid: Pid) {
+        let Some(entry) = self.runs.get_mut(&run) else { return };
+        if entry.spec.process_type != ProcessType::Forking {
+            return;
+        }
+        if let Some(held) = entry.held.as_mut().filter(|held| held.tree.kind() == TreeKind::Group)
+            && let Ok(daemon) = Identity::of(pid)
+        {
+            held.tree.set_daemon(daemon.clone());
+            self.record_daemon(run, daemon);
+        }
     }
 
     /// Follows the process behind this pidfd, which is the run's main one.
@@ -160,7 +188,7 @@ impl Engine {
 
     pub(super) fn begin_find_main(&mut self, run: RunId) {
         if let Some(entry) = self.runs.get_mut(&run) {
-            entry.search = Some(Search { wait: FIND_MAIN_FIRST, candidate: None, reading: false });
+            entry.search = Some(Search { wait: FIND_MAIN_FIRST, candidate: None, reading: false, last: false });
             // So that the end of all that is left ends the search.
             self.look(Owner::Run(run));
             self.find_main(run);
@@ -171,7 +199,14 @@ impl Engine {
     pub(super) fn find_main(&mut self, run: RunId) {
         let Some(entry) = self.runs.get_mut(&run) else { return };
         let Some(search) = entry.search.as_mut() else { return };
-        if entry.held.as_ref().is_none_or(Held::is_empty) {
+        let empty = entry.held.as_ref().is_none_or(Held::is_empty);
+        let by_file =
+            entry.spec.pidfile.is_some() && entry.held.as_ref().is_some_and(|held| held.tree.kind() == TreeKind::Group);
+        if !empty {
+            search.last = false;
+        } else if by_file && !search.last {
+            search.last = true;
+        } else if !search.reading {
             entry.search = None;
             let reason = match &entry.spec.pidfile {
                 Some(path) => format!("nothing of it was left, and `{path}` names no process of it"),
@@ -224,8 +259,10 @@ impl Engine {
         let Some(search) = self.runs.get_mut(&run).and_then(|entry| entry.search.as_mut()) else { return };
         search.reading = false;
         // A pid that is no process of the tree is an old one, or a lie: the file may yet be written anew.
+        let last = search.last;
         match result {
             Ok(Some(pid)) if self.follow(run, pid) => self.found_main(run, pid),
+            _ if last => self.find_main(run),
             _ => self.search_again(run),
         }
     }

@@ -24,6 +24,14 @@ pub(super) struct Group {
     /// Whose children may have been somebody else's, and adopted.
     instance: Option<Arc<Instance>>,
     adopted: bool,
+    /// A main process that left the leader's session, and may have dropped its mark.
+    daemon: Option<Daemon>,
+}
+
+/// A main process that is known by itself, and those of its session by it.
+struct Daemon {
+    identity: Identity,
+    session: u32,
 }
 
 /// Who leads a tree.
@@ -51,12 +59,12 @@ impl Leader {
 impl Group {
     /// A tree that nobody leads yet; its mark is in its members' environment.
     pub(super) fn new(mark: String, instance: Option<Arc<Instance>>) -> Group {
-        Group { mark, leader: None, instance, adopted: false }
+        Group { mark, leader: None, instance, adopted: false, daemon: None }
     }
 
     /// A tree that another supervisor made. Its leader is known by its identity, or not at all.
     pub(super) fn adopted(mark: String, instance: Arc<Instance>, leader: Option<Identity>) -> Group {
-        let mut group = Group { mark, leader: None, instance: Some(instance), adopted: true };
+        let mut group = Group { mark, leader: None, instance: Some(instance), adopted: true, daemon: None };
         leader.into_iter().for_each(|leader| group.adopt_leader(leader));
         group
     }
@@ -64,6 +72,35 @@ impl Group {
     /// Tells who leads a tree that another supervisor made.
     pub(super) fn adopt_leader(&mut self, leader: Identity) {
         self.leader = Some(Leader { pid: leader.pid, identity: OnceLock::from(Some(leader)) });
+    }
+
+    /// Tells of a main process that need not be in the leader's session, and whose environment may say nothing.
+    pub(super) fn set_daemon(&mut self, identity: Identity) {
+        let session = |pid: Pid| Stat::of(pid).map(|stat| stat.session).ok();
+        let ours = session(Pid(std::process::id()));
+        // In ours there are others, too.
+        let session = session(identity.pid).filter(|session| Some(*session) != ours).unwrap_or(identity.pid.0);
+        self.daemon = Some(Daemon { identity, session });
+    }
+
+    /// Whether a process that carries no mark and is in no group or session of the tree's can be its daemon all the same:
+    /// it is below us, no older than the leader, and carries no other mark.
+    pub(super) fn could_be_daemon(&self, pid: Pid) -> io::Result<bool> {
+        if !self.look()?.is_kin(pid)? {
+            return Ok(false);
+        }
+        let Some(stat) = known(Stat::of(pid))? else { return Ok(false) };
+        if self.leader_identity().is_none_or(|leader| stat.start_time < leader.start_time) {
+            return Ok(false);
+        }
+        let environment = known(fs::read(format!("/proc/{pid}/environ")))?;
+        Ok(environment.is_some_and(|e| !e.split(|b| *b == 0).any(|variable| variable.starts_with(b"NEAP_RUN="))))
+    }
+
+    fn is_of_daemon(&self, pid: Pid, stat: &Stat) -> io::Result<bool> {
+        let Some(Daemon { identity, session }) = &self.daemon else { return Ok(false) };
+        let named = pid == identity.pid || (stat.session == *session && stat.start_time >= identity.start_time);
+        Ok(named && identity.still_holds()?)
     }
 
     /// Who leads it, if that was read.
@@ -147,6 +184,9 @@ impl Judge for Group {
     /// the leader, alive or kept as a zombie; its mark is looked for when its parents make that `possible`. What cannot be
     /// told is an error, never a no.
     fn holds(&self, pid: Pid, stat: &Stat, possible: bool) -> io::Result<bool> {
+        if self.daemon.is_some() && !stat.is_zombie() && self.is_of_daemon(pid, stat)? {
+            return Ok(true);
+        }
         let Some(leader) = &self.leader else {
             return Ok(self.adopted && possible && !stat.is_zombie() && self.is_marked(pid)?);
         };

@@ -72,13 +72,14 @@ impl Keep {
 
     /// What each part of the engine is given of it. `refused` says why there are to be no cgroups.
     pub(crate) fn unpack(self, refused: Option<&str>) -> (Trees, Kept, Heritage) {
-        let (mut leaders, mut left) = (BTreeMap::new(), BTreeSet::new());
+        let (mut leaders, mut daemons, mut left) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let mut epoch = None;
         for (key, bytes) in &self.records {
             match key {
                 RecordKey::Driver(EPOCH) => epoch = serde_json::from_slice(bytes).ok(),
                 RecordKey::Driver(run) => match serde_json::from_slice(bytes) {
                     Ok(Note::Leader(leader)) => drop(leaders.insert(RunId(*run), leader)),
+                    Ok(Note::Daemon(daemon)) => drop(daemons.insert(RunId(*run), daemon)),
                     Ok(Note::Left) => drop(left.insert(RunId(*run))),
                     // One that cannot be read proves nothing; the tree may.
                     Err(_) => {}
@@ -95,7 +96,7 @@ impl Keep {
         let anchor = kept.link().map(|_| kept.anchor);
         let instance = Arc::new(Instance::new(&self.instance, epoch, anchor));
         let trees = Trees::for_instance(&self.instance, instance, refused);
-        (trees, kept, Heritage { inheritance: self.inheritance, leaders, left })
+        (trees, kept, Heritage { inheritance: self.inheritance, leaders, daemons, left })
     }
 }
 
@@ -113,6 +114,8 @@ pub(crate) struct Heritage {
     pub(super) inheritance: Inheritance,
     /// Who led the trees of runs, where that was written down.
     pub(super) leaders: BTreeMap<RunId, Identity>,
+    /// The daemons of forking runs, likewise.
+    pub(super) daemons: BTreeMap<RunId, Identity>,
     /// Runs that are over, and left something behind that is to be left alone.
     pub(super) left: BTreeSet<RunId>,
 }
@@ -122,6 +125,8 @@ pub(crate) struct Heritage {
 enum Note {
     /// Who leads its tree.
     Leader(Identity),
+    /// Its daemon, once the leader has ended.
+    Daemon(Identity),
     /// It is over. What is left of its tree is nobody's business: its stop mode is `process`.
     Left,
 }
@@ -272,6 +277,13 @@ impl Engine {
         let Some(leader) = entry.held.as_ref().and_then(|held| held.tree.leader_identity()) else { return };
         entry.recorded = true;
         kept.record(run.0, serde_json::to_vec(&Note::Leader(leader.clone())).ok());
+    }
+
+    /// Has the record of a forking run's daemon written.
+    pub(super) fn record_daemon(&mut self, run: RunId, daemon: Identity) {
+        let (Some(kept), Some(entry)) = (&mut self.kept, self.runs.get_mut(&run)) else { return };
+        entry.recorded = true;
+        kept.record(run.0, serde_json::to_vec(&Note::Daemon(daemon)).ok());
     }
 
     /// Has it written that a run is over: its record goes, or says that its tree is to be left alone.

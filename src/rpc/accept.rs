@@ -1,12 +1,15 @@
 //! Connections as they come in.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -18,6 +21,8 @@ use super::roles::Peer;
 const MOST_CONNECTIONS: usize = 512;
 /// Connections at a time of one client process. Further ones are closed, so that it takes no other's room.
 const MOST_OF_ONE: usize = 64;
+/// Descriptors kept back for connections: whoever runs out of them must be able to say "stop" still.
+const SPARE: usize = 8;
 /// After an accept that failed: what was short may be there again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -28,6 +33,38 @@ pub(super) struct Connection {
     peer: Option<Peer>,
     _place: Place,
     _room: OwnedSemaphorePermit,
+    /// The last one: when it is dropped, the stream's descriptor is free.
+    _spares: Refill,
+}
+
+/// Descriptors that are kept back.
+#[derive(Clone, Debug, Default)]
+struct Spares(Arc<Mutex<Vec<OwnedFd>>>);
+
+impl Spares {
+    /// Takes as many as there is room for.
+    fn refill(&self) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while kept.len() < SPARE {
+            let Ok(file) = File::open("/dev/null") else { return };
+            kept.push(file.into());
+        }
+    }
+
+    /// Gives one away; false when there is none.
+    fn give(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().is_some()
+    }
+}
+
+/// Gets a descriptor back when a connection has ended.
+#[derive(Debug)]
+struct Refill(Spares);
+
+impl Drop for Refill {
+    fn drop(&mut self) {
+        self.0.refill();
+    }
 }
 
 /// How many connections each client process has.
@@ -70,6 +107,8 @@ impl Drop for Place {
 pub(super) async fn accept_all(listener: UnixListener, taken: mpsc::Sender<io::Result<Connection>>) {
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let crowd = Crowd::default();
+    let spares = Spares::default();
+    spares.refill();
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
@@ -77,13 +116,22 @@ pub(super) async fn accept_all(listener: UnixListener, taken: mpsc::Sender<io::R
                 let peer = stream.peer_cred().ok().map(|peer| Peer { uid: peer.uid(), pid: peer.pid() });
                 let client = peer.and_then(|peer| peer.pid).unwrap_or_default();
                 let Some(place) = Place::take(&crowd, client) else { continue };
-                if taken.send(Ok(Connection { stream, peer, _place: place, _room: permit })).await.is_err() {
+                let spares = Refill(spares.clone());
+                let connection = Connection { stream, peer, _place: place, _room: permit, _spares: spares };
+                if taken.send(Ok(connection)).await.is_err() {
                     return;
                 }
             }
+            // The next accept takes what is given here; it comes back when the connection has ended.
+            Err(error) if is_shortage(&error) && spares.give() => {}
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
+}
+
+/// Whether the process or the machine is out of descriptors.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
 }
 
 impl Connected for Connection {

@@ -128,6 +128,16 @@ fn an_instance_that_nobody_runs_cannot_be_reached() {
 }
 
 #[test]
+fn a_supervisor_that_does_not_answer_is_not_waited_for_without_end() {
+    let shop = shop();
+    let supervisor = shop.supervisor();
+    nix::sys::signal::kill(supervisor, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let ended = shop.neap(&["list"]).end();
+    nix::sys::signal::kill(supervisor, nix::sys::signal::Signal::SIGCONT).unwrap();
+    assert!(ended.expect_code(5).stderr.contains("has not answered for 10 s"));
+}
+
+#[test]
 fn the_nearest_configuration_upwards_says_which_instance_is_meant() {
     let shop = shop();
     shop.folder.write("deep/down/file", "");

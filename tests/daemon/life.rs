@@ -99,6 +99,20 @@ fn without_a_configuration_it_starts_empty() {
 }
 
 #[test]
+fn hup_applies_under_nohup_too() {
+    let home = Home::new();
+    home.config(&process("a", ""));
+    let mut nohup = std::process::Command::new("nohup");
+    home.surround(&mut nohup);
+    nohup.args([env!("CARGO_BIN_EXE_neap"), "daemon", "neap.lua"]);
+    let daemon = home.start(nohup);
+    daemon.wait_for("neap: ready;");
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for("the configuration is applied: 1 unchanged");
+    daemon.stop();
+}
+
+#[test]
 fn down_ends_it() {
     let home = Home::new();
     home.config(&process("a", ""));

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use neap::core::{ExitStatus, StateName};
-use neap::spec::{Health, Hook, ProbeTarget, Ready, Restart, Signal, Stop, StopMode};
+use neap::spec::{Health, Hook, ProbeTarget, ProcessType, Ready, Restart, Signal, Spec, Stop, StopMode};
 
 use serde_json::json;
 
@@ -365,6 +365,19 @@ fn a_supervisor_makes_way_for_another_and_no_child_notices() {
 }
 
 #[test]
+fn e9_a_panic_of_the_engine_is_a_crash_that_another_supervisor_goes_on_after() {
+    let kept = Kept::new(&[]);
+    kept.start(&does("web", &["notify", "READY=1", "wait"]).ready(Ready::Notify));
+    let before = kept.status("web");
+    fs::write(kept.dir.join("panic"), "").unwrap();
+    let _ = kept.try_ask(&json!({"do": "begin-stop", "name": "web"}));
+    kept.await_life(2);
+    let after = kept.status("web");
+    assert_eq!((after.pid, after.run_count, after.state), (before.pid, 1, StateName::Running));
+    kept.stop("web");
+}
+
+#[test]
 fn a_line_that_is_half_printed_when_a_supervisor_makes_way_stays_one_line() {
     let kept = Kept::new(&["logs"]);
     let gate = kept.dir.join("gate");
@@ -430,5 +443,25 @@ fn what_no_ledger_knows_is_killed_and_told() {
         kept.start(&does("web", &["wait"]));
         kept.kill();
         assert_eq!(kept.status("web").run_count, 1);
+    });
+}
+
+#[test]
+fn a_daemon_that_drops_its_environment_and_its_session_is_known_by_its_pid_file() {
+    both(|options| {
+        let kept = Kept::new(options);
+        let file = kept.dir.join("web.pid");
+        let script = format!("setsid env -i sleep 1000 & echo $! > {}; sleep 0.2; exit 0", file.display());
+        let mut spec = Spec::shell("web", script).process_type(ProcessType::Forking).restart(Restart::never());
+        spec.pidfile = Some(file.display().to_string());
+        kept.start(&spec);
+        let was = identity(kept.pid("web"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), was.pid.to_string());
+        kept.kill();
+        let status = kept.status("web");
+        assert_eq!((status.state, status.pid, status.run_count), (StateName::Running, Some(was.pid), 1), "{options:?}");
+        assert!(was.holds());
+        kept.stop("web");
+        assert!(!was.holds());
     });
 }

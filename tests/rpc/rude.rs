@@ -1,7 +1,7 @@
 //! H3, H4: clients that misbehave cost themselves, and nobody else.
 
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use tonic::Code;
 
-use crate::support::wait_until;
+use crate::support::{Epilogue, wait_until};
 use crate::world::{World, names, sleeper};
 
 /// That somebody else is served.
@@ -156,7 +156,8 @@ fn h3_nonsense_ends_its_connection_and_nothing_else() {
 
 #[test]
 fn h4_a_lack_of_descriptors_does_not_end_the_server() {
-    // In a process of its own: the limit is the whole process's.
+    // In a process of its own: the limit is the whole process's. Others must not take it for something left behind.
+    let _epilogue = Epilogue::new();
     let test = std::env::current_exe().unwrap();
     let mut inner = Command::new(test);
     inner.args(["--exact", "rude::h4_inner", "--ignored", "--nocapture"]);
@@ -171,23 +172,37 @@ fn h4_inner() {
     let world = World::new();
     world.add(sleeper("web"));
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let limit = hard.min(2_048);
+    setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
+    // Made while there is room: connecting one takes no descriptor of ours, but one of the server's.
+    let unconnected = || socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    let (spared, late) = (unconnected(), unconnected());
+    let connect = |socket: OwnedFd| {
+        connect(socket.as_raw_fd(), &UnixAddr::new(&world.socket).unwrap()).unwrap();
+        let mut stream = UnixStream::from(socket);
+        stream.set_read_timeout(Some(crate::support::DEADLINE)).unwrap();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+        stream
+    };
     world.run(async {
         let mut before = world.neap().await;
         before.list(v1::ListRequest::default()).await.unwrap();
-        // Made while there is room; connecting it takes no descriptor of ours, but one of the server's.
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let late = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        // Whoever comes when there is no descriptor left is served from those that are kept back.
+        let mut hoard = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            hoard.push(file);
+        }
+        let mut served = connect(spared);
+        served.read_exact(&mut [0; 9]).unwrap();
+        drop(hoard);
+        // When even that does not help, who was there before is served, and the accept fails meanwhile.
         setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
-        connect(late.as_raw_fd(), &UnixAddr::new(&world.socket).unwrap()).unwrap();
-        // Who was there before is served meanwhile, and the accept fails meanwhile.
+        let mut late = connect(late);
         for _ in 0..50 {
             before.list(v1::ListRequest::default()).await.unwrap();
             tokio::task::yield_now().await;
         }
-        setrlimit(Resource::RLIMIT_NOFILE, hard.min(4_096), hard).unwrap();
-        let mut late = UnixStream::from(late);
-        late.set_read_timeout(Some(crate::support::DEADLINE)).unwrap();
-        late.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
         late.read_exact(&mut [0; 9]).unwrap();
         is_served(&world).await;
     });

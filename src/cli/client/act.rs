@@ -195,7 +195,7 @@ impl Story {
             } else {
                 signal
             };
-            return format!("{name}: sent {signal}{pid}");
+            return format!("{name}: sent {signal}");
         }
         let along =
             if outcome.along.is_empty() { String::new() } else { format!("; with {}", outcome.along.join(", ")) };

@@ -128,7 +128,7 @@ fn unreachable(what: &str, tried: &[String]) -> Failure {
 pub(super) fn failure(error: &ClientError) -> Failure {
     let exit = match error {
         ClientError::Unreachable(ConnectError::NotPermitted(_)) => Exit::NotPermitted,
-        ClientError::Unreachable(_) | ClientError::Lost(_) => Exit::Unreachable,
+        ClientError::Unreachable(_) | ClientError::Silent(..) | ClientError::Lost(_) => Exit::Unreachable,
         ClientError::Refused { code, .. } => exit(*code),
     };
     Failure::new(error.to_string()).exit(exit)

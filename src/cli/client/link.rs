@@ -1,13 +1,15 @@
 //! The connection to an instance, for a program that does one thing after another.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
+use crate::cli::units::about;
 use crate::rpc::proto::v1::neap_client::NeapClient;
 use crate::rpc::proto::v1::{self, ErrorDetail};
 use crate::rpc::{ConnectError, connect, error_detail};
@@ -21,6 +23,13 @@ pub(super) enum ClientError {
     /// There is no connection.
     #[error("{0}")]
     Unreachable(#[from] ConnectError),
+    /// Somebody holds the socket, and says nothing.
+    #[error(
+        "the instance at {} has not answered for {}: is its supervisor stopped, or out of descriptors?",
+        .0.display(),
+        about(*.1)
+    )]
+    Silent(PathBuf, Duration),
     /// The connection has ended.
     #[error("the instance has ended the connection: {0}")]
     Lost(String),
@@ -123,15 +132,21 @@ calls! {
 }
 
 impl Client {
-    /// Connects to the instance at this socket.
+    /// Connects to the instance at this socket. It has answered once when this returns: a socket outlives whoever answers.
     pub(super) fn connect(socket: &Path, patience: Duration) -> Result<Client, ClientError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| ClientError::Lost(format!("cannot wait for it: {error}")))?;
         let channel = runtime.block_on(connect(socket, patience))?;
-        let calls = NeapClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
-        Ok(Client { runtime: Arc::new(runtime), calls })
+        let mut calls = NeapClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
+        let answer = async { timeout(patience, calls.get_status(v1::GetStatusRequest {})).await };
+        match runtime.block_on(answer).map(|answer| answer.map_err(ClientError::from)) {
+            Err(_) => Err(ClientError::Silent(socket.to_owned(), patience)),
+            Ok(Err(error @ ClientError::Lost(_))) => Err(error),
+            // What it refuses, it refuses of the call that is meant, too.
+            Ok(_) => Ok(Client { runtime: Arc::new(runtime), calls }),
+        }
     }
 
     /// Events.

@@ -18,7 +18,8 @@ pub use packet::{Packet, receive_packet, send_packet};
 pub use pages::CleanPages;
 pub use process::{
     SavedMask, WaitNow, block_all_signals, clone3_works, dumpable, effective_ids, exit_info, heed_child_signals,
-    ignores_child_signals, nofile, pidfd_open, pidfd_signal, process_group, run_last, set_dumpable, wait_pidfd,
+    heed_hangups, ignores_child_signals, nofile, pidfd_open, pidfd_signal, process_group, run_last, set_dumpable,
+    wait_pidfd,
 };
 pub(super) use stack::{Shared, Slot};
 

@@ -200,7 +200,16 @@ pub fn run_last(thread: i32) {
 /// Has SIGCHLD do what it does by default, whatever was inherited, so that nothing of how children ended is forgotten. For
 /// a program that is a supervisor and nothing else: a library leaves dispositions alone.
 pub fn heed_child_signals() -> io::Result<()> {
+    heed(libc::SIGCHLD)
+}
+
+/// The same of SIGHUP, which nohup(1) has ignored: for a program to which it means something else than its terminal's end.
+pub fn heed_hangups() -> io::Result<()> {
+    heed(libc::SIGHUP)
+}
+
+fn heed(signal: i32) -> io::Result<()> {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: all zeroes is a valid sigaction: the default disposition, no flags, an empty mask; the old one is not asked for.
-    checked(i64::from(unsafe { libc::sigaction(libc::SIGCHLD, action.as_mut_ptr(), std::ptr::null_mut()) })).map(drop)
+    checked(i64::from(unsafe { libc::sigaction(signal, action.as_mut_ptr(), std::ptr::null_mut()) })).map(drop)
 }
