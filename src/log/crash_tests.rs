@@ -232,6 +232,25 @@ fn a_line_that_is_half_written_when_the_reader_dies_is_gone_on_with_by_its_own_s
 }
 
 #[test]
+fn a_line_of_which_half_was_staged_is_ended_before_the_other_stream_goes_on() {
+    for stream in 0..2 {
+        let (kept, out, err) = Kept::new(&format!("torn{stream}"), 0);
+        let (mut one, mut other) = if stream == 0 { (out, err) } else { (err, out) };
+        // As a supervisor leaves it that is killed between two pages of a line.
+        let marked = if stream == 0 { kept.stdout.as_fd() } else { kept.stderr.as_fd() };
+        sys::set_mark(marked, true);
+        let mut staged = fs::File::from(sys::open_pipe_for_writing(kept.staged.as_fd()).unwrap());
+        staged.write_all(b"half").unwrap();
+        one.write_all(b" a line\nand more\n").unwrap();
+        other.write_all(b"other\n").unwrap();
+        let reader = kept.reader();
+        kept.await_text("half a line\nand more\nother\n");
+        kept.end(reader);
+        fs::remove_dir_all(kept.path.parent().unwrap()).unwrap();
+    }
+}
+
+#[test]
 fn the_newest_lines_are_in_the_ring_again() {
     let (kept, mut out, _err) = Kept::new("ring", 0);
     let reader = kept.reader();

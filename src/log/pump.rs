@@ -174,6 +174,9 @@ impl Pump {
                 }
             }
         }
+        if held.is_some() {
+            self.finish_open_line(id);
+        }
         self.read_on(id);
         if let Some(held) = held {
             if held.end_run {
@@ -224,6 +227,16 @@ impl Pump {
                 pipe.framer = framer;
                 return;
             }
+        }
+    }
+
+    /// A supervisor before us may have died in the middle of a line: its rest goes on before anything else does, if it is
+    /// there.
+    fn finish_open_line(&mut self, id: TargetId) {
+        let Some(target) = self.targets.get(&id) else { return };
+        let is_open = |number: &u64| self.pipes.get(number).is_some_and(|pipe| Some(pipe.stream) == target.open);
+        if let Some(number) = target.pipes.iter().copied().find(is_open) {
+            self.turn(number, false);
         }
     }
 
@@ -432,9 +445,16 @@ impl Pump {
 
     /// Stages what a pipe owes. What finds no room is waited for, or is dropped when that took too long.
     fn stage(&mut self, number: u64) {
-        let Some(pipe) = self.pipes.get_mut(&number) else { return };
-        let id = pipe.target;
-        let Some(target) = self.targets.get_mut(&id) else { return };
+        let Some(pipe) = self.pipes.get(&number) else { return };
+        let (id, stream) = (pipe.target, pipe.stream);
+        let Some(target) = self.targets.get(&id) else { return };
+        // The rest of an open line that waits for room comes before anything of the other stream.
+        let owes_rest = |other: &u64| {
+            self.pipes.get(other).is_some_and(|other| Some(other.stream) == target.open && !other.owed.is_empty())
+        };
+        let torn = target.open.filter(|open| *open != stream && target.pipes.iter().any(owes_rest));
+        let (Some(target), Some(pipe)) = (self.targets.get_mut(&id), self.pipes.get_mut(&number)) else { return };
+        target.torn = target.torn.or(torn);
         if matches!(target.pause, Pause::Unheard(_)) || target.stage(pipe) {
             return;
         }
