@@ -130,10 +130,12 @@ pub(super) fn changes(applied: &Applied) -> String {
 }
 
 /// Clients are served while this lives.
-pub(super) struct Control(Option<Server>);
+pub(super) struct Control(Option<Server>, Instance);
 
 impl Drop for Control {
     fn drop(&mut self) {
+        // Whoever finds the socket finds somebody who goes on: this one, or its successor.
+        self.1.close();
         if let Some(server) = self.0.take() {
             // Whoever asked for the end is told of it.
             server.stop(GRACE);
@@ -144,12 +146,12 @@ impl Drop for Control {
 /// Serves clients at the control socket, for as long as what is returned lives.
 pub(super) fn listen(instance: &Instance, notes: &Notes) -> Result<Control, Failure> {
     match instance.serve() {
-        Ok(server) => Ok(Control(server)),
+        Ok(server) => Ok(Control(server, instance.clone())),
         // Whom nobody can talk to can still look after what runs.
         Err(why) if instance.took_over() => {
             notes.say(Tone::Bad, why.as_str());
             instance.degrade(why);
-            Ok(Control(None))
+            Ok(Control(None, instance.clone()))
         }
         Err(why) => Err(Failure::new(why)),
     }

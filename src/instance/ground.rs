@@ -2,9 +2,9 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::begin::{BeginError, named};
 use super::places::Places;
@@ -12,6 +12,11 @@ use crate::anchor::{Inheritance, Key, Link};
 use crate::core::RecordKey;
 use crate::driver::Store;
 use crate::ledger::{Found, Generations, Ledger, LedgerError, Lock, LockError, Owner};
+
+/// How long an instance that does not answer may have the lock.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// All of it, once it is there.
 pub(super) struct Ground {
@@ -99,16 +104,27 @@ fn lock(places: &Places, claim: &Claim<'_>, inheritance: &mut Inheritance) -> Re
     let now = SystemTime::now();
     let pid = claim.link.map_or_else(std::process::id, |_| inheritance.anchor.0);
     let started_at = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let lock =
-        Lock::take(&path, &Owner { pid, config: named(claim.config), started_at }).map_err(|error| match error {
-            LockError::Held { .. } => BeginError::Taken(error.to_string()),
-            LockError::Failed { .. } => BeginError::Failed(error.to_string()),
-        })?;
+    let lock = patiently(&path, &Owner { pid, config: named(claim.config), started_at }, places)?;
     if let Some(link) = claim.link {
         link.hold(Key::lock(), std::os::fd::AsFd::as_fd(&lock))
             .map_err(|error| BeginError::Failed(format!("the anchor does not take the lock: {error}")))?;
     }
     Ok((lock, now))
+}
+
+/// Takes the lock. One who has it and does not answer is about to end, or has only begun: that is waited for a while.
+fn patiently(path: &Path, owner: &Owner, places: &Places) -> Result<Lock, BeginError> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match Lock::take(path, owner) {
+            Ok(lock) => return Ok(lock),
+            Err(LockError::Held { .. }) if Instant::now() < end && UnixStream::connect(&places.socket).is_err() => {
+                std::thread::sleep(PAUSE);
+            }
+            Err(error @ LockError::Held { .. }) => return Err(BeginError::Taken(error.to_string())),
+            Err(error @ LockError::Failed { .. }) => return Err(BeginError::Failed(error.to_string())),
+        }
+    }
 }
 
 /// What is odd about a ledger, if anything is.

@@ -261,10 +261,16 @@ impl Instance {
         self.0.evaluator.runtime.detach();
     }
 
+    /// Has nobody come to the control socket any more, unless a successor listens at it.
+    pub(crate) fn close(&self) {
+        if let Some(places) = self.0.places.as_ref().filter(|_| self.state().successor.is_none()) {
+            let _ = std::fs::remove_file(&places.socket);
+        }
+    }
+
     /// Removes what only matters while it is up. Once all is over.
     pub(crate) fn tidy(&self) {
         if let Some(places) = &self.0.places {
-            let _ = std::fs::remove_file(&places.socket);
             let _ = std::fs::remove_file(places.ledger());
         }
     }

@@ -125,7 +125,8 @@ fn only_starts_what_is_named_and_what_it_needs() {
          neap.process 'other' { type = 'oneshot', shell = 'echo other' }";
     let file = folder.write("neap.lua", &format!("local neap = require \"neap\"\n{config}"));
     let ended = Neap::new(["up", file.to_str().unwrap(), "--only", "web-*"]).end().expect_code(0);
-    in_order(&ended, &["| db", "| web"]);
+    in_order(&ended, &["db    * done", "web-1 * starting"]);
+    assert!(ended.stdout.contains("| db") && ended.stdout.contains("| web"), "{}", ended.stdout);
     assert!(!ended.stdout.contains("| other"), "{}", ended.stdout);
     let ended = Neap::new(["up", file.to_str().unwrap(), "--only", "othr"]).end().expect_code(3);
     assert!(ended.stderr.contains("did you mean `other`?"), "{}", ended.stderr);

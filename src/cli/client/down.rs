@@ -17,6 +17,8 @@ use crate::rpc::proto::v1::{
 
 /// A new binary that is not ready after this long will not be: its anchor has gone back to the old one by then.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long an instance may take from its last answer to its end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Between two looks at whether the new one is there.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -24,6 +26,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) fn down(args: &args::Down, context: &mut Context) -> Result<Exit, Failure> {
     let began = Instant::now();
     let no_wait = args.waiting.no_wait;
+    let socket = context.call(|client| client.get_status(GetStatusRequest {}))?.socket;
     let request = ShutdownRequest { no_wait };
     let response = if no_wait {
         context.call(|client| client.shutdown(request))?
@@ -41,6 +44,9 @@ pub(super) fn down(args: &args::Down, context: &mut Context) -> Result<Exit, Fai
     if !response.stuck.is_empty() {
         return Err(Failure::new(format!("these would not die: {}", response.stuck.join(", "))));
     }
+    if !no_wait {
+        gone(Path::new(&socket));
+    }
     if context.voice.json {
         context.print(&Json::of(&response).line())?;
     } else if context.voice.talk > Talk::Quiet {
@@ -49,6 +55,14 @@ pub(super) fn down(args: &args::Down, context: &mut Context) -> Result<Exit, Fai
         context.print(&text)?;
     }
     Ok(Exit::Done)
+}
+
+/// Waits until nobody can come to it any more: whoever starts an instance next starts a new one.
+fn gone(socket: &Path) {
+    let end = Instant::now() + LAST_WORDS;
+    while socket.exists() && Instant::now() < end {
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Each process as it has stopped.
