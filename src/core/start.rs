@@ -473,7 +473,9 @@ impl Machine {
     pub(super) fn ready(&mut self, id: ProcessId, cause: Cause) {
         let Some(p) = self.processes.get_mut(id) else { return };
         let State::Starting(starting) = &p.state else { return };
-        let running = Running { run: starting.run.clone(), after_start: None };
+        let mut running = Running { run: starting.run.clone(), after_start: None };
+        // Why it was not ready yet is no reason of one that is.
+        running.run.health.reason.clear();
         let came_back = p.last.ready > 0;
         p.last.ready = p.last.ready.saturating_add(1);
         self.clear_timer(id, TimerKind::Start);

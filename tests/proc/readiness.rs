@@ -26,6 +26,7 @@ fn becomes_ready(world: &mut World, spec: Spec, make: impl FnOnce(&World)) {
     assert_eq!(process.status().unwrap().state, StateName::Starting);
     make(world);
     assert_eq!(done(answer), Ok(StateName::Running));
+    assert_eq!(process.status().unwrap().reason, "", "why it was not ready yet is over");
 }
 
 #[test]
