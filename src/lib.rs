@@ -45,6 +45,8 @@ pub mod cli;
 pub mod core;
 pub mod driver;
 mod events;
+#[cfg(feature = "grpc")]
+mod glob;
 #[cfg(feature = "cli")]
 pub(crate) mod instance;
 #[doc(hidden)]

@@ -18,8 +18,8 @@ use tonic::Status;
 use super::fault::Fault;
 use super::instance::{Served, blocking};
 use super::proto::v1;
-use super::select::{glob_matches, is_glob};
 use crate::core::ProcessId;
+use crate::glob::{glob_matches, is_glob};
 use crate::log::{LogBatch, LogCursor, LogFrom, LogReader, Tail};
 use crate::{Line, Lines, Next, StreamKind};
 

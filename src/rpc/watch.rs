@@ -13,8 +13,8 @@ use super::ids::id_of;
 use super::instance::Served;
 use super::proto::v1;
 use super::proto::v1::watch_response::Item;
-use super::select::{glob_matches, is_glob};
 use crate::core::Event;
+use crate::glob::{glob_matches, is_glob};
 use crate::{Events, Next};
 
 /// Names that one request may have.
