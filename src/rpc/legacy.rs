@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::convert::ending;
 use super::fault::Fault;
@@ -30,7 +30,7 @@ impl ProcessManagerService {
 #[tonic::async_trait]
 impl ProcessManager for ProcessManagerService {
     async fn create(&self, _: Request<pm::CreateRequest>) -> Answer<pm::CreateResponse> {
-        Err(not_yet("Create"))
+        Err(Fault::later("Create").into())
     }
 
     async fn start(&self, request: Request<pm::StartRequest>) -> Answer<pm::StartResponse> {
@@ -53,7 +53,7 @@ impl ProcessManager for ProcessManagerService {
     }
 
     async fn reload_config(&self, _: Request<pm::ReloadConfigRequest>) -> Answer<pm::ReloadConfigResponse> {
-        Err(not_yet("ReloadConfig"))
+        Err(Fault::later("ReloadConfig").into())
     }
 
     async fn describe(&self, request: Request<pm::DescribeRequest>) -> Answer<pm::DescribeResponse> {
@@ -62,18 +62,18 @@ impl ProcessManager for ProcessManagerService {
     }
 
     async fn delete(&self, _: Request<pm::DeleteRequest>) -> Answer<pm::DeleteResponse> {
-        Err(not_yet("Delete"))
+        Err(Fault::later("Delete").into())
     }
 
     async fn get_resource_usage(
         &self,
         _: Request<pm::GetResourceUsageRequest>,
     ) -> Answer<pm::GetResourceUsageResponse> {
-        Err(not_yet("GetResourceUsage"))
+        Err(Fault::later("GetResourceUsage").into())
     }
 
     async fn update(&self, _: Request<pm::UpdateRequest>) -> Answer<pm::UpdateResponse> {
-        Err(not_yet("Update"))
+        Err(Fault::later("Update").into())
     }
 
     async fn get_status(&self, _: Request<pm::GetStatusRequest>) -> Answer<pm::GetStatusResponse> {
@@ -94,11 +94,6 @@ impl ProcessManager for ProcessManagerService {
             config_path: info.config_path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
         }))
     }
-}
-
-fn not_yet(call: &str) -> Status {
-    let text = format!("this version of Neap does not serve {call} yet: change the configuration and apply it");
-    Fault::new(Code::Unimplemented, "unimplemented", text).into()
 }
 
 fn state(state: StateName) -> pm::ProcessState {

@@ -9,8 +9,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::act::{Act, Patience, act};
-use super::backend::ApplyRequest;
-use super::convert::{problem, process, state_named, states};
+use super::convert::{process, state_named, states};
 use super::fault::Fault;
 use super::foresee::{Step, foresee};
 use super::instance::{Counts, Served};
@@ -21,6 +20,7 @@ use super::roles::Role;
 use super::select::Found;
 use super::spec::spec;
 use super::watch::Watching;
+use super::{define, environment, eval, graph, plan, stats, why};
 use crate::spec::{Signal, Spec};
 
 /// Answers for an instance.
@@ -29,7 +29,7 @@ pub(super) struct NeapService {
 }
 
 type Answer<T> = Result<Response<T>, Status>;
-type Streaming<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type Streaming<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl NeapService {
     pub(super) fn new(served: Served) -> Self {
@@ -151,25 +151,24 @@ impl Neap for NeapService {
         Ok(Response::new(v1::WaitResponse { outcomes }))
     }
 
+    async fn create(&self, request: Request<v1::CreateRequest>) -> Answer<v1::CreateResponse> {
+        define::create(&self.served, request).await.map(Response::new)
+    }
+
+    async fn update(&self, request: Request<v1::UpdateRequest>) -> Answer<v1::UpdateResponse> {
+        define::update(&self.served, request).await.map(Response::new)
+    }
+
+    async fn delete(&self, request: Request<v1::DeleteRequest>) -> Answer<v1::DeleteResponse> {
+        define::delete(&self.served, request).await.map(Response::new)
+    }
+
+    async fn plan(&self, request: Request<v1::PlanRequest>) -> Answer<v1::PlanResponse> {
+        plan::plan(&self.served, request).await.map(Response::new)
+    }
+
     async fn apply(&self, request: Request<v1::ApplyRequest>) -> Answer<v1::ApplyResponse> {
-        let v1::ApplyRequest { config, dry_run } = request.into_inner();
-        let config = config.map(PathBuf::from);
-        if config.as_ref().is_some_and(|path| !path.is_absolute()) {
-            let why = "is not absolute: it is the instance that reads it, from a folder of its own";
-            return Err(Fault::invalid("config", why).into());
-        }
-        let applied = self.served.apply(ApplyRequest { config, dry_run }).await?;
-        let names = |names: Vec<std::sync::Arc<str>>| names.iter().map(ToString::to_string).collect();
-        Ok(Response::new(v1::ApplyResponse {
-            generation: applied.generation,
-            added: names(applied.changes.added),
-            removed: names(applied.changes.removed),
-            updated: names(applied.changes.updated),
-            restarted: names(applied.changes.restarted),
-            unchanged: names(applied.changes.unchanged),
-            warnings: applied.warnings.iter().map(problem).collect(),
-            config_path: applied.config.map(|path| text(&path)),
-        }))
+        plan::apply(&self.served, request).await.map(Response::new)
     }
 
     async fn shutdown(&self, request: Request<v1::ShutdownRequest>) -> Answer<v1::ShutdownResponse> {
@@ -201,6 +200,28 @@ impl Neap for NeapService {
 
     async fn logs(&self, request: Request<v1::LogsRequest>) -> Answer<Self::LogsStream> {
         Ok(Response::new(Box::pin(Reading::new(&self.served, request.into_inner()).await?)))
+    }
+
+    async fn why(&self, request: Request<v1::WhyRequest>) -> Answer<v1::WhyResponse> {
+        why::why(&self.served, request).await.map(Response::new)
+    }
+
+    async fn graph(&self, request: Request<v1::GraphRequest>) -> Answer<v1::GraphResponse> {
+        graph::graph(&self.served, request).await.map(Response::new)
+    }
+
+    async fn stats(&self, request: Request<v1::StatsRequest>) -> Answer<v1::StatsResponse> {
+        stats::stats(&self.served, request).await.map(Response::new)
+    }
+
+    async fn get_environment(&self, request: Request<v1::GetEnvironmentRequest>) -> Answer<v1::GetEnvironmentResponse> {
+        environment::environment(&self.served, request).await.map(Response::new)
+    }
+
+    type EvalStream = Streaming<v1::EvalResponse>;
+
+    async fn eval(&self, request: Request<tonic::Streaming<v1::EvalRequest>>) -> Answer<Self::EvalStream> {
+        eval::eval(&self.served, request).await.map(Response::new)
     }
 }
 

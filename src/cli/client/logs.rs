@@ -37,7 +37,13 @@ pub(super) fn logs(args: &args::Logs, context: &mut Context) -> Result<Exit, Fai
     let open = |client: &mut Client| {
         let cursors = cursors.borrow().clone();
         let tail = if cursors.is_empty() { Some(tail.into()) } else { None };
-        client.logs(LogsRequest { names: args.names.clone(), tail, follow: args.follow, cursors })
+        client.logs(LogsRequest {
+            names: args.names.clone(),
+            tail,
+            follow: args.follow,
+            cursors,
+            ..LogsRequest::default()
+        })
     };
     let take = |response: LogsResponse| -> io::Result<()> {
         if let Some(lag) = &response.lag {
