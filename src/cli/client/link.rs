@@ -125,6 +125,10 @@ calls! {
     wait(WaitRequest) -> WaitResponse;
     /// Makes a configuration so.
     apply(ApplyRequest) -> ApplyResponse;
+    /// What processes use.
+    stats(StatsRequest) -> StatsResponse;
+    /// What a program is executed with.
+    get_environment(GetEnvironmentRequest) -> GetEnvironmentResponse;
     /// Ends the instance.
     shutdown(ShutdownRequest) -> ShutdownResponse;
     /// Puts a new binary in place.
