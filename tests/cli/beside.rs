@@ -95,7 +95,7 @@ fn a_command_beside_a_process_has_its_environment_folder_and_umask() {
     shop.fails(126, &["exec", "web", "--", "/etc/passwd"]);
     shop.fails(3, &["exec", "nobody", "--", "true"]);
     // One that does not run has an environment, too.
-    assert_eq!(shop.ok(&["exec", "spare", "--", "printf", "%s", "--quiet"]), "--quiet");
+    assert_eq!(shop.ok(&["exec", "spare", "--", "printf", "%s", "--quiet"]), "--quiet\n");
     // It is no part of the process: a restart does not notice.
     let before = pid(&shop.json(&["status", "web", "--json"]));
     shop.ok(&["exec", "web", "--", "true"]);
@@ -118,4 +118,30 @@ fn a_command_beside_a_process_is_its_user() {
     assert_eq!(lines[0], nobody.uid.to_string());
     assert_eq!(lines[1], nobody.gid.to_string());
     assert_eq!(lines[2], "nobody");
+}
+
+#[test]
+fn groups_of_the_configuration_are_shown_filtered_by_and_counted() {
+    let instance = Instance::start(
+        r#"
+local neap = require "neap"
+local function idle(name) return neap.process(name) { command = { "sleep", "1000" } } end
+local web = { idle "web-1", idle "web-2" }
+idle "db"
+neap.group "front" (web)
+neap.group "all" { "web-1", "db" }
+"#,
+    );
+    instance.ok(&["wait", "*"]);
+    let text = instance.ok(&["list"]);
+    assert!(text.lines().any(|line| line.starts_with("web-1  all,front  running")), "{text}");
+    let names = |args: &[&str]| {
+        let all = instance.json(args);
+        all.as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["list", "--group", "front", "--json"]), ["web-1", "web-2"]);
+    assert_eq!(names(&["list", "--group", "fr*,all", "--health", "unknown", "--json"]), ["db", "web-1", "web-2"]);
+    assert!(names(&["list", "--health", "healthy", "--json"]).is_empty());
+    let brief = instance.ok(&["list", "--brief"]);
+    assert!(brief.contains("group front  1      1 running"), "{brief}");
 }

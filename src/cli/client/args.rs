@@ -58,6 +58,15 @@ pub(in crate::cli) struct List {
     /// Only those in one of these states
     #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
     pub(in crate::cli) state: Vec<StateName>,
+    /// Only those in one of these groups (neap.group): names or globs
+    #[arg(long, value_name = "GROUP,…", value_delimiter = ',')]
+    pub(in crate::cli) group: Vec<String>,
+    /// Only those of this health
+    #[arg(long, value_name = "HEALTH", value_parser = ["unknown", "starting", "healthy", "unhealthy"])]
+    pub(in crate::cli) health: Option<String>,
+    /// A line a group, or a family of names (web-1, web-2, …), with how many of it are in which state
+    #[arg(long)]
+    pub(in crate::cli) brief: bool,
 }
 
 /// `neap stats`.
