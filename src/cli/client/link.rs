@@ -125,6 +125,12 @@ calls! {
     wait(WaitRequest) -> WaitResponse;
     /// Makes a configuration so.
     apply(ApplyRequest) -> ApplyResponse;
+    /// Makes a process.
+    create(CreateRequest) -> CreateResponse;
+    /// Changes one.
+    update(UpdateRequest) -> UpdateResponse;
+    /// Forgets processes.
+    delete(DeleteRequest) -> DeleteResponse;
     /// Ends the instance.
     shutdown(ShutdownRequest) -> ShutdownResponse;
     /// Puts a new binary in place.
