@@ -185,7 +185,7 @@ impl Machine {
         let Some(p) = self.process(id) else { return self.reply(command, Err(Refusal::NotFound)) };
         match (&p.origin, p.state.is_rest() || p.state.is_armed()) {
             (Origin::Plan { .. }, _) => {
-                return self.refuse_state(command, id, "it is part of the plan; take it out there and apply");
+                return self.refuse_state(command, id, "it is part of the configuration; take it out there and apply");
             }
             (_, false) if !force => return self.refuse_state(command, id, "stop it first, or use force"),
             _ => {}

@@ -31,6 +31,13 @@ impl<'de> Deserialize<'de> for Spec {
     }
 }
 
+/// Reads any value, for the reader to make something of. The format must describe itself, as JSON does.
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Node, D::Error> {
+        de::DeserializeSeed::deserialize(Tree { form: Form::Shown }, deserializer)
+    }
+}
+
 /// The form for the ledger and the machine's records: as the one that is shown, but secrets, function ids and the
 /// place of declaration survive. Whoever can read it can read the secrets.
 ///

@@ -126,6 +126,18 @@ impl Supervisor {
         Ok(Process::new(self.owner.clone(), self.caller.clone(), id, name))
     }
 
+    /// As [`add`](Supervisor::add), without waiting for the answer; with `start` its start is begun in the same step.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn create(&self, spec: Spec, start: bool) -> Pending<ProcessId> {
+        if let Err(refusal) = support::check(&spec) {
+            return Pending::ready(Err(refusal.into()));
+        }
+        self.shared().command(Command::Create { spec: Box::new(spec), start }, &self.caller, |answer| match answer {
+            Answer::Done(Done::Created(id)) => Some(id),
+            _ => None,
+        })
+    }
+
     /// The process of this name; `None` also once the supervisor has ended, and on its own thread (see [`Error::OwnThread`]).
     pub fn get(&self, name: &str) -> Option<Process> {
         let wanted = name.to_owned();

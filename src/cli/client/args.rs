@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::flags::SpecFlags;
 use crate::core::StateName;
 use crate::spec::units::parse_duration;
 
@@ -33,6 +34,12 @@ pub(in crate::cli) enum Command {
     Wait(Wait),
     /// Make the running instance what its configuration says, all or nothing
     Apply(Apply),
+    /// Make a process at run time, and start it if it has --auto-start; it is kept over restarts and reboots
+    Create(Create),
+    /// Change what a process is; of a configured one an override, which the next apply takes back
+    Update(Update),
+    /// Forget a process that was made at run time
+    Delete(Delete),
     /// What processes printed
     Logs(Logs),
     /// What happened, and why
@@ -195,6 +202,64 @@ pub(in crate::cli) struct Apply {
     /// Say what would change, and change nothing
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
+}
+
+/// `neap create`.
+#[derive(Debug, Args)]
+#[command(override_usage = "neap create NAME [OPTIONS] -- CMD…")]
+pub(in crate::cli) struct Create {
+    /// What to call it
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: String,
+    #[command(flatten)]
+    pub(in crate::cli) waiting: Waiting,
+    /// Say what is wrong with it, if anything is, and make nothing
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+    /// The program and its arguments, never seen by a shell
+    #[arg(last = true, value_name = "CMD")]
+    pub(in crate::cli) command: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) spec: SpecFlags,
+}
+
+/// `neap update`.
+#[derive(Debug, Args)]
+#[command(override_usage = "neap update NAME [OPTIONS] [-- CMD…]")]
+pub(in crate::cli) struct Update {
+    /// A name or an id
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: String,
+    /// Restart it if a change needs that, and wait until it is ready
+    #[arg(long)]
+    pub(in crate::cli) restart_process: bool,
+    /// Take keys back to their defaults: `health`, `env.PORT`
+    #[arg(long, value_name = "KEY")]
+    pub(in crate::cli) unset: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) waiting: Waiting,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+    /// Another program and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    pub(in crate::cli) command: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) spec: SpecFlags,
+}
+
+/// `neap delete`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Delete {
+    /// Names, ids or globs
+    #[arg(required = true, value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    /// Stop it first
+    #[arg(long)]
+    pub(in crate::cli) force: bool,
+    /// Wait this long at most, then exit with 7; what was asked for goes on
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(in crate::cli) timeout: Option<Duration>,
 }
 
 /// `neap logs`.

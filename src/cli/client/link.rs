@@ -129,6 +129,12 @@ calls! {
     stats(StatsRequest) -> StatsResponse;
     /// What a program is executed with.
     get_environment(GetEnvironmentRequest) -> GetEnvironmentResponse;
+    /// Makes a process.
+    create(CreateRequest) -> CreateResponse;
+    /// Changes one.
+    update(UpdateRequest) -> UpdateResponse;
+    /// Forgets processes.
+    delete(DeleteRequest) -> DeleteResponse;
     /// Ends the instance.
     shutdown(ShutdownRequest) -> ShutdownResponse;
     /// Puts a new binary in place.
