@@ -7,6 +7,7 @@
 
 mod backoff;
 mod commands;
+mod diff;
 mod event;
 mod graph;
 mod health;
@@ -35,6 +36,7 @@ mod time;
 mod timers;
 mod view;
 
+pub use diff::{Change, ChangeKind};
 pub use event::{Cause, Ending, Event, EventKind, HealthStatus, HoldKind, RelationKind, StateName};
 pub use ids::{CommandId, Pid, ProcessId, RunId};
 pub use input::{
@@ -48,3 +50,5 @@ pub use reply::{Applied, Done, Refusal, Reply, Updated};
 pub use resume::LiveRun;
 pub use status::{Hold, Status, Want};
 pub use time::{Now, Time, WallTime};
+
+pub use crate::spec::diff::FieldDiff;
