@@ -54,7 +54,12 @@ fn collect(evaluation: &mut Evaluation, host: &Host) -> Result<Declared, Vec<Pro
             }
         }
         match spec {
-            Ok(spec) => problems.extend(plan.insert(spec).err()),
+            Ok(spec) => {
+                if spec.volatile {
+                    problems.push(volatile(&declaration.site, &spec));
+                }
+                problems.extend(plan.insert(spec).err());
+            }
             Err(more) => problems.extend(more),
         }
     }
@@ -78,6 +83,14 @@ fn collect(evaluation: &mut Evaluation, host: &Host) -> Result<Declared, Vec<Pro
         handlers: evaluation.handlers.clone(),
         timers: evaluation.timers.clone(),
     })
+}
+
+/// What a configuration has is there as long as the configuration has it.
+fn volatile(site: &Site, spec: &Spec) -> Problem {
+    let message = "is for processes that are made at run time; one in a configuration is kept by its being there";
+    let mut problem = problem_at(site, Some(&spec.name), Some("volatile"), message);
+    problem.line = spec.source.fields.get("volatile").copied().or(problem.line);
+    problem
 }
 
 /// The lines of keys have served their purpose, and plans are copied and compared.
