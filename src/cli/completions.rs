@@ -54,14 +54,20 @@ fn binary() -> String {
 /// Answers a shell that asks, and ends the program; does nothing otherwise.
 pub(super) fn answer() {
     if std::env::var_os(ASKED).is_some() {
-        CompleteEnv::with_factory(|| candidates::command(target(std::env::args_os()))).var(ASKED).complete();
+        let index = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok());
+        let typed = typed(std::env::args_os());
+        let word = index.map_or(typed.last(), |index: usize| typed.get(index)).cloned().unwrap_or_default();
+        CompleteEnv::with_factory(|| candidates::command(target(&typed), &word)).var(ASKED).complete();
     }
 }
 
-/// The instance that is meant by what was typed so far.
-fn target(args: impl Iterator<Item = OsString>) -> Target {
-    let typed: Vec<String> =
-        args.skip_while(|arg| arg != "--").skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+/// What was typed so far, as the shell hands it over.
+fn typed(args: impl Iterator<Item = OsString>) -> Vec<String> {
+    args.skip_while(|arg| arg != "--").skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect()
+}
+
+/// The instance that is meant by it.
+fn target(typed: &[String]) -> Target {
     let value = |flag: &str| {
         let at = typed.iter().position(|word| word == flag || word.starts_with(&format!("{flag}=")))?;
         if let Some((_, value)) = typed[at].split_once('=') {
@@ -77,11 +83,11 @@ fn target(args: impl Iterator<Item = OsString>) -> Target {
 
 #[cfg(test)]
 mod tests {
-    use super::target;
+    use super::{target, typed};
 
     #[test]
     fn what_was_typed_says_which_instance_is_meant() {
-        let of = |typed: &[&str]| target(["neap", "--"].iter().chain(typed).map(Into::into));
+        let of = |words: &[&str]| target(&typed(["neap", "--"].iter().chain(words).map(Into::into)));
         assert_eq!(of(&["neap", "--socket", "/x", "list"]).socket.unwrap().to_str(), Some("/x"));
         assert_eq!(of(&["neap", "--socket=/x", "list"]).socket.unwrap().to_str(), Some("/x"));
         assert_eq!(of(&["neap", "--instance", "=", "user", "list"]).instance.as_deref(), Some("user"));

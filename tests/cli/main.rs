@@ -4,10 +4,14 @@
 mod acting;
 mod check;
 mod client;
+mod completing;
+mod evaluating;
 mod following;
 mod instance;
+mod repl;
 mod run;
 mod stack;
 mod support;
+mod terminal;
 mod types;
 mod up;

@@ -29,15 +29,19 @@ pub(in crate::cli) struct Target {
     pub(in crate::cli) instance: Option<String>,
 }
 
-/// The command line's definition, in which names of processes, states and signals are known.
-pub(in crate::cli) fn command(target: Target) -> clap::Command {
+/// The command line's definition, in which names of processes, states and signals are known, to complete this word. Flags
+/// are many: they are offered to who has begun one.
+pub(in crate::cli) fn command(target: Target, word: &str) -> clap::Command {
     let target = Arc::new(target);
-    Cli::command().mut_subcommands(move |command| {
+    let flags = word.starts_with('-');
+    let quiet = move |arg: clap::Arg| if flags || arg.is_positional() { arg } else { arg.hide(true) };
+    Cli::command().disable_help_flag(!flags).mut_args(quiet).mut_subcommands(move |command| {
         let makes = MAKING.contains(&command.get_name());
         let target = Arc::clone(&target);
-        command.mut_args(move |arg| {
+        command.disable_help_flag(!flags).mut_args(move |arg| {
             let own = makes && (arg.is_positional() || arg.get_id() == "name");
             let target = Arc::clone(&target);
+            let arg = quiet(arg);
             match arg.get_value_names().and_then(|names| names.first()).map(|name| name.trim_end_matches(",…")) {
                 Some("NAME") if !own => arg.add(ArgValueCandidates::new(move || processes(&target))),
                 Some("STATE") => arg.add(ArgValueCandidates::new(states)),

@@ -64,19 +64,17 @@ impl AtPrompt {
         words.insert(0, "neap".into());
         let index = words.len() - 1;
         let target = Target { socket: Some(self.socket.clone()), instance: None };
-        let found = engine::complete(&mut candidates::command(target), words, index, None).unwrap_or_default();
+        let word = &line[start..];
+        let found = engine::complete(&mut candidates::command(target, word), words, index, None).unwrap_or_default();
         let own = OWN.iter().filter(|(name, _)| name.starts_with(line)).map(|(name, what)| {
             let rest = name.get(start..).unwrap_or(name);
             pair(rest.to_owned(), what)
         });
-        let word = &line[start..];
         let theirs = found.into_iter().filter_map(|one| {
             let value = one.get_value().to_str()?.to_owned();
             let here = value.starts_with(word) && !HERE_NOT.contains(&value.as_str());
-            // Flags are many; they are shown when asked for.
-            let flag = value.starts_with('-') && !word.starts_with('-');
             let help = one.get_help().map(ToString::to_string).unwrap_or_default();
-            (here && !flag).then(|| pair(value, help.lines().next().unwrap_or_default()))
+            here.then(|| pair(value, help.lines().next().unwrap_or_default()))
         });
         (start, own.chain(theirs).take(MOST).collect())
     }

@@ -79,8 +79,8 @@ impl<'a> Console<'a> {
             }
             Outcome::Failed(error) => {
                 let exit = if error.cancelled { INTERRUPTED } else { Exit::Failed };
-                if error.cancelled && self.terminal {
-                    self.complain("cancelled")?;
+                if error.cancelled {
+                    self.complain(&error.message)?;
                 } else {
                     self.fail(&error)?;
                 }
