@@ -7,6 +7,7 @@
 mod accept;
 mod act;
 mod backend;
+mod caller;
 mod connect;
 mod convert;
 mod define;
@@ -29,6 +30,7 @@ mod select;
 mod server;
 mod socket;
 mod spec;
+mod spec_node;
 mod stats;
 mod watch;
 mod why;
