@@ -41,7 +41,9 @@ mod slots;
 mod sources;
 pub mod spawn;
 pub mod sys;
+mod task;
 mod tell;
+mod workers;
 
 pub(crate) use contain::Trees;
 pub(crate) use engine::{Engine, HelperDone, Parts};
@@ -53,3 +55,5 @@ pub use keep::{Keep, Store};
 pub(crate) use pool::Pool;
 pub(crate) use prepare::{RuntimeDir, Surroundings, inheritable};
 pub(crate) use spawn::Launcher;
+pub(crate) use task::{TaskFunction, Tasks, is_in_task};
+pub(crate) use workers::Workers;
