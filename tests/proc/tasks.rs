@@ -640,3 +640,15 @@ fn a_supervisor_that_keeps_a_ledger_takes_no_tasks() {
     assert!(refusal.contains("no ledger holds a function"), "{refusal}");
     done(supervisor.shutdown()).unwrap();
 }
+
+#[test]
+fn the_example_of_tasks_does_what_it_says() {
+    let output = std::process::Command::new(crate::support::example("tasks")).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    let told: Vec<&str> = text.lines().collect();
+    assert!(told[0].starts_with("mailer: the third letter came back; waits "), "{text}");
+    assert_eq!(told[1], "mailer is running for the second time");
+    assert!(told[2].starts_with("mailer said: letter "), "{text}");
+    assert_eq!(told.last(), Some(&"down; would not die: []"));
+}
