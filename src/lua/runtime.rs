@@ -184,9 +184,11 @@ impl Generation {
     /// An error when what runs on its thread could not be interrupted.
     pub(super) fn responsive(&self) -> Result<(), String> {
         if self.0.limits.overdue(GRACE) {
-            return Err("something that this configuration runs could not be interrupted; nothing of it answers until \
+            return Err(
+                "something that this configuration runs could not be interrupted; nothing of it answers until \
                         that ends"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         Ok(())
     }

@@ -25,8 +25,7 @@ impl Environment {
         let undefined = lua.create_function(move |lua, (key, known): (Value, Table)| -> mlua::Result<()> {
             let Some(key) = key.as_string().map(|key| key.to_string_lossy()) else { return Ok(()) };
             let own = known.pairs::<Value, Value>().chain(names.pairs::<Value, Value>());
-            let own: Vec<String> =
-                own.filter_map(|pair| Some(pair.ok()?.0.as_string()?.to_string_lossy())).collect();
+            let own: Vec<String> = own.filter_map(|pair| Some(pair.ok()?.0.as_string()?.to_string_lossy())).collect();
             Err(sandbox::undefined(lua, &key, own.iter().map(String::as_str)))
         })?;
         native.raw_set("undefined", undefined)?;

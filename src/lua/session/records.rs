@@ -38,7 +38,8 @@ pub(super) fn rows(entries: &Entries) -> Option<Rows> {
     if shared == 0 || counts.len() > 32 {
         return None;
     }
-    let mut columns: Vec<String> = FIRST.iter().filter(|name| counts.contains_key(**name)).map(|name| (*name).into()).collect();
+    let mut columns: Vec<String> =
+        FIRST.iter().filter(|name| counts.contains_key(**name)).map(|name| (*name).into()).collect();
     columns.extend(counts.into_keys().filter(|name| !FIRST.contains(&name.as_str())));
     Some(Rows { tables, columns, hidden: entries.hidden() })
 }

@@ -106,7 +106,8 @@ impl Show<'_> {
             return Ok(line);
         }
         let pad = " ".repeat(indent + 2);
-        let names: Vec<String> = entries.named.iter().take(ENTRIES).map(|(key, _)| self.key(key)).collect::<Result<_, _>>()?;
+        let names: Vec<String> =
+            entries.named.iter().take(ENTRIES).map(|(key, _)| self.key(key)).collect::<Result<_, _>>()?;
         let longest = names.iter().map(|name| name.chars().count()).filter(|length| *length <= 24).max().unwrap_or(0);
         let mut out = String::from("{\n");
         for item in entries.items.iter().take(ENTRIES) {
@@ -173,11 +174,13 @@ pub(super) struct Entries {
 impl Entries {
     fn of(table: &Table) -> mlua::Result<Entries> {
         let length = table.raw_len();
-        let mut entries = Entries { items: Vec::new(), named: Vec::new(), left_out: length.saturating_sub(10 * ENTRIES) };
+        let mut entries =
+            Entries { items: Vec::new(), named: Vec::new(), left_out: length.saturating_sub(10 * ENTRIES) };
         for index in 1..=length.min(10 * ENTRIES) {
             entries.items.push(table.raw_get(index)?);
         }
-        let within = |key: &Value| matches!(key, Value::Integer(n) if usize::try_from(*n).is_ok_and(|n| n >= 1 && n <= length));
+        let within =
+            |key: &Value| matches!(key, Value::Integer(n) if usize::try_from(*n).is_ok_and(|n| n >= 1 && n <= length));
         for pair in table.pairs::<Value, Value>() {
             let (key, value) = pair?;
             if within(&key) {
@@ -220,8 +223,8 @@ fn order(key: &Value) -> (u8, i64, String) {
 
 /// Words of the language, which are no names.
 const RESERVED: [&str; 22] = [
-    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil", "not",
-    "or", "repeat", "return", "then", "true", "until", "while",
+    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil",
+    "not", "or", "repeat", "return", "then", "true", "until", "while",
 ];
 
 fn is_name(bytes: &[u8]) -> bool {

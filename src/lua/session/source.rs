@@ -35,7 +35,8 @@ pub(super) fn compiled(lua: &Lua, chunk: &str, text: &str, env: &Table) -> Compi
     let first = tokens(text).first().map(|token| token.text(text).to_owned()).unwrap_or_default();
     let (as_expression, as_statements) = (Complaint::of(expression), Complaint::of(statements));
     // What fails as a statement at its very first word was meant as an expression.
-    let meant = if as_statements.message.ends_with(&format!("near '{first}'")) { &as_expression } else { &as_statements };
+    let meant =
+        if as_statements.message.ends_with(&format!("near '{first}'")) { &as_expression } else { &as_statements };
     if as_expression.incomplete || as_statements.incomplete {
         return Compiled::Incomplete(meant.message.clone());
     }
@@ -50,7 +51,13 @@ struct Complaint {
 impl Complaint {
     fn of(error: mlua::Error) -> Self {
         match error {
-            mlua::Error::SyntaxError { message, incomplete_input } => Complaint { message, incomplete: incomplete_input },
+            mlua::Error::SyntaxError { message, incomplete_input } => {
+                {
+                // Only a long string goes on in the next line.
+                let incomplete = incomplete_input && !message.contains("unfinished string");
+                Complaint { message, incomplete }
+            }
+            }
             other => Complaint { message: other.to_string(), incomplete: false },
         }
     }
@@ -152,7 +159,10 @@ mod tests {
             ("print('local x')", "print('local x')"),
             ("for i = 1, 2 do local q = i end", "for i = 1, 2 do local q = i end"),
             ("repeat local q = 1 until q", "repeat local q = 1 until q"),
-            ("local f = function() if x then local y end end local g", "      f = function() if x then local y end end       g = nil"),
+            (
+                "local f = function() if x then local y end end local g",
+                "      f = function() if x then local y end end       g = nil",
+            ),
             ("local", "local"),
             ("local 5", "local 5"),
         ] {

@@ -39,7 +39,8 @@ pub(super) fn failed(host: &Host, error: &mlua::Error) -> Trouble {
         }
         mlua::Error::MemoryError(_) => {
             let most = crate::spec::units::format_size(host.memory() as u64 / 4 * 3);
-            message = format!("used more memory than the {most} there is for sessions, and for what the configuration holds");
+            message =
+                format!("used more memory than the {most} there is for sessions, and for what the configuration holds");
         }
         _ => {}
     }
