@@ -143,6 +143,12 @@ pub static SPEC: Table = Table::new(
         Key::live("log", "neap.Log", "What happens to what it prints.").table(&LOG),
         Key::restart("watchdog", "neap.Duration", "It must say WATCHDOG=1 on its notify socket at least this often.")
             .of(field!(watchdog)),
+        Key::live(
+            "volatile",
+            "boolean",
+            "Whether a process made at run time is forgotten when the instance or the machine goes down.",
+        )
+        .of(field!(volatile)),
         Key::live("watch", "string|string[]", "Paths whose change restarts it.").later("the watching of files"),
         Key::live("schedule", "string", "When it is started by the clock.").later("schedules"),
         Key::live("replicas", "integer", "How many of it there are.").later("replicas"),
