@@ -5,6 +5,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod asked;
 mod backoff;
 mod commands;
 mod diff;
@@ -36,6 +37,7 @@ mod time;
 mod timers;
 mod view;
 
+pub use asked::{Asked, Verb};
 pub use diff::{Change, ChangeKind};
 pub use event::{Cause, Ending, Event, EventKind, HealthStatus, HoldKind, RelationKind, StateName};
 pub use ids::{CommandId, Pid, ProcessId, RunId};

@@ -29,7 +29,7 @@ impl Machine {
         if let Err(error) = self.validate_with(&spec) {
             return self.reply(command, Err(Refusal::Invalid(error)));
         }
-        let cause = Cause::Command(command);
+        let cause = self.asked(command);
         let id = self.define(spec, Origin::Runtime, cause.clone());
         self.reply(command, Ok(Done::Created(id)));
         if start {
@@ -102,10 +102,10 @@ impl Machine {
         {
             *replaced = planned;
         }
-        self.replace_spec(id, spec, &change, Cause::Command(command));
+        self.replace_spec(id, spec, &change, self.asked(command));
         self.relations_changed();
         if restart {
-            self.restart(id, Cause::Command(command));
+            self.restart(id, self.asked(command));
         }
         self.look_again();
         self.reply(command, Ok(Done::Updated(Updated { change, restarted: restart })));
@@ -192,7 +192,7 @@ impl Machine {
             Some((name, pids)) => self.reply(command, Err(Refusal::Stuck { name, pids })),
             None => self.wait_for_deletion(id, command),
         }
-        self.leave(id, Cause::Command(command));
+        self.leave(id, self.asked(command));
     }
 
     fn stuck_pids(&self, id: ProcessId) -> Option<(Arc<str>, Vec<Pid>)> {
@@ -252,11 +252,12 @@ impl Machine {
         let changes = match self.diff(&plan) {
             Ok(changes) => changes,
             Err(error) => {
-                self.emit_instance(EventKind::Refused { reason: error.to_string() }, Cause::Command(command));
+                self.emit_instance(EventKind::Refused { reason: error.to_string() }, self.asked(command));
                 return self.reply(command, Err(Refusal::Invalid(error)));
             }
         };
         self.generation = plan.generation;
+        self.askers.applied = self.askers.of(&self.asked(command));
         let mut specs: BTreeMap<String, Spec> = plan.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
         let (mut starts, mut restarts, mut armed, mut removed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for change in &changes {
@@ -290,7 +291,7 @@ impl Machine {
         let count = |kind| u32::try_from(applied.of(kind).count()).unwrap_or(u32::MAX);
         let changed = count(ChangeKind::Updated).saturating_add(count(ChangeKind::Restarted));
         let (added, removed) = (count(ChangeKind::Added), count(ChangeKind::Removed));
-        self.emit_instance(EventKind::Applied { added, removed, changed }, Cause::Command(command));
+        self.emit_instance(EventKind::Applied { added, removed, changed }, self.asked(command));
         self.reply(command, Ok(Done::Applied(applied)));
         for id in armed {
             self.arm_if_listening(id);

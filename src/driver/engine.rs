@@ -271,11 +271,11 @@ impl Engine {
 
     fn message(&mut self, message: Message) {
         match message {
-            Message::Command { id, command, answer } => {
+            Message::Command { id, command, caller, answer } => {
                 if let Some(answer) = answer {
                     self.answers.insert(id, answer);
                 }
-                self.inputs.push_back(Input::Command { id, command });
+                self.inputs.push_back(Input::Command { id, command, caller });
             }
             Message::Abandon(id) => {
                 if self.answers.remove(&id).is_some() {
@@ -295,7 +295,8 @@ impl Engine {
             Message::WaitEnd(answer) => self.end_waiters.push(answer),
             Message::Abandoned => {
                 let id = self.shared.next_command();
-                self.inputs.push_back(Input::Command { id, command: Command::Shutdown });
+                let caller = Some("the program, which let go of its last handle".into());
+                self.inputs.push_back(Input::Command { id, command: Command::Shutdown, caller });
             }
             Message::Input(input) => self.inputs.push_back(input),
             Message::Helper(HelperDone::Prepared(Owner::Run(run), result)) => self.run_prepared(run, result),

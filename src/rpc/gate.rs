@@ -11,14 +11,15 @@ use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::caller::Caller;
 use super::fault::Fault;
-use super::roles::{Peer, Role, needed};
+use super::roles::{Peer, needed};
 
 /// Puts the gate before a service.
 #[derive(Clone, Debug)]
 pub(super) struct GateLayer;
 
-/// Lets through who may, with their [`Role`] among the request's extensions.
+/// Lets through who may, with their [`Role`](super::roles::Role) and the [`Caller`] among the request's extensions.
 #[derive(Clone, Debug)]
 pub(super) struct Gate<S>(S);
 
@@ -46,8 +47,9 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         match admit(request.uri().path(), request.extensions().get::<Peer>().copied()) {
-            Ok(role) => {
-                request.extensions_mut().insert(role);
+            Ok(caller) => {
+                request.extensions_mut().insert(caller.role);
+                request.extensions_mut().insert(caller);
                 // Tonic's own timer, which goes by the same header, comes a moment later and calls it cancelled.
                 let until = timeout(&request).and_then(|timeout| Instant::now().checked_add(timeout));
                 let answer = self.0.call(request);
@@ -90,8 +92,8 @@ fn timeout(request: &Request<Body>) -> Option<Duration> {
     })
 }
 
-/// The caller's role, when it is enough for the method.
-fn admit(method: &str, peer: Option<Peer>) -> Result<Role, Fault> {
+/// The caller, when its role is enough for the method.
+fn admit(method: &str, peer: Option<Peer>) -> Result<Caller, Fault> {
     let denied = |message: String| Fault::new(Code::PermissionDenied, "not_permitted", message);
     let Some(peer) = peer else {
         return Err(denied("the kernel does not say who is calling".into()));
@@ -108,7 +110,7 @@ fn admit(method: &str, peer: Option<Peer>) -> Result<Role, Fault> {
     if role < least {
         return Err(denied(format!("this takes the role {}, and you are {}", least.as_str(), role.as_str())));
     }
-    Ok(role)
+    Ok(Caller::new(peer, role))
 }
 
 #[cfg(test)]
@@ -128,7 +130,7 @@ mod tests {
         for (method, _) in METHODS {
             for uid in [0, own] {
                 let role = admit(method, Some(Peer { uid, pid: None }));
-                assert_eq!(role.unwrap(), Role::Admin, "{method} for {uid}");
+                assert_eq!(role.unwrap().role, Role::Admin, "{method} for {uid}");
             }
             for peer in [None, Some(Peer { uid: own + 4_711, pid: None })] {
                 let fault = admit(method, peer).unwrap_err();

@@ -7,6 +7,7 @@
 mod accept;
 mod act;
 mod backend;
+mod caller;
 mod connect;
 mod convert;
 mod define;

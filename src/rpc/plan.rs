@@ -14,7 +14,7 @@ use crate::core::ChangeKind;
 /// Evaluates a configuration and says what applying it would do.
 pub(super) async fn plan(served: &Served, request: Request<v1::PlanRequest>) -> Result<v1::PlanResponse, Status> {
     let config = absolute(request.into_inner().config)?;
-    let planned = served.apply(ApplyRequest { config, dry_run: true }).await?;
+    let planned = served.apply(ApplyRequest { config, dry_run: true, caller: None }).await?;
     let answer = answer(planned);
     Ok(v1::PlanResponse {
         changes: answer.changes,
@@ -26,9 +26,10 @@ pub(super) async fn plan(served: &Served, request: Request<v1::PlanRequest>) -> 
 
 /// Evaluates a configuration and makes it so.
 pub(super) async fn apply(served: &Served, request: Request<v1::ApplyRequest>) -> Result<v1::ApplyResponse, Status> {
+    let served = served.for_caller(&request);
     let v1::ApplyRequest { config, dry_run } = request.into_inner();
     let config = absolute(config)?;
-    Ok(answer(served.apply(ApplyRequest { config, dry_run }).await?))
+    Ok(answer(served.apply(ApplyRequest { config, dry_run, caller: None }).await?))
 }
 
 /// The configuration that is meant.

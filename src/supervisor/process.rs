@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::error::Error;
 use super::handle::Owner;
 use super::pending::Pending;
-use super::shared::{Answer, Message};
+use super::shared::{Answer, Caller, Message};
 use super::support;
 use crate::core::{Command, Done, ProcessId, Refusal, StateName, Status, Updated};
 use crate::log::{Line, LogFrom, LogReader};
@@ -21,13 +21,18 @@ use crate::spec::{Signal, Spec};
 #[derive(Clone)]
 pub struct Process {
     owner: Arc<Owner>,
+    caller: Caller,
     id: ProcessId,
     name: Arc<str>,
 }
 
 impl Process {
-    pub(super) fn new(owner: Arc<Owner>, id: ProcessId, name: Arc<str>) -> Self {
-        Process { owner, id, name }
+    pub(super) fn new(owner: Arc<Owner>, caller: Caller, id: ProcessId, name: Arc<str>) -> Self {
+        Process { owner, caller, id, name }
+    }
+
+    fn command<T>(&self, command: Command, read: fn(Answer) -> Option<T>) -> Pending<T> {
+        self.owner.shared.command(command, &self.caller, read)
     }
 
     /// Its name.
@@ -46,7 +51,7 @@ impl Process {
     /// [`Refusal::StartFailed`] with why, and when it is tried again; [`Refusal::Skipped`] when a condition does not
     /// hold; [`Refusal::Superseded`] when a stop came in between.
     pub fn start(&self) -> Pending<StateName> {
-        self.owner.shared.command(Command::Start(self.id), read_state)
+        self.command(Command::Start(self.id), read_state)
     }
 
     /// [`start`](Process::start) for plain threads.
@@ -62,7 +67,7 @@ impl Process {
     /// # Errors
     /// [`Refusal::Stuck`] naming the pids that survived SIGKILL.
     pub fn stop(&self) -> Pending<StateName> {
-        self.owner.shared.command(Command::Stop(self.id), read_state)
+        self.command(Command::Stop(self.id), read_state)
     }
 
     /// [`stop`](Process::stop) for plain threads.
@@ -78,7 +83,7 @@ impl Process {
     /// # Errors
     /// Those of [`start`](Process::start) and [`stop`](Process::stop).
     pub fn restart(&self) -> Pending<StateName> {
-        self.owner.shared.command(Command::Restart(self.id), read_state)
+        self.command(Command::Restart(self.id), read_state)
     }
 
     /// Has it read its configuration again, as its spec's `reload` says.
@@ -86,7 +91,7 @@ impl Process {
     /// # Errors
     /// [`Refusal::State`] when it does not run or declares no reload.
     pub fn reload(&self) -> Pending<()> {
-        self.owner.shared.command(Command::Reload(self.id), read_unit)
+        self.command(Command::Reload(self.id), read_unit)
     }
 
     /// Sends a signal to its main process.
@@ -94,7 +99,7 @@ impl Process {
     /// # Errors
     /// [`Refusal::State`] when there is no main process.
     pub fn signal(&self, signal: Signal) -> Pending<()> {
-        self.owner.shared.command(Command::Signal(self.id, signal), read_unit)
+        self.command(Command::Signal(self.id, signal), read_unit)
     }
 
     /// Replaces its spec. What can be applied live is; what needs a restart waits for one, and the answer names it.
@@ -126,7 +131,7 @@ impl Process {
             return Pending::ready(Err(refusal.into()));
         }
         let command = Command::Update { process: self.id, spec: Box::new(spec), restart, dry_run };
-        self.owner.shared.command(command, |answer| match answer {
+        self.command(command, |answer| match answer {
             Answer::Done(Done::Updated(updated)) => Some(updated),
             _ => None,
         })
@@ -137,7 +142,7 @@ impl Process {
     /// # Errors
     /// [`Refusal::State`] when it is up and `force` is not given.
     pub fn delete(&self, force: bool) -> Pending<()> {
-        self.owner.shared.command(Command::Delete { process: self.id, force }, read_unit)
+        self.command(Command::Delete { process: self.id, force }, read_unit)
     }
 
     /// How it is.
