@@ -166,7 +166,8 @@ impl Supervisor {
         support::check_plan(plan)?;
         let plan = plan.clone();
         let diff = self.shared().query(move |engine| engine.machine().diff(&plan))?;
-        diff.map_err(|error| Error::Refused(Refusal::Invalid(error)))
+        let changes = diff.map_err(|error| Error::Refused(Refusal::Invalid(error)))?;
+        Ok(Applied { changes })
     }
 
     /// Makes the configured processes be these, all or nothing; those that start by themselves are started. Answered

@@ -3,7 +3,7 @@
 use super::act::{self, Verb};
 use super::args::Command;
 use super::context::Context;
-use super::{apply, create, describe, down, events, exec, health, list, logs, stats, status, update};
+use super::{apply, create, describe, down, events, exec, health, list, logs, plan, stats, status, update};
 use crate::cli::app::Voice;
 use crate::cli::args::Global;
 use crate::cli::exit::{Exit, Failure};
@@ -21,6 +21,7 @@ pub(in crate::cli) fn run(command: Command, global: &Global, voice: Voice) -> Re
         Command::Reload(args) => act::reload(args, context),
         Command::Signal(args) => act::signal(&args, context),
         Command::Wait(args) => act::wait_for(&args, context),
+        Command::Plan(args) => plan::plan(&args, context),
         Command::Apply(args) => apply::apply(&args, context),
         Command::Create(args) => create::create(args, context),
         Command::Update(args) => update::update(args, context),
