@@ -35,6 +35,7 @@ impl Spec {
             name: name.into(),
             description: None,
             command: command.into_iter().map(Into::into).collect(),
+            task: false,
             process_type: ProcessType::Simple,
             remain: false,
             auto_start: true,
@@ -78,6 +79,7 @@ impl Spec {
             pidfile: None,
             log: LogSettings::default(),
             watchdog: None,
+            volatile: false,
             source: Source::default(),
         }
     }
@@ -90,6 +92,20 @@ impl Spec {
     /// ```
     pub fn shell(name: impl Into<String>, line: impl Into<String>) -> Self {
         Spec::new(name, ["/bin/sh".to_owned(), "-c".to_owned(), line.into()])
+    }
+
+    /// A task of this name: its runs are futures of the program's own, made by the function that
+    /// [`Supervisor::add_task`](crate::Supervisor::add_task) is given beside this. Dependencies, restarts, readiness,
+    /// health, hooks and stopping are those of any process; keys that are about a child of the kernel's are refused.
+    ///
+    /// ```
+    /// use neap::spec::{Restart, Spec};
+    ///
+    /// let mailer = Spec::task("mailer").requires("db").restart(Restart::always());
+    /// assert!(mailer.validate().is_empty());
+    /// ```
+    pub fn task(name: impl Into<String>) -> Self {
+        Spec { task: true, ..Spec::new(name, [""; 0]) }
     }
 
     /// The file mode creation mask of a process that names none.
@@ -475,6 +491,12 @@ impl Spec {
     /// It must say WATCHDOG=1 on its notify socket at least this often.
     pub fn watchdog(mut self, interval: Duration) -> Self {
         self.watchdog = Some(interval);
+        self
+    }
+
+    /// Whether it is forgotten when the instance or the machine goes down, when it was made at run time.
+    pub fn volatile(mut self, volatile: bool) -> Self {
+        self.volatile = volatile;
         self
     }
 

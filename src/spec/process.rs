@@ -204,6 +204,8 @@ pub struct Spec {
     pub description: Option<String>,
     /// Program and arguments, never seen by a shell.
     pub command: Vec<String>,
+    /// Whether a run is a future of the program's own rather than a child: see [`Spec::task`]. Such a spec has no command.
+    pub task: bool,
     /// How it announces itself.
     pub process_type: ProcessType,
     /// Whether a oneshot that ended well counts as running until it is stopped.
@@ -290,6 +292,8 @@ pub struct Spec {
     pub log: LogSettings,
     /// It must say WATCHDOG=1 at least this often.
     pub watchdog: Option<Duration>,
+    /// Whether a definition made at run time is forgotten with the instance or the boot.
+    pub volatile: bool,
     /// Where it was declared, for messages. Never a difference between two specs.
     pub source: Source,
 }

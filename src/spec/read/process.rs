@@ -121,6 +121,7 @@ impl Reader<'_> {
         (spec.reload, spec.reload_on_change) = reload;
         self.set(fields, "hooks", &mut spec.hooks, Reader::hooks);
         self.set(fields, "watchdog", &mut spec.watchdog, |r, at, n| r.duration(at, n).map(Some));
+        self.set(fields, "volatile", &mut spec.volatile, Reader::boolean);
     }
 
     /// Sets a place when its key is given and can be read.
