@@ -53,10 +53,10 @@ impl Complaint {
         match error {
             mlua::Error::SyntaxError { message, incomplete_input } => {
                 {
-                // Only a long string goes on in the next line.
-                let incomplete = incomplete_input && !message.contains("unfinished string");
-                Complaint { message, incomplete }
-            }
+                    // Only a long string goes on in the next line.
+                    let incomplete = incomplete_input && !message.contains("unfinished string");
+                    Complaint { message, incomplete }
+                }
             }
             other => Complaint { message: other.to_string(), incomplete: false },
         }
