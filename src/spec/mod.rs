@@ -5,6 +5,7 @@
 //! same way everywhere. Nothing here reads a file, a clock or the environment.
 
 mod builder;
+pub mod diff;
 mod hook;
 pub mod names;
 mod order;
@@ -14,7 +15,7 @@ mod process;
 pub mod read;
 mod restart;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod schema;
 mod serde_impl;
 mod signal;

@@ -331,7 +331,7 @@ fn lifecycle() -> BoxedStrategy<Set> {
 }
 
 /// Any spec that the reader would read, with every field at work; not all of them pass validation.
-pub(super) fn specs() -> BoxedStrategy<Spec> {
+pub(crate) fn specs() -> BoxedStrategy<Spec> {
     (execution(), rights(), relations(), lifecycle())
         .prop_map(|(spec, rights, relations, lifecycle)| lifecycle.0(relations.0(rights.0(spec))))
         .boxed()
