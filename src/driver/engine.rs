@@ -22,6 +22,7 @@ use super::probe::Probes;
 use super::run::Run;
 use super::sources::{Clock, JobId, Moment, Owner, Poller, Source, Token};
 use super::spawn::Launcher;
+use super::usage::Gauge;
 use crate::core::{
     Command, CommandId, Event, EventKind, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId, StateName, Time,
 };
@@ -198,6 +199,18 @@ impl Engine {
     /// The newest lines of a process.
     pub fn tail(&self, process: ProcessId) -> Option<Tail> {
         self.places.get(&process).map(|place| place.log.tail())
+    }
+
+    /// Where what a process uses can be read, while it has a tree.
+    pub fn gauge(&self, process: ProcessId) -> Option<Gauge> {
+        let run = self.machine.status(process)?.run?;
+        Some(self.runs.get(&run)?.held.as_ref()?.tree.gauge())
+    }
+
+    /// Where children come from.
+    #[cfg(feature = "grpc")]
+    pub fn surroundings(&self) -> Arc<Surroundings> {
+        self.surroundings.clone()
     }
 
     /// Supervises until everything is down after a shutdown.

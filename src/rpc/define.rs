@@ -19,6 +19,7 @@ use crate::spec::{Problem, Spec, changed_fields};
 
 /// Makes a process.
 pub(super) async fn create(served: &Served, request: Request<v1::CreateRequest>) -> Result<v1::CreateResponse, Status> {
+    let served = &served.for_caller(&request);
     let v1::CreateRequest { definition, dry_run } = request.into_inner();
     let spec = match definition {
         Some(v1::create_request::Definition::Spec(spec)) => defined(Changes::typed(spec))?,
@@ -47,6 +48,7 @@ pub(super) async fn add(served: &Served, spec: Spec, dry_run: bool) -> Result<(O
 
 /// Changes a spec.
 pub(super) async fn update(served: &Served, request: Request<v1::UpdateRequest>) -> Result<v1::UpdateResponse, Status> {
+    let served = &served.for_caller(&request);
     let v1::UpdateRequest { name, changes, unset, restart_process, dry_run } = request.into_inner();
     let mut changes = match changes {
         Some(v1::update_request::Changes::Spec(spec)) => Changes::typed(spec),
@@ -126,6 +128,7 @@ pub(super) async fn amend(served: &Served, found: &Found, spec: Spec, wish: Wish
 
 /// Forgets processes.
 pub(super) async fn delete(served: &Served, request: Request<v1::DeleteRequest>) -> Result<v1::DeleteResponse, Status> {
+    let served = &served.for_caller(&request);
     let v1::DeleteRequest { names, force, timeout } = request.into_inner();
     let mut outcomes = act(served, names, Act::Delete { force }, Patience { no_wait: false, timeout }).await?;
     for outcome in outcomes.iter_mut().filter(|outcome| outcome.error.is_none()) {

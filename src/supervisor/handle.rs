@@ -132,7 +132,7 @@ impl Supervisor {
         if let Err(refusal) = support::check(&spec) {
             return Pending::ready(Err(refusal.into()));
         }
-        self.shared().command(Command::Create { spec: Box::new(spec), start }, |answer| match answer {
+        self.shared().command(Command::Create { spec: Box::new(spec), start }, &self.caller, |answer| match answer {
             Answer::Done(Done::Created(id)) => Some(id),
             _ => None,
         })

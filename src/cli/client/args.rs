@@ -1,5 +1,6 @@
 //! What the commands that talk to a running instance take.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +44,12 @@ pub(in crate::cli) enum Command {
     Logs(Logs),
     /// What happened, and why
     Events(Events),
+    /// What processes use: processor, memory, processes, disks
+    Stats(Stats),
+    /// Whether the instance, or a process, is well: exit code 0 when it is
+    Health(Health),
+    /// Run a command in a process's environment and folder, as its user
+    Exec(Exec),
     /// Stop everything in order and end the instance
     Down(Down),
     /// Have a new binary take over the instance; no process notices
@@ -58,6 +65,57 @@ pub(in crate::cli) struct List {
     /// Only those in one of these states
     #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
     pub(in crate::cli) state: Vec<StateName>,
+    /// Only those in one of these groups (neap.group): names or globs
+    #[arg(long, value_name = "GROUP,…", value_delimiter = ',')]
+    pub(in crate::cli) group: Vec<String>,
+    /// Only those of this health
+    #[arg(long, value_name = "HEALTH", value_parser = ["unknown", "starting", "healthy", "unhealthy"])]
+    pub(in crate::cli) health: Option<String>,
+    /// A line a group, or a family of names (web-1, web-2, …), with how many of it are in which state
+    #[arg(long)]
+    pub(in crate::cli) brief: bool,
+}
+
+/// `neap stats`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Stats {
+    /// Only these: names, ids or globs [default: all]
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    /// Measure for so long; 0 gives no rates, at once
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "500ms")]
+    pub(in crate::cli) interval: Duration,
+}
+
+/// `neap health`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A process is well when its health check says so; without one, when it runs, or has ended with \
+    success. The instance is well when it is ready and nothing of it is unhealthy, failed, crashed or in backoff."
+)]
+pub(in crate::cli) struct Health {
+    /// Only these: names, ids or globs [default: the whole instance]
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    /// Wait until it is well
+    #[arg(long)]
+    pub(in crate::cli) wait: bool,
+    /// Wait this long at most, then exit with 7
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "wait")]
+    pub(in crate::cli) timeout: Option<Duration>,
+}
+
+/// `neap exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: the command's own; 127 not found, 126 not executable; before that, as for every \
+    command. It is no part of the process: it is not supervised, and no stop ends it.")]
+pub(in crate::cli) struct Exec {
+    /// A name or an id
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: String,
+    /// The program and its arguments, never seen by a shell
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(in crate::cli) command: Vec<OsString>,
 }
 
 /// `neap status`.

@@ -3,7 +3,7 @@
 use super::act::{self, Verb};
 use super::args::Command;
 use super::context::Context;
-use super::{apply, create, describe, down, events, list, logs, status, update};
+use super::{apply, create, describe, down, events, exec, health, list, logs, stats, status, update};
 use crate::cli::app::Voice;
 use crate::cli::args::Global;
 use crate::cli::exit::{Exit, Failure};
@@ -27,6 +27,9 @@ pub(in crate::cli) fn run(command: Command, global: &Global, voice: Voice) -> Re
         Command::Delete(args) => act::delete(&args, context),
         Command::Logs(args) => logs::logs(&args, context),
         Command::Events(args) => events::events(&args, context),
+        Command::Stats(args) => stats::stats(&args, context),
+        Command::Health(args) => health::health(&args, context),
+        Command::Exec(args) => exec::exec(&args, context),
         Command::Down(args) => down::down(&args, context),
         Command::Upgrade(args) => down::upgrade(&args, context),
     }

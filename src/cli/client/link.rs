@@ -131,6 +131,10 @@ calls! {
     update(UpdateRequest) -> UpdateResponse;
     /// Forgets processes.
     delete(DeleteRequest) -> DeleteResponse;
+    /// What processes use.
+    stats(StatsRequest) -> StatsResponse;
+    /// What a program is executed with.
+    get_environment(GetEnvironmentRequest) -> GetEnvironmentResponse;
     /// Ends the instance.
     shutdown(ShutdownRequest) -> ShutdownResponse;
     /// Puts a new binary in place.
