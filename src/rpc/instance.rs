@@ -87,6 +87,12 @@ impl Served {
         applied.map_err(|problems| Fault::problems(&problems))
     }
 
+    /// What was made at run time is kept as it is now.
+    pub(super) async fn settle(&self) -> Result<(), Fault> {
+        let backend = self.backend.clone();
+        blocking(move || backend.settle()).await
+    }
+
     /// Begins to stop everything.
     pub(super) async fn shutdown(&self) -> Result<(), Fault> {
         let (backend, caller) = (self.backend.clone(), self.caller.clone());
