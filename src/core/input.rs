@@ -98,6 +98,10 @@ pub enum Notification {
     MainPid(Pid),
     /// EXTEND_TIMEOUT_USEC=….
     ExtendTimeout(Duration),
+    /// Why it is about to end badly, in its own words. Only tasks say so.
+    Failed(String),
+    /// With which words it panicked. Only tasks do.
+    Panicked(String),
 }
 
 /// Which probe of a run.

@@ -8,6 +8,7 @@
 mod asked;
 mod backoff;
 mod commands;
+mod diff;
 mod event;
 mod graph;
 mod health;
@@ -37,6 +38,7 @@ mod timers;
 mod view;
 
 pub use asked::{Asked, Verb};
+pub use diff::{Change, ChangeKind};
 pub use event::{Cause, Ending, Event, EventKind, HealthStatus, HoldKind, RelationKind, StateName};
 pub use ids::{CommandId, Pid, ProcessId, RunId};
 pub use input::{
@@ -50,3 +52,5 @@ pub use reply::{Applied, Done, Refusal, Reply, Updated};
 pub use resume::LiveRun;
 pub use status::{Hold, Status, Want};
 pub use time::{Now, Time, WallTime};
+
+pub use crate::spec::diff::FieldDiff;

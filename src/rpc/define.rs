@@ -9,13 +9,13 @@ pub(super) use problems::{checked, warnings_of};
 use tonic::{Request, Status};
 
 use super::act::{Act, Patience, act};
-use super::convert::{problem, process, state};
+use super::convert::{change, problem, process};
 use super::fault::Fault;
 use super::instance::Served;
 use super::proto::v1;
 use super::select::Found;
-use crate::core::{Refusal, Updated};
-use crate::spec::{Problem, Spec, changed_fields};
+use crate::core::{ChangeKind, Refusal, Updated};
+use crate::spec::{Problem, Spec};
 
 /// Makes a process.
 pub(super) async fn create(served: &Served, request: Request<v1::CreateRequest>) -> Result<v1::CreateResponse, Status> {
@@ -92,13 +92,12 @@ pub(super) async fn amend(served: &Served, found: &Found, spec: Spec, wish: Wish
     let known = warnings_of(&found.spec, &all);
     warnings
         .retain(|warning| !known.iter().any(|one| (&one.field, &one.message) == (&warning.field, &warning.message)));
-    let fields = changed_fields(&found.spec, &spec);
     let handle = served.handle(found);
     let about = |error| Fault::of(&error, Some(&found.status.name));
     let updated = if wish.dry_run { handle.update_dry_run(spec) } else { handle.update(spec) };
     let updated = updated.await.map_err(about)?;
     served.settle().await?;
-    let restarted = wish.restart_process && !wish.dry_run && !updated.needs_restart.is_empty();
+    let restarted = wish.restart_process && !wish.dry_run && !updated.needs_restart().is_empty();
     if restarted {
         handle.restart().await.map_err(|error| {
             let mut fault = about(error);
@@ -107,24 +106,10 @@ pub(super) async fn amend(served: &Served, found: &Found, spec: Spec, wish: Wish
         })?;
     }
     let now = served.one(found.uuid.clone()).await?;
-    let action = match (fields.is_empty(), wish.restart_process && !updated.needs_restart.is_empty()) {
-        (true, _) => "unchanged",
-        (false, false) => "updated",
-        (false, true) => "restarted",
-    };
-    let field = |change: &crate::spec::FieldChange| v1::FieldChange {
-        path: change.path.clone(),
-        effect: change.effect.to_string(),
-        ..Default::default()
-    };
-    let change = v1::Change {
-        name: found.status.name.to_string(),
-        action: action.into(),
-        fields: fields.iter().map(field).collect(),
-        overridden: now.status.overridden,
-        state: state(now.status.state).into(),
-        ..Default::default()
-    };
+    let mut change = change(&updated.change);
+    if wish.restart_process && !updated.needs_restart().is_empty() {
+        change.action = ChangeKind::Restarted.as_str().into();
+    }
     Ok(Amended { change, updated, restarted, now, warnings })
 }
 

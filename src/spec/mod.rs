@@ -5,6 +5,7 @@
 //! same way everywhere. Nothing here reads a file, a clock or the environment.
 
 mod builder;
+pub mod diff;
 mod hook;
 pub mod names;
 mod order;
