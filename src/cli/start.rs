@@ -147,6 +147,7 @@ impl Drop for Control {
 
 /// Serves clients at the control socket, for as long as what is returned lives.
 pub(super) fn listen(instance: &Instance, notes: &Notes) -> Result<Control, Failure> {
+    instance.keep_definitions().into_iter().for_each(|odd| notes.say(Tone::Warn, odd));
     match instance.serve() {
         Ok(server) => Ok(Control(server, instance.clone())),
         // Whom nobody can talk to can still look after what runs.

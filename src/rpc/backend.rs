@@ -40,6 +40,10 @@ pub trait Backend: Send + Sync + 'static {
         Err("this instance has no Lua".to_owned())
     }
 
+    /// Has outlive the instance what was made at run time, as it is now. Before a client is told that it was made, changed
+    /// or forgotten.
+    fn settle(&self) {}
+
     /// Lets this binary (or its own path's) take over once this call is answered.
     ///
     /// # Errors
