@@ -35,7 +35,7 @@ impl Bench {
             spawned: vec![],
             watched: vec![],
         };
-        bench.input(Input::Command { id: CommandId(1), command: Command::Apply(Box::new(plan)) });
+        bench.input(Input::Command { id: CommandId(1), command: Command::Apply(Box::new(plan)), caller: None });
         bench
     }
 
@@ -101,7 +101,7 @@ fn load(c: &mut Criterion) {
             || (Machine::new(Settings::default()), plan()),
             |(mut machine, plan)| {
                 let command = Command::Apply(Box::new(plan));
-                machine.handle(Now::default(), Input::Command { id: CommandId(1), command });
+                machine.handle(Now::default(), Input::Command { id: CommandId(1), command, caller: None });
                 while let Some(output) = machine.poll_output() {
                     black_box(output);
                 }

@@ -43,7 +43,7 @@ impl Scene {
 
     fn command(&mut self, command: Command) -> Vec<Output> {
         self.commands += 1;
-        self.input(Input::Command { id: CommandId(self.commands), command })
+        self.input(Input::Command { id: CommandId(self.commands), command, caller: None })
     }
 
     fn id(&self) -> neap::core::ProcessId {

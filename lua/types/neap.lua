@@ -78,6 +78,7 @@
 ---@field pidfile? string Where its pid is read from (forking), or written to and removed (others).
 ---@field log? neap.Log What happens to what it prints.
 ---@field watchdog? neap.Duration It must say WATCHDOG=1 on its notify socket at least this often.
+---@field volatile? boolean Whether a process made at run time is forgotten when the instance or the machine goes down.
 ---@field watch? string|string[] Paths whose change restarts it. (In a later version.)
 ---@field schedule? string When it is started by the clock. (In a later version.)
 ---@field replicas? integer How many of it there are. (In a later version.)

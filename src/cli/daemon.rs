@@ -176,7 +176,7 @@ fn reload(instance: &Instance, notes: &notes::WeakNotes, asked: &AtomicBool) {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
         link.notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
-    match instance.apply(ApplyRequest::default()) {
+    match instance.apply(ApplyRequest { caller: Some("signal HUP".into()), ..ApplyRequest::default() }) {
         Ok(applied) => {
             applied.warnings.iter().for_each(|warning| notes.say(Tone::Warn, warning.to_string()));
             notes.say(Tone::Plain, format!("the configuration is applied: {}", start::changes(&applied.changes)));

@@ -141,10 +141,14 @@ fn backoff(ended: &str, retry_in: Option<Duration>) -> String {
 }
 
 fn because(verb: &str, change: &Change<'_>, talk: Talk) -> String {
-    let cause = change.cause.to_string();
-    // That another process is behind it is worth knowing when one stops; that it is needed goes without saying.
-    let telling =
-        talk == Talk::Verbose || (change.to == StateName::Stopping && matches!(change.cause, Cause::Relation(..)));
+    let asker = match change.cause {
+        Cause::Command(asked) => asked.by.as_deref(),
+        _ => None,
+    };
+    let cause = asker.map_or_else(|| change.cause.to_string(), |by| format!("asked for by {by}"));
+    // Who or what is behind it is worth knowing when one stops; that it is needed goes without saying.
+    let telling = talk == Talk::Verbose
+        || (change.to == StateName::Stopping && (asker.is_some() || matches!(change.cause, Cause::Relation(..))));
     if change.reason.is_empty() && telling { with_reason(verb, &cause) } else { with_reason(verb, change.reason) }
 }
 
@@ -216,7 +220,7 @@ mod tests {
 
     fn event(time: i64, kind: EventKind, cause: Cause) -> Event {
         let name = Some("web".into());
-        Event { sequence: 1, time: WallTime(time), process: None, name, run: None, kind, cause }
+        Event { sequence: 1, time: WallTime(time), process: None, name, run: None, kind, cause, caller: None }
     }
 
     fn to(time: i64, to: StateName, reason: &str) -> Event {

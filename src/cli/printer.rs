@@ -275,7 +275,16 @@ mod tests {
         };
         let name = NAMES[usize::try_from(process).unwrap()].into();
         let process = Some(ProcessId(process));
-        Next::Item(Event { sequence: 0, time: WallTime(0), process, name: Some(name), run: None, kind, cause })
+        Next::Item(Event {
+            sequence: 0,
+            time: WallTime(0),
+            process,
+            name: Some(name),
+            run: None,
+            kind,
+            cause,
+            caller: None,
+        })
     }
 
     fn to(process: u64, to: StateName) -> Next<Event> {

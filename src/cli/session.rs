@@ -162,7 +162,7 @@ impl Session {
                 Some(Wake::Settled) => self.settle(),
                 Some(Wake::Stopping) => drop(self.note_stop()),
                 Some(Wake::Signal(signal, when)) => self.signal(signal, when),
-                Some(Wake::Print(Told::ReaderGone)) => self.stop(),
+                Some(Wake::Print(Told::ReaderGone)) => self.stop("whoever read what it prints, who went away"),
                 Some(Wake::Print(Told::Done)) => {}
                 Some(Wake::Ended(outcome)) => return self.finish(*outcome),
             }
@@ -187,7 +187,7 @@ impl Session {
             && self.stopping.is_none()
             && statuses.iter().all(|one| self.resting.is_at_rest(&one.name, one.state))
         {
-            self.stop();
+            self.stop("nobody: nothing can run again");
         }
     }
 
@@ -206,16 +206,16 @@ impl Session {
             _ if self.asked_at.is_none() => {
                 self.asked_at = Some(when);
                 self.say_it_stops();
-                self.stop();
+                self.stop(&by_signal(signal));
                 if signal == Signal::SIGQUIT {
-                    self.escalate();
+                    self.escalate(signal);
                 }
             }
             // The terminal went away: no hurry about that.
             Signal::SIGHUP => {}
             // Whoever ran us passed on what came to the whole group anyway, as timeout(1) does: nobody asked twice.
             Signal::SIGINT | Signal::SIGTERM if when < self.asked_at.map_or(when, |first| first + SAME_REQUEST) => {}
-            _ => self.escalate(),
+            _ => self.escalate(signal),
         }
     }
 
@@ -227,18 +227,19 @@ impl Session {
     }
 
     fn forward(&self, signal: Signal) {
-        for status in self.supervisor.list().unwrap_or_default() {
+        let supervisor = self.supervisor.on_behalf_of(by_signal(signal));
+        for status in supervisor.list().unwrap_or_default() {
             let number = crate::spec::Signal::from_number(signal as i32);
-            if let (Some(process), Some(number)) = (self.supervisor.get(&status.name), number) {
+            if let (Some(process), Some(number)) = (supervisor.get(&status.name), number) {
                 drop(process.signal(number));
             }
         }
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, asker: &str) {
         if self.note_stop() {
             // Its answer is the end of the engine, which the follower reports.
-            drop(self.supervisor.shutdown());
+            drop(self.supervisor.on_behalf_of(asker).shutdown());
         }
     }
 
@@ -252,13 +253,13 @@ impl Session {
         first
     }
 
-    fn escalate(&mut self) {
+    fn escalate(&mut self, signal: Signal) {
         if let Some(stopping) = &mut self.stopping {
             if !stopping.escalated {
                 stopping.escalated = true;
                 self.notes.say(Tone::Warn, "killing what is left");
             }
-            drop(self.supervisor.shutdown());
+            drop(self.supervisor.on_behalf_of(by_signal(signal)).shutdown());
         }
     }
 
@@ -310,6 +311,11 @@ impl Session {
         }
         outcome
     }
+}
+
+/// `signal INT`: who asked, when a signal did.
+fn by_signal(signal: Signal) -> String {
+    format!("signal {}", signal.as_str().trim_start_matches("SIG"))
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Failure> {

@@ -1,10 +1,12 @@
 //! What is asked for, and its answers.
 
+use super::asked::Asked;
 use super::event::{Cause, Ending, EventKind, StateName};
 use super::ids::{CommandId, ProcessId};
 use super::input::{Command, HookKind};
 use super::machine::{INSTANCE, Machine, Mode};
 use super::output::{Output, Scope};
+use super::over::exit_code;
 use super::process::{Goal, Leader, Origin, Process, Rest, State, StopPhase, Stopping, Waiter, Why};
 use super::reply::{Done, Refusal, Reply};
 use super::start::Reach;
@@ -12,8 +14,17 @@ use super::status::Want;
 use super::timers::TimerKind;
 use crate::spec::{Hook, HookAction, Reload, Signal};
 
+/// What ends the instance.
+pub(super) enum Ender {
+    Command(CommandId),
+    /// The final end of a critical process.
+    Critical(ProcessId, Ending),
+}
+
 impl Machine {
-    pub(super) fn command(&mut self, command_id: CommandId, command: Command) {
+    pub(super) fn command(&mut self, asked: Asked, command: Command) {
+        let command_id = asked.id;
+        self.askers.now = Some(asked);
         if self.is_shutting_down() && !matches!(command, Command::Stop(_) | Command::Signal(..) | Command::Shutdown) {
             return self.reply(command_id, Err(Refusal::ShuttingDown));
         }
@@ -35,6 +46,12 @@ impl Machine {
             Some(_) => act(self, command_id, id),
             None => self.reply(command_id, Err(Refusal::NotFound)),
         }
+    }
+
+    /// The cause that is this command, which is being carried out.
+    pub(super) fn asked(&self, id: CommandId) -> Cause {
+        let asked = self.askers.now.clone().filter(|asked| asked.id == id);
+        Cause::Command(asked.unwrap_or(Asked { id, what: None, by: None }))
     }
 
     /// Answers everybody who waits for this of the process; the state given is the one it is in.
@@ -109,7 +126,7 @@ impl Machine {
                     matches!(state, State::Rest(_) | State::Waiting(_) | State::Backoff(_) | State::Stopping(_));
                 self.wait(id, command, Goal::Ready);
                 if wakes {
-                    self.start_all(&[(id, Cause::Command(command))], Reach::Everything);
+                    self.start_all(&[(id, self.asked(command))], Reach::Everything);
                 }
             }
             None => {}
@@ -118,7 +135,7 @@ impl Machine {
 
     fn stop_command(&mut self, command: CommandId, id: ProcessId) {
         let Some(p) = self.process(id) else { return };
-        let cause = Cause::Command(command);
+        let cause = self.asked(command);
         match &p.state {
             State::Rest(_) => {
                 self.stop(id, cause.clone());
@@ -157,7 +174,7 @@ impl Machine {
         let Some(p) = self.processes.get_mut(id) else { return };
         p.tally.reset();
         self.wait(id, command, Goal::Ready);
-        let cause = Cause::Command(command);
+        let cause = self.asked(command);
         match self.state(id) {
             Some(State::Rest(_) | State::Backoff(_) | State::Waiting(_)) => {
                 self.start_all(&[(id, cause)], Reach::Everything)
@@ -178,7 +195,7 @@ impl Machine {
                 self.reply(command, Err(Refusal::Failed { name, reason }));
             }
             Some(Reload::Signal(signal)) => {
-                self.emit(id, EventKind::Reloading, Cause::Command(command));
+                self.emit(id, EventKind::Reloading, self.asked(command));
                 self.output(Output::Signal { run, signal: *signal, scope: Scope::Main });
                 self.reply(command, Ok(Done::Sent));
             }
@@ -187,7 +204,7 @@ impl Machine {
                 self.wait(id, command, Goal::Reloaded);
                 if !under_way {
                     self.set_reloading(id, true);
-                    self.emit(id, EventKind::Reloading, Cause::Command(command));
+                    self.emit(id, EventKind::Reloading, self.asked(command));
                     self.run_reload_command(id, words.clone());
                 }
             }
@@ -203,7 +220,7 @@ impl Machine {
         let Some(p) = self.process(id) else { return self.reply(command, Err(Refusal::NotFound)) };
         match p.state.run().map(|run| (run.id, run.leader)) {
             Some((run, Leader::Alive(_) | Leader::Parent(_))) => {
-                self.emit(id, EventKind::Signalled { signal }, Cause::Command(command));
+                self.emit(id, EventKind::Signalled { signal }, self.asked(command));
                 self.output(Output::Signal { run, signal, scope: Scope::Main });
                 self.reply(command, Ok(Done::Sent));
             }
@@ -224,18 +241,28 @@ impl Machine {
                 waiting.push(command);
                 self.escalate_all();
             }
-            _ => self.begin_shutdown(Some(command), None),
+            _ => self.begin_shutdown(Ender::Command(command)),
         }
     }
 
     /// Stops everything, in order, for good.
-    pub(super) fn begin_shutdown(&mut self, command: Option<CommandId>, code: Option<i32>) {
+    pub(super) fn begin_shutdown(&mut self, by: Ender) {
         if self.is_shutting_down() {
             return;
         }
-        self.mode = Mode::ShuttingDown { waiting: command.into_iter().collect(), code };
-        let cause = command.map_or(Cause::Shutdown, Cause::Command);
-        self.emit_instance(EventKind::ShuttingDown, cause);
+        match by {
+            Ender::Command(command) => {
+                self.mode = Mode::ShuttingDown { waiting: vec![command], code: None };
+                let cause = self.asked(command);
+                self.askers.shutdown = self.askers.of(&cause);
+                self.emit_instance(EventKind::ShuttingDown, cause);
+            }
+            Ender::Critical(id, ending) => {
+                let code = Some(exit_code(&ending));
+                self.mode = Mode::ShuttingDown { waiting: Vec::new(), code };
+                self.emit(id, EventKind::ShuttingDown, Cause::Ended(ending));
+            }
+        }
         let up: Vec<(ProcessId, Cause)> =
             self.processes.iter().filter(|p| !p.state.is_rest()).map(|p| (p.id, Cause::Shutdown)).collect();
         self.stop_with_dependents(up, false);

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{CommandId, Pid, ProcessId, RunId};
+use super::asked::Asked;
+use super::ids::{Pid, ProcessId, RunId};
 use super::input::{ExitStatus, HookKind, SpawnError};
 use super::time::{Now, WallTime};
 use crate::spec::Signal;
@@ -187,7 +188,7 @@ impl HookKind {
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Somebody asked.
-    Command(CommandId),
+    Command(Asked),
     /// It starts by itself.
     AutoStart,
     /// The plan changed.
@@ -386,10 +387,13 @@ pub struct Event {
     pub kind: EventKind,
     /// Why.
     pub cause: Cause,
+    /// Who asked, when the cause is that somebody did: a command, or an apply or shutdown that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Arc<str>>,
 }
 
 impl Event {
     pub(super) fn at(now: Now, sequence: u64, kind: EventKind, cause: Cause) -> Self {
-        Event { sequence, time: now.wall, process: None, name: None, run: None, kind, cause }
+        Event { sequence, time: now.wall, process: None, name: None, run: None, kind, cause, caller: None }
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that can happen to the machine.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -204,6 +205,8 @@ pub enum Input {
         id: CommandId,
         /// What is asked.
         command: Command,
+        /// Who asks, in words: "user root (uid 0), pid 4711". Nobody in particular, unless given.
+        caller: Option<Arc<str>>,
     },
     /// When whoever gave this command no longer waits: its reply is not sent. What it began goes on.
     Abandon(CommandId),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::asked::{Asked, Askers, Verb};
 use super::event::{Cause, Event, EventKind, StateName};
 use super::graph::Graph;
 use super::ids::{CommandId, ProcessId, RunId};
@@ -61,6 +62,7 @@ pub struct Machine {
     /// What is recorded of the instance as a whole.
     pub(super) recorded: Option<Instance>,
     pub(super) dropped: u64,
+    pub(super) askers: Askers,
     pub(super) graph: Relations,
     pub(super) outputs: VecDeque<Output>,
     pub(super) notices: VecDeque<Notice>,
@@ -109,6 +111,7 @@ impl Machine {
             next_spec: 1,
             recorded: None,
             dropped: 0,
+            askers: Askers::default(),
             graph: Relations::default(),
             outputs: VecDeque::new(),
             notices: VecDeque::new(),
@@ -124,7 +127,9 @@ impl Machine {
             return;
         }
         match input {
-            Input::Command { id, command } => self.command(id, command),
+            Input::Command { id, command, caller } => {
+                self.command(Asked { id, what: Some(Verb::of(&command)), by: caller }, command)
+            }
             Input::Abandon(id) => self.abandon(id),
             Input::SocketReadable(process) => self.socket_readable(process),
             Input::Timeout => self.fire_timers(),
@@ -318,7 +323,7 @@ impl Machine {
     }
 
     pub(super) fn emit(&mut self, id: ProcessId, kind: EventKind, cause: Cause) {
-        let mut event = Event::at(self.now, self.next_event, kind, cause);
+        let mut event = self.event(kind, cause);
         if let Some(p) = self.processes.get(id) {
             event.process = Some(id);
             event.name = Some(p.name.clone());
@@ -328,8 +333,13 @@ impl Machine {
     }
 
     pub(super) fn emit_instance(&mut self, kind: EventKind, cause: Cause) {
-        let event = Event::at(self.now, self.next_event, kind, cause);
+        let event = self.event(kind, cause);
         self.push_event(event);
+    }
+
+    fn event(&self, kind: EventKind, cause: Cause) -> Event {
+        let caller = self.askers.of(&cause);
+        Event { caller, ..Event::at(self.now, self.next_event, kind, cause) }
     }
 
     fn push_event(&mut self, event: Event) {

@@ -5,6 +5,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod asked;
 mod backoff;
 mod commands;
 mod event;
@@ -35,6 +36,7 @@ mod time;
 mod timers;
 mod view;
 
+pub use asked::{Asked, Verb};
 pub use event::{Cause, Ending, Event, EventKind, HealthStatus, HoldKind, RelationKind, StateName};
 pub use ids::{CommandId, Pid, ProcessId, RunId};
 pub use input::{

@@ -1,6 +1,7 @@
 //! A run is over: how it ended, and what follows.
 
 use super::backoff::Tally;
+use super::commands::Ender;
 use super::event::{Cause, Ending, EventKind};
 use super::ids::{Pid, ProcessId};
 use super::input::{ExitStatus, HookKind};
@@ -265,14 +266,13 @@ impl Machine {
     /// It ended by itself with success, and that was that.
     fn succeed(&mut self, id: ProcessId, run: &Run, ending: Ending) {
         let critical = run.spec.critical && run.spec.process_type != ProcessType::Oneshot;
-        let code = exit_code(&ending);
         if let Some(p) = self.processes.get_mut(id) {
             p.want = Want::Down;
         }
-        self.rest(id, Why::Exited(ending.clone()), Cause::Ended(ending));
+        self.rest(id, Why::Exited(ending.clone()), Cause::Ended(ending.clone()));
         self.release(run.id);
         if critical {
-            return self.begin_shutdown(None, Some(code));
+            return self.begin_shutdown(Ender::Critical(id, ending));
         }
         self.arm_if_listening(id);
     }
@@ -320,7 +320,7 @@ impl Machine {
             self.on_failure(id, 0);
         }
         if self.process(id).is_some_and(|p| p.spec.critical) {
-            return self.begin_shutdown(None, Some(exit_code(&ending)));
+            return self.begin_shutdown(Ender::Critical(id, ending));
         }
         if !crashed && !matches!(ending, Ending::Dependency(..) | Ending::Conflict(..)) {
             self.arm_if_listening(id);
@@ -414,7 +414,7 @@ fn applies(policy: RestartPolicy, ending: &Ending, success: bool) -> bool {
 }
 
 /// The exit code an instance ends with when this ended its critical process.
-fn exit_code(ending: &Ending) -> i32 {
+pub(super) fn exit_code(ending: &Ending) -> i32 {
     match ending {
         Ending::Exit(ExitStatus::Code(code)) | Ending::NotReady(ExitStatus::Code(code)) => *code,
         Ending::Exit(ExitStatus::Signal { signal, .. }) => 128 + signal.number(),

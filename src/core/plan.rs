@@ -35,7 +35,7 @@ impl Machine {
         if let Err(error) = self.validate_with(&spec) {
             return self.reply(command, Err(Refusal::Invalid(error)));
         }
-        let cause = Cause::Command(command);
+        let cause = self.asked(command);
         let id = self.define(spec, Origin::Runtime, cause.clone());
         self.reply(command, Ok(Done::Created(id)));
         if start {
@@ -105,11 +105,11 @@ impl Machine {
                 p.origin = Origin::Plan { replaced };
             }
         }
-        self.replace_spec(id, spec, &updated, Cause::Command(command));
+        self.replace_spec(id, spec, &updated, self.asked(command));
         self.relations_changed();
         if restart && !updated.needs_restart.is_empty() {
             updated.restarted = true;
-            self.restart(id, Cause::Command(command));
+            self.restart(id, self.asked(command));
         }
         self.look_again();
         self.reply(command, Ok(Done::Updated(updated)));
@@ -185,7 +185,7 @@ impl Machine {
         let Some(p) = self.process(id) else { return self.reply(command, Err(Refusal::NotFound)) };
         match (&p.origin, p.state.is_rest() || p.state.is_armed()) {
             (Origin::Plan { .. }, _) => {
-                return self.refuse_state(command, id, "it is part of the plan; take it out there and apply");
+                return self.refuse_state(command, id, "it is part of the configuration; take it out there and apply");
             }
             (_, false) if !force => return self.refuse_state(command, id, "stop it first, or use force"),
             _ => {}
@@ -195,7 +195,7 @@ impl Machine {
             Some((name, pids)) => self.reply(command, Err(Refusal::Stuck { name, pids })),
             None => self.wait_for_deletion(id, command),
         }
-        self.leave(id, Cause::Command(command));
+        self.leave(id, self.asked(command));
     }
 
     fn stuck_pids(&self, id: ProcessId) -> Option<(Arc<str>, Vec<Pid>)> {
@@ -298,13 +298,14 @@ impl Machine {
         let applied = match self.diff(&plan) {
             Ok(applied) => applied,
             Err(error) => {
-                self.emit_instance(EventKind::Refused { reason: error.to_string() }, Cause::Command(command));
+                self.emit_instance(EventKind::Refused { reason: error.to_string() }, self.asked(command));
                 return self.reply(command, Err(Refusal::Invalid(error)));
             }
         };
         let changes = self.changes(&plan);
         let removed = self.removed(&plan);
         self.generation = plan.generation;
+        self.askers.applied = self.askers.of(&self.asked(command));
         let mut specs: BTreeMap<String, Spec> = plan.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
         let (mut starts, mut restarts, mut armed) = (Vec::new(), Vec::new(), Vec::new());
         for (name, change) in changes {
@@ -344,7 +345,7 @@ impl Machine {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         self.emit_instance(
             EventKind::Applied { added: count(counts.0), removed: count(counts.1), changed: count(counts.2) },
-            Cause::Command(command),
+            self.asked(command),
         );
         self.reply(command, Ok(Done::Applied(applied)));
         for id in armed {

@@ -30,7 +30,7 @@ impl Bench {
 
     fn command(&mut self, command: Command) -> Vec<Output> {
         self.command += 1;
-        self.input(Input::Command { id: CommandId(self.command), command })
+        self.input(Input::Command { id: CommandId(self.command), command, caller: None })
     }
 
     fn state(&self, name: &str) -> StateName {

@@ -22,6 +22,7 @@ use super::probe::Probes;
 use super::run::Run;
 use super::sources::{Clock, JobId, Moment, Owner, Poller, Source, Token};
 use super::spawn::Launcher;
+use super::usage::Gauge;
 use crate::core::{
     Command, CommandId, Event, EventKind, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId, StateName, Time,
 };
@@ -200,6 +201,18 @@ impl Engine {
         self.places.get(&process).map(|place| place.log.tail())
     }
 
+    /// Where what a process uses can be read, while it has a tree.
+    pub fn gauge(&self, process: ProcessId) -> Option<Gauge> {
+        let run = self.machine.status(process)?.run?;
+        Some(self.runs.get(&run)?.held.as_ref()?.tree.gauge())
+    }
+
+    /// Where children come from.
+    #[cfg(feature = "grpc")]
+    pub fn surroundings(&self) -> Arc<Surroundings> {
+        self.surroundings.clone()
+    }
+
     /// Supervises until everything is down after a shutdown.
     pub fn run(mut self) {
         let mut room = Room::default();
@@ -271,11 +284,11 @@ impl Engine {
 
     fn message(&mut self, message: Message) {
         match message {
-            Message::Command { id, command, answer } => {
+            Message::Command { id, command, caller, answer } => {
                 if let Some(answer) = answer {
                     self.answers.insert(id, answer);
                 }
-                self.inputs.push_back(Input::Command { id, command });
+                self.inputs.push_back(Input::Command { id, command, caller });
             }
             Message::Abandon(id) => {
                 if self.answers.remove(&id).is_some() {
@@ -295,7 +308,8 @@ impl Engine {
             Message::WaitEnd(answer) => self.end_waiters.push(answer),
             Message::Abandoned => {
                 let id = self.shared.next_command();
-                self.inputs.push_back(Input::Command { id, command: Command::Shutdown });
+                let caller = Some("the program, which let go of its last handle".into());
+                self.inputs.push_back(Input::Command { id, command: Command::Shutdown, caller });
             }
             Message::Input(input) => self.inputs.push_back(input),
             Message::Helper(HelperDone::Prepared(Owner::Run(run), result)) => self.run_prepared(run, result),

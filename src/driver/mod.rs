@@ -42,6 +42,7 @@ mod sources;
 pub mod spawn;
 pub mod sys;
 mod tell;
+mod usage;
 
 pub(crate) use contain::Trees;
 pub(crate) use engine::{Engine, HelperDone, Parts};
@@ -51,5 +52,8 @@ pub use host::{AnchorState, HostReport, LedgerState};
 #[doc(hidden)]
 pub use keep::{Keep, Store};
 pub(crate) use pool::Pool;
+#[cfg(feature = "grpc")]
+pub(crate) use prepare::{Beside, beside};
 pub(crate) use prepare::{RuntimeDir, Surroundings, inheritable};
 pub(crate) use spawn::Launcher;
+pub use usage::{Usage, UsageSource};

@@ -127,7 +127,11 @@ impl Instance {
     ///
     /// # Errors
     /// All that is wrong with it; nothing is changed then.
-    pub(crate) fn put_in_force(&self, outcome: Outcome) -> Result<ApplyOutcome, Vec<Problem>> {
+    pub(crate) fn put_in_force(
+        &self,
+        outcome: Outcome,
+        caller: Option<Arc<str>>,
+    ) -> Result<ApplyOutcome, Vec<Problem>> {
         let generation = outcome.evaluated.generation.number();
         if let Some(generations) = &self.0.generations {
             // Before it is in force: whoever finds it to be in force finds it.
@@ -140,7 +144,7 @@ impl Instance {
         // Before the plan is applied, so that its handlers miss nothing, and nothing is handled twice.
         let live = Live::begin(evaluated.generation, &self.0.supervisor);
         self.listen_no_more();
-        let applied = self.0.supervisor.apply(plan).wait();
+        let applied = asked_by(&self.0.supervisor, caller).apply(plan).wait();
         let changes = applied.map_err(problems_of).inspect_err(|_| self.listen_again())?;
         let mut state = self.state();
         (state.live, state.generation, state.refused) = (Some(live), generation, None);
@@ -178,7 +182,7 @@ impl Instance {
 
     fn apply_alone(&self, request: &ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
         let Some(config) = request.config.as_deref().or(self.0.config.as_deref()) else {
-            return self.apply_nothing(request.dry_run);
+            return self.apply_nothing(request);
         };
         let outcome = self.0.evaluator.evaluate(config).inspect_err(|problems| {
             if !request.dry_run {
@@ -186,7 +190,7 @@ impl Instance {
             }
         })?;
         if !request.dry_run {
-            return self.put_in_force(outcome);
+            return self.put_in_force(outcome, request.caller.clone());
         }
         let changes = self.0.supervisor.plan(&outcome.plan).map_err(problems_of)?;
         let generation = self.state().generation;
@@ -194,11 +198,12 @@ impl Instance {
     }
 
     /// There is no configuration: nothing is configured.
-    fn apply_nothing(&self, dry_run: bool) -> Result<ApplyOutcome, Vec<Problem>> {
-        let supervisor = &self.0.supervisor;
-        let changes = if dry_run { supervisor.plan(&Plan::new()) } else { supervisor.apply(Plan::new()).wait() };
+    fn apply_nothing(&self, request: &ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
+        let supervisor = asked_by(&self.0.supervisor, request.caller.clone());
+        let changes =
+            if request.dry_run { supervisor.plan(&Plan::new()) } else { supervisor.apply(Plan::new()).wait() };
         let changes = changes.map_err(problems_of)?;
-        if !dry_run {
+        if !request.dry_run {
             self.admit(Vec::new());
         }
         Ok(ApplyOutcome { generation: self.state().generation, changes, warnings: Vec::new(), config: None })
@@ -257,9 +262,9 @@ impl Instance {
         promises_of(&self.0.supervisor.host())
     }
 
-    /// Begins to stop everything; a second call escalates.
-    pub(crate) fn shutdown(&self) {
-        drop(self.0.supervisor.shutdown());
+    /// Begins to stop everything, as this caller asks; a second call escalates.
+    pub(crate) fn shutdown(&self, caller: Option<Arc<str>>) {
+        drop(asked_by(&self.0.supervisor, caller).shutdown());
     }
 
     /// Serves clients at the control socket and at these, until what is returned is dropped or stopped.
@@ -368,8 +373,8 @@ impl Backend for Instance {
         Instance::apply(self, request)
     }
 
-    fn shutdown(&self) {
-        Instance::shutdown(self);
+    fn shutdown(&self, caller: Option<Arc<str>>) {
+        Instance::shutdown(self, caller);
     }
 
     fn upgrade(&self, binary: Option<PathBuf>) -> Result<(), String> {
@@ -380,6 +385,11 @@ impl Backend for Instance {
 /// Something odd about an instance's own that it goes on with.
 fn odd(message: String) -> Problem {
     Problem { severity: Severity::Warning, ..problem(message) }
+}
+
+/// The supervisor, for whoever asks.
+fn asked_by(supervisor: &Supervisor, caller: Option<Arc<str>>) -> Supervisor {
+    caller.map_or_else(|| supervisor.clone(), |caller| supervisor.on_behalf_of(caller))
 }
 
 /// All that is wrong, a problem a line.

@@ -100,8 +100,8 @@ pub(super) struct Evaluation {
     pub(super) declared: Vec<Declaration>,
     /// Processes named but not yet given their table.
     pub(super) pending: Vec<(Arc<str>, Site)>,
-    /// Groups, by name, with their place.
-    pub(super) groups: BTreeMap<String, Site>,
+    /// Groups, by name, with their place and their members.
+    pub(super) groups: BTreeMap<String, (Site, Vec<Arc<str>>)>,
     /// Fields that every process starts from.
     pub(super) defaults: Option<(Layer, Site)>,
     /// What was said about the instance.

@@ -48,11 +48,15 @@ impl Access {
 
     /// Who may do this much, for people.
     pub(super) fn who_may(&self, least: Role) -> String {
-        let mut text = "the instance's own user and root may".to_owned();
-        for grant in self.grants().iter().filter(|grant| grant.role >= least) {
-            text += &format!(", and members of the group {} ({})", grant.group, grant.role.as_str());
+        let grants = self.grants();
+        let groups = grants.iter().filter(|grant| grant.role >= least);
+        let groups: Vec<String> = groups.map(|grant| format!("{} ({})", grant.group, grant.role.as_str())).collect();
+        let own = "the instance's own user and root may";
+        match &groups[..] {
+            [] => own.to_owned(),
+            [one] => format!("{own}, and members of the group {one}"),
+            several => format!("{own}, and members of the groups {}", several.join(", ")),
         }
-        text
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a server serves.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::access::Access;
@@ -30,8 +31,8 @@ pub trait Backend: Send + Sync + 'static {
     /// All that is wrong with it; nothing is changed then.
     fn apply(&self, request: ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>>;
 
-    /// Begins to stop everything and end the instance; a second call escalates. Does not wait.
-    fn shutdown(&self);
+    /// Begins to stop everything and end the instance, as this caller asks; a second call escalates. Does not wait.
+    fn shutdown(&self, caller: Option<Arc<str>>);
 
     /// Lets this binary (or its own path's) take over once this call is answered.
     ///
@@ -47,6 +48,8 @@ pub struct ApplyRequest {
     pub config: Option<PathBuf>,
     /// Whether only to say what would be done.
     pub dry_run: bool,
+    /// Who asks, in words.
+    pub caller: Option<Arc<str>>,
 }
 
 /// What an apply came to.

@@ -31,7 +31,7 @@ pub enum ConnectError {
     #[error("nothing is served at {} any more: nobody answers there", .0.display())]
     Dead(PathBuf),
     /// It is somebody else's.
-    #[error("you may not use {}: only the instance's own user and root may", .0.display())]
+    #[error("you may not use {}: only the instance's own user, root, and groups with a role there may", .0.display())]
     NotPermitted(PathBuf),
     /// The address is none.
     #[error(transparent)]

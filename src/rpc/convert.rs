@@ -44,6 +44,7 @@ pub(super) fn process(found: &Found) -> v1::Process {
         overridden: status.overridden,
         description: spec.description.clone(),
         command: spec.command.clone(),
+        groups: spec.source.groups.clone(),
     }
 }
 

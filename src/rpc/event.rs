@@ -18,7 +18,8 @@ pub(super) fn event(event: &Event, instance: &str) -> v1::Event {
         run: event.run.map(|run| run.0),
         cause: cause(&event.cause).to_owned(),
         cause_text: event.cause.to_string(),
-        text: line(event),
+        text: with_caller(event),
+        caller: event.caller.as_deref().map(str::to_owned),
         ..Default::default()
     };
     if let (Some(id), Some(name)) = (event.process, &event.name) {
@@ -121,6 +122,19 @@ fn cause(cause: &Cause) -> &'static str {
     }
 }
 
+/// The event in words, with who asked.
+fn with_caller(event: &Event) -> String {
+    let line = line(event);
+    match &event.caller {
+        // A command's cause alone says no more than that somebody asked.
+        Some(caller) => match line.strip_suffix("asked for") {
+            Some(line) => format!("{line}asked for by {caller}"),
+            None => format!("{line}; asked for by {caller}"),
+        },
+        None => line,
+    }
+}
+
 /// The event in words, by itself: without time and name, and without what other events said.
 fn line(event: &Event) -> String {
     match &event.kind {
@@ -179,11 +193,23 @@ mod tests {
     use std::time::Duration;
 
     use super::event;
-    use crate::core::{Cause, Ending, Event, EventKind, ExitStatus, ProcessId, RelationKind, StateName, WallTime};
+    use crate::core::{
+        Asked, Cause, CommandId, Ending, Event, EventKind, ExitStatus, ProcessId, RelationKind, StateName, Verb,
+        WallTime,
+    };
 
     fn of(kind: EventKind, cause: Cause) -> Event {
         let process = Some(ProcessId(1));
-        Event { sequence: 9, time: WallTime(1_500), process, name: Some("web".into()), run: None, kind, cause }
+        Event {
+            sequence: 9,
+            time: WallTime(1_500),
+            process,
+            name: Some("web".into()),
+            run: None,
+            kind,
+            cause,
+            caller: None,
+        }
     }
 
     #[test]
@@ -200,6 +226,19 @@ mod tests {
         assert_eq!((told.exit_code, told.retry_in), (Some(3), Some(500)));
         assert_eq!(told.text, "backoff: exit code 3; starts again in 500ms");
         assert!(told.process_id.is_some());
+    }
+
+    #[test]
+    fn who_asked_is_named() {
+        let asked = Asked { id: CommandId(1), what: Some(Verb::Stop), by: Some("user ana (uid 7)".into()) };
+        let caller = asked.by.clone();
+        let (from, to) = (StateName::Running, StateName::Stopping);
+        let stopping = EventKind::State { from, to, reason: String::new(), retry_in: None };
+        let told = event(&Event { caller: caller.clone(), ..of(stopping, Cause::Command(asked)) }, "default");
+        assert_eq!(told.text, "stopping: asked for by user ana (uid 7)");
+        assert_eq!(told.caller.as_deref(), Some("user ana (uid 7)"));
+        let told = event(&Event { caller, ..of(EventKind::Defined, Cause::Apply) }, "default");
+        assert_eq!(told.text, "defined; asked for by user ana (uid 7)");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tower::{Layer, Service};
 
 use super::accept::Visitor;
 use super::access::Access;
+use super::caller::Caller;
 use super::fault::Fault;
 use super::roles::{Peer, Role, needed};
 
@@ -20,7 +21,7 @@ use super::roles::{Peer, Role, needed};
 #[derive(Clone, Debug)]
 pub(super) struct GateLayer(pub(super) Access);
 
-/// Lets through who may, with their [`Role`] among the request's extensions.
+/// Lets through who may, with their [`Role`](super::roles::Role) and the [`Caller`] among the request's extensions.
 #[derive(Clone, Debug)]
 pub(super) struct Gate<S>(S, Access);
 
@@ -52,8 +53,9 @@ where
             visitor.has_called();
         }
         match admit(request.uri().path(), visitor.map(Visitor::peer), &self.1) {
-            Ok(role) => {
-                request.extensions_mut().insert(role);
+            Ok(caller) => {
+                request.extensions_mut().insert(caller.role);
+                request.extensions_mut().insert(caller);
                 // Tonic's own timer, which goes by the same header, comes a moment later and calls it cancelled.
                 let until = timeout(&request).and_then(|timeout| Instant::now().checked_add(timeout));
                 let answer = self.0.call(request);
@@ -96,8 +98,8 @@ fn timeout(request: &Request<Body>) -> Option<Duration> {
     })
 }
 
-/// The caller's role, when it is enough for the method.
-fn admit(method: &str, peer: Option<&Peer>, access: &Access) -> Result<Role, Fault> {
+/// The caller, when its role is enough for the method.
+fn admit(method: &str, peer: Option<&Peer>, access: &Access) -> Result<Caller, Fault> {
     let denied = |message: String| Fault::new(Code::PermissionDenied, "not_permitted", message);
     let Some(peer) = peer else {
         return Err(denied("the kernel does not say who is calling".into()));
@@ -122,7 +124,7 @@ fn admit(method: &str, peer: Option<&Peer>, access: &Access) -> Result<Role, Fau
             may(Some(least))
         )));
     }
-    Ok(role)
+    Ok(Caller::new(peer, role))
 }
 
 #[cfg(test)]
@@ -165,7 +167,7 @@ mod tests {
             for (peer, role) in &callers {
                 let admitted = admit(method, peer.as_ref(), &access);
                 if role.is_some_and(|role| role >= *least) {
-                    assert_eq!(admitted.unwrap(), role.unwrap(), "{method} for {peer:?}");
+                    assert_eq!(admitted.unwrap().role, role.unwrap(), "{method} for {peer:?}");
                 } else {
                     assert_eq!(admitted.unwrap_err().code, Code::PermissionDenied, "{method} for {peer:?}");
                 }

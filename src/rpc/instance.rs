@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tonic::Code;
+use tonic::{Code, Request};
 
 use super::backend::{ApplyOutcome, ApplyRequest, Backend, Info};
+use super::caller::Caller;
 use super::fault::Fault;
 use super::select::{self, Found};
 use crate::Supervisor;
@@ -16,13 +17,26 @@ use crate::supervisor::Process;
 #[derive(Clone)]
 pub(super) struct Served {
     backend: Arc<dyn Backend>,
+    /// Commands through it carry who asks.
+    supervisor: Supervisor,
+    caller: Option<Arc<str>>,
     name: Arc<str>,
 }
 
 impl Served {
     pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
         let name = backend.info().instance.into();
-        Served { backend, name }
+        Served { supervisor: backend.supervisor().clone(), caller: None, backend, name }
+    }
+
+    /// The same, for whoever sends this request: what is done through it is told as asked by them.
+    pub(super) fn for_caller<T>(&self, request: &Request<T>) -> Served {
+        let Some(caller) = request.extensions().get::<Caller>() else { return self.clone() };
+        Served {
+            supervisor: self.supervisor.on_behalf_of(caller.text.clone()),
+            caller: Some(caller.text.clone()),
+            ..self.clone()
+        }
     }
 
     /// What ids are made of.
@@ -31,7 +45,7 @@ impl Served {
     }
 
     pub(super) fn supervisor(&self) -> &Supervisor {
-        self.backend.supervisor()
+        &self.supervisor
     }
 
     pub(super) fn info(&self) -> Info {
@@ -68,15 +82,15 @@ impl Served {
 
     /// Evaluates and applies; on a thread that may block.
     pub(super) async fn apply(&self, request: ApplyRequest) -> Result<ApplyOutcome, Fault> {
-        let backend = self.backend.clone();
-        let applied = blocking(move || backend.apply(request)).await?;
+        let (backend, caller) = (self.backend.clone(), self.caller.clone());
+        let applied = blocking(move || backend.apply(ApplyRequest { caller, ..request })).await?;
         applied.map_err(|problems| Fault::problems(&problems))
     }
 
     /// Begins to stop everything.
     pub(super) async fn shutdown(&self) -> Result<(), Fault> {
-        let backend = self.backend.clone();
-        blocking(move || backend.shutdown()).await
+        let (backend, caller) = (self.backend.clone(), self.caller.clone());
+        blocking(move || backend.shutdown(caller)).await
     }
 
     /// Lets another binary take over.

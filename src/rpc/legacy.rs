@@ -34,15 +34,17 @@ impl ProcessManager for ProcessManagerService {
     }
 
     async fn start(&self, request: Request<pm::StartRequest>) -> Answer<pm::StartResponse> {
-        let found = self.served.one(request.into_inner().id).await?;
-        let started = self.served.handle(&found).start().await;
+        let served = self.served.for_caller(&request);
+        let found = served.one(request.into_inner().id).await?;
+        let started = served.handle(&found).start().await;
         let now = started.map_err(|error| Fault::of(&error, Some(&found.status.name)))?;
         Ok(Response::new(pm::StartResponse { state: state(now).into() }))
     }
 
     async fn stop(&self, request: Request<pm::StopRequest>) -> Answer<pm::StopResponse> {
-        let found = self.served.one(request.into_inner().id).await?;
-        let stopped = self.served.handle(&found).stop().await;
+        let served = self.served.for_caller(&request);
+        let found = served.one(request.into_inner().id).await?;
+        let stopped = served.handle(&found).stop().await;
         let now = stopped.map_err(|error| Fault::of(&error, Some(&found.status.name)))?;
         Ok(Response::new(pm::StopResponse { state: state(now).into() }))
     }

@@ -40,10 +40,6 @@ impl NeapService {
         let asked = self.served.asked(names).await?;
         Ok(foresee(&self.served.all().await?, &asked, step))
     }
-
-    async fn act(&self, names: Vec<String>, what: Act, patience: Patience) -> Result<Vec<v1::Outcome>, Status> {
-        act(&self.served, names, what, patience).await
-    }
 }
 
 #[tonic::async_trait]
@@ -93,52 +89,58 @@ impl Neap for NeapService {
     }
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Answer<v1::StartResponse> {
+        let served = self.served.for_caller(&request);
         let v1::StartRequest { names, no_wait, timeout, dry_run } = request.into_inner();
         let outcomes = if dry_run {
             self.foresee(names, Step::Start).await?
         } else {
-            self.act(names, Act::Start, Patience { no_wait, timeout }).await?
+            act(&served, names, Act::Start, Patience { no_wait, timeout }).await?
         };
         Ok(Response::new(v1::StartResponse { outcomes }))
     }
 
     async fn stop(&self, request: Request<v1::StopRequest>) -> Answer<v1::StopResponse> {
+        let served = self.served.for_caller(&request);
         let v1::StopRequest { names, no_wait, timeout, dry_run } = request.into_inner();
         let outcomes = if dry_run {
             self.foresee(names, Step::Stop).await?
         } else {
-            self.act(names, Act::Stop, Patience { no_wait, timeout }).await?
+            act(&served, names, Act::Stop, Patience { no_wait, timeout }).await?
         };
         Ok(Response::new(v1::StopResponse { outcomes }))
     }
 
     async fn restart(&self, request: Request<v1::RestartRequest>) -> Answer<v1::RestartResponse> {
+        let served = self.served.for_caller(&request);
         let v1::RestartRequest { names, no_wait, timeout, dry_run } = request.into_inner();
         let outcomes = if dry_run {
             self.foresee(names, Step::Restart).await?
         } else {
-            self.act(names, Act::Restart, Patience { no_wait, timeout }).await?
+            act(&served, names, Act::Restart, Patience { no_wait, timeout }).await?
         };
         Ok(Response::new(v1::RestartResponse { outcomes }))
     }
 
     async fn reload(&self, request: Request<v1::ReloadRequest>) -> Answer<v1::ReloadResponse> {
+        let served = self.served.for_caller(&request);
         let v1::ReloadRequest { names, no_wait, timeout } = request.into_inner();
-        let outcomes = self.act(names, Act::Reload, Patience { no_wait, timeout }).await?;
+        let outcomes = act(&served, names, Act::Reload, Patience { no_wait, timeout }).await?;
         Ok(Response::new(v1::ReloadResponse { outcomes }))
     }
 
     async fn signal(&self, request: Request<v1::SignalRequest>) -> Answer<v1::SignalResponse> {
+        let served = self.served.for_caller(&request);
         let v1::SignalRequest { names, signal } = request.into_inner();
         let shown: String = signal.chars().take(40).flat_map(char::escape_debug).collect();
         let signal = Signal::from_name(&signal).ok_or_else(|| {
             Fault::invalid("signal", format!("`{shown}` is none; write \"TERM\", \"SIGTERM\" or \"15\""))
         })?;
-        let outcomes = self.act(names, Act::Signal(signal), Patience::default()).await?;
+        let outcomes = act(&served, names, Act::Signal(signal), Patience::default()).await?;
         Ok(Response::new(v1::SignalResponse { outcomes }))
     }
 
     async fn wait(&self, request: Request<v1::WaitRequest>) -> Answer<v1::WaitResponse> {
+        let served = self.served.for_caller(&request);
         let v1::WaitRequest { names, states, timeout } = request.into_inner();
         let known = states.into_iter().map(|number| {
             let state = state_named(number).ok().flatten();
@@ -147,7 +149,7 @@ impl Neap for NeapService {
         let mut states = known.collect::<Result<Vec<_>, _>>()?;
         states.sort_unstable();
         states.dedup();
-        let outcomes = self.act(names, Act::Wait(states), Patience { no_wait: false, timeout }).await?;
+        let outcomes = act(&served, names, Act::Wait(states), Patience { no_wait: false, timeout }).await?;
         Ok(Response::new(v1::WaitResponse { outcomes }))
     }
 
@@ -172,7 +174,7 @@ impl Neap for NeapService {
     }
 
     async fn shutdown(&self, request: Request<v1::ShutdownRequest>) -> Answer<v1::ShutdownResponse> {
-        self.served.shutdown().await?;
+        self.served.for_caller(&request).shutdown().await?;
         if request.into_inner().no_wait {
             return Ok(Response::new(v1::ShutdownResponse::default()));
         }

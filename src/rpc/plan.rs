@@ -18,13 +18,14 @@ pub(super) async fn plan(_: &Served, _: Request<v1::PlanRequest>) -> Result<v1::
 
 /// Evaluates a configuration and makes it so.
 pub(super) async fn apply(served: &Served, request: Request<v1::ApplyRequest>) -> Result<v1::ApplyResponse, Status> {
+    let served = served.for_caller(&request);
     let v1::ApplyRequest { config, dry_run } = request.into_inner();
     let config = config.map(PathBuf::from);
     if config.as_ref().is_some_and(|path| !path.is_absolute()) {
         let why = "is not absolute: it is the instance that reads it, from a folder of its own";
         return Err(Fault::invalid("config", why).into());
     }
-    let applied = served.apply(ApplyRequest { config, dry_run }).await?;
+    let applied = served.apply(ApplyRequest { config, dry_run, caller: None }).await?;
     let names = |names: Vec<Arc<str>>| names.iter().map(ToString::to_string).collect();
     Ok(v1::ApplyResponse {
         generation: applied.generation,

@@ -218,6 +218,10 @@ fn clear(path: &Path, address: &UnixAddr) -> Result<(), SocketError> {
 
 /// The socket's address; the kernel's has room for 107 bytes of path.
 fn address(path: &Path) -> io::Result<UnixAddr> {
+    if path.as_os_str().as_encoded_bytes().contains(&0) {
+        // The kernel would take it for an abstract name, which has no mode: anybody could connect.
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path has no NUL, and a name that is none no mode"));
+    }
     UnixAddr::new(path).map_err(|errno| match errno {
         Errno::ENAMETOOLONG => {
             let text = format!(

@@ -66,7 +66,7 @@ pub(crate) fn spec(spec: &Spec) -> v1::Spec {
         log: Some(log(&spec.log)),
         watchdog: spec.watchdog.map(millis),
         secret_env: spec.secret_env.keys().cloned().collect(),
-        volatile: None,
+        volatile: Some(spec.volatile),
     }
 }
 

@@ -45,7 +45,7 @@ struct InputText<'a>(&'a Input);
 impl fmt::Display for InputText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Input::Command { id, command } => match command {
+            Input::Command { id, command, .. } => match command {
                 Command::Create { spec, start } => write!(f, "{id}: create `{}`, start {start}", spec.name),
                 Command::Update { process, restart, dry_run, .. } => {
                     write!(f, "{id}: update {process}, restart {restart}, dry run {dry_run}")

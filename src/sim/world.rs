@@ -168,7 +168,7 @@ impl World {
         self.last_command += 1;
         let id = CommandId(self.last_command);
         self.watch.ask(self.clock.mono, id, &command);
-        self.deliver(Input::Command { id, command })?;
+        self.deliver(Input::Command { id, command, caller: None })?;
         Ok(id)
     }
 

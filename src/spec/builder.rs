@@ -77,6 +77,7 @@ impl Spec {
             pidfile: None,
             log: LogSettings::default(),
             watchdog: None,
+            volatile: false,
             source: Source::default(),
         }
     }
@@ -467,6 +468,12 @@ impl Spec {
     /// It must say WATCHDOG=1 on its notify socket at least this often.
     pub fn watchdog(mut self, interval: Duration) -> Self {
         self.watchdog = Some(interval);
+        self
+    }
+
+    /// Whether it is forgotten when the instance or the machine goes down, when it was made at run time.
+    pub fn volatile(mut self, volatile: bool) -> Self {
+        self.volatile = volatile;
         self
     }
 

@@ -14,7 +14,7 @@ mod process;
 pub mod read;
 mod restart;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod schema;
 mod serde_impl;
 mod signal;

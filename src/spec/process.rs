@@ -288,6 +288,8 @@ pub struct Spec {
     pub log: LogSettings,
     /// It must say WATCHDOG=1 at least this often.
     pub watchdog: Option<Duration>,
+    /// Whether a definition made at run time is forgotten with the instance or the boot.
+    pub volatile: bool,
     /// Where it was declared, for messages. Never a difference between two specs.
     pub source: Source,
 }

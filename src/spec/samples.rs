@@ -223,18 +223,19 @@ impl std::fmt::Debug for Set {
 }
 
 fn execution() -> BoxedStrategy<Spec> {
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = proptest::array::uniform6(any::<bool>());
     let kind = select(TYPES.map(|(_, kind)| kind).to_vec());
     let variables = (btree_map("[A-Z_]{1,3}", word(), 0..3), btree_map("[a-z]{1,3}", word(), 0..2));
     let files = vec((word(), any::<bool>()).prop_map(|(path, optional)| EnvFile { path, optional }), 0..3);
     (words(), kind, flags, variables, files, (option::of("[a-z ]{1,9}"), option::of(word()), option::of(word())), log())
         .prop_map(|(command, kind, flags, (env, secret), env_file, (description, working_dir, pidfile), log)| Spec {
             process_type: kind,
-            remain: flags.0,
-            auto_start: flags.1,
-            critical: flags.2,
-            clear_env: flags.3,
-            no_new_privs: flags.4,
+            remain: flags[0],
+            auto_start: flags[1],
+            critical: flags[2],
+            clear_env: flags[3],
+            no_new_privs: flags[4],
+            volatile: flags[5],
             env,
             secret_env: secret.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
             env_file,
@@ -330,7 +331,7 @@ fn lifecycle() -> BoxedStrategy<Set> {
 }
 
 /// Any spec that the reader would read, with every field at work; not all of them pass validation.
-pub(super) fn specs() -> BoxedStrategy<Spec> {
+pub(crate) fn specs() -> BoxedStrategy<Spec> {
     (execution(), rights(), relations(), lifecycle())
         .prop_map(|(spec, rights, relations, lifecycle)| lifecycle.0(relations.0(rights.0(spec))))
         .boxed()

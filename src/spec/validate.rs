@@ -28,6 +28,7 @@ impl Spec {
         let mut check = Check::new(self);
         check.execution();
         check.lifecycle();
+        check.kept();
         check.finish()
     }
 

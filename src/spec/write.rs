@@ -41,6 +41,7 @@ pub fn node(spec: &Spec) -> Node {
     table.some("pidfile", spec.pidfile.as_deref().map(text));
     table.put("log", log(&spec.log));
     table.some("watchdog", spec.watchdog.map(duration));
+    table.put("volatile", Value::Bool(spec.volatile));
     Node::new(table.done())
 }
 

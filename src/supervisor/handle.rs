@@ -9,7 +9,7 @@ use super::builder::Builder;
 use super::error::Error;
 use super::pending::{Pending, Shutdown};
 use super::process::Process;
-use super::shared::{Answer, Message, Shared};
+use super::shared::{Answer, Caller, Message, Shared};
 use super::support;
 #[cfg(feature = "grpc")]
 use crate::core::ProcessId;
@@ -43,6 +43,7 @@ use crate::spec::{Plan, Spec};
 #[derive(Clone)]
 pub struct Supervisor {
     owner: Arc<Owner>,
+    caller: Caller,
 }
 
 /// What all handles hold; its drop is the last handle's.
@@ -70,13 +71,13 @@ pub struct WeakSupervisor(Weak<Owner>);
 impl WeakSupervisor {
     /// The supervisor, while some other handle keeps it up.
     pub fn upgrade(&self) -> Option<Supervisor> {
-        self.0.upgrade().map(|owner| Supervisor { owner })
+        self.0.upgrade().map(|owner| Supervisor { owner, caller: None })
     }
 }
 
 impl Supervisor {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Supervisor { owner: Arc::new(Owner { shared, pid: std::process::id() }) }
+        Supervisor { owner: Arc::new(Owner { shared, pid: std::process::id() }), caller: None }
     }
 
     /// Starts describing a supervisor.
@@ -89,6 +90,26 @@ impl Supervisor {
         WeakSupervisor(Arc::downgrade(&self.owner))
     }
 
+    /// The same supervisor, asked by somebody: what is commanded through this handle, and through handles that it gives,
+    /// is told with these words ([`Event::caller`](crate::core::Event::caller)).
+    ///
+    /// ```
+    /// use neap::core::EventKind;
+    /// use neap::{Next, Supervisor, spec::Spec};
+    ///
+    /// let supervisor = Supervisor::builder().build()?;
+    /// let mut events = supervisor.events();
+    /// supervisor.on_behalf_of("the night shift").add(Spec::new("hello", ["true"]))?;
+    /// if let Some(Next::Item(event)) = events.next_blocking() {
+    ///     assert_eq!((event.kind, event.caller.as_deref()), (EventKind::Defined, Some("the night shift")));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn on_behalf_of(&self, caller: impl Into<Arc<str>>) -> Supervisor {
+        Supervisor { owner: self.owner.clone(), caller: Some(caller.into()) }
+    }
+
     /// Defines a process; nothing starts. Waits for the engine's answer, which comes at once.
     ///
     /// # Errors
@@ -97,19 +118,31 @@ impl Supervisor {
         support::check(&spec)?;
         let name: Arc<str> = spec.name.as_str().into();
         let command = Command::Create { spec: Box::new(spec), start: false };
-        let created = self.shared().command(command, |answer| match answer {
+        let created = self.shared().command(command, &self.caller, |answer| match answer {
             Answer::Done(Done::Created(id)) => Some(id),
             _ => None,
         });
         let id = created.wait()?;
-        Ok(Process::new(self.owner.clone(), id, name))
+        Ok(Process::new(self.owner.clone(), self.caller.clone(), id, name))
+    }
+
+    /// As [`add`](Supervisor::add), without waiting for the answer; with `start` its start is begun in the same step.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn create(&self, spec: Spec, start: bool) -> Pending<ProcessId> {
+        if let Err(refusal) = support::check(&spec) {
+            return Pending::ready(Err(refusal.into()));
+        }
+        self.shared().command(Command::Create { spec: Box::new(spec), start }, &self.caller, |answer| match answer {
+            Answer::Done(Done::Created(id)) => Some(id),
+            _ => None,
+        })
     }
 
     /// The process of this name; `None` also once the supervisor has ended, and on its own thread (see [`Error::OwnThread`]).
     pub fn get(&self, name: &str) -> Option<Process> {
         let wanted = name.to_owned();
         let id = self.shared().query(move |engine| engine.machine().find(&wanted)).ok()??;
-        Some(Process::new(self.owner.clone(), id, name.into()))
+        Some(Process::new(self.owner.clone(), self.caller.clone(), id, name.into()))
     }
 
     /// All processes as they are now, by name.
@@ -145,7 +178,7 @@ impl Supervisor {
         if let Err(refusal) = support::check_plan(&plan) {
             return Pending::ready(Err(refusal.into()));
         }
-        self.shared().command(Command::Apply(Box::new(plan)), |answer| match answer {
+        self.shared().command(Command::Apply(Box::new(plan)), &self.caller, |answer| match answer {
             Answer::Done(Done::Applied(applied)) => Some(applied),
             _ => None,
         })
@@ -178,7 +211,8 @@ impl Supervisor {
     /// None but [`Error::Ended`], when the engine ended in a way it should not.
     pub fn shutdown(&self) -> Pending<Shutdown> {
         let id = self.shared().next_command();
-        let _ = self.shared().mailbox.post(Message::Command { id, command: Command::Shutdown, answer: None });
+        let caller = self.caller.clone();
+        let _ = self.shared().mailbox.post(Message::Command { id, command: Command::Shutdown, caller, answer: None });
         self.ended()
     }
 
@@ -238,7 +272,7 @@ impl Supervisor {
     /// The handle on a process that is known by id and name.
     #[cfg(feature = "grpc")]
     pub(crate) fn handle(&self, id: ProcessId, name: Arc<str>) -> Process {
-        Process::new(self.owner.clone(), id, name)
+        Process::new(self.owner.clone(), self.caller.clone(), id, name)
     }
 
     /// What all handles share.

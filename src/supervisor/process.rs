@@ -8,9 +8,14 @@ use tokio::sync::oneshot;
 use super::error::Error;
 use super::handle::Owner;
 use super::pending::Pending;
-use super::shared::{Answer, Message};
+use super::shared::{Answer, Caller, Message};
 use super::support;
+#[cfg(feature = "grpc")]
+use crate::core::SpawnError;
 use crate::core::{Command, Done, ProcessId, Refusal, StateName, Status, Updated};
+use crate::driver::Usage;
+#[cfg(feature = "grpc")]
+use crate::driver::{Beside, beside};
 use crate::log::{Line, LogFrom, LogReader};
 use crate::spec::{Signal, Spec};
 
@@ -21,13 +26,18 @@ use crate::spec::{Signal, Spec};
 #[derive(Clone)]
 pub struct Process {
     owner: Arc<Owner>,
+    caller: Caller,
     id: ProcessId,
     name: Arc<str>,
 }
 
 impl Process {
-    pub(super) fn new(owner: Arc<Owner>, id: ProcessId, name: Arc<str>) -> Self {
-        Process { owner, id, name }
+    pub(super) fn new(owner: Arc<Owner>, caller: Caller, id: ProcessId, name: Arc<str>) -> Self {
+        Process { owner, caller, id, name }
+    }
+
+    fn command<T>(&self, command: Command, read: fn(Answer) -> Option<T>) -> Pending<T> {
+        self.owner.shared.command(command, &self.caller, read)
     }
 
     /// Its name.
@@ -46,7 +56,7 @@ impl Process {
     /// [`Refusal::StartFailed`] with why, and when it is tried again; [`Refusal::Skipped`] when a condition does not
     /// hold; [`Refusal::Superseded`] when a stop came in between.
     pub fn start(&self) -> Pending<StateName> {
-        self.owner.shared.command(Command::Start(self.id), read_state)
+        self.command(Command::Start(self.id), read_state)
     }
 
     /// [`start`](Process::start) for plain threads.
@@ -62,7 +72,7 @@ impl Process {
     /// # Errors
     /// [`Refusal::Stuck`] naming the pids that survived SIGKILL.
     pub fn stop(&self) -> Pending<StateName> {
-        self.owner.shared.command(Command::Stop(self.id), read_state)
+        self.command(Command::Stop(self.id), read_state)
     }
 
     /// [`stop`](Process::stop) for plain threads.
@@ -78,7 +88,7 @@ impl Process {
     /// # Errors
     /// Those of [`start`](Process::start) and [`stop`](Process::stop).
     pub fn restart(&self) -> Pending<StateName> {
-        self.owner.shared.command(Command::Restart(self.id), read_state)
+        self.command(Command::Restart(self.id), read_state)
     }
 
     /// Has it read its configuration again, as its spec's `reload` says.
@@ -86,7 +96,7 @@ impl Process {
     /// # Errors
     /// [`Refusal::State`] when it does not run or declares no reload.
     pub fn reload(&self) -> Pending<()> {
-        self.owner.shared.command(Command::Reload(self.id), read_unit)
+        self.command(Command::Reload(self.id), read_unit)
     }
 
     /// Sends a signal to its main process.
@@ -94,7 +104,7 @@ impl Process {
     /// # Errors
     /// [`Refusal::State`] when there is no main process.
     pub fn signal(&self, signal: Signal) -> Pending<()> {
-        self.owner.shared.command(Command::Signal(self.id, signal), read_unit)
+        self.command(Command::Signal(self.id, signal), read_unit)
     }
 
     /// Replaces its spec. What can be applied live is; what needs a restart waits for one, and the answer names it.
@@ -126,7 +136,7 @@ impl Process {
             return Pending::ready(Err(refusal.into()));
         }
         let command = Command::Update { process: self.id, spec: Box::new(spec), restart, dry_run };
-        self.owner.shared.command(command, |answer| match answer {
+        self.command(command, |answer| match answer {
             Answer::Done(Done::Updated(updated)) => Some(updated),
             _ => None,
         })
@@ -137,7 +147,7 @@ impl Process {
     /// # Errors
     /// [`Refusal::State`] when it is up and `force` is not given.
     pub fn delete(&self, force: bool) -> Pending<()> {
-        self.owner.shared.command(Command::Delete { process: self.id, force }, read_unit)
+        self.command(Command::Delete { process: self.id, force }, read_unit)
     }
 
     /// How it is.
@@ -158,6 +168,28 @@ impl Process {
         let id = self.id;
         let spec = self.owner.shared.query(move |engine| engine.machine().spec(id))?;
         spec.ok_or(Error::Refused(Refusal::NotFound))
+    }
+
+    /// What its tree uses of the host; `None` when it does not run. Without cgroups this reads all of `/proc`, on the
+    /// calling thread. Rates are the difference between two of them.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it was deleted; [`Error::Ended`] when the supervisor has ended. What cannot be read on
+    /// this host is no error: it is missing.
+    pub fn usage(&self) -> Result<Option<Usage>, Error> {
+        let id = self.id;
+        let found = self.owner.shared.query(move |engine| engine.machine().status(id).map(|_| engine.gauge(id)))?;
+        let gauge = found.ok_or(Error::Refused(Refusal::NotFound))?;
+        Ok(gauge.and_then(|gauge| gauge.read().ok()))
+    }
+
+    /// What another program is to be executed with, to be beside it. May block for as long as disks do.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn beside(&self) -> Result<(Arc<Spec>, Beside), Error> {
+        let spec = self.spec()?;
+        let surroundings = self.owner.shared.query(|engine| engine.surroundings())?;
+        let failed = |error: SpawnError| Refusal::Failed { name: self.name.clone(), reason: error.message };
+        Ok((spec.clone(), beside(&spec, &surroundings).map_err(failed)?))
     }
 
     /// Answers when it is in this state (at once when it is already). A state that it passes through in between two

@@ -15,10 +15,13 @@ use crate::events::Hub;
 use crate::log::LineHub;
 use crate::mailbox::Mailbox;
 
+/// Who asks, in words, when that is known.
+pub(crate) type Caller = Option<Arc<str>>;
+
 /// What an engine is told by other threads.
 pub(crate) enum Message {
     /// A command of a handle's.
-    Command { id: CommandId, command: Command, answer: Option<oneshot::Sender<Answer>> },
+    Command { id: CommandId, command: Command, caller: Caller, answer: Option<oneshot::Sender<Answer>> },
     /// Nobody waits for this command any more.
     Abandon(CommandId),
     /// A question, answered on the engine's thread.
@@ -62,10 +65,15 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Gives a command; its answer comes through the result.
-    pub fn command<T>(self: &Arc<Self>, command: Command, read: fn(Answer) -> Option<T>) -> Pending<T> {
+    pub fn command<T>(
+        self: &Arc<Self>,
+        command: Command,
+        caller: &Caller,
+        read: fn(Answer) -> Option<T>,
+    ) -> Pending<T> {
         let id = self.next_command();
         let (sender, receiver) = oneshot::channel();
-        match self.mailbox.post(Message::Command { id, command, answer: Some(sender) }) {
+        match self.mailbox.post(Message::Command { id, command, caller: caller.clone(), answer: Some(sender) }) {
             Ok(()) => Pending::new(receiver, read, self, Some(id)),
             Err(_) => Pending::ready(Err(Error::Ended)),
         }

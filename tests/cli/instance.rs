@@ -20,7 +20,14 @@ impl Instance {
     /// One that is ready.
     #[track_caller]
     pub fn start(configuration: &str) -> Instance {
+        Instance::start_with(configuration, |_| {})
+    }
+
+    /// One that is ready, with other files beside its configuration.
+    #[track_caller]
+    pub fn start_with(configuration: &str, prepare: impl FnOnce(&Folder)) -> Instance {
         let folder = Folder::new();
+        prepare(&folder);
         folder.write("neap.lua", configuration);
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
         notify.set_read_timeout(Some(DEADLINE)).unwrap();

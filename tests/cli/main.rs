@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod acting;
+mod beside;
 mod check;
 mod client;
 mod following;

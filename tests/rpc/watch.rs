@@ -1,5 +1,7 @@
 //! Watch: from a number on, with what was lost.
 
+use neap::Next;
+use neap::core::{EventKind, StateName};
 use neap::rpc::proto::v1;
 use neap::rpc::proto::v1::watch_response::Item;
 use tonic::Streaming;
@@ -99,5 +101,47 @@ fn a_followed_stream_ends_with_the_instance() {
         let events = all(&mut stream).await;
         assert!(events.iter().any(|event| event.kind == "instance.shutting_down"));
         assert!(events.iter().any(|event| event.kind == "process.stopped" && event.cause == "shutdown"));
+    });
+}
+
+#[test]
+fn an_event_says_who_asked() {
+    let world = World::new();
+    let process = world.add(sleeper("web"));
+    let mut events = world.supervisor.events();
+    world.run(async {
+        let mut neap = world.neap().await;
+        neap.start(v1::StartRequest { names: names(&["web"]), ..Default::default() }).await.expect("it starts");
+    });
+    let caller = loop {
+        match events.next_blocking().expect("events go on") {
+            Next::Item(event) if matches!(event.kind, EventKind::State { to: StateName::Starting, .. }) => {
+                break event.caller;
+            }
+            _ => {}
+        }
+    };
+    let caller = caller.expect("a caller");
+    let uid = nix::unistd::getuid();
+    assert!(
+        caller.contains(&format!("uid {uid}")) && caller.contains(&format!("pid {}", std::process::id())),
+        "{caller}"
+    );
+    // What the program itself asks is nobody's but its own.
+    process.stop_blocking().expect("it stops");
+    world.run(async {
+        let mut neap = world.neap().await;
+        let request = v1::WatchRequest { after: Some(0), follow: false, names: names(&["web"]) };
+        let mut told = neap.watch(request).await.expect("a stream").into_inner();
+        let mut callers = Vec::new();
+        while let Some(v1::WatchResponse { item: Some(Item::Event(event)) }) = told.message().await.expect("events") {
+            if event.cause == "command" {
+                callers.push((event.kind, event.caller, event.text));
+            }
+        }
+        let of = |kind: &str| callers.iter().find(|(found, ..)| found == kind).expect(kind);
+        assert_eq!(of("process.starting").1.as_deref(), Some(&*caller));
+        assert_eq!(of("process.starting").2, format!("starting: asked for by {caller}"));
+        assert_eq!(of("process.stopping").1, None);
     });
 }

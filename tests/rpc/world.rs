@@ -75,9 +75,9 @@ impl Backend for TestBackend {
         Ok(ApplyOutcome { generation, changes, warnings: vec![], config: request.config })
     }
 
-    fn shutdown(&self) {
+    fn shutdown(&self, caller: Option<Arc<str>>) {
         self.asked.lock().unwrap().push("shutdown".into());
-        drop(self.supervisor.shutdown());
+        drop(self.supervisor.on_behalf_of(caller.unwrap_or_default()).shutdown());
     }
 
     fn upgrade(&self, binary: Option<PathBuf>) -> Result<(), String> {

@@ -134,7 +134,7 @@ fn a6_backoff_is_monotone_and_bounded_whatever_the_policy() {
         let mut outputs = give(
             &mut machine,
             now,
-            Input::Command { id: neap::core::CommandId(1), command: Command::Apply(Box::new(plan)) },
+            Input::Command { id: neap::core::CommandId(1), command: Command::Apply(Box::new(plan)), caller: None },
         );
         // Absurd numbers may be refused by validation; what it lets pass must be safe.
         if outputs.iter().any(|output| matches!(output, Output::Reply(_, Err(Refusal::Invalid(_))))) {
@@ -225,7 +225,7 @@ impl Bare {
     fn command(&mut self, command: Command) {
         self.commands += 1;
         let id = neap::core::CommandId(self.commands);
-        self.give(Input::Command { id, command });
+        self.give(Input::Command { id, command, caller: None });
     }
 }
 
@@ -495,7 +495,11 @@ fn a_hook_that_the_driver_never_answers_for_is_given_up_by_the_machine_itself() 
         std::iter::from_fn(|| machine.poll_output()).collect::<Vec<_>>()
     };
     let plan = plan([once("web").before_start(hook()).auto_start(true)]);
-    give(&mut machine, now, Input::Command { id: neap::core::CommandId(1), command: Command::Apply(Box::new(plan)) });
+    give(
+        &mut machine,
+        now,
+        Input::Command { id: neap::core::CommandId(1), command: Command::Apply(Box::new(plan)), caller: None },
+    );
     let web = machine.find("web").expect("it is in the plan");
     let run = machine.status(web).and_then(|status| status.run).expect("a run");
     let outputs = give(&mut machine, now, Input::Prepared(run));

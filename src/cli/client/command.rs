@@ -3,7 +3,7 @@
 use super::act::{self, Verb};
 use super::args::Command;
 use super::context::Context;
-use super::{apply, describe, down, events, list, logs, status};
+use super::{apply, create, describe, down, events, exec, health, list, logs, stats, status, update};
 use crate::cli::app::Voice;
 use crate::cli::args::Global;
 use crate::cli::exit::{Exit, Failure};
@@ -22,8 +22,14 @@ pub(in crate::cli) fn run(command: Command, global: &Global, voice: Voice) -> Re
         Command::Signal(args) => act::signal(&args, context),
         Command::Wait(args) => act::wait_for(&args, context),
         Command::Apply(args) => apply::apply(&args, context),
+        Command::Create(args) => create::create(args, context),
+        Command::Update(args) => update::update(args, context),
+        Command::Delete(args) => act::delete(&args, context),
         Command::Logs(args) => logs::logs(&args, context),
         Command::Events(args) => events::events(&args, context),
+        Command::Stats(args) => stats::stats(&args, context),
+        Command::Health(args) => health::health(&args, context),
+        Command::Exec(args) => exec::exec(&args, context),
         Command::Down(args) => down::down(&args, context),
         Command::Upgrade(args) => down::upgrade(&args, context),
     }

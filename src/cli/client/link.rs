@@ -125,6 +125,16 @@ calls! {
     wait(WaitRequest) -> WaitResponse;
     /// Makes a configuration so.
     apply(ApplyRequest) -> ApplyResponse;
+    /// What processes use.
+    stats(StatsRequest) -> StatsResponse;
+    /// What a program is executed with.
+    get_environment(GetEnvironmentRequest) -> GetEnvironmentResponse;
+    /// Makes a process.
+    create(CreateRequest) -> CreateResponse;
+    /// Changes one.
+    update(UpdateRequest) -> UpdateResponse;
+    /// Forgets processes.
+    delete(DeleteRequest) -> DeleteResponse;
     /// Ends the instance.
     shutdown(ShutdownRequest) -> ShutdownResponse;
     /// Puts a new binary in place.

@@ -119,6 +119,7 @@ impl Reader<'_> {
         self.set(fields, "reload", &mut spec.reload, |r, at, n| r.reload(at, n).map(Some));
         self.set(fields, "hooks", &mut spec.hooks, Reader::hooks);
         self.set(fields, "watchdog", &mut spec.watchdog, |r, at, n| r.duration(at, n).map(Some));
+        self.set(fields, "volatile", &mut spec.volatile, Reader::boolean);
     }
 
     /// Sets a place when its key is given and can be read.

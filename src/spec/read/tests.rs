@@ -144,7 +144,7 @@ fn every_key_is_read() {
         "description": "the web", "type": "notify", "auto_start": false, "critical": true, "working_dir": "/srv",
         "clear_env": true, "user": "app", "group": 33, "groups": ["adm", 4], "umask": "0027", "nice": -5,
         "no_new_privs": true, "runtime_directory": "web", "pidfile": "/run/web.pid", "start_timeout": "1m30s",
-        "watchdog": 2.5, "env_file": ["a.env", "-b.env", {"path": "-c", "optional": true}],
+        "watchdog": 2.5, "volatile": true, "env_file": ["a.env", "-b.env", {"path": "-c", "optional": true}],
         "ambient_capabilities": ["CAP_NET_BIND_SERVICE"], "bounding_capabilities": "net_bind_service",
         "success_exit_status": [3, 1, "HUP", "4"],
     }));
@@ -164,6 +164,7 @@ fn every_key_is_read() {
         .runtime_directory("web")
         .pidfile("/run/web.pid")
         .watchdog(Duration::from_millis(2_500))
+        .volatile(true)
         .env_file("a.env")
         .env_file("-b.env")
         .ambient_capability("net_bind_service")

@@ -21,7 +21,7 @@ fn every_key_of_the_contract_is_in_the_table_once() {
         group groups umask nice rlimits ambient_capabilities bounding_capabilities no_new_privs requires wants \
          binds_to \
         follows part_of conflicts after before conditions ready health restart success_exit_status stop start_timeout \
-        reload hooks limits listen runtime_directory pidfile log watchdog watch schedule replicas rolling";
+        reload hooks limits listen runtime_directory pidfile log watchdog volatile watch schedule replicas rolling";
     let listed: Vec<&str> = SPEC.keys().map(|key| key.name).collect();
     assert_eq!(listed, keys.split_whitespace().collect::<Vec<_>>());
     for table in TABLES {
@@ -76,6 +76,7 @@ fn each_change_is_named_by_its_path_with_its_effect() {
         (base().rlimit("nofile", 1), "rlimits", Anew),
         (base().stdout(Stream::Null), "log.stdout", Anew),
         (base().watchdog(Duration::from_secs(1)), "watchdog", Anew),
+        (base().volatile(true), "volatile", Live),
         (base().description("x"), "description", Live),
         (base().requires("db"), "requires", Live),
         (base().critical(true), "critical", Live),

@@ -26,6 +26,7 @@ fn a_spec_is_written_with_the_canonical_keys_and_its_defaults() {
         "stop": {"mode": "control-group", "sequence": [["SIGTERM", "10s"]]},
         "start_timeout": "1m30s",
         "log": {"ring": "64KiB", "max_size": "10MiB", "keep": 5, "stdout": "capture", "stderr": "capture"},
+        "volatile": false,
     });
     assert_eq!(serde_json::to_value(&spec).unwrap(), expected);
     assert_eq!(serde_json::from_value::<Spec>(expected).unwrap(), spec);
