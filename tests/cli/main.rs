@@ -11,6 +11,7 @@ mod following;
 mod instance;
 mod repl;
 mod run;
+mod scripted;
 mod stack;
 mod support;
 mod terminal;
