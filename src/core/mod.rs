@@ -9,8 +9,10 @@ mod asked;
 mod backoff;
 mod commands;
 mod event;
+mod explain;
 mod graph;
 mod health;
+mod history;
 mod hooks;
 mod ids;
 mod input;
@@ -35,9 +37,12 @@ mod tests;
 mod time;
 mod timers;
 mod view;
+mod words;
 
 pub use asked::{Asked, Verb};
 pub use event::{Cause, Ending, Event, EventKind, HealthStatus, HoldKind, RelationKind, StateName};
+pub use explain::{Blocker, Explanation, Reason, Timer};
+pub use history::History;
 pub use ids::{CommandId, Pid, ProcessId, RunId};
 pub use input::{
     Adoption, Command, ExitStatus, HookKind, HookResult, Input, Notification, ProbeKind, SpawnError, SpawnStep,

@@ -11,3 +11,4 @@ mod schedules;
 mod shutting;
 mod starting;
 mod stopping;
+mod why;
