@@ -8,6 +8,7 @@
 mod asked;
 mod backoff;
 mod commands;
+mod diff;
 mod event;
 mod explain;
 mod graph;
@@ -40,6 +41,7 @@ mod view;
 mod words;
 
 pub use asked::{Asked, Verb};
+pub use diff::{Change, ChangeKind};
 pub use event::{Cause, Ending, Event, EventKind, HealthStatus, HoldKind, RelationKind, StateName};
 pub use explain::{Blocker, Explanation, Reason, Timer};
 pub use history::History;
@@ -55,3 +57,5 @@ pub use reply::{Applied, Done, Refusal, Reply, Updated};
 pub use resume::LiveRun;
 pub use status::{Hold, Status, Want};
 pub use time::{Now, Time, WallTime};
+
+pub use crate::spec::diff::FieldDiff;

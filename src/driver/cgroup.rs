@@ -291,6 +291,11 @@ impl Leaf {
         Ok(Leaf { base, name, events, run, removed: false })
     }
 
+    /// Where its folder is among files.
+    pub(super) fn path(&self) -> PathBuf {
+        self.base.path.join(self.name.to_string_lossy().as_ref())
+    }
+
     /// Its folder, to make a child in.
     pub(super) fn open(&self) -> io::Result<OwnedFd> {
         sys::open_at(Some(self.base.folder.as_fd()), &self.name, OpenFor::Folder)

@@ -14,6 +14,8 @@ use super::identity::Identity;
 use super::instance::Instance;
 use super::reserve::Reserve;
 use super::tell::{self, Roll};
+use super::usage::Gauge;
+
 use super::{failure, sys};
 
 /// What holds trees together here.
@@ -356,6 +358,14 @@ impl Tree {
         match &self.members {
             Members::Cgroup(leaf) => leaf.watch(),
             Members::Group(_) => Ok(()),
+        }
+    }
+
+    /// Where its figures can be read, by others than the engine.
+    pub(super) fn gauge(&self) -> Gauge {
+        match &self.members {
+            Members::Cgroup(leaf) => Gauge::Cgroup(leaf.path()),
+            Members::Group(group) => Gauge::Group(Box::new(group.clone())),
         }
     }
 

@@ -17,8 +17,9 @@ use super::kin::{Judge, Look, known};
 use super::reserve::Reserve;
 use super::tell::{self, Roll};
 
-/// One tree.
-pub(super) struct Group {
+/// One tree. A copy looks at the same one, from another thread.
+#[derive(Clone)]
+pub(crate) struct Group {
     mark: String,
     leader: Option<Leader>,
     /// Whose children may have been somebody else's, and adopted.
@@ -29,12 +30,14 @@ pub(super) struct Group {
 }
 
 /// A main process that is known by itself, and those of its session by it.
+#[derive(Clone)]
 struct Daemon {
     identity: Identity,
     session: u32,
 }
 
 /// Who leads a tree.
+#[derive(Clone)]
 struct Leader {
     pid: Pid,
     /// Read when it could be; `None` when it was gone by then, so that only the mark tells. The pid is surely still its

@@ -41,7 +41,10 @@ mod slots;
 mod sources;
 pub mod spawn;
 pub mod sys;
+mod task;
 mod tell;
+mod usage;
+mod workers;
 
 pub(crate) use contain::Trees;
 pub(crate) use engine::{Engine, HelperDone, Parts};
@@ -51,5 +54,10 @@ pub use host::{AnchorState, HostReport, LedgerState};
 #[doc(hidden)]
 pub use keep::{Keep, Store};
 pub(crate) use pool::Pool;
+#[cfg(feature = "grpc")]
+pub(crate) use prepare::{Beside, beside};
 pub(crate) use prepare::{RuntimeDir, Surroundings, inheritable};
 pub(crate) use spawn::Launcher;
+pub(crate) use task::{TaskFunction, Tasks, is_in_task};
+pub use usage::{Usage, UsageSource};
+pub(crate) use workers::Workers;

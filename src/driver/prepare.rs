@@ -170,7 +170,8 @@ impl Wanted {
 
 /// Whether a process with this spec is given a notify socket.
 pub(crate) fn wants_notify(spec: &Spec) -> bool {
-    spec.process_type == ProcessType::Notify || spec.ready == Ready::Notify || spec.watchdog.is_some()
+    // A task tells us by itself.
+    !spec.task && (spec.process_type == ProcessType::Notify || spec.ready == Ready::Notify || spec.watchdog.is_some())
 }
 
 /// Prepares everything. Blocks for as long as disks and user databases do, unless [`Wanted::is_prompt`].
@@ -185,19 +186,12 @@ pub(crate) fn prepare(wanted: &Wanted, surroundings: &Surroundings) -> Result<Pr
 
 fn build(wanted: &Wanted, surroundings: &Surroundings, is_main: bool) -> Result<Prepared, SpawnError> {
     let spec = &wanted.spec;
+    if is_main && spec.task {
+        return prepare_task(wanted, surroundings);
+    }
     let account = account(wanted)?;
     let owner = account.ids.as_ref().map(|ids| (ids.uid, ids.gid));
-    let mut env = Environment::inherited(spec, surroundings);
-    for (name, value) in &account.env {
-        env.set(OsStr::new(name), OsStr::new(value));
-    }
-    let folders = runtime_directories(spec, surroundings, owner)?;
-    if !folders.is_empty() {
-        env.set(OsStr::new("RUNTIME_DIRECTORY"), &folders);
-    }
-    env.files(spec, surroundings)?;
-    spec.env.iter().for_each(|(name, value)| env.set(OsStr::new(name), OsStr::new(value)));
-    spec.secret_env.iter().for_each(|(name, value)| env.set(OsStr::new(name), OsStr::new(value.expose())));
+    let mut env = Environment::of(spec, &account, surroundings)?;
 
     let mut notify = None;
     if wants_notify(spec) {
@@ -229,6 +223,37 @@ fn build(wanted: &Wanted, surroundings: &Surroundings, is_main: bool) -> Result<
         notify,
         ready_line: if is_main { ready_line(spec)? } else { None },
         launch,
+    })
+}
+
+/// What another program is to be executed with, to be beside a process: as its hooks are.
+#[cfg(feature = "grpc")]
+pub(crate) struct Beside {
+    /// `NAME=value`.
+    pub env: Vec<CString>,
+    pub directory: PathBuf,
+    /// Who it is to be, unless the supervisor's own user.
+    pub account: Account,
+}
+
+/// Looks it up. Blocks for as long as disks and user databases do.
+#[cfg(feature = "grpc")]
+pub(crate) fn beside(spec: &Spec, surroundings: &Surroundings) -> Result<Beside, SpawnError> {
+    let account = creds::resolve(spec.user.as_deref(), spec.group.as_deref(), spec.groups.as_deref())?;
+    let env = Environment::of(spec, &account, surroundings)?.into_strings()?;
+    Ok(Beside { env, directory: directory(spec, surroundings), account })
+}
+
+/// A task has no launch: what is left is where its lines go.
+fn prepare_task(wanted: &Wanted, surroundings: &Surroundings) -> Result<Prepared, SpawnError> {
+    Ok(Prepared {
+        launch: Launch::new(Vec::new(), Vec::new()),
+        stdout: sink(&wanted.spec.log.stdout, surroundings, None)?,
+        stderr: sink(&wanted.spec.log.stderr, surroundings, None)?,
+        owner: None,
+        log_file: log_file(wanted, surroundings)?,
+        notify: None,
+        ready_line: ready_line(&wanted.spec)?,
     })
 }
 
@@ -408,6 +433,23 @@ fn open_folder(base: Option<BorrowedFd<'_>>, path: &Path) -> io::Result<OwnedFd>
 struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
+    /// All but what differs between a process's main program and its hooks.
+    fn of(spec: &Spec, account: &Account, surroundings: &Surroundings) -> Result<Self, SpawnError> {
+        let owner = account.ids.as_ref().map(|ids| (ids.uid, ids.gid));
+        let mut env = Environment::inherited(spec, surroundings);
+        for (name, value) in &account.env {
+            env.set(OsStr::new(name), OsStr::new(value));
+        }
+        let folders = runtime_directories(spec, surroundings, owner)?;
+        if !folders.is_empty() {
+            env.set(OsStr::new("RUNTIME_DIRECTORY"), &folders);
+        }
+        env.files(spec, surroundings)?;
+        spec.env.iter().for_each(|(name, value)| env.set(OsStr::new(name), OsStr::new(value)));
+        spec.secret_env.iter().for_each(|(name, value)| env.set(OsStr::new(name), OsStr::new(value.expose())));
+        Ok(env)
+    }
+
     fn inherited(spec: &Spec, surroundings: &Surroundings) -> Self {
         Environment(if spec.clear_env { BTreeMap::new() } else { surroundings.env.clone() })
     }

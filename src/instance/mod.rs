@@ -4,6 +4,7 @@ mod begin;
 mod evaluate;
 mod ground;
 mod handle;
+mod keeper;
 pub(crate) mod places;
 mod successor;
 

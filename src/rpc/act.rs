@@ -27,6 +27,9 @@ pub(super) enum Act {
     Restart,
     Reload,
     Signal(Signal),
+    Delete {
+        force: bool,
+    },
     /// Nothing: the state is waited for. Without states, for a start to be decided.
     Wait(Vec<StateName>),
 }
@@ -86,6 +89,7 @@ fn begin(served: &Served, found: &Found, act: &Act) -> Answer {
         Act::Restart => answer(name, process.restart()),
         Act::Reload => answer(name, process.reload()),
         Act::Signal(signal) => answer(name, process.signal(*signal)),
+        Act::Delete { force } => answer(name, process.delete(*force)),
         Act::Wait(states) if states.is_empty() => {
             let over = [StateName::Running, StateName::Exited, StateName::Failed, StateName::Crashed];
             let waits = over.map(|state| process.wait(state)).into_iter().collect();

@@ -30,6 +30,7 @@ mod select;
 mod server;
 mod socket;
 mod spec;
+mod spec_node;
 mod stats;
 mod watch;
 mod why;

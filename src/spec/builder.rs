@@ -10,7 +10,7 @@ use super::process::{
 };
 use super::restart::{Restart, RestartPolicy};
 use super::signal::Signal;
-use super::stop::{Reload, Stop};
+use super::stop::{Reload, Stop, mark};
 
 impl Spec {
     /// A process of this name that runs this command (program and arguments, never seen by a shell), with the defaults.
@@ -35,6 +35,7 @@ impl Spec {
             name: name.into(),
             description: None,
             command: command.into_iter().map(Into::into).collect(),
+            task: false,
             process_type: ProcessType::Simple,
             remain: false,
             auto_start: true,
@@ -70,6 +71,7 @@ impl Spec {
             stop: Stop::default(),
             start_timeout: Some(Spec::DEFAULT_START_TIMEOUT),
             reload: None,
+            reload_on_change: None,
             hooks: Hooks::default(),
             limits: Limits::default(),
             listen: Vec::new(),
@@ -77,6 +79,7 @@ impl Spec {
             pidfile: None,
             log: LogSettings::default(),
             watchdog: None,
+            volatile: false,
             source: Source::default(),
         }
     }
@@ -89,6 +92,20 @@ impl Spec {
     /// ```
     pub fn shell(name: impl Into<String>, line: impl Into<String>) -> Self {
         Spec::new(name, ["/bin/sh".to_owned(), "-c".to_owned(), line.into()])
+    }
+
+    /// A task of this name: its runs are futures of the program's own, made by the function that
+    /// [`Supervisor::add_task`](crate::Supervisor::add_task) is given beside this. Dependencies, restarts, readiness,
+    /// health, hooks and stopping are those of any process; keys that are about a child of the kernel's are refused.
+    ///
+    /// ```
+    /// use neap::spec::{Restart, Spec};
+    ///
+    /// let mailer = Spec::task("mailer").requires("db").restart(Restart::always());
+    /// assert!(mailer.validate().is_empty());
+    /// ```
+    pub fn task(name: impl Into<String>) -> Self {
+        Spec { task: true, ..Spec::new(name, [""; 0]) }
     }
 
     /// The file mode creation mask of a process that names none.
@@ -385,6 +402,13 @@ impl Spec {
         self
     }
 
+    /// What the program reads itself, such as the text of its configuration file. When an update or an apply changes it, the
+    /// running process is told to read it again, by [`reload`](Spec::reload). Longer texts are kept as a digest.
+    pub fn reload_on_change(mut self, text: impl Into<String>) -> Self {
+        self.reload_on_change = Some(mark(text));
+        self
+    }
+
     /// What is done at its turning points, replacing what was given before.
     pub fn hooks(mut self, hooks: Hooks) -> Self {
         self.hooks = hooks;
@@ -467,6 +491,12 @@ impl Spec {
     /// It must say WATCHDOG=1 on its notify socket at least this often.
     pub fn watchdog(mut self, interval: Duration) -> Self {
         self.watchdog = Some(interval);
+        self
+    }
+
+    /// Whether it is forgotten when the instance or the machine goes down, when it was made at run time.
+    pub fn volatile(mut self, volatile: bool) -> Self {
+        self.volatile = volatile;
         self
     }
 

@@ -14,6 +14,8 @@ pub struct Source {
     pub line: Option<u32>,
     /// Lines of the spec's keys, by field path (`restart.delay`), where the front end knows them.
     pub fields: BTreeMap<String, u32>,
+    /// The groups that its configuration counts it among.
+    pub groups: Vec<String>,
     /// What was odd but readable: field path and sentence. [`Spec::validate`] says them as warnings.
     pub notes: Vec<(String, String)>,
 }

@@ -3,6 +3,7 @@
 //! [`spec`] is the one reader: Lua, YAML, JSON and the ledger hand it a [`Node`], and differ only in their [`Dialect`],
 //! which is a set of defaults. Keys are those of [`schema`](super::schema).
 
+mod amend;
 mod dialect;
 mod environment;
 mod hook;
@@ -16,6 +17,7 @@ mod scalar;
 mod split;
 mod stop;
 
+pub use amend::amend;
 pub use dialect::{Dialect, Origin, Pace};
 pub use merge::{merge, merge_into};
 pub use split::{Split, SplitError, split_command};

@@ -223,18 +223,19 @@ impl std::fmt::Debug for Set {
 }
 
 fn execution() -> BoxedStrategy<Spec> {
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = proptest::array::uniform6(any::<bool>());
     let kind = select(TYPES.map(|(_, kind)| kind).to_vec());
     let variables = (btree_map("[A-Z_]{1,3}", word(), 0..3), btree_map("[a-z]{1,3}", word(), 0..2));
     let files = vec((word(), any::<bool>()).prop_map(|(path, optional)| EnvFile { path, optional }), 0..3);
     (words(), kind, flags, variables, files, (option::of("[a-z ]{1,9}"), option::of(word()), option::of(word())), log())
         .prop_map(|(command, kind, flags, (env, secret), env_file, (description, working_dir, pidfile), log)| Spec {
             process_type: kind,
-            remain: flags.0,
-            auto_start: flags.1,
-            critical: flags.2,
-            clear_env: flags.3,
-            no_new_privs: flags.4,
+            remain: flags[0],
+            auto_start: flags[1],
+            critical: flags[2],
+            clear_env: flags[3],
+            no_new_privs: flags[4],
+            volatile: flags[5],
             env,
             secret_env: secret.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
             env_file,
@@ -305,10 +306,18 @@ fn relations() -> BoxedStrategy<Set> {
 fn lifecycle() -> BoxedStrategy<Set> {
     let codes = subsequence(vec![1, 2, 3, 255], 0..3);
     let signals = subsequence(vec![Signal::HUP, Signal::INT, Signal::PIPE], 0..3);
+    let mark = option::of("[ -~]{0,80}".prop_map(crate::spec::mark));
     let reload = prop_oneof![signal().prop_map(Reload::Signal), words().prop_map(Reload::Command)];
     let times = (option::of(duration()), option::of(duration()));
     let places = (vec(listener(), 0..3), vec("[a-z]{1,8}", 0..3));
-    ((ready(), option::of(health()), restart(), stop()), (codes, signals), option::of(reload), hooks(), times, places)
+    (
+        (ready(), option::of(health()), restart(), stop()),
+        (codes, signals),
+        option::of((reload, mark)),
+        hooks(),
+        times,
+        places,
+    )
         .prop_map(move |((ready, health, restart, stop), (codes, success_signals), reload, hooks, times, places)| {
             Set::new(move |spec| Spec {
                 ready,
@@ -317,7 +326,8 @@ fn lifecycle() -> BoxedStrategy<Set> {
                 stop,
                 success_exit_status: std::iter::once(0).chain(codes).collect(),
                 success_signals,
-                reload,
+                reload: reload.clone().map(|(how, _)| how),
+                reload_on_change: reload.and_then(|(_, mark)| mark),
                 hooks,
                 start_timeout: times.0,
                 watchdog: times.1,
@@ -330,7 +340,7 @@ fn lifecycle() -> BoxedStrategy<Set> {
 }
 
 /// Any spec that the reader would read, with every field at work; not all of them pass validation.
-pub(super) fn specs() -> BoxedStrategy<Spec> {
+pub(crate) fn specs() -> BoxedStrategy<Spec> {
     (execution(), rights(), relations(), lifecycle())
         .prop_map(|(spec, rights, relations, lifecycle)| lifecycle.0(relations.0(rights.0(spec))))
         .boxed()

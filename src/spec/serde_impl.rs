@@ -31,6 +31,13 @@ impl<'de> Deserialize<'de> for Spec {
     }
 }
 
+/// Reads any value, for the reader to make something of. The format must describe itself, as JSON does.
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Node, D::Error> {
+        de::DeserializeSeed::deserialize(Tree { form: Form::Shown }, deserializer)
+    }
+}
+
 /// The form for the ledger and the machine's records: as the one that is shown, but secrets, function ids and the
 /// place of declaration survive. Whoever can read it can read the secrets.
 ///
@@ -90,6 +97,7 @@ pub mod stored {
 /// Where a stored spec keeps the place of its declaration; no spec key has such a name.
 const FILE: &str = "=file";
 const LINE: &str = "=line";
+const GROUPS: &str = "=groups";
 
 fn serialize<S: Serializer>(spec: &Spec, serializer: S, form: Form) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(None)?;
@@ -105,6 +113,9 @@ fn serialize<S: Serializer>(spec: &Spec, serializer: S, form: Form) -> Result<S:
         }
         if let Some(line) = spec.source.line {
             map.serialize_entry(LINE, &line)?;
+        }
+        if !spec.source.groups.is_empty() {
+            map.serialize_entry(GROUPS, &spec.source.groups)?;
         }
     }
     map.end()
@@ -132,6 +143,10 @@ fn deserialize<'de, D: Deserializer<'de>>(deserializer: D, form: Form) -> Result
         }
         if let Some(Value::Integer(line)) = take(LINE) {
             source.line = u32::try_from(line).ok();
+        }
+        if let Some(Value::List(groups)) = take(GROUPS) {
+            let text = |node: Node| if let Value::String(text) = node.value { Some(text) } else { None };
+            source.groups = groups.into_iter().filter_map(text).collect();
         }
     }
     read_spec(&name, &Node::new(Value::Map(entries)), &dialect, source).map_err(|p| de::Error::custom(lines(&p)))

@@ -4,6 +4,7 @@ mod check;
 mod execution;
 mod lifecycle;
 mod plan;
+mod task;
 
 pub use plan::check_relations;
 
@@ -28,6 +29,7 @@ impl Spec {
         let mut check = Check::new(self);
         check.execution();
         check.lifecycle();
+        check.kept();
         check.finish()
     }
 

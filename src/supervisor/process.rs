@@ -10,7 +10,12 @@ use super::handle::Owner;
 use super::pending::Pending;
 use super::shared::{Answer, Caller, Message};
 use super::support;
+#[cfg(feature = "grpc")]
+use crate::core::SpawnError;
 use crate::core::{Command, Done, Explanation, ProcessId, Refusal, StateName, Status, Updated};
+use crate::driver::Usage;
+#[cfg(feature = "grpc")]
+use crate::driver::{Beside, beside};
 use crate::log::{Line, LogFrom, LogReader};
 use crate::spec::{Signal, Spec};
 
@@ -127,7 +132,7 @@ impl Process {
     }
 
     fn send_update(&self, spec: Spec, restart: bool, dry_run: bool) -> Pending<Updated> {
-        if let Err(refusal) = support::check(&spec) {
+        if let Err(refusal) = support::check_update(&spec) {
             return Pending::ready(Err(refusal.into()));
         }
         let command = Command::Update { process: self.id, spec: Box::new(spec), restart, dry_run };
@@ -188,6 +193,28 @@ impl Process {
         let id = self.id;
         let spec = self.owner.shared.query(move |engine| engine.machine().spec(id))?;
         spec.ok_or(Error::Refused(Refusal::NotFound))
+    }
+
+    /// What its tree uses of the host; `None` when it does not run. Without cgroups this reads all of `/proc`, on the
+    /// calling thread. Rates are the difference between two of them.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it was deleted; [`Error::Ended`] when the supervisor has ended. What cannot be read on
+    /// this host is no error: it is missing.
+    pub fn usage(&self) -> Result<Option<Usage>, Error> {
+        let id = self.id;
+        let found = self.owner.shared.query(move |engine| engine.machine().status(id).map(|_| engine.gauge(id)))?;
+        let gauge = found.ok_or(Error::Refused(Refusal::NotFound))?;
+        Ok(gauge.and_then(|gauge| gauge.read().ok()))
+    }
+
+    /// What another program is to be executed with, to be beside it. May block for as long as disks do.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn beside(&self) -> Result<(Arc<Spec>, Beside), Error> {
+        let spec = self.spec()?;
+        let surroundings = self.owner.shared.query(|engine| engine.surroundings())?;
+        let failed = |error: SpawnError| Refusal::Failed { name: self.name.clone(), reason: error.message };
+        Ok((spec.clone(), beside(&spec, &surroundings).map_err(failed)?))
     }
 
     /// Answers when it is in this state (at once when it is already). A state that it passes through in between two

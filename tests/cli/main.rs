@@ -2,12 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod acting;
+mod beside;
 mod check;
 mod client;
+mod completing;
+mod evaluating;
 mod following;
 mod instance;
+mod repl;
 mod run;
 mod stack;
 mod support;
+mod terminal;
 mod types;
 mod up;

@@ -4,6 +4,7 @@
 mod support;
 
 mod calls;
+mod define;
 mod errors;
 mod legacy;
 mod logs;

@@ -1,4 +1,4 @@
-//! `neap start`, `stop`, `restart`, `reload`, `signal` and `wait`: ask, wait for the outcome, say what happened.
+//! `neap start`, `stop`, `restart`, `reload`, `delete`, `signal` and `wait`: ask, wait for the outcome, say what happened.
 
 use std::collections::BTreeMap;
 use std::io::{Write, stderr};
@@ -19,8 +19,8 @@ use crate::cli::times::Moment;
 use crate::cli::units::about;
 use crate::core::StateName;
 use crate::rpc::proto::v1::{
-    Event, ListRequest, Outcome, Process, ReloadRequest, RestartRequest, SignalRequest, StartRequest, State,
-    StopRequest, WaitRequest,
+    DeleteRequest, Event, ListRequest, Outcome, Process, ReloadRequest, RestartRequest, SignalRequest, StartRequest,
+    State, StopRequest, WaitRequest,
 };
 
 /// What is asked for.
@@ -30,15 +30,19 @@ pub(super) enum Verb {
     Stop,
     Restart,
     Reload,
+    Delete,
+    /// It was made, and is starting.
+    Create,
 }
 
 impl Verb {
     fn noun(self) -> &'static str {
         match self {
-            Verb::Start => "the start",
+            Verb::Start | Verb::Create => "the start",
             Verb::Stop => "the stop",
             Verb::Restart => "the restart",
             Verb::Reload => "the reload",
+            Verb::Delete => "the removal",
         }
     }
 
@@ -48,6 +52,8 @@ impl Verb {
             Verb::Stop => "stopped",
             Verb::Restart => "restarted",
             Verb::Reload => "told to read its configuration again",
+            Verb::Delete => "deleted",
+            Verb::Create => "created",
         }
     }
 }
@@ -62,29 +68,41 @@ struct Ask {
     no_wait: bool,
     timeout: Option<u64>,
     dry_run: bool,
+    /// What is not down is stopped first.
+    force: bool,
 }
 
 impl Ask {
     fn send(self, verb: Verb, client: &mut Client) -> Result<Vec<Outcome>, ClientError> {
-        let Ask { names, no_wait, timeout, dry_run } = self;
+        let Ask { names, no_wait, timeout, dry_run, force } = self;
         Ok(match verb {
-            Verb::Start => client.start(StartRequest { names, no_wait, timeout, dry_run })?.outcomes,
+            Verb::Start | Verb::Create => client.start(StartRequest { names, no_wait, timeout, dry_run })?.outcomes,
             Verb::Stop => client.stop(StopRequest { names, no_wait, timeout, dry_run })?.outcomes,
             Verb::Restart => client.restart(RestartRequest { names, no_wait, timeout, dry_run })?.outcomes,
             Verb::Reload => client.reload(ReloadRequest { names, no_wait, timeout })?.outcomes,
+            Verb::Delete => client.delete(DeleteRequest { names, force, timeout })?.outcomes,
         })
     }
 }
 
 /// Asks for it, and waits unless told not to.
 pub(super) fn act(verb: Verb, args: &args::Act, context: &mut Context) -> Result<Exit, Failure> {
-    let names = args.names.clone();
-    let before = context.call(|client| client.list(ListRequest { names: names.clone() }))?.processes;
     let (no_wait, timeout) = (args.waiting.no_wait, args.waiting.timeout.map(millis));
-    let ask = Ask { names, no_wait, timeout, dry_run: args.dry_run };
+    ask(verb, Ask { names: args.names.clone(), no_wait, timeout, dry_run: args.dry_run, force: false }, context)
+}
+
+/// Forgets them.
+pub(super) fn delete(args: &args::Delete, context: &mut Context) -> Result<Exit, Failure> {
+    let (timeout, force) = (args.timeout.map(millis), args.force);
+    ask(Verb::Delete, Ask { names: args.names.clone(), no_wait: false, timeout, dry_run: false, force }, context)
+}
+
+fn ask(verb: Verb, ask: Ask, context: &mut Context) -> Result<Exit, Failure> {
+    let names = ask.names.clone();
+    let before = context.call(|client| client.list(ListRequest { names }))?.processes;
     let mut story = Story::new(Some(verb), before, context.voice.talk);
-    story.dry_run = args.dry_run;
-    story.asked_only = no_wait || args.dry_run;
+    story.dry_run = ask.dry_run;
+    story.asked_only = ask.no_wait || ask.dry_run;
     let outcomes = if story.asked_only {
         context.call(|client| ask.send(verb, client))?
     } else {
@@ -175,7 +193,8 @@ impl Story {
             let message = if named { error.message.clone() } else { format!("{name}: {}", error.message) };
             return Some((exit(Code::from_i32(error.code)), message));
         }
-        let started = matches!(self.verb, Some(Verb::Start | Verb::Restart)) && !self.asked_only;
+        let starts = matches!(self.verb, Some(Verb::Start | Verb::Restart | Verb::Create));
+        let started = starts && !self.asked_only;
         let ended = matches!(outcome.state(), State::Failed | State::Crashed | State::Backoff);
         (started && ended).then(|| {
             let message = format!("`{name}` was started, and is {}{}", word(outcome.state()), because(outcome));
@@ -212,8 +231,14 @@ impl Story {
                     _ => format!("{name}: already {state}{pid}{since}"),
                 }
             }
-            (Some(Verb::Start | Verb::Restart), State::Running) => format!("{name}: running{pid}, ready {after}"),
+            (Some(Verb::Create), State::Running) if !outcome.changed => format!("{name}: created, running{pid}"),
+            (Some(Verb::Create), State::Running) => format!("{name}: created, running{pid}, ready {after}"),
+            (Some(Verb::Start | Verb::Restart), State::Running) => {
+                format!("{name}: running{pid}, ready {after}")
+            }
+            (Some(Verb::Create), State::Exited) => format!("{name}: created, done {after}"),
             (Some(Verb::Start | Verb::Restart), State::Exited) => format!("{name}: done {after}"),
+            (Some(Verb::Delete), _) => format!("{name}: deleted{along}"),
             (Some(Verb::Stop), down) if is_down(down) => format!("{name}: {state} {after}"),
             (Some(Verb::Reload), State::Running) => format!("{name}: has read its configuration again{pid}"),
             _ => format!("{name}: {state}{pid}{}", because(outcome)),
@@ -256,7 +281,7 @@ fn report(outcomes: &[Outcome], story: &Story, context: &Context) -> Result<Exit
 }
 
 /// The object that a program gets.
-fn refusal(message: &str, exit: Exit) -> Json {
+pub(super) fn refusal(message: &str, exit: Exit) -> Json {
     let fields = [
         ("code", Json::Int(exit.code().into())),
         ("message", Json::Text(message.to_owned())),

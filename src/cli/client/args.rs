@@ -1,10 +1,12 @@
 //! What the commands that talk to a running instance take.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::flags::SpecFlags;
 use crate::core::StateName;
 use crate::spec::units::parse_duration;
 
@@ -30,12 +32,30 @@ pub(in crate::cli) enum Command {
     Signal(Signal),
     /// Wait until processes are in a state
     Wait(Wait),
+    /// Say what `apply` would do, key by key; change nothing
+    Plan(Plan),
     /// Make the running instance what its configuration says, all or nothing
     Apply(Apply),
+    /// Make a process at run time, and start it if it has --auto-start; it is kept over restarts and reboots
+    Create(Create),
+    /// Change what a process is; of a configured one an override, which the next apply takes back
+    Update(Update),
+    /// Forget a process that was made at run time
+    Delete(Delete),
     /// What processes printed
     Logs(Logs),
     /// What happened, and why
     Events(Events),
+    /// Attach a Lua prompt to the instance; Ctrl-D detaches, and stops nothing
+    Repl(Repl),
+    /// Evaluate Lua in the instance, and print what it comes to
+    Eval(Eval),
+    /// What processes use: processor, memory, processes, disks
+    Stats(Stats),
+    /// Whether the instance, or a process, is well: exit code 0 when it is
+    Health(Health),
+    /// Run a command in a process's environment and folder, as its user
+    Exec(Exec),
     /// Stop everything in order and end the instance
     Down(Down),
     /// Have a new binary take over the instance; no process notices
@@ -51,6 +71,57 @@ pub(in crate::cli) struct List {
     /// Only those in one of these states
     #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
     pub(in crate::cli) state: Vec<StateName>,
+    /// Only those in one of these groups (neap.group): names or globs
+    #[arg(long, value_name = "GROUP,…", value_delimiter = ',')]
+    pub(in crate::cli) group: Vec<String>,
+    /// Only those of this health
+    #[arg(long, value_name = "HEALTH", value_parser = ["unknown", "starting", "healthy", "unhealthy"])]
+    pub(in crate::cli) health: Option<String>,
+    /// A line a group, or a family of names (web-1, web-2, …), with how many of it are in which state
+    #[arg(long)]
+    pub(in crate::cli) brief: bool,
+}
+
+/// `neap stats`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Stats {
+    /// Only these: names, ids or globs [default: all]
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    /// Measure for so long; 0 gives no rates, at once
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "500ms")]
+    pub(in crate::cli) interval: Duration,
+}
+
+/// `neap health`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A process is well when its health check says so; without one, when it runs, or has ended with \
+    success. The instance is well when it is ready and nothing of it is unhealthy, failed, crashed or in backoff."
+)]
+pub(in crate::cli) struct Health {
+    /// Only these: names, ids or globs [default: the whole instance]
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    /// Wait until it is well
+    #[arg(long)]
+    pub(in crate::cli) wait: bool,
+    /// Wait this long at most, then exit with 7
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "wait")]
+    pub(in crate::cli) timeout: Option<Duration>,
+}
+
+/// `neap exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: the command's own; 127 not found, 126 not executable; before that, as for every \
+    command. It is no part of the process: it is not supervised, and no stop ends it.")]
+pub(in crate::cli) struct Exec {
+    /// A name or an id
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: String,
+    /// The program and its arguments, never seen by a shell
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(in crate::cli) command: Vec<OsString>,
 }
 
 /// `neap status`.
@@ -128,15 +199,86 @@ pub(in crate::cli) struct Wait {
     pub(in crate::cli) timeout: Option<Duration>,
 }
 
+/// `neap plan`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Plan {
+    /// A .lua file, or a folder of them [default: what the instance was started with]
+    #[arg(value_name = "CONFIG")]
+    pub(in crate::cli) config: Option<PathBuf>,
+    /// Exit with 1 when anything differs
+    #[arg(long)]
+    pub(in crate::cli) exit_code: bool,
+}
+
 /// `neap apply`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Apply {
     /// A .lua file, or a folder of them [default: what the instance was started with]
     #[arg(value_name = "CONFIG")]
     pub(in crate::cli) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) waiting: Waiting,
+    /// Say what would change, and change nothing: what `plan` does
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+}
+
+/// `neap create`.
+#[derive(Debug, Args)]
+#[command(override_usage = "neap create NAME [OPTIONS] -- CMD…")]
+pub(in crate::cli) struct Create {
+    /// What to call it
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: String,
+    #[command(flatten)]
+    pub(in crate::cli) waiting: Waiting,
+    /// Say what is wrong with it, if anything is, and make nothing
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+    /// The program and its arguments, never seen by a shell
+    #[arg(last = true, value_name = "CMD")]
+    pub(in crate::cli) command: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) spec: SpecFlags,
+}
+
+/// `neap update`.
+#[derive(Debug, Args)]
+#[command(override_usage = "neap update NAME [OPTIONS] [-- CMD…]")]
+pub(in crate::cli) struct Update {
+    /// A name or an id
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: String,
+    /// Restart it if a change needs that, and wait until it is ready
+    #[arg(long)]
+    pub(in crate::cli) restart_process: bool,
+    /// Take keys back to their defaults: `health`, `env.PORT`
+    #[arg(long, value_name = "KEY")]
+    pub(in crate::cli) unset: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) waiting: Waiting,
     /// Say what would change, and change nothing
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
+    /// Another program and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    pub(in crate::cli) command: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) spec: SpecFlags,
+}
+
+/// `neap delete`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Delete {
+    /// Names, ids or globs
+    #[arg(required = true, value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    /// Stop it first
+    #[arg(long)]
+    pub(in crate::cli) force: bool,
+    /// Wait this long at most, then exit with 7; what was asked for goes on
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(in crate::cli) timeout: Option<Duration>,
 }
 
 /// `neap logs`.
@@ -162,6 +304,32 @@ pub(in crate::cli) struct Events {
     /// Go on with what happens from now on, across restarts of Neap itself
     #[arg(short, long)]
     pub(in crate::cli) follow: bool,
+}
+
+/// `neap repl`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "At its prompt, :help tells what there is. Not on a terminal it evaluates the lines of stdin, and \
+    ends with the first that fails."
+)]
+pub(in crate::cli) struct Repl {
+    /// Look only: whatever would change anything is refused
+    #[arg(long)]
+    pub(in crate::cli) read_only: bool,
+}
+
+/// `neap eval`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Eval {
+    /// An expression or statements; - reads them from stdin
+    #[arg(value_name = "LUA")]
+    pub(in crate::cli) lua: String,
+    /// Look only: whatever would change anything is refused
+    #[arg(long)]
+    pub(in crate::cli) read_only: bool,
+    /// Cut it off after this long, and exit with 7
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(in crate::cli) timeout: Option<Duration>,
 }
 
 /// `neap down`.

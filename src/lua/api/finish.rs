@@ -54,7 +54,12 @@ fn collect(evaluation: &mut Evaluation, host: &Host) -> Result<Declared, Vec<Pro
             }
         }
         match spec {
-            Ok(spec) => problems.extend(plan.insert(spec).err()),
+            Ok(spec) => {
+                if spec.volatile {
+                    problems.push(volatile(&declaration.site, &spec));
+                }
+                problems.extend(plan.insert(spec).err());
+            }
             Err(more) => problems.extend(more),
         }
     }
@@ -71,13 +76,21 @@ fn collect(evaluation: &mut Evaluation, host: &Host) -> Result<Declared, Vec<Pro
         return Err(problems);
     }
     problems.into_iter().for_each(|warning| host.warn(warning));
-    let plan = by_place(evaluation, host, without_lines(plan));
+    let plan = by_place(evaluation, host, grouped(evaluation, without_lines(plan)));
     Ok(Declared {
         plan,
         settings: evaluation.settings.as_ref().map(|(settings, _)| settings.clone()).unwrap_or_default(),
         handlers: evaluation.handlers.clone(),
         timers: evaluation.timers.clone(),
     })
+}
+
+/// What a configuration has is there as long as the configuration has it.
+fn volatile(site: &Site, spec: &Spec) -> Problem {
+    let message = "is for processes that are made at run time; one in a configuration is kept by its being there";
+    let mut problem = problem_at(site, Some(&spec.name), Some("volatile"), message);
+    problem.line = spec.source.fields.get("volatile").copied().or(problem.line);
+    problem
 }
 
 /// The lines of keys have served their purpose, and plans are copied and compared.
@@ -89,6 +102,23 @@ fn without_lines(plan: Plan) -> Plan {
         let _ = bare.insert(spec);
     }
     bare
+}
+
+/// Each process knows the groups that it is in.
+fn grouped(evaluation: &Evaluation, plan: Plan) -> Plan {
+    let mut groups: HashMap<&str, Vec<String>> = HashMap::new();
+    for (group, (_, members)) in &evaluation.groups {
+        for member in members {
+            groups.entry(member).or_default().push(group.clone());
+        }
+    }
+    let mut told = Plan::new();
+    for mut spec in plan {
+        spec.source.groups = groups.remove(spec.name.as_str()).unwrap_or_default();
+        // Names were unique before.
+        let _ = told.insert(spec);
+    }
+    told
 }
 
 /// What processes start from, laid out once for all that start from the same.

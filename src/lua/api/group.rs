@@ -51,8 +51,8 @@ fn make(lua: &Lua, name: &Arc<str>, list: Value) -> mlua::Result<Group> {
         return Err(wrong(format!("expected a list of processes, found {}", described(&list))));
     };
     let taken = Evaluation::with(lua, |evaluation| {
-        let earlier = evaluation.groups.get(name.as_ref()).map(shown);
-        evaluation.groups.entry(name.to_string()).or_insert_with(|| place.clone());
+        let earlier = evaluation.groups.get(name.as_ref()).map(|(place, _)| shown(place));
+        evaluation.groups.entry(name.to_string()).or_insert_with(|| (place.clone(), Vec::new()));
         earlier
     })?;
     if let Some(first) = taken {
@@ -89,5 +89,10 @@ fn make(lua: &Lua, name: &Arc<str>, list: Value) -> mlua::Result<Group> {
             return Err(wrong("its groups hold too many processes".to_owned()));
         }
     }
+    Evaluation::with(lua, |evaluation| {
+        if let Some((_, known)) = evaluation.groups.get_mut(name.as_ref()) {
+            known.clone_from(&members);
+        }
+    })?;
     Ok(Group { name: name.clone(), members })
 }

@@ -203,6 +203,17 @@ impl Reader<'_> {
     }
 }
 
+/// The kind of a plain table, by its `type` or the key that tells it; `None` when it has neither.
+pub(super) fn kind_of(entries: &[(String, Node)]) -> Option<&'static str> {
+    let has = |key: &str| entries.iter().any(|(written, _)| written == key);
+    let kind = match entries.iter().find(|(key, _)| key == "type") {
+        Some((_, Node { value: Value::String(named), .. })) => KINDS.iter().find(|(kind, _)| kind == named),
+        Some(_) => None,
+        None => KINDS.iter().find(|(_, key)| has(key)),
+    };
+    kind.map(|(kind, _)| *kind)
+}
+
 fn table_of(kind: &str) -> Option<(&'static str, &'static Table)> {
     Some(match kind {
         "http" => ("http", &HTTP),

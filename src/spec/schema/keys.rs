@@ -123,9 +123,7 @@ pub static SPEC: Table = Table::new(
             "How long it may take to become ready (90s unless given), or \"infinity\".",
         )
         .of(field!(start_timeout)),
-        Key::live("reload", "neap.Reload", "How it is told to read its configuration again.")
-            .table(&RELOAD)
-            .of(field!(reload)),
+        Key::live("reload", "neap.Reload", "How it is told to read its configuration again.").table(&RELOAD),
         Key::live("hooks", "neap.Hooks", "What is done at its turning points.").table(&HOOKS),
         Key::live("limits", "neap.Limits", "What its tree may use.").table(&LIMITS),
         Key::restart(
@@ -143,6 +141,12 @@ pub static SPEC: Table = Table::new(
         Key::live("log", "neap.Log", "What happens to what it prints.").table(&LOG),
         Key::restart("watchdog", "neap.Duration", "It must say WATCHDOG=1 on its notify socket at least this often.")
             .of(field!(watchdog)),
+        Key::live(
+            "volatile",
+            "boolean",
+            "Whether a process made at run time is forgotten when the instance or the machine goes down.",
+        )
+        .of(field!(volatile)),
         Key::live("watch", "string|string[]", "Paths whose change restarts it.").later("the watching of files"),
         Key::live("schedule", "string", "When it is started by the clock.").later("schedules"),
         Key::live("replicas", "integer", "How many of it there are.").later("replicas"),
@@ -240,8 +244,16 @@ pub static RELOAD: Table = Table::new(
     "neap.Reload",
     "A signal to the main process, or a command.",
     &[
-        Key::live("signal", "neap.Signal", "The signal that makes it read its configuration again."),
-        Key::live("command", "neap.Command", "The command that makes it read its configuration again."),
+        Key::live("signal", "neap.Signal", "The signal that makes it read its configuration again.")
+            .of(fields::RELOAD_SIGNAL),
+        Key::live("command", "neap.Command", "The command that makes it read its configuration again.")
+            .of(fields::RELOAD_COMMAND),
+        Key::reload(
+            "on_change",
+            "string",
+            "What it reads, such as `neap.read \"app.conf\"`: when that changes, it is told to read it again.",
+        )
+        .of(field!(reload_on_change)),
     ],
 );
 
@@ -310,23 +322,23 @@ pub static LIMITS: Table = Table::new(
     &[
         Key::live("memory", "neap.Size", "Memory; beyond that the kernel kills.")
             .of(field!(limits.memory))
-            .later(CONTROLLERS),
+            .kept(CONTROLLERS),
         Key::live("memory_high", "neap.Size", "Memory from which on it is slowed down.")
             .of(field!(limits.memory_high))
-            .later(CONTROLLERS),
+            .kept(CONTROLLERS),
         Key::live("memory_low", "neap.Size", "Memory kept for it under pressure.")
             .of(field!(limits.memory_low))
-            .later(CONTROLLERS),
+            .kept(CONTROLLERS),
         Key::live("cpu", "number|string", "Cores such as 1.5, or thousandths of one such as \"500m\".")
             .of(field!(limits.cpu_millis))
-            .later(CONTROLLERS),
+            .kept(CONTROLLERS),
         Key::live("cpu_weight", "integer", "Share of the processor under contention, 1 to 10000.")
             .of(field!(limits.cpu_weight))
-            .later(CONTROLLERS),
-        Key::live("pids", "integer", "Processes and threads.").of(field!(limits.pids)).later(CONTROLLERS),
+            .kept(CONTROLLERS),
+        Key::live("pids", "integer", "Processes and threads.").of(field!(limits.pids)).kept(CONTROLLERS),
         Key::live("io_weight", "integer", "Share of disk bandwidth under contention, 1 to 10000.")
             .of(field!(limits.io_weight))
-            .later(CONTROLLERS),
+            .kept(CONTROLLERS),
         Key::restart(
             "oom_score_adj",
             "integer",

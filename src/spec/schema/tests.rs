@@ -21,7 +21,7 @@ fn every_key_of_the_contract_is_in_the_table_once() {
         group groups umask nice rlimits ambient_capabilities bounding_capabilities no_new_privs requires wants \
          binds_to \
         follows part_of conflicts after before conditions ready health restart success_exit_status stop start_timeout \
-        reload hooks limits listen runtime_directory pidfile log watchdog watch schedule replicas rolling";
+        reload hooks limits listen runtime_directory pidfile log watchdog volatile watch schedule replicas rolling";
     let listed: Vec<&str> = SPEC.keys().map(|key| key.name).collect();
     assert_eq!(listed, keys.split_whitespace().collect::<Vec<_>>());
     for table in TABLES {
@@ -76,6 +76,7 @@ fn each_change_is_named_by_its_path_with_its_effect() {
         (base().rlimit("nofile", 1), "rlimits", Anew),
         (base().stdout(Stream::Null), "log.stdout", Anew),
         (base().watchdog(Duration::from_secs(1)), "watchdog", Anew),
+        (base().volatile(true), "volatile", Live),
         (base().description("x"), "description", Live),
         (base().requires("db"), "requires", Live),
         (base().critical(true), "critical", Live),
@@ -90,6 +91,8 @@ fn each_change_is_named_by_its_path_with_its_effect() {
         (base().ready(Ready::tcp(80)), "ready", Live),
         (base().health(Health::new(ProbeTarget::http("http://127.0.0.1/"))), "health", Live),
         (Spec { health: None, ..base() }, "health", Live),
+        (base().reload(crate::spec::Reload::Signal(Signal::HUP)), "reload.signal", Live),
+        (base().reload_on_change("v2"), "reload.on_change", Effect::Reload),
         (base().condition_path_exists("/x"), "conditions.path_exists", Live),
     ];
     for (new, path, effect) in cases {
@@ -148,8 +151,8 @@ proptest! {
         prop_assert_eq!(changed_fields(&all_of_new, &new), []);
         let updated = old.with_live_fields_of(&new);
         let left = changed_fields(&updated, &new);
-        prop_assert!(left.iter().all(|change| change.effect == Effect::Restart));
-        let anew: Vec<_> = changed_fields(&old, &new).into_iter().filter(|c| c.effect == Effect::Restart).collect();
+        prop_assert!(left.iter().all(|change| change.effect != Effect::Live));
+        let anew: Vec<_> = changed_fields(&old, &new).into_iter().filter(|c| c.effect != Effect::Live).collect();
         prop_assert_eq!(left, anew);
     }
 }

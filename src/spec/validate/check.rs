@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::names::account_error;
 use super::super::plan::{Problem, Severity, Source};
 use super::super::process::Spec;
-use super::super::schema::{Availability, LIMITS};
+use super::super::schema::{Availability, LIMITS, SPEC};
 
 /// The longest single argument or variable that the kernel takes, without its NUL (execve(2)).
 const LONGEST_ARGUMENT: usize = 131_071;
@@ -91,18 +91,23 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Keys that nothing acts on yet.
+    /// Keys that nothing can do without.
     pub(super) fn unsupported(&mut self) {
-        let spec = self.spec;
-        let mut later = |field: &str, availability: Option<Availability>| {
-            if let Some(Availability::Later(waits_for)) = availability {
-                self.error(field, format!("waits for {waits_for}: nothing of it is in this version"));
-            }
-        };
-        if !spec.listen.is_empty() {
-            later("listen", super::super::schema::SPEC.key("listen").map(|key| key.availability));
+        if let Some(Availability::Later(waits_for)) = SPEC.key("listen").map(|key| key.availability)
+            && !self.spec.listen.is_empty()
+        {
+            self.error("listen", format!("waits for {waits_for}: nothing of it is in this version"));
         }
-        let limits = &spec.limits;
+    }
+
+    /// Limits that nothing enforces yet: a process without them runs all the same.
+    pub(super) fn kept(&mut self) {
+        let is_limit = |problem: &Problem| problem.field.as_ref().is_some_and(|field| field.starts_with("limits."));
+        if self.problems.iter().any(is_limit) {
+            // What is wrong comes first.
+            return;
+        }
+        let limits = &self.spec.limits;
         let given = [
             ("memory", limits.memory.is_some()),
             ("memory_high", limits.memory_high.is_some()),
@@ -113,7 +118,12 @@ impl<'a> Check<'a> {
             ("io_weight", limits.io_weight.is_some()),
         ];
         for (key, _) in given.into_iter().filter(|(_, given)| *given) {
-            later(&format!("limits.{key}"), LIMITS.key(key).map(|key| key.availability));
+            if let Some(Availability::Kept(waits_for)) = LIMITS.key(key).map(|key| key.availability) {
+                self.warning(
+                    &format!("limits.{key}"),
+                    format!("is kept, and not enforced: that waits for {waits_for}"),
+                );
+            }
         }
     }
 }

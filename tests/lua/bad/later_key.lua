@@ -1,6 +1,6 @@
 local neap = require "neap"
 neap.process "web" {
   command = { "nginx" },
-  limits = { memory = "512MiB" },
+  watch = { "nginx.conf" },
   schedule = "0 3 * * *",
 }

@@ -1,0 +1,6 @@
+local neap = require "neap"
+
+neap.process "web" {
+  command = { "nginx" },
+  volatile = true,
+}
