@@ -9,6 +9,7 @@ mod completing;
 mod evaluating;
 mod following;
 mod instance;
+mod planning;
 mod repl;
 mod run;
 mod scripted;
