@@ -218,6 +218,10 @@ impl Machine {
 
     fn signal(&mut self, command: CommandId, id: ProcessId, signal: Signal) {
         let Some(p) = self.process(id) else { return self.reply(command, Err(Refusal::NotFound)) };
+        if p.spec.task {
+            let (name, reason) = (p.name.clone(), "a task gets no signals; stop or restart it".into());
+            return self.reply(command, Err(Refusal::Failed { name, reason }));
+        }
         match p.state.run().map(|run| (run.id, run.leader)) {
             Some((run, Leader::Alive(_) | Leader::Parent(_))) => {
                 self.emit(id, EventKind::Signalled { signal }, self.asked(command));

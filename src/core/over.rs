@@ -51,6 +51,8 @@ impl Machine {
         let oom = run.ooms > 0 && matches!(status, ExitStatus::Signal { signal: Signal::KILL, .. });
         let ending = if oom { Ending::Oom } else { Ending::Exit(status) };
         let success = is_success(&ending, &run.spec);
+        // What it said itself says more than a number.
+        let ending = run.failure.clone().filter(|_| !oom && !success).unwrap_or(ending);
         let oneshot = run.spec.process_type == ProcessType::Oneshot;
         match self.state(id) {
             Some(State::Starting(_)) if oneshot && success => self.oneshot_done(id, ending),
@@ -398,7 +400,8 @@ fn applies(policy: RestartPolicy, ending: &Ending, success: bool) -> bool {
         Ending::Unhealthy(_) => return true,
         _ => {}
     }
-    let signal = matches!(ending, Ending::Exit(ExitStatus::Signal { .. }) | Ending::Oom) && !success;
+    let signal =
+        matches!(ending, Ending::Exit(ExitStatus::Signal { .. }) | Ending::Oom | Ending::Panicked(_)) && !success;
     let unknown = matches!(ending, Ending::Exit(ExitStatus::Unknown));
     let timeout = matches!(ending, Ending::StartTimeout);
     let watchdog = matches!(ending, Ending::Watchdog);

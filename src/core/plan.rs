@@ -69,14 +69,21 @@ impl Machine {
         if p.origin == Origin::Leaving {
             return self.refuse_state(command, id, "it is being removed");
         }
-        if *spec.name != *p.name {
+        let lasting = if *spec.name != *p.name {
+            Some(("name", format!("a process keeps its name; delete it and create `{}` instead", spec.name)))
+        } else if spec.task != p.spec.task {
+            Some(("command", "a process with a command does not become a task, nor the other way round".to_owned()))
+        } else {
+            None
+        };
+        if let Some((field, message)) = lasting {
             let problem = Problem {
                 severity: Severity::Error,
                 file: None,
                 line: None,
                 process: Some(p.name.to_string()),
-                field: Some("name".into()),
-                message: format!("a process keeps its name; delete it and create `{}` instead", spec.name),
+                field: Some(field.into()),
+                message,
             };
             return self.reply(command, Err(Refusal::Invalid(PlanError { problems: vec![problem] })));
         }

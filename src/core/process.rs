@@ -183,6 +183,9 @@ pub(super) struct Run {
     /// Whether its reload command runs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) reloading: bool,
+    /// Why it is about to end badly, as it said itself.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) failure: Option<Ending>,
 }
 
 /// News that may overtake that of the execution.
@@ -221,6 +224,9 @@ pub(super) struct Health {
     /// The last failure, for people.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) reason: String,
+    /// When the last health probe was answered.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) checked_at: Option<WallTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -399,6 +405,7 @@ impl Run {
             ooms: 0,
             early: Vec::new(),
             reloading: false,
+            failure: None,
         }
     }
 

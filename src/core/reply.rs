@@ -148,6 +148,9 @@ fn retry_text(retry_in: &Option<Duration>) -> String {
 }
 
 fn pids_text(pids: &[Pid]) -> String {
+    if pids.contains(&Pid::TASK) {
+        return "its future blocks its thread, and is".into();
+    }
     let shown: Vec<String> = pids.iter().map(|pid| format!("pid {pid}")).collect();
     if shown.is_empty() {
         "members of its tree are".into()

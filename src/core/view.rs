@@ -1,7 +1,7 @@
 //! What is known of a process, as views show it.
 
-use super::event::HoldKind;
-use super::ids::ProcessId;
+use super::event::{HealthStatus, HoldKind};
+use super::ids::{Pid, ProcessId};
 use super::machine::Machine;
 use super::process::{Origin, Process, Rest, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Why};
 use super::status::{Hold, Status};
@@ -12,17 +12,20 @@ impl Machine {
     pub fn status(&self, id: ProcessId) -> Option<Status> {
         let p = self.process(id)?;
         let run = p.state.run();
+        let health = match &p.state {
+            State::Running(Running { run, .. }) => Some(&run.health),
+            _ => None,
+        };
         Some(Status {
             id,
             name: p.name.clone(),
             state: p.state.name(),
             reason: self.reason(p),
             want: p.want,
-            health: match &p.state {
-                State::Running(Running { run, .. }) => run.health.status,
-                _ => super::event::HealthStatus::Unknown,
-            },
-            pid: run.and_then(super::process::Run::pid),
+            health: health.map_or(HealthStatus::Unknown, |health| health.status),
+            health_failures: health.map_or(0, |health| health.failures),
+            health_checked_at: health.and_then(|health| health.checked_at),
+            pid: run.and_then(super::process::Run::pid).filter(|pid| *pid != Pid::TASK),
             run: run.map(|run| run.id).or(p.last.run),
             run_count: p.last.executed,
             restarts: p.tally.in_row(),
@@ -81,6 +84,9 @@ impl Machine {
             },
             State::Running(running) => running.run.health.reason.clone(),
             State::Stopping(Stopping { phase, by, .. }) => match phase {
+                StopPhase::Stuck(pids) if pids.contains(&Pid::TASK) => {
+                    "stuck: its future blocks its thread, and cannot be dropped".into()
+                }
                 StopPhase::Stuck(pids) => {
                     let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
                     format!("stuck: survived SIGKILL: {}", pids.join(", "))

@@ -22,6 +22,7 @@ use super::probe::Probes;
 use super::run::Run;
 use super::sources::{Clock, JobId, Moment, Owner, Poller, Source, Token};
 use super::spawn::Launcher;
+use super::task::{TaskEnd, Tasks};
 use super::usage::Gauge;
 use crate::core::{
     Command, CommandId, Event, EventKind, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId, StateName, Time,
@@ -46,6 +47,7 @@ pub(crate) enum HelperDone {
     LogOpened(ProcessId, Box<LogFile>),
     PidRead(RunId, io::Result<Option<Pid>>),
     Called(u64, Result<(), String>),
+    TaskEnded(RunId, TaskEnd),
     Closed(ProcessId),
 }
 
@@ -56,6 +58,7 @@ pub(crate) struct Parts {
     pub keep: Option<(Kept, Heritage)>,
     pub surroundings: Surroundings,
     pub functions: Functions,
+    pub tasks: Tasks,
     pub launcher: Launcher,
     pub trees: Trees,
 }
@@ -93,6 +96,7 @@ pub(crate) struct Engine {
     pub(super) shared: Arc<Shared>,
     pub(super) surroundings: Arc<Surroundings>,
     pub(super) functions: Functions,
+    pub(super) tasks: Tasks,
     pub(super) poller: Poller,
     pub(super) clock: Clock,
     pub(super) launcher: Launcher,
@@ -161,6 +165,7 @@ impl Engine {
             machine: parts.machine,
             surroundings: Arc::new(parts.surroundings),
             functions: parts.functions,
+            tasks: parts.tasks,
             poller,
             clock,
             launcher: parts.launcher,
@@ -290,6 +295,11 @@ impl Engine {
                 }
                 self.inputs.push_back(Input::Command { id, command, caller });
             }
+            Message::AddTask { id, spec, function, caller, answer } => {
+                self.answers.insert(id, answer);
+                self.tasks.expect(id, function);
+                self.inputs.push_back(Input::Command { id, command: Command::Create { spec, start: false }, caller });
+            }
             Message::Abandon(id) => {
                 if self.answers.remove(&id).is_some() {
                     self.inputs.push_back(Input::Abandon(id));
@@ -319,6 +329,7 @@ impl Engine {
             Message::Helper(HelperDone::PidRead(run, result)) => self.pid_read(run, result),
             Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
             Message::Helper(HelperDone::Closed(process)) => self.received_closed(process),
+            Message::Helper(HelperDone::TaskEnded(run, how)) => self.task_ended(run, how),
         }
     }
 
@@ -374,6 +385,7 @@ impl Engine {
             Moment::AskStatus(run) => self.ask_main(run, true),
             Moment::JobTimeout(job) => self.job_timeout(job),
             Moment::CallTimeout(call) => self.call_timeout(call),
+            Moment::DropTask(run) => self.drop_task(run),
         }
     }
 
@@ -393,7 +405,10 @@ impl Engine {
             Output::CancelHook(run, kind) => self.cancel_hook(run, kind),
             // Held back until there is a driver for listeners; specs that ask for them are refused.
             Output::ArmSockets(..) | Output::DisarmSockets(_) | Output::CloseSockets(_) => {}
-            Output::Reply(id, reply) => self.tells.push(Tell::Reply(id, reply)),
+            Output::Reply(id, reply) => {
+                self.tasks.answered(id, &reply);
+                self.tells.push(Tell::Reply(id, reply));
+            }
             Output::Emit(event) => self.tells.push(Tell::Event(event)),
             Output::Finished { code, stuck } => {
                 let stuck = stuck.into_iter().filter_map(|id| self.machine.name(id)).collect();
@@ -519,6 +534,7 @@ impl Engine {
         self.places.clear();
         self.surroundings.runtime.clean();
         self.trash.clear();
+        self.tasks.clear();
     }
 }
 

@@ -14,7 +14,7 @@ use crate::anchor::{Key, Link};
 use crate::core::{Pid, Refusal};
 use crate::driver::{AnchorState, LedgerState};
 use crate::ledger::{Generations, Lock};
-use crate::lua::{Generation, Listening};
+use crate::lua::{Generation, Items, Listening, Session, SessionRequest};
 use crate::rpc::{self, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server};
 use crate::spec::{Plan, Problem};
 use crate::{Error, HostReport, Supervisor, TreeKind};
@@ -195,6 +195,16 @@ impl Instance {
         Ok(ApplyOutcome { generation: self.state().generation, changes, warnings: Vec::new(), config: None })
     }
 
+    /// Opens a session on the configuration in force; where there is none, with nothing but the module.
+    pub(crate) fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
+        let live = self.state().live.as_ref().map(|live| live.generation.clone());
+        let generation = match live {
+            Some(generation) => generation,
+            None => self.0.evaluator.empty().map_err(|problems| sentence(&problems))?,
+        };
+        Ok(Session::open(&generation, request))
+    }
+
     /// Says that the first plan is in force and clients are answered.
     pub(crate) fn set_ready(&self) {
         self.state().ready = true;
@@ -332,6 +342,10 @@ impl Backend for Instance {
 
     fn shutdown(&self, caller: Option<Arc<str>>) {
         Instance::shutdown(self, caller);
+    }
+
+    fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
+        Instance::open_session(self, request)
     }
 
     fn upgrade(&self, binary: Option<PathBuf>) -> Result<(), String> {

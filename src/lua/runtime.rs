@@ -173,14 +173,29 @@ struct Handle {
 }
 
 impl Generation {
+    /// The number of the generation that there is where there is no configuration. No evaluation has it.
+    const EMPTY: u64 = u32::MAX as u64;
+
     /// Has something done on the state's thread, unless that has ended.
     pub(crate) fn job(&self, job: super::generation::Job) {
         let _the_thread_has_ended = self.0.requests.send(Request::Job(job));
     }
 
-    /// Its number: 1 for the first evaluation of a runtime.
+    /// An error when what runs on its thread could not be interrupted.
+    pub(super) fn responsive(&self) -> Result<(), String> {
+        if self.0.limits.overdue(GRACE) {
+            return Err(
+                "something that this configuration runs could not be interrupted; nothing of it answers until \
+                        that ends"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Its number: 1 for the first evaluation of a runtime, 0 for [none](Runtime::empty).
     pub fn number(&self) -> u64 {
-        self.0.number
+        if self.0.number == Generation::EMPTY { 0 } else { self.0.number }
     }
 }
 
@@ -257,7 +272,9 @@ impl Runtime {
             Some(number) => number,
             None => self.0.next.fetch_add(1, Ordering::Relaxed),
         };
-        self.0.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+        if number != Generation::EMPTY {
+            self.0.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+        }
         if self.is_loaded(number) {
             return Err(refused(format!("generation {number} is loaded already")));
         }
@@ -313,6 +330,18 @@ impl Runtime {
         let (warnings, files) = (host.take_warnings(), host.reader().files());
         recorded.inputs = host.reader().inputs();
         Ok(Evaluated { declared, warnings, files, recorded, generation: Generation(handle) })
+    }
+
+    /// A generation of no configuration, for sessions where there is none; relative paths begin at `root`. Blocks for a
+    /// moment.
+    pub fn empty(&self, root: PathBuf, env: BTreeMap<String, String>) -> Result<Generation, PlanError> {
+        let known = lock(&self.0.generations).get(&Generation::EMPTY).and_then(Weak::upgrade);
+        if let Some(handle) = known {
+            return Ok(Generation(handle));
+        }
+        let mut request = EvaluateRequest::source("no configuration", "", root).generation(Generation::EMPTY);
+        request.env = env;
+        self.evaluate(request).map(|evaluated| evaluated.generation)
     }
 
     fn is_loaded(&self, number: u64) -> bool {

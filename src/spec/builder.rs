@@ -35,6 +35,7 @@ impl Spec {
             name: name.into(),
             description: None,
             command: command.into_iter().map(Into::into).collect(),
+            task: false,
             process_type: ProcessType::Simple,
             remain: false,
             auto_start: true,
@@ -90,6 +91,20 @@ impl Spec {
     /// ```
     pub fn shell(name: impl Into<String>, line: impl Into<String>) -> Self {
         Spec::new(name, ["/bin/sh".to_owned(), "-c".to_owned(), line.into()])
+    }
+
+    /// A task of this name: its runs are futures of the program's own, made by the function that
+    /// [`Supervisor::add_task`](crate::Supervisor::add_task) is given beside this. Dependencies, restarts, readiness,
+    /// health, hooks and stopping are those of any process; keys that are about a child of the kernel's are refused.
+    ///
+    /// ```
+    /// use neap::spec::{Restart, Spec};
+    ///
+    /// let mailer = Spec::task("mailer").requires("db").restart(Restart::always());
+    /// assert!(mailer.validate().is_empty());
+    /// ```
+    pub fn task(name: impl Into<String>) -> Self {
+        Spec { task: true, ..Spec::new(name, [""; 0]) }
     }
 
     /// The file mode creation mask of a process that names none.

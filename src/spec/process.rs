@@ -204,6 +204,8 @@ pub struct Spec {
     pub description: Option<String>,
     /// Program and arguments, never seen by a shell.
     pub command: Vec<String>,
+    /// Whether a run is a future of the program's own rather than a child: see [`Spec::task`]. Such a spec has no command.
+    pub task: bool,
     /// How it announces itself.
     pub process_type: ProcessType,
     /// Whether a oneshot that ended well counts as running until it is stopped.

@@ -132,7 +132,7 @@ impl Process {
     }
 
     fn send_update(&self, spec: Spec, restart: bool, dry_run: bool) -> Pending<Updated> {
-        if let Err(refusal) = support::check(&spec) {
+        if let Err(refusal) = support::check_update(&spec) {
             return Pending::ready(Err(refusal.into()));
         }
         let command = Command::Update { process: self.id, spec: Box::new(spec), restart, dry_run };

@@ -8,6 +8,7 @@ mod define;
 mod errors;
 mod legacy;
 mod logs;
+mod older;
 mod peers;
 mod python;
 mod rude;

@@ -46,6 +46,10 @@ pub(in crate::cli) enum Command {
     Logs(Logs),
     /// What happened, and why
     Events(Events),
+    /// Attach a Lua prompt to the instance; Ctrl-D detaches, and stops nothing
+    Repl(Repl),
+    /// Evaluate Lua in the instance, and print what it comes to
+    Eval(Eval),
     /// What processes use: processor, memory, processes, disks
     Stats(Stats),
     /// Whether the instance, or a process, is well: exit code 0 when it is
@@ -300,6 +304,32 @@ pub(in crate::cli) struct Events {
     /// Go on with what happens from now on, across restarts of Neap itself
     #[arg(short, long)]
     pub(in crate::cli) follow: bool,
+}
+
+/// `neap repl`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "At its prompt, :help tells what there is. Not on a terminal it evaluates the lines of stdin, and \
+    ends with the first that fails."
+)]
+pub(in crate::cli) struct Repl {
+    /// Look only: whatever would change anything is refused
+    #[arg(long)]
+    pub(in crate::cli) read_only: bool,
+}
+
+/// `neap eval`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Eval {
+    /// An expression or statements; - reads them from stdin
+    #[arg(value_name = "LUA")]
+    pub(in crate::cli) lua: String,
+    /// Look only: whatever would change anything is refused
+    #[arg(long)]
+    pub(in crate::cli) read_only: bool,
+    /// Cut it off after this long, and exit with 7
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(in crate::cli) timeout: Option<Duration>,
 }
 
 /// `neap down`.
