@@ -57,4 +57,3 @@ fn start_and_stop_answer_with_states_and_errors_are_statuses() {
         assert_eq!((status.version.as_str(), status.config_path.as_str()), ("1.2.3", "/etc/neap/neap.lua"));
     });
 }
-

@@ -1,13 +1,12 @@
 //! The calls of the older system that make, change, measure and forget processes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use neap::core::StateName;
-use neap::rpc::error_detail;
 use neap::rpc::proto::process_manager as pm;
 use neap::spec::{HookAction, Plan, ProbeTarget, ProcessType, Restart, RestartPolicy, Secret, Signal, Spec, StopMode};
 use tonic::{Code, Response, Status};
 
+use crate::support::DEADLINE;
 use crate::world::{World, names, sleeper, word};
 
 impl World {
@@ -149,7 +148,10 @@ fn what_is_absent_has_the_older_systems_defaults() {
     assert_eq!((spec.process_type, spec.stop.mode), (ProcessType::Simple, StopMode::ControlGroup));
     assert_eq!((spec.stop.sequence[0].signal, spec.stop.sequence[0].wait), (Signal::TERM, Duration::from_secs(90)));
     let detail = world.detail("web");
-    assert_eq!((detail.working_dir.as_str(), detail.stdout.as_str(), detail.stderr.as_str()), ("/", "inherit", "inherit"));
+    assert_eq!(
+        (detail.working_dir.as_str(), detail.stdout.as_str(), detail.stderr.as_str()),
+        ("/", "inherit", "inherit")
+    );
     assert_eq!((detail.health_check, detail.resource_limits), (None, None));
     // Empty messages say nothing either.
     let empty = pm::CreateRequest {
@@ -188,7 +190,10 @@ fn what_is_wrong_with_a_create_is_told_by_the_requests_own_names() {
         (pm::CreateRequest { kill_mode: -1, ..request("web") }, "kill_mode: -1 is none of"),
         (pm::CreateRequest { process_type: 4, ..request("web") }, "process_type: 4 is none of"),
         (pm::CreateRequest { restart_sec: u64::MAX, ..request("web") }, "restart_sec: "),
-        (pm::CreateRequest { exec_start_pre: names(&["echo 'x"]), ..request("web") }, "exec_start_pre[1].command: cannot split"),
+        (
+            pm::CreateRequest { exec_start_pre: names(&["echo 'x"]), ..request("web") },
+            "exec_start_pre[1].command: cannot split",
+        ),
         (pm::CreateRequest { requires: names(&["nobody"]), ..request("web") }, "requires"),
         (pm::CreateRequest { user: "0x10".into(), ..request("web") }, "user: "),
         (health(pm::HealthCheck { r#type: 5, ..Default::default() }), "health_check.type: 5 is none of"),
@@ -295,7 +300,10 @@ fn updates_are_refused_with_the_status_of_their_reason() {
     let world = World::new();
     world.old_create(request("web")).unwrap();
     for (asked, words) in [
-        (pm::UpdateRequest { restart_policy: Some("sometimes".into()), ..change("web") }, "restart_policy: expected one of"),
+        (
+            pm::UpdateRequest { restart_policy: Some("sometimes".into()), ..change("web") },
+            "restart_policy: expected one of",
+        ),
         (pm::UpdateRequest { kill_signal: Some("SIGNOPE".into()), ..change("web") }, "kill_signal: expected a signal"),
         (pm::UpdateRequest { env: names(&["A"]), ..change("web") }, "env: `A` is no variable"),
         (pm::UpdateRequest { success_exit_status: vec![256], ..change("web") }, "success_exit_status[1]: "),
@@ -363,18 +371,14 @@ fn what_a_process_uses_is_told_and_one_that_does_not_run_uses_nothing() {
 #[test]
 fn the_detail_tells_failures_and_the_time_of_the_last_health_check() {
     let world = World::new();
-    let mut spec = sleeper("web");
-    spec.health = Some(neap::spec::Health::exec(["false"]).interval(Duration::from_millis(5)).retries(1_000_000));
-    world.add(spec).start_blocking().unwrap();
-    let mut events = world.supervisor.events();
-    drop(events.try_next());
-    let web = world.supervisor.get("web").unwrap();
-    let deadline = std::time::Instant::now() + crate::support::DEADLINE;
+    let health_check = pm::HealthCheck { r#type: 2, exec_command: "false".into(), interval: 1, ..Default::default() };
+    let asked = pm::CreateRequest { health_check: Some(health_check), auto_start: true, ..request("web") };
+    world.old_create(asked).unwrap();
+    let deadline = Instant::now() + DEADLINE;
     while world.detail("web").health_check_failures == 0 {
-        assert!(std::time::Instant::now() < deadline, "no probe failed");
+        assert!(Instant::now() < deadline, "no probe failed");
     }
     let detail = world.detail("web");
     assert!(detail.last_health_check >= detail.started_at && detail.started_at > 0, "{detail:?}");
-    assert_eq!(web.status().unwrap().state, StateName::Running);
-    assert!(error_detail(&Status::ok("")).is_none());
+    assert_eq!(detail.health_status, "starting");
 }
