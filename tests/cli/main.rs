@@ -12,6 +12,7 @@ mod instance;
 mod planning;
 mod repl;
 mod run;
+mod scripted;
 mod stack;
 mod support;
 mod terminal;
