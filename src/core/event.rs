@@ -367,6 +367,11 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// A line of a session changed something; what, the events before it say.
+    Evaluated {
+        /// The line.
+        line: String,
+    },
     /// The instance shuts down.
     ShuttingDown,
     /// Something is not as it should be; supervision goes on.

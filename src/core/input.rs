@@ -254,6 +254,8 @@ pub enum Input {
     Warning(Option<ProcessId>, String),
     /// A configuration was refused before there was a plan: it does not evaluate. Told as an event.
     PlanRefused(String),
+    /// A line of a session changed something, and who sent it. Told as an event.
+    Evaluated(String, Arc<str>),
     /// When the moment [`poll_timeout`](super::Machine::poll_timeout) gave has come. An early one does nothing.
     Timeout,
 }

@@ -152,6 +152,10 @@ impl Machine {
             Input::Warning(Some(process), text) => self.emit(process, EventKind::Warning { text }, Cause::Progress),
             Input::Warning(None, text) => self.emit_instance(EventKind::Warning { text }, Cause::Progress),
             Input::PlanRefused(reason) => self.emit_instance(EventKind::Refused { reason }, Cause::Progress),
+            Input::Evaluated(line, caller) => {
+                let event = self.event(EventKind::Evaluated { line }, Cause::Progress);
+                self.push_event(Event { caller: Some(caller), ..event });
+            }
             Input::Adopted(run, adoption) => self.with_run(run, |m, id| m.adopted(id, adoption)),
         }
         self.settle();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::lua::{EvaluateRequest, Evaluated, Runtime};
+use crate::lua::{EvaluateRequest, Evaluated, Generation, Runtime};
 use crate::spec::{Plan, Problem, Severity, Spec, Stream};
 
 /// Leaves of a plan what is to start by itself.
@@ -68,6 +68,11 @@ impl Evaluator {
         request.generation = number;
         let evaluated = self.runtime.evaluate(request).map_err(|refused| refused.problems)?;
         self.prepare(evaluated, config)
+    }
+
+    /// What sessions see where there is no configuration.
+    pub(crate) fn empty(&self) -> Result<Generation, Vec<Problem>> {
+        self.runtime.empty(self.base.clone(), environment()).map_err(|refused| refused.problems)
     }
 
     /// Makes what was evaluated ready to be applied.

@@ -18,7 +18,7 @@ use crate::anchor::{Key, Link};
 use crate::core::{Event, EventKind, Pid, Refusal};
 use crate::driver::{AnchorState, LedgerState};
 use crate::ledger::{Generations, Lock};
-use crate::lua::{Generation, Listening, generation_of};
+use crate::lua::{Generation, Items, Listening, Session, SessionRequest, generation_of};
 use crate::rpc::{self, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server};
 use crate::spec::{Plan, Problem};
 use crate::{Error, Events, HostReport, Next, Supervisor, TreeKind};
@@ -63,8 +63,10 @@ pub(super) struct Anchor {
 pub(super) struct State {
     /// The configuration in force.
     pub(super) live: Option<Live>,
-    /// Those before it whose functions processes made at run time have.
-    pub(super) older: Vec<Generation>,
+    /// One of no configuration, for sessions as long as there is none in force.
+    pub(super) bare: Option<Generation>,
+    /// Those that processes made at run time have functions of: in force or not, they are kept.
+    pub(super) needed: Vec<Generation>,
     /// Its number; numbers only go up.
     pub(super) generation: u64,
     /// Why a newer one was refused.
@@ -151,10 +153,12 @@ impl Instance {
         let changes = applied.map_err(problems_of).inspect_err(|_| self.listen_again())?;
         let mut state = self.state();
         let before = state.live.replace(live);
+        let bare = state.bare.take();
         (state.generation, state.refused) = (generation, None);
-        state.older.extend(before.map(|before| before.generation));
         drop(state);
+        // While the one before is there: what is needed of it is held on to.
         self.settle();
+        drop((before, bare));
         if let Some(generations) = &self.0.generations {
             // What stays for lack of a chance to remove it is removed the next time.
             let _ = generations.keep(&[generation]);
@@ -248,10 +252,26 @@ impl Instance {
         }
         let mut state = self.state();
         state.lacking = keeper.iter().flat_map(Keeper::lacking).cloned().collect();
-        if !state.older.is_empty() {
-            let used: BTreeSet<u64> = made.iter().flat_map(|spec| spec.functions()).map(generation_of).collect();
-            state.older.retain(|generation| used.contains(&generation.number()));
-        }
+        let used: BTreeSet<u64> = made.iter().flat_map(|spec| spec.functions()).map(generation_of).collect();
+        let runtime = &self.0.evaluator.runtime;
+        state.needed = used.into_iter().filter_map(|number| runtime.generation(number)).collect();
+    }
+
+    /// Opens a session on the configuration in force; where there is none, with nothing but the module.
+    pub(crate) fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
+        let of_state =
+            |state: &State| state.live.as_ref().map(|live| &live.generation).or(state.bare.as_ref()).cloned();
+        let known = of_state(&self.state());
+        let generation = match known {
+            Some(generation) => generation,
+            None => {
+                let bare = self.0.evaluator.empty().map_err(|problems| sentence(&problems))?;
+                // Of two that come at once, one has made it.
+                let mut state = self.state();
+                state.bare.get_or_insert(bare).clone()
+            }
+        };
+        Ok(Session::open(&generation, request))
     }
 
     /// Says that the first plan is in force and clients are answered.
@@ -321,7 +341,10 @@ impl Instance {
 
     /// Lets go of the configuration's functions, which keep the supervisor up.
     pub(crate) fn end(&self) {
-        self.state().live = None;
+        let mut state = self.state();
+        let functions = (state.live.take(), state.bare.take(), std::mem::take(&mut state.needed));
+        drop(state);
+        drop(functions);
         self.0.evaluator.runtime.detach();
     }
 
@@ -416,6 +439,10 @@ impl Backend for Instance {
 
     fn settle(&self) {
         Instance::settle(self);
+    }
+
+    fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
+        Instance::open_session(self, request)
     }
 
     fn upgrade(&self, binary: Option<PathBuf>) -> Result<(), String> {

@@ -212,7 +212,11 @@ impl Host {
 
     /// The supervisor whose processes handles act on; `None` until one is attached, and in `check`.
     pub fn supervisor(&self) -> Option<Supervisor> {
-        lock(&self.0.settings.supervisor).clone()
+        let supervisor = lock(&self.0.settings.supervisor).clone()?;
+        Some(match self.acting() {
+            Some(acting) => supervisor.on_behalf_of(acting.caller.clone()),
+            None => supervisor,
+        })
     }
 
     /// Has what runs from here on act in this name. A quarter of the memory is kept for hooks and handlers, so that what a

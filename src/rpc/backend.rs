@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use crate::Supervisor;
 use crate::core::Applied;
+#[cfg(feature = "lua")]
+use crate::lua::{Items, Session, SessionRequest};
 use crate::spec::Problem;
 
 /// An instance: a supervisor with a configuration, and what is done with the whole of it.
@@ -31,6 +33,16 @@ pub trait Backend: Send + Sync + 'static {
     /// Has outlive the instance what was made at run time, as it is now. Before a client is told that it was made, changed
     /// or forgotten.
     fn settle(&self) {}
+
+    /// Opens a session of the Lua REPL on the configuration that is live.
+    ///
+    /// # Errors
+    /// Why there is none, as a sentence.
+    #[cfg(feature = "lua")]
+    fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
+        let _ = request;
+        Err("this instance has no Lua".to_owned())
+    }
 
     /// Lets this binary (or its own path's) take over once this call is answered.
     ///

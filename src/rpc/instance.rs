@@ -93,6 +93,17 @@ impl Served {
         blocking(move || backend.settle()).await
     }
 
+    /// Opens a session of the Lua REPL.
+    #[cfg(feature = "lua")]
+    pub(super) async fn open_session(
+        &self,
+        request: crate::lua::SessionRequest,
+    ) -> Result<(crate::lua::Session, crate::lua::Items), Fault> {
+        let backend = self.backend.clone();
+        let refused = |why| Fault::new(Code::FailedPrecondition, "refused", why);
+        blocking(move || backend.open_session(request)).await?.map_err(refused)
+    }
+
     /// Begins to stop everything.
     pub(super) async fn shutdown(&self) -> Result<(), Fault> {
         let (backend, caller) = (self.backend.clone(), self.caller.clone());

@@ -335,6 +335,14 @@ impl Supervisor {
         let _ = self.shared().mailbox.post(Message::Input(crate::core::Input::PlanRefused(reason)));
     }
 
+    /// Has it told as an event that a line of a session changed something.
+    #[cfg(feature = "lua")]
+    pub(crate) fn evaluated(&self, caller: &Arc<str>, line: &str) {
+        let end = (0..=line.len().min(1_000)).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+        let input = crate::core::Input::Evaluated(line[..end].to_owned(), caller.clone());
+        let _ = self.shared().mailbox.post(Message::Input(input));
+    }
+
     /// The handle on a process that is known by id and name.
     #[cfg(feature = "grpc")]
     pub(crate) fn handle(&self, id: ProcessId, name: Arc<str>) -> Process {

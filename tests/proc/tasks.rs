@@ -470,7 +470,7 @@ fn what_makes_no_sense_for_a_task_is_refused_by_name() {
     assert_eq!(refusal, "`web`: a task gets no signals; stop or restart it");
     assert!(done(web.update(Spec::new("web", ["true"]))).unwrap_err().to_string().contains("does not become"));
     let updated = done(web.update(task("web").restart(Restart::always()).description("new"))).unwrap();
-    assert_eq!((updated.needs_restart.len(), updated.fields.is_empty()), (0, false));
+    assert_eq!((updated.needs_restart().len(), updated.fields().is_empty()), (0, false));
     assert_eq!(web.status().unwrap().run_count, 1);
 }
 

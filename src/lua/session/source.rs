@@ -52,7 +52,11 @@ impl Complaint {
     fn of(error: mlua::Error) -> Self {
         match error {
             mlua::Error::SyntaxError { message, incomplete_input } => {
-                Complaint { message, incomplete: incomplete_input }
+                {
+                    // Only a long string goes on in the next line.
+                    let incomplete = incomplete_input && !message.contains("unfinished string");
+                    Complaint { message, incomplete }
+                }
             }
             other => Complaint { message: other.to_string(), incomplete: false },
         }
