@@ -43,8 +43,8 @@ pub(super) struct Inner {
     pub(super) listener: Mutex<Option<UnixListener>>,
     /// Keeps what is made at run time.
     pub(super) keeper: Mutex<Option<Keeper>>,
-    /// Whether it goes on from records, and if so, whether these are whole.
-    pub(super) goes_on: Option<bool>,
+    /// Whether it goes on from records: then what was made at run time is there.
+    pub(super) goes_on: bool,
     pub(super) state: Mutex<State>,
     /// Held by the one apply that is under way.
     pub(super) applying: Mutex<()>,
@@ -222,9 +222,9 @@ impl Instance {
         let mut keeper = self.keeper();
         if let Some(keeper) = &mut *keeper {
             match (self.0.goes_on, self.0.supervisor.made_at_run_time()) {
-                (Some(trusted), Ok(made)) => keeper.go_on(&made, trusted),
-                (None, _) => keeper.bring_back(&self.0.supervisor),
-                (Some(_), Err(_)) => {}
+                (true, Ok(made)) => keeper.go_on(&made),
+                (true, Err(_)) => {}
+                (false, _) => keeper.bring_back(&self.0.supervisor),
             }
         }
         self.state().lacking = keeper.iter().flat_map(Keeper::lacking).cloned().collect();
