@@ -14,7 +14,7 @@ use super::fault::Fault;
 use super::instance::Served;
 use super::proto::v1;
 use super::select::Found;
-use crate::core::{ChangeKind, Refusal, Updated};
+use crate::core::{Change, ChangeKind, Refusal};
 use crate::spec::{Problem, Spec};
 
 /// Makes a process.
@@ -61,7 +61,7 @@ pub(super) async fn update(served: &Served, request: Request<v1::UpdateRequest>)
     let spec = changes.of(&found)?;
     let amended = amend(served, &found, spec, Wish { restart_process, dry_run }).await?;
     Ok(v1::UpdateResponse {
-        change: Some(amended.change),
+        change: Some(change(&amended.change)),
         restarted: amended.restarted,
         process: Some(process(&amended.now)),
         warnings: amended.warnings.iter().map(problem).collect(),
@@ -77,9 +77,7 @@ pub(super) struct Wish {
 
 /// What an update came to.
 pub(super) struct Amended {
-    pub(super) change: v1::Change,
-    #[allow(dead_code, reason = "for the older service, which follows")]
-    pub(super) updated: Updated,
+    pub(super) change: Change,
     pub(super) restarted: bool,
     pub(super) now: Found,
     pub(super) warnings: Vec<Problem>,
@@ -97,7 +95,8 @@ pub(super) async fn amend(served: &Served, found: &Found, spec: Spec, wish: Wish
     let updated = if wish.dry_run { handle.update_dry_run(spec) } else { handle.update(spec) };
     let updated = updated.await.map_err(about)?;
     served.settle().await?;
-    let restarted = wish.restart_process && !wish.dry_run && !updated.needs_restart().is_empty();
+    let restarts = wish.restart_process && !updated.needs_restart().is_empty();
+    let restarted = restarts && !wish.dry_run;
     if restarted {
         handle.restart().await.map_err(|error| {
             let mut fault = about(error);
@@ -105,12 +104,12 @@ pub(super) async fn amend(served: &Served, found: &Found, spec: Spec, wish: Wish
             fault
         })?;
     }
-    let now = served.one(found.uuid.clone()).await?;
-    let mut change = change(&updated.change);
-    if wish.restart_process && !updated.needs_restart().is_empty() {
-        change.action = ChangeKind::Restarted.as_str().into();
+    let mut change = updated.change;
+    if restarts {
+        change.kind = ChangeKind::Restarted;
     }
-    Ok(Amended { change, updated, restarted, now, warnings })
+    let now = served.one(found.uuid.clone()).await?;
+    Ok(Amended { change, restarted, now, warnings })
 }
 
 /// Forgets processes.

@@ -276,6 +276,8 @@ pub struct Spec {
     pub start_timeout: Option<Duration>,
     /// How it is told to read its configuration again.
     pub reload: Option<Reload>,
+    /// Stands for the configuration that it reads itself: when this changes under a run, that is told to read it again.
+    pub reload_on_change: Option<String>,
     /// What is done at its turning points.
     pub hooks: Hooks,
     /// What its tree may use.

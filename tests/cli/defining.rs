@@ -96,9 +96,9 @@ fn an_update_keeps_the_pid_where_it_can_and_says_where_it_cannot() {
     assert_eq!(pid(&one.process("web")), web);
 
     let said = one.ok(&["update", "web", "--env", "B=2", "--dry-run"]);
-    assert!(said.contains("env") && said.contains("needs a restart: --restart-process"), "{said}");
+    assert!(said.contains("in force after a restart: env.B (--restart-process gives it)"), "{said}");
     let said = one.ok(&["update", "web", "--env", "B=2"]);
-    assert!(said.contains("needs a restart: `neap restart web`"), "{said}");
+    assert!(said.contains("web: updated; in force after `neap restart web`: env.B"), "{said}");
     assert_eq!(pid(&one.process("web")), web);
     let environ = |pid: nix::unistd::Pid| std::fs::read(format!("/proc/{pid}/environ")).unwrap();
     let has = |pid, variable: &str| environ(pid).split(|byte| *byte == 0).any(|found| found == variable.as_bytes());

@@ -31,7 +31,7 @@ fn degraded(home: &Home) -> String {
 
 fn spec(home: &Home, name: &str) -> Value {
     let described: Value = serde_json::from_str(&home.neap(["describe", name, "--json"])).unwrap();
-    described[0]["spec"].clone()
+    described["spec"].clone()
 }
 
 #[test]

@@ -281,7 +281,7 @@ fn report(outcomes: &[Outcome], story: &Story, context: &Context) -> Result<Exit
 }
 
 /// The object that a program gets.
-fn refusal(message: &str, exit: Exit) -> Json {
+pub(super) fn refusal(message: &str, exit: Exit) -> Json {
     let fields = [
         ("code", Json::Int(exit.code().into())),
         ("message", Json::Text(message.to_owned())),

@@ -126,6 +126,8 @@ calls! {
     signal(SignalRequest) -> SignalResponse;
     /// Waits for a state.
     wait(WaitRequest) -> WaitResponse;
+    /// Says what a configuration would change.
+    plan(PlanRequest) -> PlanResponse;
     /// Makes a configuration so.
     apply(ApplyRequest) -> ApplyResponse;
     /// What processes use.
