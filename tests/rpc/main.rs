@@ -14,4 +14,5 @@ mod rude;
 mod sockets;
 mod standard;
 mod watch;
+mod why;
 mod world;
