@@ -9,6 +9,7 @@ mod completing;
 mod evaluating;
 mod following;
 mod instance;
+mod log_times;
 mod repl;
 mod run;
 mod stack;
