@@ -10,6 +10,7 @@ mod defining;
 mod evaluating;
 mod following;
 mod instance;
+mod log_times;
 mod planning;
 mod repl;
 mod run;
