@@ -25,6 +25,8 @@
 //! # }
 //! ```
 //!
+//! What is supervised may also be an async function of the program's own, in the same graph: [`Supervisor::add_task`].
+//!
 //! | module | what |
 //! |---|---|
 //! | the root | [`Supervisor`], [`Process`], [`Pending`] answers, streams of [`Events`] and [`Lines`] |

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::client::args as client;
+use super::completions::Shell;
 use super::report::{Format, Level};
 use crate::rpc::Role;
 use crate::spec::RestartPolicy;
@@ -71,6 +72,8 @@ pub(super) enum Command {
     Check(Check),
     /// Write the Lua definitions that editors complete and check configurations with
     Types(Types),
+    /// Teach a shell to complete commands, flags, and the names of the instance's processes
+    Completions(Completions),
     /// Commands to a running instance
     #[command(flatten)]
     Client(client::Command),
@@ -195,6 +198,14 @@ pub(super) struct Types {
     /// Where to write them
     #[arg(default_value = ".", value_name = "DIR")]
     pub(super) dir: PathBuf,
+}
+
+/// `neap completions`.
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// Which one; the script goes to stdout
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(super) shell: Shell,
 }
 
 /// [`RestartPolicy`] as it is typed.

@@ -9,6 +9,7 @@ mod app;
 mod args;
 mod check;
 mod client;
+mod completions;
 mod config;
 mod daemon;
 mod detach;

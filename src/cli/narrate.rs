@@ -189,6 +189,7 @@ fn other(kind: &EventKind) -> Option<(Talk, Sentence)> {
         }
         EventKind::Updated { fields, .. } => (Talk::Verbose, faint(format!("updated: {}", fields.join(", ")))),
         EventKind::Adopted { .. } => (Talk::Normal, say(Tone::Good, "found alive".into())),
+        EventKind::Evaluated { line } => (Talk::Quiet, say(Tone::Plain, format!("evaluated: {line}"))),
         EventKind::Refused { reason } => (Talk::Quiet, say(Tone::Bad, format!("refused: {reason}"))),
         EventKind::Warning { text } => (Talk::Quiet, say(Tone::Warn, text.clone())),
         EventKind::Applied { .. }

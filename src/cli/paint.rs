@@ -55,7 +55,6 @@ impl Paint {
     }
 
     /// No colours.
-    #[cfg(test)]
     pub(super) const fn off() -> Self {
         Paint { on: false }
     }

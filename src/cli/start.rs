@@ -13,7 +13,7 @@ use super::exit::{Exit, Failure};
 use super::notes::Notes;
 use super::paint::Tone;
 use super::{problems, select, session};
-use crate::core::Applied;
+use crate::core::{Applied, ChangeKind};
 use crate::instance::places::{Bases, PlaceError, Places, Which};
 use crate::instance::{BeginError, Begun, Endpoint, Instance, Outcome, Start, begin};
 use crate::rpc::{Address, Server};
@@ -123,12 +123,13 @@ pub(super) fn tell(notes: &Notes, say: Vec<String>) {
 /// What became of which process, in a line.
 pub(super) fn changes(applied: &Applied) -> String {
     let counts = [
-        (applied.added.len(), "added"),
-        (applied.updated.len(), "changed"),
-        (applied.restarted.len(), "restarted"),
-        (applied.removed.len(), "removed"),
-        (applied.unchanged.len(), "unchanged"),
+        (ChangeKind::Added, "added"),
+        (ChangeKind::Updated, "changed"),
+        (ChangeKind::Restarted, "restarted"),
+        (ChangeKind::Removed, "removed"),
+        (ChangeKind::Unchanged, "unchanged"),
     ];
+    let counts = counts.map(|(kind, what)| (applied.of(kind).count(), what));
     let told: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     if told.is_empty() { "there is nothing in it".to_owned() } else { told.join(", ") }
@@ -150,6 +151,7 @@ impl Drop for Control {
 
 /// Serves clients at the control socket and at these, for as long as what is returned lives.
 pub(super) fn listen(instance: &Instance, endpoints: Vec<Endpoint>, notes: &Notes) -> Result<Control, Failure> {
+    instance.keep_definitions().into_iter().for_each(|odd| notes.say(Tone::Warn, odd));
     match instance.serve(endpoints) {
         Ok(server) => Ok(Control(server, instance.clone())),
         // Whom nobody can talk to can still look after what runs.

@@ -127,6 +127,10 @@ pub enum Ending {
     Exit(ExitStatus),
     /// It ended, if with success, before it was ready.
     NotReady(ExitStatus),
+    /// It failed, and said why: a task's error.
+    Failed(String),
+    /// It panicked with these words: a task.
+    Panicked(String),
     /// The program was not executed.
     Spawn(SpawnError),
     /// It was not ready within its start timeout.
@@ -155,6 +159,8 @@ impl fmt::Display for Ending {
             Ending::Exit(ExitStatus::Signal { signal, core: false }) => write!(f, "killed by {signal}"),
             Ending::Exit(ExitStatus::Unknown) => f.write_str("ended, status unknown (somebody else reaped it)"),
             Ending::NotReady(status) => write!(f, "ended before it was ready ({})", Ending::Exit(*status)),
+            Ending::Failed(why) => f.write_str(why),
+            Ending::Panicked(words) => write!(f, "panicked: {words}"),
             Ending::Spawn(error) => f.write_str(&error.message),
             Ending::StartTimeout => f.write_str("not ready within its start timeout"),
             Ending::Watchdog => f.write_str("missed its watchdog"),
@@ -280,7 +286,7 @@ pub enum EventKind {
     },
     /// The program was executed.
     Executed {
-        /// As this pid.
+        /// As this pid; a task's is [`Pid::TASK`].
         pid: Pid,
     },
     /// The main process is another one now.
@@ -360,6 +366,11 @@ pub enum EventKind {
     Refused {
         /// Why.
         reason: String,
+    },
+    /// A line of a session changed something; what, the events before it say.
+    Evaluated {
+        /// The line.
+        line: String,
     },
     /// The instance shuts down.
     ShuttingDown,

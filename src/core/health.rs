@@ -236,6 +236,8 @@ impl Machine {
             }
             Notification::Reloading => self.emit(id, EventKind::Reloading, Cause::Progress),
             Notification::Stopping => {}
+            Notification::Failed(text) => self.will_fail(id, Ending::Failed(text)),
+            Notification::Panicked(text) => self.will_fail(id, Ending::Panicked(text)),
             Notification::Watchdog => {
                 if matches!(self.state(id), Some(State::Running(_))) {
                     self.begin_watchdog(id);
@@ -275,6 +277,13 @@ impl Machine {
                     self.set_timer(id, kind, by);
                 }
             }
+        }
+    }
+
+    /// It said why it is about to end badly; its end is yet to come.
+    fn will_fail(&mut self, id: ProcessId, ending: Ending) {
+        if let Some(run) = self.processes.get_mut(id).and_then(|p| p.state.run_mut()) {
+            run.failure = Some(ending);
         }
     }
 }

@@ -98,6 +98,10 @@ pub enum Notification {
     MainPid(Pid),
     /// EXTEND_TIMEOUT_USEC=….
     ExtendTimeout(Duration),
+    /// Why it is about to end badly, in its own words. Only tasks say so.
+    Failed(String),
+    /// With which words it panicked. Only tasks do.
+    Panicked(String),
 }
 
 /// Which probe of a run.
@@ -250,6 +254,8 @@ pub enum Input {
     Warning(Option<ProcessId>, String),
     /// A configuration was refused before there was a plan: it does not evaluate. Told as an event.
     PlanRefused(String),
+    /// A line of a session changed something, and who sent it. Told as an event.
+    Evaluated(String, Arc<str>),
     /// When the moment [`poll_timeout`](super::Machine::poll_timeout) gave has come. An early one does nothing.
     Timeout,
 }

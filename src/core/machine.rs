@@ -122,6 +122,7 @@ impl Machine {
     /// Takes in what happened at `now`. Then pull outputs until there is none. A `now` before the last one counts as the last one.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+        self.askers.now = None;
         if matches!(self.mode, Mode::Finished { .. }) {
             self.handle_after_the_end(input);
             return;
@@ -152,6 +153,10 @@ impl Machine {
             Input::Warning(Some(process), text) => self.emit(process, EventKind::Warning { text }, Cause::Progress),
             Input::Warning(None, text) => self.emit_instance(EventKind::Warning { text }, Cause::Progress),
             Input::PlanRefused(reason) => self.emit_instance(EventKind::Refused { reason }, Cause::Progress),
+            Input::Evaluated(line, caller) => {
+                let event = self.event(EventKind::Evaluated { line }, Cause::Progress);
+                self.push_event(Event { caller: Some(caller), ..event });
+            }
             Input::Adopted(run, adoption) => self.with_run(run, |m, id| m.adopted(id, adoption)),
         }
         self.settle();

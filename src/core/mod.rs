@@ -8,9 +8,12 @@
 mod asked;
 mod backoff;
 mod commands;
+mod diff;
 mod event;
+mod explain;
 mod graph;
 mod health;
+mod history;
 mod hooks;
 mod ids;
 mod input;
@@ -35,9 +38,13 @@ mod tests;
 mod time;
 mod timers;
 mod view;
+mod words;
 
 pub use asked::{Asked, Verb};
+pub use diff::{Change, ChangeKind};
 pub use event::{Cause, Ending, Event, EventKind, HealthStatus, HoldKind, RelationKind, StateName};
+pub use explain::{Blocker, Explanation, Reason, Timer};
+pub use history::History;
 pub use ids::{CommandId, Pid, ProcessId, RunId};
 pub use input::{
     Adoption, Command, ExitStatus, HookKind, HookResult, Input, Notification, ProbeKind, SpawnError, SpawnStep,
@@ -50,3 +57,5 @@ pub use reply::{Applied, Done, Refusal, Reply, Updated};
 pub use resume::LiveRun;
 pub use status::{Hold, Status, Want};
 pub use time::{Now, Time, WallTime};
+
+pub use crate::spec::diff::FieldDiff;

@@ -51,6 +51,8 @@ impl Machine {
         let oom = run.ooms > 0 && matches!(status, ExitStatus::Signal { signal: Signal::KILL, .. });
         let ending = if oom { Ending::Oom } else { Ending::Exit(status) };
         let success = is_success(&ending, &run.spec);
+        // What it said itself says more than a number.
+        let ending = run.failure.clone().filter(|_| !oom && !success).unwrap_or(ending);
         let oneshot = run.spec.process_type == ProcessType::Oneshot;
         match self.state(id) {
             Some(State::Starting(_)) if oneshot && success => self.oneshot_done(id, ending),
@@ -232,6 +234,11 @@ impl Machine {
                     Err(Refusal::StartFailed { name: name.clone(), reason: reason.clone(), retry_in: Some(delay) })
                 });
                 self.notice(Notice::Retrying(id));
+                if matches!(self.state(id), Some(State::Starting(_))) {
+                    // Else nobody would be told that this start came to nothing: the next one is a start like it.
+                    let backoff = Backoff { until, delay, ending: ending.clone(), counts: false };
+                    self.enter(id, State::Backoff(backoff), ending.to_string(), Cause::Ended(ending.clone()));
+                }
                 return self.start_by_policy(id, Why::Failed(ending));
             }
             return self.back_off(id, Backoff { until, delay, ending, counts: true });
@@ -398,7 +405,8 @@ fn applies(policy: RestartPolicy, ending: &Ending, success: bool) -> bool {
         Ending::Unhealthy(_) => return true,
         _ => {}
     }
-    let signal = matches!(ending, Ending::Exit(ExitStatus::Signal { .. }) | Ending::Oom) && !success;
+    let signal =
+        matches!(ending, Ending::Exit(ExitStatus::Signal { .. }) | Ending::Oom | Ending::Panicked(_)) && !success;
     let unknown = matches!(ending, Ending::Exit(ExitStatus::Unknown));
     let timeout = matches!(ending, Ending::StartTimeout);
     let watchdog = matches!(ending, Ending::Watchdog);

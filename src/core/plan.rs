@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::backoff::Tally;
+use super::diff::{Change, ChangeKind};
 use super::event::{Cause, EventKind, HealthStatus};
 use super::graph::relations;
 use super::ids::{CommandId, Pid, ProcessId};
@@ -15,15 +16,8 @@ use super::shared::Shared;
 use super::start::Reach;
 use super::status::Want;
 use super::timers::{Deadlines, TimerKind};
-use crate::spec::schema::{Effect, FieldChange, changed_fields};
+use crate::spec::schema::changed_fields;
 use crate::spec::{Plan, PlanError, Problem, Ready, Severity, Spec};
-
-/// What a plan would do with each name.
-enum Change {
-    Add,
-    Same(ProcessId),
-    Alter { id: ProcessId, restart: bool },
-}
 
 impl Machine {
     // One at a time.
@@ -75,48 +69,60 @@ impl Machine {
         if p.origin == Origin::Leaving {
             return self.refuse_state(command, id, "it is being removed");
         }
-        if *spec.name != *p.name {
+        let lasting = if *spec.name != *p.name {
+            Some(("name", format!("a process keeps its name; delete it and create `{}` instead", spec.name)))
+        } else if spec.task != p.spec.task {
+            Some(("command", "a process with a command does not become a task, nor the other way round".to_owned()))
+        } else {
+            None
+        };
+        if let Some((field, message)) = lasting {
             let problem = Problem {
                 severity: Severity::Error,
                 file: None,
                 line: None,
                 process: Some(p.name.to_string()),
-                field: Some("name".into()),
-                message: format!("a process keeps its name; delete it and create `{}` instead", spec.name),
+                field: Some(field.into()),
+                message,
             };
             return self.reply(command, Err(Refusal::Invalid(PlanError { problems: vec![problem] })));
         }
         if let Err(error) = self.validate_with(&spec) {
             return self.reply(command, Err(Refusal::Invalid(error)));
         }
-        let changes = changed_fields(&p.spec, &spec);
-        let live = p.state.run().is_some();
-        let mut updated = told(&changes, live);
+        let mut change = self.change(p, &spec);
+        let planned = match &p.origin {
+            Origin::Plan { replaced } => Some(replaced.clone().unwrap_or_else(|| p.spec.clone())),
+            Origin::Runtime | Origin::Leaving => None,
+        };
+        let planned = planned.filter(|planned| !changed_fields(planned, &spec).is_empty());
+        change.overridden = planned.is_some();
+        let restart = restart && !change.needs_restart().is_empty();
+        if restart {
+            change.kind = ChangeKind::Restarted;
+            self.find_along(std::slice::from_mut(&mut change), |p| &p.spec);
+        }
         if dry_run {
-            return self.reply(command, Ok(Done::Updated(updated)));
+            return self.reply(command, Ok(Done::Updated(Updated { change, restarted: false })));
         }
-        if let Origin::Plan { replaced } = &p.origin
-            && !changes.is_empty()
+        if let Some(p) = self.processes.get_mut(id)
+            && let Origin::Plan { replaced } = &mut p.origin
         {
-            let planned = replaced.clone().unwrap_or_else(|| p.spec.clone());
-            let same = changed_fields(&planned, &spec).is_empty();
-            let replaced = (!same).then_some(planned);
-            if let Some(p) = self.processes.get_mut(id) {
-                p.origin = Origin::Plan { replaced };
-            }
+            *replaced = planned;
         }
-        self.replace_spec(id, spec, &updated, self.asked(command));
+        self.replace_spec(id, spec, &change, self.asked(command));
         self.relations_changed();
-        if restart && !updated.needs_restart.is_empty() {
-            updated.restarted = true;
+        if restart {
             self.restart(id, self.asked(command));
+        } else {
+            self.reload_if_due(id, self.asked(command));
         }
         self.look_again();
-        self.reply(command, Ok(Done::Updated(updated)));
+        self.reply(command, Ok(Done::Updated(Updated { change, restarted: restart })));
     }
 
     /// Puts a new spec in force: what is live at once, the rest with the next run.
-    fn replace_spec(&mut self, id: ProcessId, spec: Spec, updated: &Updated, cause: Cause) {
+    fn replace_spec(&mut self, id: ProcessId, spec: Spec, change: &Change, cause: Cause) {
         let newer = self.share(spec);
         let live = self.run_spec_after(id, &newer);
         let Some(p) = self.processes.get_mut(id) else { return };
@@ -127,16 +133,17 @@ impl Machine {
             run.spec = live;
         }
         let (had_listeners, running) = (p.state.is_armed(), matches!(p.state, State::Running(_)));
-        if !updated.fields.is_empty() {
-            let (fields, needs_restart) = (updated.fields.clone(), updated.needs_restart.clone());
+        if !change.fields.is_empty() {
+            let (fields, needs_restart) = (change.paths(), change.needs_restart());
             self.emit(id, EventKind::Updated { fields, needs_restart }, cause.clone());
         }
+        let changed = |key: &str| change.fields.iter().any(|field| field.path.starts_with(key));
         // A run that its health made ready kept a health check that its spec has no more: until now.
         let has_health = self.run_of(id).is_some_and(|run| run.spec.health.is_some());
-        if running && (has_health != had_health || updated.fields.iter().any(|field| field.starts_with("health"))) {
+        if running && (has_health != had_health || changed("health")) {
             self.health_changed(id, had_health);
         }
-        if had_listeners && updated.fields.iter().any(|field| field.starts_with("listen")) {
+        if had_listeners && changed("listen") {
             self.output(Output::DisarmSockets(id));
             if newer.listen.is_empty() {
                 self.rest(id, Why::Stopped(cause.clone()), cause);
@@ -160,6 +167,10 @@ impl Machine {
             if spec.ready == Ready::Health {
                 spec.health = run.spec.health.clone();
             }
+        }
+        if newer.reload_on_change.is_none() {
+            // There is nothing that it would have to be told to read.
+            spec.reload_on_change = None;
         }
         // One that is as the process's is not held, nor recorded, a second time.
         Some(if spec == **newer { newer.clone() } else { self.share(spec) })
@@ -251,109 +262,63 @@ impl Machine {
 
     // A whole plan.
 
-    /// What applying this plan would do; nothing is changed.
-    pub fn diff(&self, plan: &Plan) -> Result<Applied, PlanError> {
-        self.validate_plan(plan)?;
-        let mut applied = Applied::default();
-        for (name, change) in self.changes(plan) {
-            match change {
-                Change::Add => applied.added.push(name),
-                Change::Same(_) => applied.unchanged.push(name),
-                Change::Alter { restart: true, .. } => applied.restarted.push(name),
-                Change::Alter { restart: false, .. } => applied.updated.push(name),
-            }
-        }
-        applied.removed = self.removed(plan).into_iter().map(|id| self.name_of(id)).collect();
-        applied.removed.sort_unstable();
-        Ok(applied)
-    }
-
-    fn changes(&self, plan: &Plan) -> Vec<(Arc<str>, Change)> {
-        let mut changes = Vec::with_capacity(plan.len());
-        for spec in plan.specs() {
-            let change = match self.names.get(spec.name.as_str()).and_then(|id| self.process(*id)) {
-                None => Change::Add,
-                Some(p) => {
-                    let fields = changed_fields(&p.spec, spec);
-                    let leaving = p.origin == Origin::Leaving;
-                    let restart = p.state.run().is_some()
-                        && (leaving || fields.iter().any(|field| field.effect == Effect::Restart));
-                    if fields.is_empty() && !leaving { Change::Same(p.id) } else { Change::Alter { id: p.id, restart } }
-                }
-            };
-            changes.push((spec.name.as_str().into(), change));
-        }
-        changes
-    }
-
-    fn removed(&self, plan: &Plan) -> Vec<ProcessId> {
-        self.processes
-            .iter()
-            .filter(|p| matches!(p.origin, Origin::Plan { .. }) && plan.get(&p.name).is_none())
-            .map(|p| p.id)
-            .collect()
-    }
-
     pub(super) fn apply(&mut self, command: CommandId, plan: Plan) {
-        let applied = match self.diff(&plan) {
-            Ok(applied) => applied,
+        let changes = match self.diff(&plan) {
+            Ok(changes) => changes,
             Err(error) => {
                 self.emit_instance(EventKind::Refused { reason: error.to_string() }, self.asked(command));
                 return self.reply(command, Err(Refusal::Invalid(error)));
             }
         };
-        let changes = self.changes(&plan);
-        let removed = self.removed(&plan);
         self.generation = plan.generation;
         self.askers.applied = self.askers.of(&self.asked(command));
         let mut specs: BTreeMap<String, Spec> = plan.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
-        let (mut starts, mut restarts, mut armed) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, change) in changes {
-            let Some(spec) = specs.remove(&*name) else { continue };
-            let auto_start = spec.auto_start;
-            match change {
-                Change::Add => {
+        let (mut starts, mut restarts, mut reloads) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut armed, mut removed) = (Vec::new(), Vec::new());
+        for change in &changes {
+            let id = self.names.get(&change.name).copied();
+            match (specs.remove(&*change.name), id) {
+                (Some(spec), None) => {
+                    let auto_start = spec.auto_start;
                     let id = self.define(spec, Origin::Plan { replaced: None }, Cause::Apply);
                     if auto_start { starts.push((id, Cause::AutoStart)) } else { armed.push(id) }
                 }
-                Change::Same(id) => {
-                    // The functions of the new generation take the place of the old ones'.
-                    self.replace_spec(id, spec, &Updated::default(), Cause::Apply);
+                (Some(spec), Some(id)) => {
+                    let begins = spec.auto_start && self.process(id).is_some_and(|p| begins_by_itself(p, change));
+                    // Also where nothing differs: the functions of the new generation take the place of the old ones'.
+                    self.replace_spec(id, spec, change, Cause::Apply);
                     self.planned(id);
-                }
-                Change::Alter { id, restart } => {
-                    let first = self.process(id).is_some_and(|p| {
-                        p.origin == Origin::Leaving || (auto_start && !p.spec.auto_start && p.last.run.is_none())
-                    });
-                    let changes = self.process(id).map(|p| changed_fields(&p.spec, &spec)).unwrap_or_default();
-                    let updated = told(&changes, restart);
-                    self.replace_spec(id, spec, &updated, Cause::Apply);
-                    self.planned(id);
-                    if restart {
+                    if change.kind == ChangeKind::Restarted {
                         restarts.push((id, Cause::Apply));
-                    } else if first && auto_start {
+                    } else {
+                        reloads.push(id);
+                    }
+                    if begins && change.kind != ChangeKind::Restarted {
                         starts.push((id, Cause::AutoStart));
                     }
                 }
+                (None, Some(id)) => removed.push(id),
+                (None, None) => {}
             }
         }
         self.relations_changed();
         for id in removed {
             self.leave(id, Cause::Apply);
         }
-        let counts = (applied.added.len(), applied.removed.len(), applied.updated.len() + applied.restarted.len());
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        self.emit_instance(
-            EventKind::Applied { added: count(counts.0), removed: count(counts.1), changed: count(counts.2) },
-            self.asked(command),
-        );
+        let applied = Applied { changes };
+        let count = |kind| u32::try_from(applied.of(kind).count()).unwrap_or(u32::MAX);
+        let changed = count(ChangeKind::Updated).saturating_add(count(ChangeKind::Restarted));
+        let (added, removed) = (count(ChangeKind::Added), count(ChangeKind::Removed));
+        self.emit_instance(EventKind::Applied { added, removed, changed }, self.asked(command));
         self.reply(command, Ok(Done::Applied(applied)));
         for id in armed {
             self.arm_if_listening(id);
         }
         if !restarts.is_empty() {
-            let wanted: Vec<_> = restarts.into_iter().filter(|(id, _)| self.is_up_or_returning(*id)).collect();
-            self.stop_with_dependents(wanted, true);
+            self.stop_with_dependents(restarts, true);
+        }
+        for id in reloads {
+            self.reload_if_due(id, Cause::Apply);
         }
         self.start_all(&starts, Reach::Everything);
         self.look_again();
@@ -383,10 +348,6 @@ impl Machine {
         for id in stopping {
             self.order_stop(id);
         }
-    }
-
-    fn is_up_or_returning(&self, id: ProcessId) -> bool {
-        self.process(id).is_some_and(|p| p.state.run().is_some())
     }
 
     /// It is as the plan says: no override, and whoever made it, it is the plan's now.
@@ -426,7 +387,7 @@ impl Machine {
             || self.processes.iter().any(|p| relations(&p.spec).any(|name| *name == spec.name))
     }
 
-    fn validate_plan(&self, plan: &Plan) -> Result<(), PlanError> {
+    pub(super) fn validate_plan(&self, plan: &Plan) -> Result<(), PlanError> {
         let mut all = plan.clone();
         let mut problems = Vec::new();
         for p in self.processes.iter().filter(|p| p.origin == Origin::Runtime) {
@@ -460,14 +421,8 @@ fn refuse_errors(problems: Vec<Problem>, about: Option<&str>) -> Result<(), Plan
     Err(PlanError { problems })
 }
 
-fn told(changes: &[FieldChange], live: bool) -> Updated {
-    Updated {
-        fields: changes.iter().map(|change| change.path.clone()).collect(),
-        needs_restart: changes
-            .iter()
-            .filter(|change| live && change.effect == Effect::Restart)
-            .map(|change| change.path.clone())
-            .collect(),
-        restarted: false,
-    }
+/// Whether an apply starts a process that it does not restart: one that was leaving, and one that is to start by itself from now on.
+fn begins_by_itself(p: &Process, change: &Change) -> bool {
+    let changed = change.kind != ChangeKind::Unchanged;
+    p.origin == Origin::Leaving || (changed && !p.spec.auto_start && p.last.run.is_none())
 }

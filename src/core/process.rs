@@ -183,6 +183,9 @@ pub(super) struct Run {
     /// Whether its reload command runs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) reloading: bool,
+    /// Why it is about to end badly, as it said itself.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) failure: Option<Ending>,
 }
 
 /// News that may overtake that of the execution.
@@ -399,6 +402,7 @@ impl Run {
             ooms: 0,
             early: Vec::new(),
             reloading: false,
+            failure: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::diff::{Change, ChangeKind};
 use super::event::StateName;
 use super::ids::{Pid, ProcessId};
 use crate::spec::PlanError;
@@ -30,29 +31,43 @@ pub enum Done {
 }
 
 /// What an update came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Updated {
-    /// The fields that differ.
-    pub fields: Vec<String>,
-    /// Those of them that need a restart to be in force.
-    pub needs_restart: Vec<String>,
+    /// What differs: kind [`Restarted`](ChangeKind::Restarted) when it was, or with a dry run would be, restarted for it.
+    pub change: Change,
     /// Whether the restart was begun.
     pub restarted: bool,
 }
 
-/// What an apply came to. Names are sorted.
+impl Updated {
+    /// The paths of the fields that differ.
+    pub fn fields(&self) -> Vec<String> {
+        self.change.paths()
+    }
+
+    /// Those of them that need a restart to be in force.
+    pub fn needs_restart(&self) -> Vec<String> {
+        self.change.needs_restart()
+    }
+}
+
+/// What an apply came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Processes that are new.
-    pub added: Vec<Arc<str>>,
-    /// Processes that are being stopped and forgotten.
-    pub removed: Vec<Arc<str>>,
-    /// Processes whose change is in force without a restart.
-    pub updated: Vec<Arc<str>>,
-    /// Processes that are being restarted for their change.
-    pub restarted: Vec<Arc<str>>,
-    /// Processes that stay as they are.
-    pub unchanged: Vec<Arc<str>>,
+    /// What became of each process, by name; unchanged ones too.
+    pub changes: Vec<Change>,
+}
+
+impl Applied {
+    /// Those of which this became.
+    pub fn of(&self, kind: ChangeKind) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(move |change| change.kind == kind)
+    }
+
+    /// Their names, sorted.
+    pub fn names(&self, kind: ChangeKind) -> Vec<Arc<str>> {
+        self.of(kind).map(|change| change.name.clone()).collect()
+    }
 }
 
 /// Why a command was refused or did not come to what was asked.
@@ -133,6 +148,9 @@ fn retry_text(retry_in: &Option<Duration>) -> String {
 }
 
 fn pids_text(pids: &[Pid]) -> String {
+    if pids.contains(&Pid::TASK) {
+        return "its future blocks its thread, and is".into();
+    }
     let shown: Vec<String> = pids.iter().map(|pid| format!("pid {pid}")).collect();
     if shown.is_empty() {
         "members of its tree are".into()

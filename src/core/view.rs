@@ -1,7 +1,7 @@
 //! What is known of a process, as views show it.
 
 use super::event::HoldKind;
-use super::ids::ProcessId;
+use super::ids::{Pid, ProcessId};
 use super::machine::Machine;
 use super::process::{Origin, Process, Rest, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Why};
 use super::status::{Hold, Status};
@@ -22,7 +22,7 @@ impl Machine {
                 State::Running(Running { run, .. }) => run.health.status,
                 _ => super::event::HealthStatus::Unknown,
             },
-            pid: run.and_then(super::process::Run::pid),
+            pid: run.and_then(super::process::Run::pid).filter(|pid| *pid != Pid::TASK),
             run: run.map(|run| run.id).or(p.last.run),
             run_count: p.last.executed,
             restarts: p.tally.in_row(),
@@ -81,6 +81,9 @@ impl Machine {
             },
             State::Running(running) => running.run.health.reason.clone(),
             State::Stopping(Stopping { phase, by, .. }) => match phase {
+                StopPhase::Stuck(pids) if pids.contains(&Pid::TASK) => {
+                    "stuck: its future blocks its thread, and cannot be dropped".into()
+                }
                 StopPhase::Stuck(pids) => {
                     let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
                     format!("stuck: survived SIGKILL: {}", pids.join(", "))

@@ -16,6 +16,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Engine {
     pub(super) fn signal(&mut self, run: RunId, signal: Signal, scope: Scope) {
+        if self.runs.get(&run).is_some_and(|entry| entry.spec.task) {
+            return self.cancel_task(run);
+        }
         let Some(entry) = self.runs.get(&run) else { return };
         // A signal that reaches nobody has come too late: the exit is on its way.
         let _ = match scope {
@@ -57,6 +60,9 @@ impl Engine {
         entry.watched = true;
         if entry.emptied {
             return self.tell_empty(run);
+        }
+        if let RunChild::Task(_) = &entry.child {
+            return self.kill_task(run);
         }
         if entry.held.as_ref().is_some_and(Held::is_killing) {
             return;
@@ -115,7 +121,7 @@ impl Engine {
         }
         let Some(entry) = self.runs.get_mut(&run) else { return };
         // The leader's own end is told first.
-        if !entry.watched || matches!(entry.child, RunChild::Flight(..) | RunChild::Alive(..)) {
+        if !entry.watched || matches!(entry.child, RunChild::Flight(..) | RunChild::Alive(..) | RunChild::Task(_)) {
             return;
         }
         if self.look(owner) == Look::Empty {

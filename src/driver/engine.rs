@@ -22,9 +22,11 @@ use super::probe::Probes;
 use super::run::Run;
 use super::sources::{Clock, JobId, Moment, Owner, Poller, Source, Token};
 use super::spawn::Launcher;
+use super::task::{TaskEnd, Tasks};
 use super::usage::Gauge;
 use crate::core::{
-    Command, CommandId, Event, EventKind, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId, StateName, Time,
+    Command, CommandId, Event, EventKind, Explanation, History, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId,
+    StateName, Time,
 };
 use crate::log::{LogFile, Logs, Tail, Told};
 use crate::supervisor::{Answer, Message, Shared, Shutdown};
@@ -46,6 +48,7 @@ pub(crate) enum HelperDone {
     LogOpened(ProcessId, Box<LogFile>),
     PidRead(RunId, io::Result<Option<Pid>>),
     Called(u64, Result<(), String>),
+    TaskEnded(RunId, TaskEnd),
     Closed(ProcessId),
 }
 
@@ -56,6 +59,7 @@ pub(crate) struct Parts {
     pub keep: Option<(Kept, Heritage)>,
     pub surroundings: Surroundings,
     pub functions: Functions,
+    pub tasks: Tasks,
     pub launcher: Launcher,
     pub trees: Trees,
 }
@@ -93,6 +97,7 @@ pub(crate) struct Engine {
     pub(super) shared: Arc<Shared>,
     pub(super) surroundings: Arc<Surroundings>,
     pub(super) functions: Functions,
+    pub(super) tasks: Tasks,
     pub(super) poller: Poller,
     pub(super) clock: Clock,
     pub(super) launcher: Launcher,
@@ -114,6 +119,8 @@ pub(crate) struct Engine {
     pub(super) notify_buffer: NotifyBuffer,
     /// What is kept for a successor.
     pub(super) kept: Option<Kept>,
+    /// What lately happened to each process, for whoever asks why.
+    history: History,
     /// What a predecessor left, until it is taken over.
     heritage: Option<Heritage>,
     tells: Vec<Tell>,
@@ -158,9 +165,11 @@ impl Engine {
             Logs::start(shared.lines.clone(), pool.clone(), tell).map_err(|e| ("starting the log thread", e))?;
         let (kept, heritage) = parts.keep.unzip();
         Ok(Engine {
+            history: History::begin(&parts.machine),
             machine: parts.machine,
             surroundings: Arc::new(parts.surroundings),
             functions: parts.functions,
+            tasks: parts.tasks,
             poller,
             clock,
             launcher: parts.launcher,
@@ -194,6 +203,11 @@ impl Engine {
     /// The machine, for questions.
     pub fn machine(&self) -> &Machine {
         &self.machine
+    }
+
+    /// Why a process is in its state.
+    pub fn explain(&self, process: ProcessId) -> Option<Explanation> {
+        self.machine.explain(process, &self.history, Clock::now())
     }
 
     /// The newest lines of a process.
@@ -290,6 +304,11 @@ impl Engine {
                 }
                 self.inputs.push_back(Input::Command { id, command, caller });
             }
+            Message::AddTask { id, spec, function, caller, answer } => {
+                self.answers.insert(id, answer);
+                self.tasks.expect(id, function);
+                self.inputs.push_back(Input::Command { id, command: Command::Create { spec, start: false }, caller });
+            }
             Message::Abandon(id) => {
                 if self.answers.remove(&id).is_some() {
                     self.inputs.push_back(Input::Abandon(id));
@@ -319,6 +338,7 @@ impl Engine {
             Message::Helper(HelperDone::PidRead(run, result)) => self.pid_read(run, result),
             Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
             Message::Helper(HelperDone::Closed(process)) => self.received_closed(process),
+            Message::Helper(HelperDone::TaskEnded(run, how)) => self.task_ended(run, how),
         }
     }
 
@@ -374,6 +394,7 @@ impl Engine {
             Moment::AskStatus(run) => self.ask_main(run, true),
             Moment::JobTimeout(job) => self.job_timeout(job),
             Moment::CallTimeout(call) => self.call_timeout(call),
+            Moment::DropTask(run) => self.drop_task(run),
         }
     }
 
@@ -393,7 +414,10 @@ impl Engine {
             Output::CancelHook(run, kind) => self.cancel_hook(run, kind),
             // Held back until there is a driver for listeners; specs that ask for them are refused.
             Output::ArmSockets(..) | Output::DisarmSockets(_) | Output::CloseSockets(_) => {}
-            Output::Reply(id, reply) => self.tells.push(Tell::Reply(id, reply)),
+            Output::Reply(id, reply) => {
+                self.tasks.answered(id, &reply);
+                self.tells.push(Tell::Reply(id, reply));
+            }
             Output::Emit(event) => self.tells.push(Tell::Event(event)),
             Output::Finished { code, stuck } => {
                 let stuck = stuck.into_iter().filter_map(|id| self.machine.name(id)).collect();
@@ -421,6 +445,7 @@ impl Engine {
     }
 
     fn publish(&mut self, event: Event) {
+        self.history.note(&event);
         if let Some(process) = event.process {
             match &event.kind {
                 EventKind::State { to, .. } => self.answer_waiters(process, *to),
@@ -519,6 +544,7 @@ impl Engine {
         self.places.clear();
         self.surroundings.runtime.clean();
         self.trash.clear();
+        self.tasks.clear();
     }
 }
 

@@ -13,6 +13,7 @@ use super::place::{Block, Place};
 use super::prepare::Sink;
 use super::sources::{Owner, Source, Token};
 use super::spawn::{Finish, InFlight, Launch, Stdio};
+use super::task::TaskRun;
 use super::{exit, identity};
 use crate::anchor::Key;
 use crate::core::{ExitStatus, Input, Pid, ProcessId, RunId, SpawnError, SpawnStep};
@@ -27,6 +28,8 @@ pub(super) enum RunChild {
     Flight(InFlight, Token, Token),
     /// Executed.
     Alive(Pid, OwnedFd, Token),
+    /// A task's future, which is no child at all.
+    Task(TaskRun),
     /// Ended; kept a zombie so that its process group stays its own.
     Pinned(OwnedFd),
     /// Ended and reaped, or never executed.
@@ -36,6 +39,9 @@ pub(super) enum RunChild {
 impl Engine {
     /// Makes the child of a run.
     pub(super) fn spawn(&mut self, run: RunId) {
+        if self.runs.get(&run).is_some_and(|entry| entry.spec.task) {
+            return self.begin_task(run);
+        }
         match self.try_spawn(run) {
             Ok(()) => self.in_flight += 1,
             Err(error) => {

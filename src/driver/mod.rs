@@ -41,8 +41,10 @@ mod slots;
 mod sources;
 pub mod spawn;
 pub mod sys;
+mod task;
 mod tell;
 mod usage;
+mod workers;
 
 pub(crate) use contain::Trees;
 pub(crate) use engine::{Engine, HelperDone, Parts};
@@ -56,4 +58,6 @@ pub(crate) use pool::Pool;
 pub(crate) use prepare::{Beside, beside};
 pub(crate) use prepare::{RuntimeDir, Surroundings, inheritable};
 pub(crate) use spawn::Launcher;
+pub(crate) use task::{TaskFunction, Tasks, is_in_task};
 pub use usage::{Usage, UsageSource};
+pub(crate) use workers::Workers;

@@ -170,7 +170,8 @@ impl Wanted {
 
 /// Whether a process with this spec is given a notify socket.
 pub(crate) fn wants_notify(spec: &Spec) -> bool {
-    spec.process_type == ProcessType::Notify || spec.ready == Ready::Notify || spec.watchdog.is_some()
+    // A task tells us by itself.
+    !spec.task && (spec.process_type == ProcessType::Notify || spec.ready == Ready::Notify || spec.watchdog.is_some())
 }
 
 /// Prepares everything. Blocks for as long as disks and user databases do, unless [`Wanted::is_prompt`].
@@ -185,6 +186,9 @@ pub(crate) fn prepare(wanted: &Wanted, surroundings: &Surroundings) -> Result<Pr
 
 fn build(wanted: &Wanted, surroundings: &Surroundings, is_main: bool) -> Result<Prepared, SpawnError> {
     let spec = &wanted.spec;
+    if is_main && spec.task {
+        return prepare_task(wanted, surroundings);
+    }
     let account = account(wanted)?;
     let owner = account.ids.as_ref().map(|ids| (ids.uid, ids.gid));
     let mut env = Environment::of(spec, &account, surroundings)?;
@@ -238,6 +242,19 @@ pub(crate) fn beside(spec: &Spec, surroundings: &Surroundings) -> Result<Beside,
     let account = creds::resolve(spec.user.as_deref(), spec.group.as_deref(), spec.groups.as_deref())?;
     let env = Environment::of(spec, &account, surroundings)?.into_strings()?;
     Ok(Beside { env, directory: directory(spec, surroundings), account })
+}
+
+/// A task has no launch: what is left is where its lines go.
+fn prepare_task(wanted: &Wanted, surroundings: &Surroundings) -> Result<Prepared, SpawnError> {
+    Ok(Prepared {
+        launch: Launch::new(Vec::new(), Vec::new()),
+        stdout: sink(&wanted.spec.log.stdout, surroundings, None)?,
+        stderr: sink(&wanted.spec.log.stderr, surroundings, None)?,
+        owner: None,
+        log_file: log_file(wanted, surroundings)?,
+        notify: None,
+        ready_line: ready_line(&wanted.spec)?,
+    })
 }
 
 fn account(wanted: &Wanted) -> Result<Account, SpawnError> {

@@ -172,6 +172,7 @@ impl Engine {
             }
             RunChild::Alive(_, fd, token) => self.poller.remove(&fd, token),
             RunChild::Pinned(fd) => self.reap(fd),
+            RunChild::Task(task) => task.give_up(),
             RunChild::None | RunChild::Gone => {}
         }
         if let Some(mut held) = entry.held.take() {

@@ -146,6 +146,8 @@ pub(super) enum Moment {
     JobTimeout(JobId),
     /// A function's time is up.
     CallTimeout(u64),
+    /// Have a task that was to be dropped dropped, if it still is not.
+    DropTask(RunId),
 }
 
 /// The clock, the alarm, and the moments that are due.

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::evaluate::{Evaluator, Narrow, Outcome, problem, root_of};
 use super::ground::{Claim, Ground};
 use super::handle::{Anchor, Inner, Instance, Live, State};
+use super::keeper::Keeper;
 use super::places::{PlaceError, Places};
 use super::roles::grants;
 use crate::anchor::{Inheritance, Link, UpgradeOutcome};
@@ -103,8 +104,11 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
     let (mut generations, anchored) =
         (None, link.map(|link| Anchor { link, pid: inheritance.anchor, lives: inheritance.lives }));
     let (mut started_at, mut places, mut lock, mut listener) = (SystemTime::now(), None, None, None);
+    let (mut keeper, mut trusted) = (None, true);
     if let Some(mut ground) = ground {
+        trusted = ground.degraded.is_empty();
         state.degraded.append(&mut ground.degraded);
+        keeper = ground.definitions.map(Keeper::new);
         let link = anchored.as_ref().map(|anchor| anchor.link.clone());
         let keep =
             Keep { store: ground.ledger, records: ground.records, link, inheritance, instance: ground.places.name() };
@@ -146,6 +150,8 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         started_at,
         _lock: lock,
         listener: Mutex::new(listener),
+        keeper: Mutex::new(keeper),
+        goes_on: before.restored.then_some(trusted),
         access,
         doors: Mutex::default(),
         state: Mutex::new(state),

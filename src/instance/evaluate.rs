@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::roles::grants;
-use crate::lua::{EvaluateRequest, Evaluated, Runtime};
+use crate::lua::{EvaluateRequest, Evaluated, Generation, Runtime};
 use crate::spec::{Plan, Problem, Severity, Spec, Stream};
 
 /// Leaves of a plan what is to start by itself.
@@ -74,6 +74,11 @@ impl Evaluator {
             return Err(unknown.into_iter().chain(evaluated.warnings).collect());
         }
         self.prepare(evaluated, config)
+    }
+
+    /// What sessions see where there is no configuration.
+    pub(crate) fn empty(&self) -> Result<Generation, Vec<Problem>> {
+        self.runtime.empty(self.base.clone(), environment()).map_err(|refused| refused.problems)
     }
 
     /// Makes what was evaluated ready to be applied.

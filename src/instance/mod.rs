@@ -5,6 +5,7 @@ mod endpoint;
 mod evaluate;
 mod ground;
 mod handle;
+mod keeper;
 pub(crate) mod places;
 mod roles;
 mod successor;

@@ -97,7 +97,8 @@ impl Bases {
         }
     }
 
-    fn state_base(&self) -> Result<PathBuf, PlaceError> {
+    /// Where everything of this user is kept that outlives a boot.
+    pub(crate) fn state_base(&self) -> Result<PathBuf, PlaceError> {
         match (&self.state, &self.home) {
             (Some(dir), _) => Ok(dir.join("neap")),
             (None, _) if self.root => Ok(SYSTEM_STATE.into()),

@@ -17,6 +17,7 @@ mod staging;
 mod stream;
 mod target;
 mod thread;
+mod voice;
 
 pub use back::{LogBatch, LogFrom, LogLine, LogReader};
 pub use cursor::{LogCursor, NoCursor};
@@ -24,3 +25,4 @@ pub(crate) use file::{LogFile, LogPlace};
 pub use line::{Line, StreamKind};
 pub(crate) use stream::{ProcessLog, Tail};
 pub(crate) use thread::{LineHub, Logs, Told};
+pub(crate) use voice::Voice;

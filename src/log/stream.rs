@@ -15,6 +15,7 @@ use super::file::{LogFile, LogPlace};
 use super::ring::Ring;
 use super::staging::{self, Staging};
 use super::thread::{Filing, Logs, Order, TargetId};
+use super::voice::Voice;
 use crate::core::RunId;
 use crate::driver::sys::{self, high_fd};
 use crate::log::{Line, StreamKind};
@@ -37,6 +38,8 @@ pub(crate) struct ProcessLog {
     /// Whether a supervisor before us began this log, and its file is yet to come.
     inherited: bool,
     filed: Arc<Mutex<Option<Filed>>>,
+    /// The program's own way into it, once there is one.
+    voice: Option<Arc<Voice>>,
 }
 
 /// Which file there is now, and the way there.
@@ -65,6 +68,7 @@ impl ProcessLog {
             staged: None,
             inherited: false,
             filed: Arc::default(),
+            voice: None,
         }
     }
 
@@ -124,6 +128,12 @@ impl ProcessLog {
         self.staged = Some((high_fd(read), write));
         self.inherited = true;
         Ok(())
+    }
+
+    /// The program's own way into it, the same over all runs.
+    pub fn voice(&mut self) -> Arc<Voice> {
+        let (id, logs) = (self.id, &self.logs);
+        self.voice.get_or_insert_with(|| Arc::new(Voice::new(id, logs.clone()))).clone()
     }
 
     /// Keeps this many bytes from now on.

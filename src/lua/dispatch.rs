@@ -9,9 +9,9 @@ use tokio::sync::{Semaphore, watch};
 
 use super::api::{Handler, Timer, event_table, topic};
 use super::evaluation::Evaluation;
-use super::generation::run_call;
 use super::host::Host;
 use super::runtime::Generation;
+use super::turns::run_call;
 use crate::core::Event;
 use crate::spec::FunctionId;
 use crate::{Events, Next, Supervisor};

@@ -8,7 +8,7 @@ use mlua::{Lua, Table};
 
 use super::convert::{Budget, Converter, Mistake};
 use super::functions::Functions;
-use super::host::Host;
+use super::host::{Host, Phase};
 use super::positions::SourceMap;
 use super::problem::{Site, problem_at};
 use crate::spec::{FunctionId, Node, Plan, Problem, Value};
@@ -164,7 +164,15 @@ impl Evaluation {
             (Some(file), Some(line)) => (self.sources.keys_of_call(file, line, hint), self.sources.number(file, 0)),
             _ => (None, 0),
         };
+        self.renew_budget();
         Converter::new(&mut self.functions, &mut self.budget, offset).fields(table, keys.as_ref(), line)
+    }
+
+    /// At run time each call has an allowance of its own: what the calls before it took is no longer there.
+    fn renew_budget(&mut self) {
+        if self.host.phase() == Phase::RunTime {
+            self.budget = Budget::default();
+        }
     }
 
     /// Counts what a process takes over from what it starts from, as that is laid out for each process anew. False when

@@ -1,30 +1,21 @@
 //! One evaluated configuration: its state, and the thread that owns it.
 
 use std::path::Path;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use std::{future::Future, pin::Pin};
 
-use mlua::thread::AsyncThread;
-use mlua::{Function, Lua, MultiValue};
+use mlua::Lua;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::api::{self, Declared};
 use super::error::error_problem;
 use super::host::Host;
-use super::limits::Limits;
 use super::reader::ReadError;
 use super::runtime::Entry;
 use super::sandbox;
+use super::turns::{TOO_LATE, run_call};
 use super::wedge::StateThread;
 use crate::spec::{Problem, Severity};
 use crate::{FunctionCall, FunctionDone};
-
-/// How long a call may compute before others get a turn.
-const SLICE: Duration = Duration::from_millis(50);
-
-/// What is said of a call that took longer than it may.
-const TOO_LATE: &str = "took longer than it may";
 
 /// What the thread is asked for.
 pub(crate) enum Request {
@@ -200,69 +191,4 @@ async fn call(lua: &Lua, host: &Host, call: &FunctionCall) -> Result<(), String>
     let _armed = host.limits().arm(deadline);
     let outcome = api::outcome(call.purpose, results);
     if host.limits().expired() { Err(TOO_LATE.to_owned()) } else { outcome }
-}
-
-/// Runs a function as a coroutine beside others, until it returns or its deadline has passed.
-pub(crate) async fn run_call(
-    lua: &Lua,
-    host: &Host,
-    function: Function,
-    arguments: MultiValue,
-    deadline: Instant,
-) -> Result<MultiValue, String> {
-    let told = |e: mlua::Error| host.chunks().describe(&e);
-    let coroutine = lua.create_thread(function).map_err(told)?;
-    let turns = Turns {
-        top: coroutine.state() as usize,
-        inner: coroutine.into_async::<MultiValue>(arguments).map_err(told)?,
-        limits: host.limits().clone(),
-        host: host.clone(),
-        deadline,
-        pause: None,
-    };
-    match tokio::time::timeout_at(deadline.into(), turns).await {
-        Ok(Ok(results)) => Ok(results),
-        Ok(Err(message)) => Err(message),
-        Err(_) => Err(TOO_LATE.to_owned()),
-    }
-}
-
-/// A call, polled: each poll is a turn under the call's own deadline.
-struct Turns {
-    inner: AsyncThread<MultiValue>,
-    top: usize,
-    limits: Limits,
-    host: Host,
-    deadline: Instant,
-    /// Others run first: what was preempted wakes itself at once, and would be polled again and again before them.
-    pause: Option<Pin<Box<dyn Future<Output = ()>>>>,
-}
-
-impl Future for Turns {
-    type Output = Result<MultiValue, String>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if let Some(pause) = &mut this.pause {
-            if pause.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            this.pause = None;
-        }
-        let armed = this.limits.arm_turn(this.deadline, SLICE, this.top);
-        let polled = Pin::new(&mut this.inner).poll(cx);
-        let late = this.limits.expired();
-        drop(armed);
-        if late {
-            let message = match this.limits.place() {
-                Some(place) => format!("{}:{}: {TOO_LATE}", place.chunk, place.line),
-                None => TOO_LATE.to_owned(),
-            };
-            return Poll::Ready(Err(message));
-        }
-        if this.limits.preempted() {
-            this.pause = Some(Box::pin(tokio::task::yield_now()));
-        }
-        polled.map_err(|e| this.host.chunks().describe(&e))
-    }
 }

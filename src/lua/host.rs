@@ -37,6 +37,33 @@ struct Inner {
     functions: Mutex<Vec<Function>>,
     warnings: Mutex<Vec<Problem>>,
     errors: Mutex<Vec<Problem>>,
+    acting: Mutex<Option<Arc<Acting>>>,
+}
+
+/// In whose name a call acts that is not the configuration's own: a line of a session.
+pub(crate) struct Acting {
+    /// Who asked, for events.
+    pub(crate) caller: Arc<str>,
+    /// Whether it may only look.
+    pub(crate) read_only: bool,
+    /// Whether it did more than look.
+    pub(crate) changed: AtomicBool,
+    /// Takes what is printed.
+    pub(crate) print: PrintSink,
+}
+
+/// What runs in the state acts in somebody's name until this is dropped.
+pub(super) struct ActingGuard {
+    host: Host,
+    lua: Lua,
+}
+
+impl Drop for ActingGuard {
+    fn drop(&mut self) {
+        *lock(&self.host.0.acting) = None;
+        // It was set before, so that it can be.
+        let _ = self.lua.set_memory_limit(self.host.memory());
+    }
 }
 
 /// What a [`Host`] is made of.
@@ -81,6 +108,7 @@ impl Host {
             functions: Mutex::default(),
             warnings: Mutex::default(),
             errors: Mutex::default(),
+            acting: Mutex::default(),
         }))
     }
 
@@ -175,14 +203,33 @@ impl Host {
 
     /// Hands a line to whoever shows what scripts print.
     pub fn print(&self, line: &str) {
-        if let Some(print) = &self.0.settings.print {
+        if let Some(acting) = self.acting() {
+            (acting.print)(line);
+        } else if let Some(print) = &self.0.settings.print {
             print(line);
         }
     }
 
     /// The supervisor whose processes handles act on; `None` until one is attached, and in `check`.
     pub fn supervisor(&self) -> Option<Supervisor> {
-        lock(&self.0.settings.supervisor).clone()
+        let supervisor = lock(&self.0.settings.supervisor).clone()?;
+        Some(match self.acting() {
+            Some(acting) => supervisor.on_behalf_of(acting.caller.clone()),
+            None => supervisor,
+        })
+    }
+
+    /// Has what runs from here on act in this name. A quarter of the memory is kept for hooks and handlers, so that what a
+    /// session holds on to takes nothing from them.
+    pub(super) fn act_as(&self, lua: &Lua, acting: Arc<Acting>) -> ActingGuard {
+        *lock(&self.0.acting) = Some(acting);
+        let _ = lua.set_memory_limit(self.memory() / 4 * 3);
+        ActingGuard { host: self.clone(), lua: lua.clone() }
+    }
+
+    /// In whose name the present call acts, when not in the configuration's.
+    pub(crate) fn acting(&self) -> Option<Arc<Acting>> {
+        lock(&self.0.acting).clone()
     }
 
     /// Keeps a function for later calls, and gives it a number that is unique over all generations.

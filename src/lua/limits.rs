@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use mlua::{HookTriggers, Lua, VmState};
 
 use super::error::Place;
+use super::turns::Cancel;
 
 /// Instructions between two looks at the clock. Looking more often costs little (a few per cent of a busy loop, beside
 /// the hook being there at all), and what a script does between two looks, such as joining large strings, is how much
@@ -54,6 +55,10 @@ struct Inner {
     preempted: AtomicBool,
     /// Whether hooks in this state may still be set to fire at every instruction.
     tight: AtomicBool,
+    /// Whether `cancel` is set.
+    cancellable: AtomicBool,
+    /// Asked whether the call is given up.
+    cancel: Mutex<Option<Arc<Cancel>>>,
     place: Mutex<Option<Place>>,
     /// Bytes from which on the state is about to run out of memory.
     high_water: AtomicUsize,
@@ -84,6 +89,8 @@ impl Limits {
             asked: AtomicBool::new(false),
             preempted: AtomicBool::new(false),
             tight: AtomicBool::new(false),
+            cancellable: AtomicBool::new(false),
+            cancel: Mutex::new(None),
             place: Mutex::new(None),
             high_water: AtomicUsize::new(usize::MAX),
             memory_place: Mutex::new(None),
@@ -102,16 +109,25 @@ impl Limits {
         self.0.expired.store(false, Relaxed);
         self.0.asked.store(false, Relaxed);
         self.0.preempted.store(false, Relaxed);
+        self.0.cancellable.store(false, Relaxed);
         *self.0.place.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Armed { limits: self }
     }
 
     /// As [`arm`](Limits::arm), for one turn of a call that shares the thread with others: once `slice` has passed,
     /// the coroutine `top` is suspended, to go on at its next turn.
-    pub(crate) fn arm_turn(&self, deadline: Instant, slice: Duration, top: usize) -> Armed<'_> {
+    /// Who may give the call up is asked as often as the clock is.
+    pub(super) fn arm_turn(
+        &self,
+        deadline: Instant,
+        slice: Duration,
+        (top, cancel): (usize, Option<Arc<Cancel>>),
+    ) -> Armed<'_> {
         let armed = self.arm(deadline);
         self.0.slice.store(self.after_base(Instant::now() + slice), Relaxed);
         self.0.top.store(top, Relaxed);
+        self.0.cancellable.store(cancel.is_some(), Relaxed);
+        *self.0.cancel.lock().unwrap_or_else(PoisonError::into_inner) = cancel;
         armed
     }
 
@@ -120,17 +136,28 @@ impl Limits {
         self.0.preempted.load(Relaxed)
     }
 
-    /// Whether the deadline has passed. Looks at the clock.
+    /// Whether the deadline has passed, or the call is given up. Looks at the clock.
     pub fn expired(&self) -> bool {
         if self.0.expired.load(Relaxed) {
             return true;
         }
         let deadline = self.0.deadline.load(Relaxed);
-        let expired = deadline != NEVER && self.after_base(Instant::now()) >= deadline;
+        let expired = (deadline != NEVER && self.after_base(Instant::now()) >= deadline) || self.is_cancelled();
         if expired {
             self.0.expired.store(true, Relaxed);
         }
         expired
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.0.cancellable.load(Relaxed)
+            && self
+                .0
+                .cancel
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .as_ref()
+                .is_some_and(|cancel| cancel.is_asked())
     }
 
     /// Whether the deadline passed this long ago and the call still has not come back. May be asked from any thread.

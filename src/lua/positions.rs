@@ -220,6 +220,14 @@ impl SourceMap {
         self.files.push(File { name: name.to_owned(), start, lines, text });
     }
 
+    /// Takes in the newest text of what has no file and changes: a line of a session.
+    pub(super) fn replace(&mut self, name: &str, text: &str) {
+        self.add(name, None);
+        if let Some(file) = self.files.iter_mut().find(|file| file.name == name) {
+            file.text = Some(SourceText::new(text));
+        }
+    }
+
     fn find(&self, name: &str) -> Option<&File> {
         self.files.iter().find(|file| file.name == name)
     }

@@ -173,15 +173,35 @@ struct Handle {
 }
 
 impl Generation {
+    /// The number of the generation that there is where there is no configuration. No evaluation has it.
+    const EMPTY: u64 = u32::MAX as u64;
+
     /// Has something done on the state's thread, unless that has ended.
     pub(crate) fn job(&self, job: super::generation::Job) {
         let _the_thread_has_ended = self.0.requests.send(Request::Job(job));
     }
 
-    /// Its number: 1 for the first evaluation of a runtime.
-    pub fn number(&self) -> u64 {
-        self.0.number
+    /// An error when what runs on its thread could not be interrupted.
+    pub(super) fn responsive(&self) -> Result<(), String> {
+        if self.0.limits.overdue(GRACE) {
+            return Err(
+                "something that this configuration runs could not be interrupted; nothing of it answers until \
+                        that ends"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
+
+    /// Its number: 1 for the first evaluation of a runtime, 0 for [none](Runtime::empty).
+    pub fn number(&self) -> u64 {
+        if self.0.number == Generation::EMPTY { 0 } else { self.0.number }
+    }
+}
+
+/// The number of the generation that a function is of.
+pub(crate) fn generation_of(function: FunctionId) -> u64 {
+    function.0 >> 32
 }
 
 /// Evaluates configurations, and answers for their functions as a supervisor's [`FunctionHost`].
@@ -257,7 +277,9 @@ impl Runtime {
             Some(number) => number,
             None => self.0.next.fetch_add(1, Ordering::Relaxed),
         };
-        self.0.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+        if number != Generation::EMPTY {
+            self.0.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+        }
         if self.is_loaded(number) {
             return Err(refused(format!("generation {number} is loaded already")));
         }
@@ -315,6 +337,18 @@ impl Runtime {
         Ok(Evaluated { declared, warnings, files, recorded, generation: Generation(handle) })
     }
 
+    /// A generation of no configuration, for sessions where there is none; relative paths begin at `root`. Blocks for a
+    /// moment.
+    pub fn empty(&self, root: PathBuf, env: BTreeMap<String, String>) -> Result<Generation, PlanError> {
+        let known = lock(&self.0.generations).get(&Generation::EMPTY).and_then(Weak::upgrade);
+        if let Some(handle) = known {
+            return Ok(Generation(handle));
+        }
+        let mut request = EvaluateRequest::source("no configuration", "", root).generation(Generation::EMPTY);
+        request.env = env;
+        self.evaluate(request).map(|evaluated| evaluated.generation)
+    }
+
     fn is_loaded(&self, number: u64) -> bool {
         lock(&self.0.generations).get(&number).is_some_and(|handle| handle.strong_count() > 0)
     }
@@ -330,8 +364,8 @@ impl Runtime {
     }
 
     /// The generation that declared a function, when calls of it can be answered.
-    fn generation_of(&self, function: FunctionId) -> Result<Arc<Handle>, String> {
-        let handle = lock(&self.0.generations).get(&(function.0 >> 32)).and_then(Weak::upgrade);
+    fn handle_of(&self, function: FunctionId) -> Result<Arc<Handle>, String> {
+        let handle = lock(&self.0.generations).get(&generation_of(function)).and_then(Weak::upgrade);
         let handle = handle.ok_or("the function belongs to a configuration that is no longer loaded")?;
         if handle.limits.overdue(self.0.grace) {
             let message = "a function of this configuration could not be interrupted; none of its functions is called \
@@ -345,7 +379,7 @@ impl Runtime {
 
 impl FunctionHost for Runtime {
     fn call(&self, call: FunctionCall, done: FunctionDone) {
-        match self.generation_of(call.function) {
+        match self.handle_of(call.function) {
             Ok(handle) => {
                 if let Err(unsent) = handle.requests.send(Request::Call(call, done))
                     && let Request::Call(_, done) = unsent.0

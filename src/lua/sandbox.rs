@@ -124,19 +124,23 @@ fn guard_globals(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     let names: Vec<String> = globals.pairs::<String, Value>().filter_map(Result::ok).map(|(name, _)| name).collect();
     let table = globals.clone();
     explain_absent(lua, globals, move |lua, key| {
-        if let Some((_, instead)) = ABSENT.iter().find(|(name, _)| *name == key) {
-            return error_here(lua, format_args!("`{key}` is not available in a configuration: {instead}"));
-        }
         if key == "neap" {
             return error_here(lua, "`neap` is not defined; say first: local neap = require \"neap\"");
         }
         let own: Vec<String> = table.pairs::<String, Value>().filter_map(Result::ok).map(|(name, _)| name).collect();
-        let known = names.iter().chain(&own).map(String::as_str);
-        match nearest(key, known) {
-            Some(near) => error_here(lua, format_args!("undefined global `{key}`; did you mean `{near}`?")),
-            None => error_here(lua, format_args!("undefined global `{key}`")),
-        }
+        undefined(lua, key, names.iter().chain(&own).map(String::as_str))
     })
+}
+
+/// The error for a global that is not there, among these that are.
+pub(super) fn undefined<'a>(lua: &Lua, key: &str, known: impl Iterator<Item = &'a str>) -> mlua::Error {
+    if let Some((_, instead)) = ABSENT.iter().find(|(name, _)| *name == key) {
+        return error_here(lua, format_args!("`{key}` is not available in a configuration: {instead}"));
+    }
+    match nearest(key, known) {
+        Some(near) => error_here(lua, format_args!("undefined global `{key}`; did you mean `{near}`?")),
+        None => error_here(lua, format_args!("undefined global `{key}`")),
+    }
 }
 
 /// The name that was most likely meant.

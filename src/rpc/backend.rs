@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use super::access::Access;
 use crate::Supervisor;
 use crate::core::Applied;
+#[cfg(feature = "lua")]
+use crate::lua::{Items, Session, SessionRequest};
 use crate::spec::Problem;
 
 /// An instance: a supervisor with a configuration, and what is done with the whole of it.
@@ -33,6 +35,20 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Begins to stop everything and end the instance, as this caller asks; a second call escalates. Does not wait.
     fn shutdown(&self, caller: Option<Arc<str>>);
+
+    /// Opens a session of the Lua REPL on the configuration that is live.
+    ///
+    /// # Errors
+    /// Why there is none, as a sentence.
+    #[cfg(feature = "lua")]
+    fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
+        let _ = request;
+        Err("this instance has no Lua".to_owned())
+    }
+
+    /// Has outlive the instance what was made at run time, as it is now. Before a client is told that it was made, changed
+    /// or forgotten.
+    fn settle(&self) {}
 
     /// Lets this binary (or its own path's) take over once this call is answered.
     ///

@@ -8,7 +8,7 @@ use prost_types::Timestamp;
 
 use super::proto::v1;
 use super::select::Found;
-use crate::core::{ExitStatus, HealthStatus, HoldKind, StateName, Status, Time, WallTime, Want};
+use crate::core::{Change, ExitStatus, HealthStatus, HoldKind, StateName, Status, Time, WallTime, Want};
 use crate::spec::{Problem, Severity};
 
 /// A process for a list.
@@ -138,6 +138,30 @@ pub(super) fn problem(problem: &Problem) -> v1::Problem {
         process: problem.process.clone(),
         field: problem.field.clone(),
         message: problem.message.clone(),
+    }
+}
+
+/// What becomes of a process.
+pub(super) fn change(change: &Change) -> v1::Change {
+    v1::Change {
+        name: change.name.to_string(),
+        action: change.kind.as_str().into(),
+        fields: change
+            .fields
+            .iter()
+            .map(|field| v1::FieldChange {
+                path: field.path.clone(),
+                effect: field.effect.to_string(),
+                before: field.before.clone(),
+                after: field.after.clone(),
+                r#override: field.overrides,
+            })
+            .collect(),
+        overridden: change.overridden,
+        state: change.state.map_or(v1::State::Unspecified, state).into(),
+        file: change.source.file.clone(),
+        line: change.source.line,
+        along: change.along.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -75,6 +75,7 @@ fn fields(kind: &EventKind, told: &mut v1::Event) {
             told.changed = Some(*changed);
         }
         EventKind::Refused { reason } => told.reason = some(reason),
+        EventKind::Evaluated { line } => told.line = some(line),
         EventKind::Warning { text } => told.reason = some(text),
         EventKind::Adopted { pid } => told.pid = pid.map(|pid| pid.0),
         EventKind::Defined | EventKind::Deleted | EventKind::Reloading | EventKind::Oom | EventKind::ShuttingDown => {}
@@ -102,6 +103,7 @@ fn kind(kind: &EventKind) -> String {
         EventKind::Warning { .. } => "warning",
         EventKind::Applied { .. } => "config.applied",
         EventKind::Refused { .. } => "config.refused",
+        EventKind::Evaluated { .. } => "instance.evaluated",
         EventKind::ShuttingDown => "instance.shutting_down",
     };
     word.to_owned()
@@ -175,6 +177,7 @@ fn line(event: &Event) -> String {
             format!("configuration applied: {added} added, {removed} removed, {changed} changed")
         }
         EventKind::Refused { reason } => format!("configuration refused: {reason}"),
+        EventKind::Evaluated { line } => format!("evaluated: {line}"),
         EventKind::ShuttingDown => "the instance shuts down".into(),
     }
 }

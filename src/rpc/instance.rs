@@ -87,6 +87,23 @@ impl Served {
         applied.map_err(|problems| Fault::problems(&problems))
     }
 
+    /// Opens a session of the Lua REPL.
+    #[cfg(feature = "lua")]
+    pub(super) async fn open_session(
+        &self,
+        request: crate::lua::SessionRequest,
+    ) -> Result<(crate::lua::Session, crate::lua::Items), Fault> {
+        let backend = self.backend.clone();
+        let refused = |why| Fault::new(Code::FailedPrecondition, "refused", why);
+        blocking(move || backend.open_session(request)).await?.map_err(refused)
+    }
+
+    /// What was made at run time is kept as it is now.
+    pub(super) async fn settle(&self) -> Result<(), Fault> {
+        let backend = self.backend.clone();
+        blocking(move || backend.settle()).await
+    }
+
     /// Begins to stop everything.
     pub(super) async fn shutdown(&self) -> Result<(), Fault> {
         let (backend, caller) = (self.backend.clone(), self.caller.clone());

@@ -227,7 +227,7 @@ impl Kernel {
             .map(|(run, _)| *run)
             .collect();
         let Some(run) = self.rng.pick(&live).copied() else { return };
-        let input = match self.rng.below(12) {
+        let input = match self.rng.below(14) {
             0 => {
                 let victim = self.runs.get(&run).and_then(|it| it.members.iter().next().copied());
                 if let Some(pid) = victim {
@@ -246,6 +246,8 @@ impl Kernel {
             8 => Input::Notified(run, Notification::ExtendTimeout(self.rng.millis(0, 30_000))),
             9 => Input::Notified(run, Notification::WatchdogInterval(self.rng.millis(1, 60_000))),
             10 => Input::Notified(run, Notification::WatchdogTrigger),
+            11 => Input::Notified(run, Notification::Failed("no room".into())),
+            12 => Input::Notified(run, Notification::Panicked("no words".into())),
             _ => {
                 let status = behaviour::status(&mut self.rng);
                 self.happens(now, run, Happening::End(status));

@@ -10,7 +10,7 @@ use super::process::{
 };
 use super::restart::{Restart, RestartPolicy};
 use super::signal::Signal;
-use super::stop::{Reload, Stop};
+use super::stop::{Reload, Stop, mark};
 
 impl Spec {
     /// A process of this name that runs this command (program and arguments, never seen by a shell), with the defaults.
@@ -35,6 +35,7 @@ impl Spec {
             name: name.into(),
             description: None,
             command: command.into_iter().map(Into::into).collect(),
+            task: false,
             process_type: ProcessType::Simple,
             remain: false,
             auto_start: true,
@@ -70,6 +71,7 @@ impl Spec {
             stop: Stop::default(),
             start_timeout: Some(Spec::DEFAULT_START_TIMEOUT),
             reload: None,
+            reload_on_change: None,
             hooks: Hooks::default(),
             limits: Limits::default(),
             listen: Vec::new(),
@@ -90,6 +92,20 @@ impl Spec {
     /// ```
     pub fn shell(name: impl Into<String>, line: impl Into<String>) -> Self {
         Spec::new(name, ["/bin/sh".to_owned(), "-c".to_owned(), line.into()])
+    }
+
+    /// A task of this name: its runs are futures of the program's own, made by the function that
+    /// [`Supervisor::add_task`](crate::Supervisor::add_task) is given beside this. Dependencies, restarts, readiness,
+    /// health, hooks and stopping are those of any process; keys that are about a child of the kernel's are refused.
+    ///
+    /// ```
+    /// use neap::spec::{Restart, Spec};
+    ///
+    /// let mailer = Spec::task("mailer").requires("db").restart(Restart::always());
+    /// assert!(mailer.validate().is_empty());
+    /// ```
+    pub fn task(name: impl Into<String>) -> Self {
+        Spec { task: true, ..Spec::new(name, [""; 0]) }
     }
 
     /// The file mode creation mask of a process that names none.
@@ -383,6 +399,13 @@ impl Spec {
     /// How it is told to read its configuration again.
     pub fn reload(mut self, reload: Reload) -> Self {
         self.reload = Some(reload);
+        self
+    }
+
+    /// What the program reads itself, such as the text of its configuration file. When an update or an apply changes it, the
+    /// running process is told to read it again, by [`reload`](Spec::reload). Longer texts are kept as a digest.
+    pub fn reload_on_change(mut self, text: impl Into<String>) -> Self {
+        self.reload_on_change = Some(mark(text));
         self
     }
 

@@ -4,6 +4,7 @@ mod check;
 mod execution;
 mod lifecycle;
 mod plan;
+mod task;
 
 pub use plan::check_relations;
 

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime::Handle;
+
 use super::error::BuildError;
 use super::handle::Supervisor;
 use super::shared::Shared;
 use crate::core::{Machine, Settings};
 use crate::driver::{
-    Engine, FunctionCall, FunctionHost, Functions, HostReport, Keep, Launcher, Parts, RuntimeDir, Surroundings, Trees,
-    inheritable,
+    Engine, FunctionCall, FunctionHost, Functions, HostReport, Keep, Launcher, Parts, RuntimeDir, Surroundings, Tasks,
+    Trees, Workers, inheritable,
 };
 use crate::events::{Bounds, Hub};
 use crate::mailbox::Mailbox;
@@ -37,6 +39,7 @@ pub struct Builder {
     cgroups: bool,
     open_files: Option<(u64, u64)>,
     keep: Option<Keep>,
+    runtime: Option<Handle>,
 }
 
 impl Builder {
@@ -51,6 +54,7 @@ impl Builder {
             cgroups: true,
             open_files: None,
             keep: None,
+            runtime: None,
         }
     }
 
@@ -138,6 +142,23 @@ impl Builder {
         self
     }
 
+    /// Where [tasks](Supervisor::add_task) run: on this tokio runtime of the program's. A small one of the supervisor's own
+    /// is started with the first task unless given. It has to outlive the tasks: those of one that has ended fail.
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # runtime.block_on(async {
+    /// let supervisor = neap::Supervisor::builder().runtime(tokio::runtime::Handle::current()).build()?;
+    /// # supervisor.shutdown().await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn runtime(mut self, handle: Handle) -> Self {
+        self.runtime = Some(handle);
+        self
+    }
+
     /// Goes on where another supervisor stopped, and has another be able to.
     #[doc(hidden)]
     pub fn keep(mut self, keep: Keep) -> Self {
@@ -177,6 +198,7 @@ impl Builder {
         if let Some((kept, _)) = &keep {
             kept.report(&mut host);
         }
+        let workers = Arc::new(Workers::new(self.runtime));
         let shared = Arc::new(Shared {
             mailbox: Mailbox::new().map_err(system("making an eventfd"))?,
             events: Hub::new(Bounds { items: EVENTS, weight: usize::MAX, replay: true }, machine.next_event()),
@@ -186,6 +208,8 @@ impl Builder {
             thread: OnceLock::new(),
             join: Mutex::new(None),
             commands: AtomicU64::new(1),
+            kept: keep.is_some(),
+            workers: workers.clone(),
         });
         let parts = Parts {
             shared: shared.clone(),
@@ -199,6 +223,7 @@ impl Builder {
                 runtime,
             },
             functions: self.functions,
+            tasks: Tasks::new(workers),
             launcher,
             trees,
         };

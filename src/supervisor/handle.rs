@@ -1,6 +1,7 @@
 //! The handle on a whole supervisor.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
@@ -11,10 +12,11 @@ use super::pending::{Pending, Shutdown};
 use super::process::Process;
 use super::shared::{Answer, Caller, Message, Shared};
 use super::support;
+use super::task::{Task, TaskResult};
 #[cfg(feature = "grpc")]
 use crate::core::ProcessId;
 use crate::core::{Applied, Command, Done, Refusal, Status};
-use crate::driver::HostReport;
+use crate::driver::{HostReport, is_in_task};
 use crate::events::{Events, Lines};
 use crate::spec::{Plan, Spec};
 
@@ -59,8 +61,12 @@ impl Drop for Owner {
             return;
         }
         // An engine that has ended takes no message, and is joined at once.
+        self.shared.workers.nobody_polls_while_we_wait();
         let _ = self.shared.mailbox.post(Message::Abandoned);
-        self.shared.join();
+        // The engine would wait for this very task.
+        if !is_in_task(&self.shared) {
+            self.shared.join();
+        }
     }
 }
 
@@ -138,6 +144,52 @@ impl Supervisor {
         })
     }
 
+    /// Defines a task: a process whose runs are futures of the program's own. Nothing starts. `function` is called for each
+    /// run, and what its future gives is how the run ended: an error is a failure with its text as the reason, a panic is
+    /// one with its words. All else is as for a child: see [`Task`] for what the future can say and hear, and
+    /// [`Builder::runtime`] for where it runs.
+    ///
+    /// Asked to stop, [`Task::cancelled`] comes; a future that has not ended when the wait of its spec's `stop` is over is
+    /// dropped. One that blocks its thread cannot be: its task stays `stopping`, stuck, until it yields. Like functions
+    /// that specs call, `function` should hold a [`WeakSupervisor`] rather than a [`Supervisor`].
+    ///
+    /// ```
+    /// use neap::spec::{Restart, Spec};
+    /// use neap::Supervisor;
+    ///
+    /// # fn send_next() -> Result<(), std::io::Error> { Ok(()) }
+    /// let supervisor = Supervisor::builder().build()?;
+    /// let mailer = Spec::task("mailer").restart(Restart::on_failure());
+    /// let mailer = supervisor.add_task(mailer, |task| async move {
+    ///     while !task.is_cancelled() {
+    ///         send_next()?; // an error ends the run, and the restart policy says what follows
+    ///         tokio::select! {
+    ///             () = task.cancelled() => break,
+    ///             () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// mailer.start_blocking()?;
+    /// mailer.stop_blocking()?;
+    /// supervisor.shutdown().wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] with all that is wrong with the spec, also when it is not one of [`Spec::task`];
+    /// [`Refusal::Exists`] when the name is taken.
+    pub fn add_task<F, R>(&self, spec: Spec, function: F) -> Result<Process, Error>
+    where
+        F: Fn(Task) -> R + Send + Sync + 'static,
+        R: Future<Output = TaskResult> + Send + 'static,
+    {
+        support::check_task(&spec, self.shared().kept)?;
+        let name: Arc<str> = spec.name.as_str().into();
+        let id = self.shared().add_task(spec, Arc::new(move |task| Box::pin(function(task))), &self.caller).wait()?;
+        Ok(Process::new(self.owner.clone(), self.caller.clone(), id, name))
+    }
+
     /// The process of this name; `None` also once the supervisor has ended, and on its own thread (see [`Error::OwnThread`]).
     pub fn get(&self, name: &str) -> Option<Process> {
         let wanted = name.to_owned();
@@ -166,7 +218,8 @@ impl Supervisor {
         support::check_plan(plan)?;
         let plan = plan.clone();
         let diff = self.shared().query(move |engine| engine.machine().diff(&plan))?;
-        diff.map_err(|error| Error::Refused(Refusal::Invalid(error)))
+        let changes = diff.map_err(|error| Error::Refused(Refusal::Invalid(error)))?;
+        Ok(Applied { changes })
     }
 
     /// Makes the configured processes be these, all or nothing; those that start by themselves are started. Answered
@@ -255,6 +308,19 @@ impl Supervisor {
         }
     }
 
+    /// What was made at run time and is not about to be forgotten, by name.
+    #[cfg(feature = "cli")]
+    pub(crate) fn made_at_run_time(&self) -> Result<Vec<Arc<Spec>>, Error> {
+        let mut made = self.shared().query(|engine| {
+            let machine = engine.machine();
+            let of_run_time = |id: &ProcessId| machine.status(*id).is_some_and(|status| status.runtime);
+            let ids = machine.processes().into_iter().filter(of_run_time);
+            ids.filter_map(|id| machine.spec(id)).collect::<Vec<_>>()
+        })?;
+        made.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(made)
+    }
+
     /// Whether everything is being stopped for good: from a [`shutdown`](Supervisor::shutdown) on, also one that was asked
     /// of a supervisor before this one.
     #[cfg(feature = "cli")]
@@ -267,6 +333,14 @@ impl Supervisor {
     pub(crate) fn plan_refused(&self, reason: String) {
         // One that has ended has nobody to tell.
         let _ = self.shared().mailbox.post(Message::Input(crate::core::Input::PlanRefused(reason)));
+    }
+
+    /// Has it told as an event that a line of a session changed something.
+    #[cfg(feature = "lua")]
+    pub(crate) fn evaluated(&self, caller: &Arc<str>, line: &str) {
+        let end = (0..=line.len().min(1_000)).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+        let input = crate::core::Input::Evaluated(line[..end].to_owned(), caller.clone());
+        let _ = self.shared().mailbox.post(Message::Input(input));
     }
 
     /// The handle on a process that is known by id and name.

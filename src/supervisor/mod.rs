@@ -7,12 +7,14 @@ mod pending;
 mod process;
 mod shared;
 mod support;
+mod task;
 
 pub use builder::Builder;
 pub use error::{BuildError, Error};
 pub use handle::{Supervisor, WeakSupervisor};
 pub use pending::{Pending, Shutdown};
 pub use process::Process;
+pub use task::{Task, TaskResult};
 
 pub use crate::driver::contain::TreeKind;
 pub use crate::driver::spawn::Method;

@@ -10,10 +10,11 @@ use super::error::Error;
 use super::pending::{Pending, Shutdown};
 use crate::block::block_on;
 use crate::core::{Command, CommandId, Done, Event, Input, ProcessId, Refusal, StateName, Status};
-use crate::driver::{Engine, HostReport};
+use crate::driver::{Engine, HostReport, TaskFunction, Workers};
 use crate::events::Hub;
 use crate::log::LineHub;
 use crate::mailbox::Mailbox;
+use crate::spec::Spec;
 
 /// Who asks, in words, when that is known.
 pub(crate) type Caller = Option<Arc<str>>;
@@ -22,6 +23,8 @@ pub(crate) type Caller = Option<Arc<str>>;
 pub(crate) enum Message {
     /// A command of a handle's.
     Command { id: CommandId, command: Command, caller: Caller, answer: Option<oneshot::Sender<Answer>> },
+    /// The making of a task.
+    AddTask { id: CommandId, spec: Box<Spec>, function: TaskFunction, caller: Caller, answer: oneshot::Sender<Answer> },
     /// Nobody waits for this command any more.
     Abandon(CommandId),
     /// A question, answered on the engine's thread.
@@ -61,6 +64,9 @@ pub(crate) struct Shared {
     pub thread: OnceLock<ThreadId>,
     pub join: Mutex<Option<JoinHandle<()>>>,
     pub commands: AtomicU64,
+    /// Whether functions cannot be kept here: a successor would know nothing of them.
+    pub kept: bool,
+    pub workers: Arc<Workers>,
 }
 
 impl Shared {
@@ -74,6 +80,21 @@ impl Shared {
         let id = self.next_command();
         let (sender, receiver) = oneshot::channel();
         match self.mailbox.post(Message::Command { id, command, caller: caller.clone(), answer: Some(sender) }) {
+            Ok(()) => Pending::new(receiver, read, self, Some(id)),
+            Err(_) => Pending::ready(Err(Error::Ended)),
+        }
+    }
+
+    /// Has a task made; its answer comes through the result.
+    pub fn add_task(self: &Arc<Self>, spec: Spec, function: TaskFunction, caller: &Caller) -> Pending<ProcessId> {
+        let id = self.next_command();
+        let (answer, receiver) = oneshot::channel();
+        let read = |answer| match answer {
+            Answer::Done(Done::Created(id)) => Some(id),
+            _ => None,
+        };
+        match self.mailbox.post(Message::AddTask { id, spec: Box::new(spec), function, caller: caller.clone(), answer })
+        {
             Ok(()) => Pending::new(receiver, read, self, Some(id)),
             Err(_) => Pending::ready(Err(Error::Ended)),
         }

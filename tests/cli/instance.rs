@@ -1,8 +1,9 @@
 //! A running instance of a test's own, and clients of it.
 
+use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -56,10 +57,27 @@ impl Instance {
         self.places().into_iter().fold(neap, |neap, (name, path)| neap.env(name, path.to_str().unwrap()))
     }
 
-    /// The same as a plain child, with pipes.
-    pub fn child(&self, args: &[&str]) -> Child {
+    /// The same as a plain command.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_neap"));
         command.args(args).envs(self.places()).current_dir(self.folder.path());
+        command.env_remove("NO_COLOR").env_remove("NEAP_SOCKET");
+        command
+    }
+
+    /// What becomes of it with this on stdin.
+    pub fn fed(&self, args: &[&str], input: &str) -> Output {
+        let mut command = self.command(args);
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        // It may end before it has read all of it.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    /// The same as a plain child, with pipes.
+    pub fn child(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 

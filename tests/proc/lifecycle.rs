@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use neap::Error;
-use neap::core::{EventKind, ExitStatus, Refusal, StateName};
+use neap::core::{ChangeKind, EventKind, ExitStatus, Refusal, StateName};
 use neap::spec::{Plan, Restart, Signal, Spec};
 
 use crate::support::wait_until;
@@ -161,9 +161,9 @@ fn an_update_is_applied_live_or_waits_for_a_restart_and_says_which() {
     let process = world.start(does("web", &["wait"]));
     let first = pid(&process);
     let live = done(process.update(does("web", &["wait"]).description("a web server"))).unwrap();
-    assert_eq!((live.fields, live.needs_restart), (vec!["description".to_owned()], vec![]));
+    assert_eq!((live.fields(), live.needs_restart()), (vec!["description".to_owned()], vec![]));
     let dry = done(process.update_dry_run(does("web", &["say", "new", "wait"]))).unwrap();
-    assert_eq!(dry.needs_restart, ["command"]);
+    assert_eq!(dry.needs_restart(), ["command"]);
     assert_eq!(process.spec().unwrap().description.as_deref(), Some("a web server"));
     let changed = done(process.update_and_restart(does("web", &["say", "new", "wait"]))).unwrap();
     assert!(changed.restarted);
@@ -221,7 +221,7 @@ fn an_applied_plan_starts_what_starts_by_itself_and_leaves_the_unchanged_alone()
         plan
     };
     let applied = done(world.supervisor.apply(plan(&["a", "b"], "1"))).unwrap();
-    assert_eq!(applied.added.len(), 3);
+    assert_eq!(applied.names(ChangeKind::Added).len(), 3);
     let a = world.supervisor.get("a").unwrap();
     done_waiting(&a, StateName::Running);
     done_waiting(&world.supervisor.get("b").unwrap(), StateName::Running);
@@ -232,8 +232,9 @@ fn an_applied_plan_starts_what_starts_by_itself_and_leaves_the_unchanged_alone()
     let diff = world.supervisor.plan(&next).unwrap();
     assert_eq!(world.supervisor.list().unwrap().len(), 3, "a plan changes nothing");
     let applied = done(world.supervisor.apply(next)).unwrap();
-    assert_eq!((&applied.added, &applied.removed), (&diff.added, &diff.removed));
-    assert_eq!((applied.added, applied.removed), (vec!["c".into()], vec!["b".into()]));
+    assert_eq!(applied, diff);
+    let names = |kind| applied.names(kind).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!((names(ChangeKind::Added), names(ChangeKind::Removed)), (vec!["c".into()], vec!["b".into()]));
     done_waiting(&world.supervisor.get("c").unwrap(), StateName::Running);
     assert_eq!(pid(&a), pid_a);
     wait_until("b is gone", || is_gone(pid_b));

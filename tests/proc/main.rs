@@ -23,4 +23,6 @@ mod relations;
 mod run;
 mod scarcity;
 mod spawn;
+mod task_runtimes;
+mod tasks;
 mod world;

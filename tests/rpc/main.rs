@@ -5,6 +5,7 @@ mod support;
 
 mod as_user;
 mod calls;
+mod define;
 mod errors;
 mod frames;
 mod legacy;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use neap::core::Applied;
 use neap::rpc::proto::process_manager::process_manager_client::ProcessManagerClient;
 use neap::rpc::proto::v1;
 use neap::rpc::proto::v1::neap_client::NeapClient;
@@ -14,7 +13,7 @@ use neap::rpc::{
     Access, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Listener, Server, bind_control_socket, connect,
     error_detail,
 };
-use neap::spec::{Problem, Severity, Spec};
+use neap::spec::{Plan, Problem, Severity, Spec};
 use neap::{Process, Supervisor};
 use tonic::Status;
 use tonic::transport::Channel;
@@ -77,7 +76,9 @@ impl Backend for TestBackend {
             return Err(vec![problem(Severity::Error, "is no duration"), odd]);
         }
         let generation = u64::from(self.generation.fetch_add(1, Ordering::Relaxed)) + 1;
-        let changes = Applied { added: vec!["web".into()], ..Applied::default() };
+        let mut plan = Plan::new();
+        plan.insert(Spec::new("web", ["sleep", "60"])).expect("a plan of one");
+        let changes = self.supervisor.plan(&plan).expect("what it would do");
         Ok(ApplyOutcome { generation, changes, warnings: vec![], config: request.config })
     }
 

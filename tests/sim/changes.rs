@@ -1,15 +1,13 @@
 //! What is defined changes while it runs: create, update, delete, apply.
 
-use std::sync::Arc;
-
-use neap::core::{Command, Done, EventKind, Refusal, StateName::*};
+use neap::core::{Applied, ChangeKind, Command, Done, EventKind, Refusal, StateName::*};
 use neap::sim::{Behaviour, Killing};
 use neap::spec::{FunctionId, Hook, Restart};
 
 use super::harness::*;
 
-fn names(list: &[Arc<str>]) -> Vec<&str> {
-    list.iter().map(|name| &**name).collect()
+fn names(applied: &Applied, kind: ChangeKind) -> Vec<&str> {
+    applied.of(kind).map(|change| &*change.name).collect()
 }
 
 #[test]
@@ -37,9 +35,9 @@ fn an_update_that_applies_live_keeps_the_run() {
     s.start("web");
     let run = s.run("web");
     let updated = s.update(spec("web").stop(term_within(3)).restart(Restart::always()), true);
-    let told = |key: &str| updated.fields.iter().any(|field| field.starts_with(key));
-    assert!(told("restart.policy") && told("stop.timeout"), "{:?}", updated.fields);
-    assert!(updated.needs_restart.is_empty() && !updated.restarted);
+    let told = |key: &str| updated.fields().iter().any(|field| field.starts_with(key));
+    assert!(told("restart.policy") && told("stop.timeout"), "{:?}", updated.fields());
+    assert!(updated.needs_restart().is_empty() && !updated.restarted);
     assert_eq!(s.run("web"), run);
     s.behave("web", stubborn());
     s.world.behave_now("web", |does| does.obeys = None);
@@ -54,7 +52,7 @@ fn an_update_that_needs_a_restart_waits_for_one_unless_it_is_asked_for() {
     s.start("web");
     let run = s.run("web");
     let updated = s.update(spec("web").env("LEVEL", "debug"), false);
-    assert_eq!((updated.needs_restart.len(), updated.restarted), (1, false));
+    assert_eq!((updated.needs_restart().len(), updated.restarted), (1, false));
     assert_eq!(s.run("web"), run);
     assert!(s.events("web").iter().any(|event| matches!(event.kind, EventKind::Updated { .. })));
     let updated = s.update(spec("web").env("LEVEL", "trace"), true);
@@ -72,7 +70,7 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let changed = Box::new(spec("web").env("LEVEL", "debug"));
     let dry = s.command(Command::Update { process, spec: changed, restart: true, dry_run: true });
     match s.reply(dry) {
-        Ok(Done::Updated(updated)) => assert_eq!((updated.needs_restart.len(), updated.restarted), (1, false)),
+        Ok(Done::Updated(updated)) => assert_eq!((updated.needs_restart().len(), updated.restarted), (1, false)),
         other => s.fail(&format!("answered with {other:?}")),
     }
     assert_eq!(s.run("web"), run);
@@ -86,7 +84,7 @@ fn an_update_of_a_configured_process_is_an_override_until_the_next_apply() {
     assert!(s.status("web").overridden);
     let applied = s.apply([spec("web")]);
     assert!(!s.status("web").overridden);
-    assert_eq!(names(&applied.updated), ["web"]);
+    assert_eq!(names(&applied, ChangeKind::Updated), ["web"]);
 }
 
 #[test]
@@ -156,11 +154,11 @@ fn apply_adds_removes_changes_and_leaves_alone() {
         spec("live").auto_start(true).stop(term_within(3)),
         spec("comes").auto_start(true),
     ]);
-    assert_eq!(names(&applied.added), ["comes"]);
-    assert_eq!(names(&applied.removed), ["goes"]);
-    assert_eq!(names(&applied.restarted), ["changes"]);
-    assert_eq!(names(&applied.updated), ["live"]);
-    assert_eq!(names(&applied.unchanged), ["stays"]);
+    assert_eq!(names(&applied, ChangeKind::Added), ["comes"]);
+    assert_eq!(names(&applied, ChangeKind::Removed), ["goes"]);
+    assert_eq!(names(&applied, ChangeKind::Restarted), ["changes"]);
+    assert_eq!(names(&applied, ChangeKind::Updated), ["live"]);
+    assert_eq!(names(&applied, ChangeKind::Unchanged), ["stays"]);
     s.pass(secs(1));
     s.are(&["stays", "changes", "live", "comes"], Running);
     assert_eq!(s.world.find("goes"), None);
@@ -272,7 +270,7 @@ fn another_function_is_no_difference() {
     let mut s = Scenario::with([with(1)]);
     let run = s.run("web");
     let applied = s.apply([with(2)]);
-    assert_eq!(names(&applied.unchanged), ["web"]);
+    assert_eq!(names(&applied, ChangeKind::Unchanged), ["web"]);
     assert_eq!(s.run("web"), run);
     let id = s.id("web");
     let spec = s.world.machine().spec(id).expect("a spec");

@@ -448,3 +448,24 @@ fn an_exit_while_starting_answers_who_waits_with_how_it_ended() {
     }
     assert_eq!(s.status("db").exit, Some(ExitStatus::Code(9)));
 }
+
+#[test]
+fn what_a_run_said_of_its_failure_is_the_reason_of_its_end() {
+    let mut s = Scenario::with([spec("web")]);
+    s.start("web");
+    let run = s.run("web");
+    s.hear(Input::Notified(run, Notification::Failed("no letters".into())));
+    s.is("web", Running);
+    s.exit("web", BAD);
+    s.is("web", Backoff);
+    assert!(s.status("web").reason.starts_with("no letters; "), "{}", s.status("web").reason);
+    // It is forgotten with its run, and an end that is a success needs no reason.
+    s.pass(secs(10));
+    s.exit("web", BAD);
+    assert!(s.status("web").reason.starts_with("exit code "), "{}", s.status("web").reason);
+    s.pass(secs(10));
+    let run = s.run("web");
+    s.hear(Input::Notified(run, Notification::Panicked("oh".into())));
+    s.exit("web", ExitStatus::Code(0));
+    assert_eq!(s.status("web").reason, "exit code 0");
+}

@@ -32,6 +32,8 @@ pub(in crate::cli) enum Command {
     Signal(Signal),
     /// Wait until processes are in a state
     Wait(Wait),
+    /// Say what `apply` would do, key by key; change nothing
+    Plan(Plan),
     /// Make the running instance what its configuration says, all or nothing
     Apply(Apply),
     /// Make a process at run time, and start it if it has --auto-start; it is kept over restarts and reboots
@@ -44,6 +46,10 @@ pub(in crate::cli) enum Command {
     Logs(Logs),
     /// What happened, and why
     Events(Events),
+    /// Attach a Lua prompt to the instance; Ctrl-D detaches, and stops nothing
+    Repl(Repl),
+    /// Evaluate Lua in the instance, and print what it comes to
+    Eval(Eval),
     /// What processes use: processor, memory, processes, disks
     Stats(Stats),
     /// Whether the instance, or a process, is well: exit code 0 when it is
@@ -193,13 +199,26 @@ pub(in crate::cli) struct Wait {
     pub(in crate::cli) timeout: Option<Duration>,
 }
 
+/// `neap plan`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Plan {
+    /// A .lua file, or a folder of them [default: what the instance was started with]
+    #[arg(value_name = "CONFIG")]
+    pub(in crate::cli) config: Option<PathBuf>,
+    /// Exit with 1 when anything differs
+    #[arg(long)]
+    pub(in crate::cli) exit_code: bool,
+}
+
 /// `neap apply`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Apply {
     /// A .lua file, or a folder of them [default: what the instance was started with]
     #[arg(value_name = "CONFIG")]
     pub(in crate::cli) config: Option<PathBuf>,
-    /// Say what would change, and change nothing
+    #[command(flatten)]
+    pub(in crate::cli) waiting: Waiting,
+    /// Say what would change, and change nothing: what `plan` does
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
 }
@@ -285,6 +304,32 @@ pub(in crate::cli) struct Events {
     /// Go on with what happens from now on, across restarts of Neap itself
     #[arg(short, long)]
     pub(in crate::cli) follow: bool,
+}
+
+/// `neap repl`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "At its prompt, :help tells what there is. Not on a terminal it evaluates the lines of stdin, and \
+    ends with the first that fails."
+)]
+pub(in crate::cli) struct Repl {
+    /// Look only: whatever would change anything is refused
+    #[arg(long)]
+    pub(in crate::cli) read_only: bool,
+}
+
+/// `neap eval`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Eval {
+    /// An expression or statements; - reads them from stdin
+    #[arg(value_name = "LUA")]
+    pub(in crate::cli) lua: String,
+    /// Look only: whatever would change anything is refused
+    #[arg(long)]
+    pub(in crate::cli) read_only: bool,
+    /// Cut it off after this long, and exit with 7
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(in crate::cli) timeout: Option<Duration>,
 }
 
 /// `neap down`.

@@ -1,6 +1,7 @@
 //! What each command that talks to an instance has: the connection, and how to speak.
 
 use std::io::{self, ErrorKind, Write, stderr, stdout};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tonic::Code;
@@ -28,17 +29,7 @@ pub(super) struct Context {
 impl Context {
     /// Connects to the instance that is meant.
     pub(super) fn connect(global: &Global, voice: Voice) -> Result<Context, Failure> {
-        let here = std::env::current_dir().map_err(|error| {
-            Failure::new(format!("cannot find the current folder: {error}")).exit(Exit::Unreachable)
-        })?;
-        let instance = global.instance.as_deref().map(|text| match text.parse() {
-            Ok(which) => which,
-            Err(never) => match never {},
-        });
-        let wanted = Wanted { socket: global.socket.clone(), instance };
-        let candidates = wanted
-            .candidates(&here, &Bases::of_this_process())
-            .map_err(|error| Failure::new(error.to_string()).exit(Exit::Unreachable))?;
+        let candidates = candidates_of(global.socket.clone(), global.instance.as_deref())?;
         let client = reach(&candidates)?;
         Ok(Context { client, candidates, voice })
     }
@@ -56,6 +47,11 @@ impl Context {
     /// The connection itself.
     pub(super) fn client(&mut self) -> &mut Client {
         &mut self.client
+    }
+
+    /// The socket that was answered at.
+    pub(super) fn socket(&self) -> &Path {
+        self.client.socket()
     }
 
     /// Where it leads.
@@ -77,6 +73,19 @@ impl Context {
     pub(super) fn say(&self, text: &str) {
         say(self.voice, text);
     }
+}
+
+/// Where the instance that is meant may be found.
+pub(super) fn candidates_of(socket: Option<PathBuf>, instance: Option<&str>) -> Result<Candidates, Failure> {
+    let here = std::env::current_dir()
+        .map_err(|error| Failure::new(format!("cannot find the current folder: {error}")).exit(Exit::Unreachable))?;
+    let instance = instance.map(|text| match text.parse() {
+        Ok(which) => which,
+        Err(never) => match never {},
+    });
+    let wanted = Wanted { socket, instance };
+    let found = wanted.candidates(&here, &Bases::of_this_process());
+    found.map_err(|error| Failure::new(error.to_string()).exit(Exit::Unreachable))
 }
 
 /// Says something to people that is not the answer.

@@ -50,7 +50,8 @@ pub(super) fn events(args: &args::Events, context: &mut Context) -> Result<Exit,
     }
 }
 
-fn line(event: &Event, paint: Paint) -> String {
+/// An event as a line.
+pub(super) fn line(event: &Event, paint: Paint) -> String {
     let time = event.time.as_ref().map(|time| Moment::from(time).rfc3339()).unwrap_or_default();
     let name = event.process.as_deref().unwrap_or("neap");
     let text = escape(event.text.as_bytes());

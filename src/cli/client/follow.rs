@@ -57,12 +57,12 @@ where
 }
 
 /// Whether it is about the connection rather than about what was asked.
-fn passes(error: &ClientError) -> bool {
+pub(super) fn passes(error: &ClientError) -> bool {
     !matches!(error, ClientError::Refused { code, .. } if *code != Code::Unavailable)
 }
 
 /// A new connection to the instance. The socket outlives the supervisor: while somebody listens there, somebody will answer.
-fn again(candidates: &Candidates) -> Option<Client> {
+pub(super) fn again(candidates: &Candidates) -> Option<Client> {
     let mut gone_since: Option<Instant> = None;
     loop {
         if let Ok(client) = super::context::reach(candidates) {

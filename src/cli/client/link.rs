@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
@@ -66,6 +68,7 @@ impl From<Status> for ClientError {
 pub(super) struct Client {
     runtime: Arc<Runtime>,
     calls: NeapClient<Channel>,
+    socket: PathBuf,
 }
 
 /// What comes one after another.
@@ -123,6 +126,8 @@ calls! {
     signal(SignalRequest) -> SignalResponse;
     /// Waits for a state.
     wait(WaitRequest) -> WaitResponse;
+    /// Says what a configuration would change.
+    plan(PlanRequest) -> PlanResponse;
     /// Makes a configuration so.
     apply(ApplyRequest) -> ApplyResponse;
     /// What processes use.
@@ -155,8 +160,24 @@ impl Client {
             Err(_) => Err(ClientError::Silent(socket.to_owned(), patience)),
             Ok(Err(error @ ClientError::Lost(_))) => Err(error),
             // What it refuses, it refuses of the call that is meant, too.
-            Ok(_) => Ok(Client { runtime: Arc::new(runtime), calls }),
+            Ok(_) => Ok(Client { runtime: Arc::new(runtime), calls, socket: socket.to_owned() }),
         }
+    }
+
+    /// Where it leads.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// A session of the REPL: what comes out of the receiver goes to it. While somebody reads the stream, what is put in on
+    /// another thread is sent, too.
+    pub(super) fn eval(
+        &mut self,
+        requests: UnboundedReceiver<v1::EvalRequest>,
+    ) -> Result<Stream<v1::EvalResponse>, ClientError> {
+        let requests = UnboundedReceiverStream::new(requests);
+        let items = self.runtime.block_on(self.calls.eval(Request::new(requests)))?.into_inner();
+        Ok(Stream { runtime: Arc::clone(&self.runtime), items: Some(items) })
     }
 
     /// Events.

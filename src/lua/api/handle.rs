@@ -186,8 +186,8 @@ impl UserData for Handle {
             async move {
                 let updated = begun?.await.map_err(|error| refused(&error))?;
                 let table = lua.create_table()?;
-                table.set("fields", updated.fields)?;
-                table.set("needs_restart", updated.needs_restart)?;
+                table.set("fields", updated.fields())?;
+                table.set("needs_restart", updated.needs_restart())?;
                 table.set("restarted", updated.restarted)?;
                 Ok(table)
             }

@@ -58,7 +58,7 @@ pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {
 }
 
 /// A value as JSON, keys sorted. What JSON has no word for is an error, as a sentence.
-pub(super) fn to_json(value: &Value) -> Result<Json, String> {
+pub(crate) fn to_json(value: &Value) -> Result<Json, String> {
     tree(value, 0, &mut Budget { nodes: 1_000_000, bytes: 16 << 20 })
 }
 

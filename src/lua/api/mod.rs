@@ -23,5 +23,6 @@ pub use library::{embedded, modules};
 pub use module::register;
 
 pub(crate) use events::topics;
+pub(crate) use json::to_json;
 pub(crate) use run_time::{event_table, topic};
 pub(crate) use settings::KEYS as SETTINGS_KEYS;

@@ -26,7 +26,10 @@ impl Check<'_> {
         if spec.description.as_ref().is_some_and(|text| text.contains(char::is_control)) {
             self.error("description", "must be a single line of plain text");
         }
-        self.command("command", &spec.command);
+        match spec.task {
+            true => self.task(),
+            false => self.command("command", &spec.command),
+        }
         self.environment();
         self.paths();
         self.rights();

@@ -14,7 +14,7 @@ use crate::support::{DEADLINE, Epilogue, TempDir};
 pub struct Live {
     pub supervisor: Supervisor,
     runtime: Runtime,
-    evaluated: Option<Evaluated>,
+    pub evaluated: Option<Evaluated>,
     listening: Option<Listening>,
     said: Receiver<String>,
     _folder: TempDir,

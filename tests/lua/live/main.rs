@@ -5,5 +5,7 @@ mod functions;
 mod handles;
 mod live;
 mod servers;
+mod sessions;
 #[path = "../../support/mod.rs"]
 mod support;
+mod talk;

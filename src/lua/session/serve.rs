@@ -1,0 +1,130 @@
+//! A session on the thread of its state.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mlua::{Lua, MultiValue, Value};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::answer::{Answer, Item, Trouble, Values};
+use super::environment::Environment;
+use super::handle::{Open, SessionRequest, lock};
+use super::outlet::Outlet;
+use super::show;
+use super::source::{Compiled, compiled};
+use super::trouble::{failed, trouble};
+use crate::lua::evaluation::Evaluation;
+use crate::lua::host::{Acting, Host};
+use crate::lua::turns::{Cancel, Stopped, Terms, run};
+
+/// How long a line may compute. What it waits for does not count.
+const COMPUTING: Duration = Duration::from_secs(30);
+
+/// How long it may take to write down what a line came to: values may say themselves what they are.
+const SHOWING: Duration = Duration::from_secs(1);
+
+/// What a session is begun with.
+pub(super) struct Setup {
+    pub(super) number: u64,
+    pub(super) request: SessionRequest,
+    pub(super) outlet: Outlet,
+    pub(super) open: Open,
+}
+
+/// A line to be evaluated.
+pub(super) struct Line {
+    pub(super) id: u64,
+    pub(super) text: String,
+    pub(super) timeout: Option<Duration>,
+    pub(super) cancel: Arc<Cancel>,
+}
+
+/// Begins a session; it ends when nobody can send it a line any more.
+pub(super) fn begin(lua: &Lua, host: &Host, setup: Setup, mut lines: UnboundedReceiver<Line>) {
+    let (lua, host) = (lua.clone(), host.clone());
+    tokio::task::spawn_local(async move {
+        let environment = Environment::new(&lua, &host, &setup.outlet);
+        host.chunks().add(&setup.request.name);
+        let serving = Serving { lua, host, setup };
+        while let Some(line) = lines.recv().await {
+            let (id, began) = (line.id, Instant::now());
+            let result = match &environment {
+                Ok(environment) => serving.evaluate(environment, line).await,
+                Err(error) => Err(failed(&serving.host, error)),
+            };
+            lock(&serving.setup.open).remove(&id);
+            serving.setup.outlet.answer(Item::Answer(Answer { id, took: began.elapsed(), result })).await;
+        }
+    });
+}
+
+struct Serving {
+    lua: Lua,
+    host: Host,
+    setup: Setup,
+}
+
+impl Serving {
+    async fn evaluate(&self, environment: &Environment, line: Line) -> Result<Values, Trouble> {
+        let (lua, host, request) = (&self.lua, &self.host, &self.setup.request);
+        if line.cancel.is_asked() {
+            return Err(trouble(host, &Stopped::Cancelled));
+        }
+        let function = match compiled(lua, &request.name, &line.text, &environment.env) {
+            Compiled::Ready(function) => function,
+            Compiled::Incomplete(message) => return Err(Trouble { message, incomplete: true, ..Trouble::default() }),
+            Compiled::Wrong(message) => return Err(Trouble { message, ..Trouble::default() }),
+        };
+        self.setup.outlet.begin(line.id);
+        // Where the keys of its tables stand.
+        let _ = Evaluation::with(lua, |evaluation| evaluation.sources.replace(&request.name, &line.text));
+        let outlet = self.setup.outlet.clone();
+        let acting = Arc::new(Acting {
+            caller: Arc::from(request.caller.as_str()),
+            read_only: request.read_only,
+            changed: AtomicBool::new(false),
+            print: Arc::new(move |line: &str| outlet.print(line)),
+        });
+        let terms = Terms {
+            until: line.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            computing: Some(COMPUTING),
+            cancel: Some(line.cancel.clone()),
+            acting: Some(acting.clone()),
+        };
+        let ran = run(lua, host, function, MultiValue::new(), terms).await;
+        if acting.changed.load(Ordering::Relaxed)
+            && let Some(supervisor) = host.supervisor()
+        {
+            supervisor.evaluated(&acting.caller, &line.text);
+        }
+        let values = ran.map_err(|stopped| trouble(host, &stopped))?;
+        self.shown(environment, values, (acting, line.cancel))
+    }
+
+    /// Writes down what a line came to, and keeps it as `_`.
+    fn shown(
+        &self,
+        environment: &Environment,
+        values: MultiValue,
+        (acting, cancel): (Arc<Acting>, Arc<Cancel>),
+    ) -> Result<Values, Trouble> {
+        let told = |error: mlua::Error| failed(&self.host, &error);
+        if let Some(first) = values.front().filter(|first| !first.is_nil()) {
+            environment.values.raw_set("_", first).map_err(told)?;
+        }
+        let _acting = self.host.act_as(&self.lua, acting);
+        let _armed = self.host.limits().arm_turn(Instant::now() + SHOWING, SHOWING, (0, Some(cancel)));
+        let mut all = Values::default();
+        for value in &values {
+            all.shown.push(show::shown(&self.lua, value, self.setup.request.width).map_err(told)?);
+            all.json.push(json(value));
+        }
+        Ok(all)
+    }
+}
+
+fn json(value: &Value) -> String {
+    let tree = crate::lua::api::to_json(value).unwrap_or_default();
+    tree.to_string()
+}
