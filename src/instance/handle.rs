@@ -10,17 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
+use super::endpoint::Endpoint;
 use super::evaluate::{Evaluator, Outcome, problem};
 use super::keeper::Keeper;
 use super::places::Places;
+use super::roles::grants;
 use super::successor;
 use crate::anchor::{Key, Link};
 use crate::core::{Event, EventKind, Pid, Refusal};
 use crate::driver::{AnchorState, LedgerState};
 use crate::ledger::{Generations, Lock};
 use crate::lua::{Generation, Items, Listening, Session, SessionRequest, generation_of};
-use crate::rpc::{self, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server};
-use crate::spec::{Plan, Problem};
+use crate::rpc::{self, Access, ApplyOutcome, ApplyRequest, Backend, Grant, HostPromise, Info, Listener, Server};
+use crate::spec::{Plan, Problem, Severity};
 use crate::{Error, Events, HostReport, Next, Supervisor, TreeKind};
 
 /// A supervisor with a configuration and places of its own. Cheap to clone; all clones are the same instance.
@@ -45,6 +47,10 @@ pub(super) struct Inner {
     pub(super) keeper: Mutex<Option<Keeper>>,
     /// Whether it goes on from records: then what was made at run time is there.
     pub(super) goes_on: bool,
+    /// Which groups may do what.
+    pub(super) access: Access,
+    /// The sockets that these groups are let in to: none before they are served.
+    pub(super) doors: Mutex<Vec<PathBuf>>,
     pub(super) state: Mutex<State>,
     /// Held by the one apply that is under way.
     pub(super) applying: Mutex<()>,
@@ -77,6 +83,8 @@ pub(super) struct State {
     pub(super) degraded: Vec<String>,
     /// What of what was made at run time is not kept, or not there.
     pub(super) lacking: Vec<String>,
+    /// What keeps groups with a role from the control socket.
+    pub(super) hindrances: Vec<String>,
     /// The binary that takes over when the engine has ended.
     pub(super) successor: Option<File>,
 }
@@ -145,7 +153,8 @@ impl Instance {
             written
                 .map_err(|error| vec![problem(format!("the configuration cannot be kept for a successor: {error}"))])?;
         }
-        let Outcome { plan, warnings, evaluated, config } = outcome;
+        let Outcome { plan, mut warnings, evaluated, config } = outcome;
+        let (grants, _) = grants(&evaluated.declared.settings);
         // Before the plan is applied, so that its handlers miss nothing, and nothing is handled twice.
         let live = Live::begin(evaluated.generation, &self.0.supervisor);
         self.listen_no_more();
@@ -158,6 +167,8 @@ impl Instance {
         drop(state);
         // While the one before is there: what is needed of it is held on to.
         self.settle();
+        self.admit(grants);
+        warnings.extend(self.state().hindrances.iter().map(|why| odd(why.clone())));
         drop((before, bare));
         if let Some(generations) = &self.0.generations {
             // What stays for lack of a chance to remove it is removed the next time.
@@ -211,6 +222,9 @@ impl Instance {
         let changes =
             if request.dry_run { supervisor.plan(&Plan::new()) } else { supervisor.apply(Plan::new()).wait() };
         let changes = changes.map_err(problems_of)?;
+        if !request.dry_run {
+            self.admit(Vec::new());
+        }
         Ok(ApplyOutcome { generation: self.state().generation, changes, warnings: Vec::new(), config: None })
     }
 
@@ -274,6 +288,21 @@ impl Instance {
         Ok(Session::open(&generation, request))
     }
 
+    /// Puts the roles of groups in force, and opens the sockets to them.
+    fn admit(&self, grants: Vec<Grant>) {
+        self.0.access.set(grants);
+        self.open_doors();
+    }
+
+    /// Has those reach the sockets who have a role, and nobody else.
+    fn open_doors(&self) {
+        let grants = self.0.access.grants();
+        // Held throughout: of two that open the doors, the later one's groups count.
+        let doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let hindrances = doors.iter().flat_map(|socket| rpc::let_in(socket, &grants)).collect();
+        self.state().hindrances = hindrances;
+    }
+
     /// Says that the first plan is in force and clients are answered.
     pub(crate) fn set_ready(&self) {
         self.state().ready = true;
@@ -300,7 +329,7 @@ impl Instance {
                 .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
             generation: state.generation,
             refused: state.refused.clone(),
-            degraded: state.degraded.iter().chain(&state.lacking).cloned().collect(),
+            degraded: state.degraded.iter().chain(&state.lacking).chain(&state.hindrances).cloned().collect(),
             promises: self.promises(),
             runtime_dir: place(|places| &places.runtime),
             state_dir: place(|places| &places.state),
@@ -317,11 +346,11 @@ impl Instance {
         drop(asked_by(&self.0.supervisor, caller).shutdown());
     }
 
-    /// Serves clients at the control socket, until what is returned is dropped or stopped.
+    /// Serves clients at the control socket and at these, until what is returned is dropped or stopped.
     ///
     /// # Errors
     /// Why it cannot, as a sentence.
-    pub(crate) fn serve(&self) -> Result<Option<Server>, String> {
+    pub(crate) fn serve(&self, endpoints: Vec<Endpoint>) -> Result<Option<Server>, String> {
         let Some(places) = &self.0.places else { return Ok(None) };
         let before = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         let listener = match before {
@@ -335,8 +364,14 @@ impl Instance {
                 listener
             }
         };
+        let paths = endpoints.iter().filter_map(Endpoint::path).map(Path::to_owned);
+        let doors = std::iter::once(places.socket.clone()).chain(paths).collect();
+        *self.0.doors.lock().unwrap_or_else(PoisonError::into_inner) = doors;
+        self.open_doors();
+        let listeners = endpoints.into_iter().map(|endpoint| endpoint.listener);
+        let listeners = std::iter::once(Listener::Unix(listener)).chain(listeners).collect();
         let failed = |error| format!("cannot serve clients at {}: {error}", places.socket.display());
-        Server::start(Arc::new(self.clone()), listener).map(Some).map_err(failed)
+        Server::start_all(Arc::new(self.clone()), listeners).map(Some).map_err(failed)
     }
 
     /// Lets go of the configuration's functions, which keep the supervisor up.
@@ -350,8 +385,12 @@ impl Instance {
 
     /// Has nobody come to the control socket any more, unless a successor listens at it.
     pub(crate) fn close(&self) {
-        if let Some(places) = self.0.places.as_ref().filter(|_| self.state().successor.is_none()) {
-            let _ = std::fs::remove_file(&places.socket);
+        if self.state().successor.is_some() {
+            return;
+        }
+        let doors = std::mem::take(&mut *self.0.doors.lock().unwrap_or_else(PoisonError::into_inner));
+        for socket in self.0.places.iter().map(|places| &places.socket).chain(&doors) {
+            let _ = std::fs::remove_file(socket);
         }
     }
 
@@ -429,6 +468,10 @@ impl Backend for Instance {
         Instance::info(self)
     }
 
+    fn access(&self) -> Access {
+        self.0.access.clone()
+    }
+
     fn apply(&self, request: ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
         Instance::apply(self, request)
     }
@@ -448,6 +491,11 @@ impl Backend for Instance {
     fn upgrade(&self, binary: Option<PathBuf>) -> Result<(), String> {
         Instance::upgrade(self, binary.as_deref())
     }
+}
+
+/// Something odd about an instance's own that it goes on with.
+fn odd(message: String) -> Problem {
+    Problem { severity: Severity::Warning, ..problem(message) }
 }
 
 /// The supervisor, for whoever asks.

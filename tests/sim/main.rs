@@ -12,3 +12,4 @@ mod schedules;
 mod shutting;
 mod starting;
 mod stopping;
+mod why;
