@@ -4,17 +4,17 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use super::evaluate::{Evaluator, Outcome, problem};
 use super::places::Places;
 use super::successor;
 use crate::anchor::{Key, Link};
-use crate::core::{Pid, Refusal};
+use crate::core::{Applied, Pid, Refusal};
 use crate::driver::{AnchorState, LedgerState};
 use crate::ledger::{Generations, Lock};
-use crate::lua::{Generation, Items, Listening, Session, SessionRequest};
+use crate::lua::{Generation, Items, Listening, Operator, Session, SessionRequest};
 use crate::rpc::{self, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server};
 use crate::spec::{Plan, Problem};
 use crate::{Error, HostReport, Supervisor, TreeKind};
@@ -83,7 +83,9 @@ impl Live {
 impl Instance {
     pub(super) fn new(inner: Inner) -> Instance {
         inner.evaluator.runtime.attach(inner.supervisor.clone());
-        Instance(Arc::new(inner))
+        let instance = Instance(Arc::new(inner));
+        instance.0.evaluator.runtime.attach_operator(Arc::new(ForScripts(Arc::downgrade(&instance.0))));
+        instance
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -324,6 +326,18 @@ impl Instance {
     /// The binary that is to take over, once: then this process is to do nothing more than end.
     pub(crate) fn successor(&self) -> Option<File> {
         self.state().successor.take()
+    }
+}
+
+/// What scripts may ask of the instance that they are part of.
+struct ForScripts(Weak<Inner>);
+
+impl Operator for ForScripts {
+    fn apply(&self, dry_run: bool, caller: Option<Arc<str>>) -> Result<(Applied, Vec<Problem>), Vec<Problem>> {
+        let ended = || vec![problem("the instance is ending".to_owned())];
+        let instance = Instance(self.0.upgrade().ok_or_else(ended)?);
+        let outcome = instance.apply(ApplyRequest { config: None, dry_run, caller })?;
+        Ok((outcome.changes, outcome.warnings))
     }
 }
 
