@@ -115,7 +115,7 @@ fn an_update_changes_the_declared_spec() {
         say("told " .. tostring(select(2, pcall(q.update, q, { evn = {} }))))
         "#,
     );
-    assert_eq!(live.hears("info: fields"), "env,restart.delay");
+    assert_eq!(live.hears("info: fields"), "env.LEVEL,restart.delay");
     assert!(live.hears("info: told").contains("did you mean `env`?"));
     live.shut_down();
 }
