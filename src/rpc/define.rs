@@ -43,6 +43,7 @@ pub(super) async fn add(served: &Served, spec: Spec, dry_run: bool) -> Result<(O
     }
     let (name, start) = (spec.name.clone(), spec.auto_start);
     served.supervisor().create(spec, start).await?;
+    served.settle().await?;
     Ok((Some(served.one(name).await?), warnings))
 }
 
@@ -93,6 +94,7 @@ pub(super) async fn amend(served: &Served, found: &Found, spec: Spec, wish: Wish
     let about = |error| Fault::of(&error, Some(&found.status.name));
     let updated = if wish.dry_run { handle.update_dry_run(spec) } else { handle.update(spec) };
     let updated = updated.await.map_err(about)?;
+    served.settle().await?;
     let restarts = wish.restart_process && !updated.needs_restart().is_empty();
     let restarted = restarts && !wish.dry_run;
     if restarted {
@@ -115,6 +117,7 @@ pub(super) async fn delete(served: &Served, request: Request<v1::DeleteRequest>)
     let served = &served.for_caller(&request);
     let v1::DeleteRequest { names, force, timeout } = request.into_inner();
     let mut outcomes = act(served, names, Act::Delete { force }, Patience { no_wait: false, timeout }).await?;
+    served.settle().await?;
     for outcome in outcomes.iter_mut().filter(|outcome| outcome.error.is_none()) {
         // It is in no state any more.
         outcome.state = v1::State::Unspecified.into();

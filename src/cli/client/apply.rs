@@ -53,7 +53,7 @@ pub(super) fn apply(args: &args::Apply, context: &mut Context) -> Result<Exit, F
     let left = args.waiting.timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
     let patience = Patience { what: "what has changed", action: "the change", timeout: left };
     let names: Vec<String> = applied.changes.iter().map(|change| change.name.clone()).collect();
-    let settled = wait(context, &patience, move |client| settle(client, before, &names), tell)?;
+    let settled = wait(context, &patience, move |client| settle(client, (before, began), &names), tell)?;
     let outcomes = settled.map_err(|error| failure(&error))?;
     finish(&applied, Some(&outcomes), context)
 }

@@ -83,7 +83,11 @@ fn header(text: &mut String, change: &Change, look: Look) {
     }
     let notes =
         if notes.is_empty() { String::new() } else { paint.tone(Tone::Faint, &format!(" ({})", notes.join(", "))) };
-    text.push_str(&format!("{name}: {}{notes}\n", said(&change.action)));
+    let along = match change.along.as_slice() {
+        [] => String::new(),
+        along => format!("; with {}", escape(along.join(", ").as_bytes())),
+    };
+    text.push_str(&format!("{name}: {}{along}{notes}\n", said(&change.action)));
 }
 
 /// A path below the current folder without that folder.
@@ -154,7 +158,16 @@ pub(super) mod samples {
 
     fn change(name: &str, action: &str, state: State, fields: Vec<FieldChange>) -> Change {
         let (file, line) = (Some("/etc/neap/neap.lua".into()), Some(3));
-        Change { name: name.into(), action: action.into(), fields, overridden: false, state: state.into(), file, line }
+        Change {
+            name: name.into(),
+            action: action.into(),
+            fields,
+            overridden: false,
+            state: state.into(),
+            file,
+            line,
+            along: Vec::new(),
+        }
     }
 
     /// One of each kind.

@@ -7,9 +7,12 @@ use super::link::{Client, ClientError};
 use crate::rpc::proto::v1::{Event, GetStatusRequest, ListRequest, Outcome, WatchRequest, watch_response};
 
 /// Waits for the starts, restarts and removals that an apply of these names caused, and tells what became of each. `before` is
-/// the sequence of an event before the apply, which has been answered.
-pub(super) fn settle(client: &mut Client, before: u64, names: &[String]) -> Result<Vec<Outcome>, ClientError> {
-    let began = Instant::now();
+/// the sequence of an event before the apply, which was begun then and has been answered.
+pub(super) fn settle(
+    client: &mut Client,
+    (before, began): (u64, Instant),
+    names: &[String],
+) -> Result<Vec<Outcome>, ClientError> {
     // What the apply did itself, it did before it was answered.
     let answered = client.get_status(GetStatusRequest {})?.sequence;
     let mut motion = Motion::new(answered, names);
