@@ -377,6 +377,7 @@ impl Runtime {
 
     /// The generation that declared a function, when calls of it can be answered.
     /// The generation of this number, as long as somebody holds it.
+    #[cfg(feature = "cli")]
     pub(crate) fn generation(&self, number: u64) -> Option<Generation> {
         lock(&self.0.generations).get(&number).and_then(Weak::upgrade).map(Generation)
     }
