@@ -10,17 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
+use super::endpoint::Endpoint;
 use super::evaluate::{Evaluator, Outcome, problem};
 use super::keeper::Keeper;
 use super::places::Places;
+use super::roles::grants;
 use super::successor;
 use crate::anchor::{Key, Link};
 use crate::core::{Event, EventKind, Pid, Refusal};
 use crate::driver::{AnchorState, LedgerState};
 use crate::ledger::{Generations, Lock};
 use crate::lua::{Generation, Items, Listening, Session, SessionRequest, generation_of};
-use crate::rpc::{self, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server};
-use crate::spec::{Plan, Problem};
+use crate::rpc::{self, Access, ApplyOutcome, ApplyRequest, Backend, Grant, HostPromise, Info, Listener, Server};
+use crate::spec::{Plan, Problem, Severity};
 use crate::{Error, Events, HostReport, Next, Supervisor, TreeKind};
 
 /// A supervisor with a configuration and places of its own. Cheap to clone; all clones are the same instance.
@@ -43,8 +45,12 @@ pub(super) struct Inner {
     pub(super) listener: Mutex<Option<UnixListener>>,
     /// Keeps what is made at run time.
     pub(super) keeper: Mutex<Option<Keeper>>,
-    /// Whether it goes on from records, and if so, whether these are whole.
-    pub(super) goes_on: Option<bool>,
+    /// Whether it goes on from records: then what was made at run time is there.
+    pub(super) goes_on: bool,
+    /// Which groups may do what.
+    pub(super) access: Access,
+    /// The sockets that these groups are let in to: none before they are served.
+    pub(super) doors: Mutex<Vec<PathBuf>>,
     pub(super) state: Mutex<State>,
     /// Held by the one apply that is under way.
     pub(super) applying: Mutex<()>,
@@ -63,8 +69,10 @@ pub(super) struct Anchor {
 pub(super) struct State {
     /// The configuration in force.
     pub(super) live: Option<Live>,
-    /// Those before it whose functions processes made at run time have.
-    pub(super) older: Vec<Generation>,
+    /// One of no configuration, for sessions as long as there is none in force.
+    pub(super) bare: Option<Generation>,
+    /// Those that processes made at run time have functions of: in force or not, they are kept.
+    pub(super) needed: Vec<Generation>,
     /// Its number; numbers only go up.
     pub(super) generation: u64,
     /// Why a newer one was refused.
@@ -75,6 +83,8 @@ pub(super) struct State {
     pub(super) degraded: Vec<String>,
     /// What of what was made at run time is not kept, or not there.
     pub(super) lacking: Vec<String>,
+    /// What keeps groups with a role from the control socket.
+    pub(super) hindrances: Vec<String>,
     /// The binary that takes over when the engine has ended.
     pub(super) successor: Option<File>,
 }
@@ -143,7 +153,8 @@ impl Instance {
             written
                 .map_err(|error| vec![problem(format!("the configuration cannot be kept for a successor: {error}"))])?;
         }
-        let Outcome { plan, warnings, evaluated, config } = outcome;
+        let Outcome { plan, mut warnings, evaluated, config } = outcome;
+        let (grants, _) = grants(&evaluated.declared.settings);
         // Before the plan is applied, so that its handlers miss nothing, and nothing is handled twice.
         let live = Live::begin(evaluated.generation, &self.0.supervisor);
         self.listen_no_more();
@@ -151,10 +162,14 @@ impl Instance {
         let changes = applied.map_err(problems_of).inspect_err(|_| self.listen_again())?;
         let mut state = self.state();
         let before = state.live.replace(live);
+        let bare = state.bare.take();
         (state.generation, state.refused) = (generation, None);
-        state.older.extend(before.map(|before| before.generation));
         drop(state);
+        // While the one before is there: what is needed of it is held on to.
         self.settle();
+        self.admit(grants);
+        warnings.extend(self.state().hindrances.iter().map(|why| odd(why.clone())));
+        drop((before, bare));
         if let Some(generations) = &self.0.generations {
             // What stays for lack of a chance to remove it is removed the next time.
             let _ = generations.keep(&[generation]);
@@ -207,17 +222,10 @@ impl Instance {
         let changes =
             if request.dry_run { supervisor.plan(&Plan::new()) } else { supervisor.apply(Plan::new()).wait() };
         let changes = changes.map_err(problems_of)?;
+        if !request.dry_run {
+            self.admit(Vec::new());
+        }
         Ok(ApplyOutcome { generation: self.state().generation, changes, warnings: Vec::new(), config: None })
-    }
-
-    /// Opens a session on the configuration in force; where there is none, with nothing but the module.
-    pub(crate) fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
-        let live = self.state().live.as_ref().map(|live| live.generation.clone());
-        let generation = match live {
-            Some(generation) => generation,
-            None => self.0.evaluator.empty().map_err(|problems| sentence(&problems))?,
-        };
-        Ok(Session::open(&generation, request))
     }
 
     /// Has what is made at run time outlive the instance from now on; and brings back what was made before, unless it is
@@ -228,9 +236,9 @@ impl Instance {
         let mut keeper = self.keeper();
         if let Some(keeper) = &mut *keeper {
             match (self.0.goes_on, self.0.supervisor.made_at_run_time()) {
-                (Some(trusted), Ok(made)) => keeper.go_on(&made, trusted),
-                (None, _) => keeper.bring_back(&self.0.supervisor),
-                (Some(_), Err(_)) => {}
+                (true, Ok(made)) => keeper.go_on(&made),
+                (true, Err(_)) => {}
+                (false, _) => keeper.bring_back(&self.0.supervisor),
             }
         }
         self.state().lacking = keeper.iter().flat_map(Keeper::lacking).cloned().collect();
@@ -258,10 +266,41 @@ impl Instance {
         }
         let mut state = self.state();
         state.lacking = keeper.iter().flat_map(Keeper::lacking).cloned().collect();
-        if !state.older.is_empty() {
-            let used: BTreeSet<u64> = made.iter().flat_map(|spec| spec.functions()).map(generation_of).collect();
-            state.older.retain(|generation| used.contains(&generation.number()));
-        }
+        let used: BTreeSet<u64> = made.iter().flat_map(|spec| spec.functions()).map(generation_of).collect();
+        let runtime = &self.0.evaluator.runtime;
+        state.needed = used.into_iter().filter_map(|number| runtime.generation(number)).collect();
+    }
+
+    /// Opens a session on the configuration in force; where there is none, with nothing but the module.
+    pub(crate) fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
+        let of_state =
+            |state: &State| state.live.as_ref().map(|live| &live.generation).or(state.bare.as_ref()).cloned();
+        let known = of_state(&self.state());
+        let generation = match known {
+            Some(generation) => generation,
+            None => {
+                let bare = self.0.evaluator.empty().map_err(|problems| sentence(&problems))?;
+                // Of two that come at once, one has made it.
+                let mut state = self.state();
+                state.bare.get_or_insert(bare).clone()
+            }
+        };
+        Ok(Session::open(&generation, request))
+    }
+
+    /// Puts the roles of groups in force, and opens the sockets to them.
+    fn admit(&self, grants: Vec<Grant>) {
+        self.0.access.set(grants);
+        self.open_doors();
+    }
+
+    /// Has those reach the sockets who have a role, and nobody else.
+    fn open_doors(&self) {
+        let grants = self.0.access.grants();
+        // Held throughout: of two that open the doors, the later one's groups count.
+        let doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let hindrances = doors.iter().flat_map(|socket| rpc::let_in(socket, &grants)).collect();
+        self.state().hindrances = hindrances;
     }
 
     /// Says that the first plan is in force and clients are answered.
@@ -290,7 +329,7 @@ impl Instance {
                 .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
             generation: state.generation,
             refused: state.refused.clone(),
-            degraded: state.degraded.iter().chain(&state.lacking).cloned().collect(),
+            degraded: state.degraded.iter().chain(&state.lacking).chain(&state.hindrances).cloned().collect(),
             promises: self.promises(),
             runtime_dir: place(|places| &places.runtime),
             state_dir: place(|places| &places.state),
@@ -307,11 +346,11 @@ impl Instance {
         drop(asked_by(&self.0.supervisor, caller).shutdown());
     }
 
-    /// Serves clients at the control socket, until what is returned is dropped or stopped.
+    /// Serves clients at the control socket and at these, until what is returned is dropped or stopped.
     ///
     /// # Errors
     /// Why it cannot, as a sentence.
-    pub(crate) fn serve(&self) -> Result<Option<Server>, String> {
+    pub(crate) fn serve(&self, endpoints: Vec<Endpoint>) -> Result<Option<Server>, String> {
         let Some(places) = &self.0.places else { return Ok(None) };
         let before = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         let listener = match before {
@@ -325,20 +364,33 @@ impl Instance {
                 listener
             }
         };
+        let paths = endpoints.iter().filter_map(Endpoint::path).map(Path::to_owned);
+        let doors = std::iter::once(places.socket.clone()).chain(paths).collect();
+        *self.0.doors.lock().unwrap_or_else(PoisonError::into_inner) = doors;
+        self.open_doors();
+        let listeners = endpoints.into_iter().map(|endpoint| endpoint.listener);
+        let listeners = std::iter::once(Listener::Unix(listener)).chain(listeners).collect();
         let failed = |error| format!("cannot serve clients at {}: {error}", places.socket.display());
-        Server::start(Arc::new(self.clone()), listener).map(Some).map_err(failed)
+        Server::start_all(Arc::new(self.clone()), listeners).map(Some).map_err(failed)
     }
 
     /// Lets go of the configuration's functions, which keep the supervisor up.
     pub(crate) fn end(&self) {
-        self.state().live = None;
+        let mut state = self.state();
+        let functions = (state.live.take(), state.bare.take(), std::mem::take(&mut state.needed));
+        drop(state);
+        drop(functions);
         self.0.evaluator.runtime.detach();
     }
 
     /// Has nobody come to the control socket any more, unless a successor listens at it.
     pub(crate) fn close(&self) {
-        if let Some(places) = self.0.places.as_ref().filter(|_| self.state().successor.is_none()) {
-            let _ = std::fs::remove_file(&places.socket);
+        if self.state().successor.is_some() {
+            return;
+        }
+        let doors = std::mem::take(&mut *self.0.doors.lock().unwrap_or_else(PoisonError::into_inner));
+        for socket in self.0.places.iter().map(|places| &places.socket).chain(&doors) {
+            let _ = std::fs::remove_file(socket);
         }
     }
 
@@ -416,6 +468,10 @@ impl Backend for Instance {
         Instance::info(self)
     }
 
+    fn access(&self) -> Access {
+        self.0.access.clone()
+    }
+
     fn apply(&self, request: ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
         Instance::apply(self, request)
     }
@@ -424,17 +480,22 @@ impl Backend for Instance {
         Instance::shutdown(self, caller);
     }
 
-    fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
-        Instance::open_session(self, request)
-    }
-
     fn settle(&self) {
         Instance::settle(self);
+    }
+
+    fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
+        Instance::open_session(self, request)
     }
 
     fn upgrade(&self, binary: Option<PathBuf>) -> Result<(), String> {
         Instance::upgrade(self, binary.as_deref())
     }
+}
+
+/// Something odd about an instance's own that it goes on with.
+fn odd(message: String) -> Problem {
+    Problem { severity: Severity::Warning, ..problem(message) }
 }
 
 /// The supervisor, for whoever asks.
