@@ -33,7 +33,7 @@ mod values;
 mod wedge;
 
 pub use dispatch::Listening;
-pub use host::{Host, Phase, PrintSink};
+pub use host::{Host, Operator, Phase, PrintSink};
 pub use reader::FileRead;
 pub use recorded::{Input, InputKind, Recorded};
 #[cfg(feature = "cli")]

@@ -70,7 +70,7 @@ fn refusals_and_mistakes_are_errors_that_a_script_can_catch() {
         told(q.reload, q)
         told(neap.fetch, "http://127.0.0.1/")
         told(p.why, p)
-        told(neap.process, "late")
+        told(neap.defaults, {})
         "#,
     );
     assert!(live.hears("info: told").contains("did you mean `TERM`?"));
