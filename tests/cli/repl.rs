@@ -325,6 +325,11 @@ fn the_session_of_the_page_is_what_it_says() {
     }
     assert!(steps.len() >= 10);
     let Some(mut terminal) = attached(&instance, &["--color", "never"]) else { return };
+    // Numbers and how long something took are those of the day.
+    let numbers = regex::Regex::new("[0-9][0-9:-]*").unwrap();
+    let plain = |lines: &[&str]| -> Vec<String> {
+        lines.iter().map(|line| numbers.replace_all(line.trim_end(), "#").into_owned()).collect()
+    };
     let mut wrong = String::new();
     for (index, (_, typed, expected)) in steps.iter().enumerate() {
         let next = steps.get(index + 1).map_or(PROMPT, |(prompt, ..)| prompt);
@@ -332,15 +337,39 @@ fn the_session_of_the_page_is_what_it_says() {
         terminal.until("\n");
         let shown = terminal.until(next);
         let shown: Vec<&str> = shown.trim_end_matches(next).lines().collect();
-        // Numbers and how long something took are those of the day.
-        let plain = |lines: &[&str]| -> Vec<String> {
-            let numbers = regex::Regex::new("[0-9][0-9:-]*").unwrap();
-            lines.iter().map(|line| numbers.replace_all(line.trim_end(), "#").into_owned()).collect()
-        };
         if plain(&shown) != plain(expected) {
             wrong.push_str(&format!("{typed}\nsays: {expected:#?}\nis: {shown:#?}\n"));
         }
     }
     assert!(wrong.is_empty(), "docs/repl.md: {wrong}");
     leave(terminal);
+}
+
+#[test]
+fn h9_a_session_that_hangs_is_killed_or_gets_nonsense_costs_itself_alone() {
+    let instance = Instance::start(CONFIGURATION);
+    let Some(mut hanging) = attached(&instance, &[]) else { return };
+    let Some(mut other) = attached(&instance, &[]) else { return };
+    hanging.line("print('be' .. 'gun') while true do end");
+    hanging.until("begun\n");
+    // Meanwhile supervision goes on, and so does whoever else is attached.
+    instance.ok(&["restart", "web"]);
+    assert_eq!(said(&mut other, "1 + 1"), "2\n");
+    // Killed in the middle.
+    drop(hanging);
+    assert_eq!(said(&mut other, "2 + 2"), "4\n");
+    // Nonsense: control characters, keys that there are not, half sequences, and a line without an end.
+    let nonsense =
+        ["\x01\x02\x05\x06\x0b\x19", "\x1b[99~\x1b[1;9Q\x1bO?\x1b[200~\u{202e}x\u{1b}[201~", &"([{".repeat(2_000)];
+    for keys in nonsense {
+        other.keys(keys);
+    }
+    other.keys(CTRL_C);
+    other.until(PROMPT);
+    other.keys(CTRL_C);
+    other.until("Ctrl-D detaches");
+    other.until(PROMPT);
+    assert_eq!(said(&mut other, "3 + 3"), "6\n");
+    leave(other);
+    assert_eq!(instance.process("web")["state"], "running");
 }
