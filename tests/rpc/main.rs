@@ -10,6 +10,7 @@ mod errors;
 mod frames;
 mod legacy;
 mod logs;
+mod older;
 mod peers;
 mod python;
 mod rude;

@@ -114,6 +114,10 @@ fn finish(applied: &ApplyResponse, outcomes: Option<&[Outcome]>, context: &Conte
 
 /// What is wrong with it: it was started, and has ended badly.
 fn wrong(outcome: &Outcome) -> Option<String> {
+    let stuck = outcome.reason.as_deref().is_some_and(|reason| reason.starts_with("stuck"));
+    if outcome.state() == State::Stopping && stuck {
+        return Some(format!("`{}` does not end{}", outcome.name, because(outcome)));
+    }
     let ended = matches!(outcome.state(), State::Failed | State::Crashed | State::Backoff);
     ended.then(|| format!("`{}` was started, and is {}{}", outcome.name, word(outcome.state()), because(outcome)))
 }
