@@ -45,8 +45,8 @@ pub(super) struct Inner {
     pub(super) listener: Mutex<Option<UnixListener>>,
     /// Keeps what is made at run time.
     pub(super) keeper: Mutex<Option<Keeper>>,
-    /// Whether it goes on from records, and if so, whether these are whole.
-    pub(super) goes_on: Option<bool>,
+    /// Whether it goes on from records: then what was made at run time is there.
+    pub(super) goes_on: bool,
     /// Which groups may do what.
     pub(super) access: Access,
     /// The sockets that these groups are let in to: none before they are served.
@@ -69,8 +69,10 @@ pub(super) struct Anchor {
 pub(super) struct State {
     /// The configuration in force.
     pub(super) live: Option<Live>,
-    /// Those before it whose functions processes made at run time have.
-    pub(super) older: Vec<Generation>,
+    /// One of no configuration, for sessions as long as there is none in force.
+    pub(super) bare: Option<Generation>,
+    /// Those that processes made at run time have functions of: in force or not, they are kept.
+    pub(super) needed: Vec<Generation>,
     /// Its number; numbers only go up.
     pub(super) generation: u64,
     /// Why a newer one was refused.
@@ -160,12 +162,14 @@ impl Instance {
         let changes = applied.map_err(problems_of).inspect_err(|_| self.listen_again())?;
         let mut state = self.state();
         let before = state.live.replace(live);
+        let bare = state.bare.take();
         (state.generation, state.refused) = (generation, None);
-        state.older.extend(before.map(|before| before.generation));
         drop(state);
+        // While the one before is there: what is needed of it is held on to.
         self.settle();
         self.admit(grants);
         warnings.extend(self.state().hindrances.iter().map(|why| odd(why.clone())));
+        drop((before, bare));
         if let Some(generations) = &self.0.generations {
             // What stays for lack of a chance to remove it is removed the next time.
             let _ = generations.keep(&[generation]);
@@ -224,16 +228,6 @@ impl Instance {
         Ok(ApplyOutcome { generation: self.state().generation, changes, warnings: Vec::new(), config: None })
     }
 
-    /// Opens a session on the configuration in force; where there is none, with nothing but the module.
-    pub(crate) fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
-        let live = self.state().live.as_ref().map(|live| live.generation.clone());
-        let generation = match live {
-            Some(generation) => generation,
-            None => self.0.evaluator.empty().map_err(|problems| sentence(&problems))?,
-        };
-        Ok(Session::open(&generation, request))
-    }
-
     /// Has what is made at run time outlive the instance from now on; and brings back what was made before, unless it is
     /// there. Returns what of that cannot be done. Once the first plan is in force, and before clients come.
     pub(crate) fn keep_definitions(&self) -> Vec<String> {
@@ -242,9 +236,9 @@ impl Instance {
         let mut keeper = self.keeper();
         if let Some(keeper) = &mut *keeper {
             match (self.0.goes_on, self.0.supervisor.made_at_run_time()) {
-                (Some(trusted), Ok(made)) => keeper.go_on(&made, trusted),
-                (None, _) => keeper.bring_back(&self.0.supervisor),
-                (Some(_), Err(_)) => {}
+                (true, Ok(made)) => keeper.go_on(&made),
+                (true, Err(_)) => {}
+                (false, _) => keeper.bring_back(&self.0.supervisor),
             }
         }
         self.state().lacking = keeper.iter().flat_map(Keeper::lacking).cloned().collect();
@@ -272,10 +266,26 @@ impl Instance {
         }
         let mut state = self.state();
         state.lacking = keeper.iter().flat_map(Keeper::lacking).cloned().collect();
-        if !state.older.is_empty() {
-            let used: BTreeSet<u64> = made.iter().flat_map(|spec| spec.functions()).map(generation_of).collect();
-            state.older.retain(|generation| used.contains(&generation.number()));
-        }
+        let used: BTreeSet<u64> = made.iter().flat_map(|spec| spec.functions()).map(generation_of).collect();
+        let runtime = &self.0.evaluator.runtime;
+        state.needed = used.into_iter().filter_map(|number| runtime.generation(number)).collect();
+    }
+
+    /// Opens a session on the configuration in force; where there is none, with nothing but the module.
+    pub(crate) fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
+        let of_state =
+            |state: &State| state.live.as_ref().map(|live| &live.generation).or(state.bare.as_ref()).cloned();
+        let known = of_state(&self.state());
+        let generation = match known {
+            Some(generation) => generation,
+            None => {
+                let bare = self.0.evaluator.empty().map_err(|problems| sentence(&problems))?;
+                // Of two that come at once, one has made it.
+                let mut state = self.state();
+                state.bare.get_or_insert(bare).clone()
+            }
+        };
+        Ok(Session::open(&generation, request))
     }
 
     /// Puts the roles of groups in force, and opens the sockets to them.
@@ -366,7 +376,10 @@ impl Instance {
 
     /// Lets go of the configuration's functions, which keep the supervisor up.
     pub(crate) fn end(&self) {
-        self.state().live = None;
+        let mut state = self.state();
+        let functions = (state.live.take(), state.bare.take(), std::mem::take(&mut state.needed));
+        drop(state);
+        drop(functions);
         self.0.evaluator.runtime.detach();
     }
 
@@ -467,12 +480,12 @@ impl Backend for Instance {
         Instance::shutdown(self, caller);
     }
 
-    fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
-        Instance::open_session(self, request)
-    }
-
     fn settle(&self) {
         Instance::settle(self);
+    }
+
+    fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
+        Instance::open_session(self, request)
     }
 
     fn upgrade(&self, binary: Option<PathBuf>) -> Result<(), String> {

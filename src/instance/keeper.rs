@@ -66,15 +66,18 @@ impl Keeper {
         }
     }
 
-    /// Goes on where another supervisor stopped, with what was made at run time and is there. What is written down and
-    /// is not there was deleted as the other one ended, unless its records are not to be trusted.
-    pub(super) fn go_on(&mut self, made: &[Arc<Spec>], trusted: bool) {
+    /// Goes on where another supervisor stopped, with what was made at run time and is there. What is written down beside
+    /// that could not be brought back by the one before.
+    pub(super) fn go_on(&mut self, made: &[Arc<Spec>]) {
         for spec in self.read() {
-            let there = made.iter().any(|one| one.name == spec.name);
-            if there || trusted {
+            if made.iter().any(|one| one.name == spec.name) {
                 self.written.insert(spec.name.clone(), Arc::new(spec));
             } else {
-                let text = format!("`{}` was made at run time and is lost; the next start brings it back", spec.name);
+                let (name, file) = (&spec.name, self.definitions.file(&spec.name));
+                let text = format!(
+                    "`{name}` was made at run time and is not there; {} is kept, and the next start tries it again",
+                    file.display()
+                );
                 self.lacking.insert(spec.name, text);
             }
         }

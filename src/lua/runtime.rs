@@ -364,6 +364,11 @@ impl Runtime {
     }
 
     /// The generation that declared a function, when calls of it can be answered.
+    /// The generation of this number, as long as somebody holds it.
+    pub(crate) fn generation(&self, number: u64) -> Option<Generation> {
+        lock(&self.0.generations).get(&number).and_then(Weak::upgrade).map(Generation)
+    }
+
     fn handle_of(&self, function: FunctionId) -> Result<Arc<Handle>, String> {
         let handle = lock(&self.0.generations).get(&generation_of(function)).and_then(Weak::upgrade);
         let handle = handle.ok_or("the function belongs to a configuration that is no longer loaded")?;

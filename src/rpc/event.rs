@@ -109,7 +109,7 @@ fn kind(kind: &EventKind) -> String {
     word.to_owned()
 }
 
-fn cause(cause: &Cause) -> &'static str {
+pub(super) fn cause(cause: &Cause) -> &'static str {
     match cause {
         Cause::Command(_) => "command",
         Cause::AutoStart => "auto_start",
