@@ -4,6 +4,7 @@
 mod common;
 mod crashes;
 mod life;
+mod listen;
 mod service;
 mod support;
 mod takeover;
