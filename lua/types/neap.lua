@@ -143,13 +143,13 @@
 
 ---What a process's tree may use.
 ---@class neap.Limits
----@field memory? neap.Size Memory; beyond that the kernel kills. (In a later version.)
----@field memory_high? neap.Size Memory from which on it is slowed down. (In a later version.)
----@field memory_low? neap.Size Memory kept for it under pressure. (In a later version.)
----@field cpu? number|string Cores such as 1.5, or thousandths of one such as "500m". (In a later version.)
----@field cpu_weight? integer Share of the processor under contention, 1 to 10000. (In a later version.)
----@field pids? integer Processes and threads. (In a later version.)
----@field io_weight? integer Share of disk bandwidth under contention, 1 to 10000. (In a later version.)
+---@field memory? neap.Size Memory; beyond that the kernel kills. (Kept; enforced in a later version.)
+---@field memory_high? neap.Size Memory from which on it is slowed down. (Kept; enforced in a later version.)
+---@field memory_low? neap.Size Memory kept for it under pressure. (Kept; enforced in a later version.)
+---@field cpu? number|string Cores such as 1.5, or thousandths of one such as "500m". (Kept; enforced in a later version.)
+---@field cpu_weight? integer Share of the processor under contention, 1 to 10000. (Kept; enforced in a later version.)
+---@field pids? integer Processes and threads. (Kept; enforced in a later version.)
+---@field io_weight? integer Share of disk bandwidth under contention, 1 to 10000. (Kept; enforced in a later version.)
 ---@field oom_score_adj? integer How readily the kernel picks it when memory runs out, -1000 to 1000.
 
 ---Resource limits of setrlimit(2): a number, a size, "infinity", or soft and hard apart.

@@ -22,6 +22,8 @@ pub enum KeyKind {
     Listener(ProcessId, u8),
     /// The control socket's listener.
     Control,
+    /// The listener of another address that the instance is served at, by a hash of how it is written.
+    Endpoint(u64),
     /// The instance's lock file.
     Lock,
     /// The n-th descriptor that a service manager passed in (LISTEN_FDS).
@@ -36,6 +38,7 @@ const CONTROL: u8 = 5;
 const LOCK: u8 = 6;
 const INHERITED: u8 = 7;
 const STAGED: u8 = 8;
+const ENDPOINT: u8 = 9;
 
 /// Numbers of processes are counted up from one: 48 bits are enough for a new one every microsecond for nine years.
 const ID_BITS: u32 = 48;
@@ -71,6 +74,12 @@ impl Key {
         Key::of(CONTROL, 0, 0)
     }
 
+    /// The listener of another address that the instance is served at, by a hash of how it is written, of which 48 bits
+    /// count.
+    pub const fn endpoint(hash: u64) -> Key {
+        Key::of(ENDPOINT, 0, hash)
+    }
+
     /// The instance's lock file.
     pub const fn lock() -> Key {
         Key::of(LOCK, 0, 0)
@@ -93,6 +102,7 @@ impl Key {
             (NOTIFY, 0) => Some(KeyKind::Notify(process)),
             (LISTENER, index) => Some(KeyKind::Listener(process, index)),
             (CONTROL, 0) if id == 0 => Some(KeyKind::Control),
+            (ENDPOINT, 0) => Some(KeyKind::Endpoint(id)),
             (LOCK, 0) if id == 0 => Some(KeyKind::Lock),
             (INHERITED, 0) => u16::try_from(id).ok().map(KeyKind::Inherited),
             _ => None,
@@ -119,6 +129,7 @@ mod tests {
             (Key::notify(process), KeyKind::Notify(process)),
             (Key::listener(process, 255), KeyKind::Listener(process, 255)),
             (Key::control(), KeyKind::Control),
+            (Key::endpoint(u64::MAX), KeyKind::Endpoint(0xffff_ffff_ffff)),
             (Key::lock(), KeyKind::Lock),
             (Key::inherited(65535), KeyKind::Inherited(65535)),
         ] {

@@ -8,6 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use super::client::args as client;
 use super::completions::Shell;
 use super::report::{Format, Level};
+use crate::rpc::Role;
 use crate::spec::RestartPolicy;
 
 /// Supervises processes: starts them in order, brings back what crashes, leaves nothing behind.
@@ -42,7 +43,7 @@ pub(super) struct Global {
     /// Answer as JSON: the result on stdout, an error as one object on stderr
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub(super) json: bool,
-    /// The control socket of the instance that is meant
+    /// The control socket of the instance that is meant, or tcp:HOST:PORT
     #[arg(long, global = true, value_name = "PATH", env = "NEAP_SOCKET", hide_env_values = true, help_heading = GLOBAL)]
     pub(super) socket: Option<PathBuf>,
     /// The instance that is meant: user, system, or a folder with a neap.lua
@@ -121,9 +122,21 @@ pub(super) struct Daemon {
     /// Start only these (names or globs), and what they need
     #[arg(long, value_name = "NAME", num_args = 1.., action = ArgAction::Append, hide = true)]
     pub(super) only: Vec<String>,
-    /// Another address to listen at; this version has only the control socket, so: unix:PATH
-    #[arg(long, value_name = "ADDR")]
-    pub(super) listen: Option<String>,
+    /// Listen there, too: unix:PATH or tcp:HOST:PORT; beyond loopback with the TLS files below alone. May be repeated
+    #[arg(long, value_name = "ADDR", action = ArgAction::Append)]
+    pub(super) listen: Vec<String>,
+    /// The certificate that TCP clients are shown (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// The authorities whose clients are let in (PEM); a client without a certificate is not
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_client_ca: Option<PathBuf>,
+    /// What those clients may do: look, act on processes, or all
+    #[arg(long, value_enum, default_value_t = TlsRole::Observer, value_name = "ROLE")]
+    pub(super) tls_role: TlsRole,
     /// The least serious messages to write to stderr [default: what neap.settings says, else info]
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub(super) log_level: Option<Level>,
@@ -133,6 +146,24 @@ pub(super) struct Daemon {
     /// In a session of its own; how `up --detach` starts it
     #[arg(long, hide = true)]
     pub(super) detached: bool,
+}
+
+/// What clients with a certificate may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TlsRole {
+    Observer,
+    Operator,
+    Admin,
+}
+
+impl From<TlsRole> for Role {
+    fn from(role: TlsRole) -> Self {
+        match role {
+            TlsRole::Observer => Role::Observer,
+            TlsRole::Operator => Role::Operator,
+            TlsRole::Admin => Role::Admin,
+        }
+    }
 }
 
 /// `neap run`.

@@ -19,5 +19,9 @@ pub(super) struct Loaded {
 pub(super) fn load(path: &Path, profiles: &[String], print: PrintSink) -> Result<Loaded, Vec<Problem>> {
     let runtime = Runtime::start(Options { print: Some(print), ..Options::default() });
     let evaluated = runtime.evaluate(instance::request(path, profiles)).map_err(|refused| refused.problems)?;
+    let (_, unknown) = instance::grants(&evaluated.declared.settings);
+    if !unknown.is_empty() {
+        return Err(unknown.into_iter().chain(evaluated.warnings).collect());
+    }
     Ok(Loaded { plan: evaluated.declared.plan, warnings: evaluated.warnings })
 }

@@ -11,6 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 use super::anchored::{self, Ending, Given, Lack};
 use super::args::{Daemon, Global};
 use super::exit::{Exit, Failure};
+use super::listen;
 use super::locate;
 use super::notes::{self, Notes};
 use super::orphans;
@@ -24,7 +25,7 @@ use crate::anchor::Link;
 use crate::core::{Event, StateName};
 use crate::driver::sys::heed_hangups;
 use crate::instance::places::{Bases, Places};
-use crate::instance::{Begun, Instance};
+use crate::instance::{Begun, Endpoint, Instance};
 use crate::lua::api::Settings;
 use crate::rpc::ApplyRequest;
 
@@ -33,7 +34,8 @@ const LONGER: Duration = Duration::from_secs(30);
 
 /// Supervises until it is told to end.
 pub(super) fn daemon(args: &Daemon, global: &Global) -> Result<Exit, Failure> {
-    check_address(args.listen.as_deref())?;
+    // Before there is an anchor: nothing of this changes from one supervisor to the next.
+    listen::asked(args)?;
     let given = args.config.as_deref().or(args.config_dir.as_deref());
     if let Some(path) = given {
         locate::check(path)?;
@@ -50,17 +52,6 @@ pub(super) fn daemon(args: &Daemon, global: &Global) -> Result<Exit, Failure> {
     anchored::run(Lack::Refused, |anchor| supervise(args, global, given, anchor))
 }
 
-/// This version listens at the control socket alone.
-fn check_address(address: Option<&str>) -> Result<(), Failure> {
-    match address {
-        None => Ok(()),
-        Some(address) => Err(Failure::new(format!(
-            "cannot listen at `{address}`: this version has the control socket alone; choose its place with --socket PATH"
-        ))
-        .exit(Exit::Code(2))),
-    }
-}
-
 /// The configuration that is meant: the one that was given, else that of the instance that was named, else its own.
 fn configuration(given: Option<&Path>, global: &Global) -> Result<(Option<PathBuf>, Places), Failure> {
     let places = start::places(given, global).map_err(|error| Failure::new(error.to_string()))?;
@@ -72,8 +63,10 @@ fn configuration(given: Option<&Path>, global: &Global) -> Result<(Option<PathBu
 }
 
 fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given) -> Result<Ending, Failure> {
-    let Given { signals, around } = anchor;
+    let Given { signals, mut around } = anchor;
     orphans::adopt()?;
+    // Before anything is started.
+    let (endpoints, lacking) = listen::asked(args)?.open(args, around.anchor.as_mut())?;
     let (config, places) = configuration(given, global)?;
     let (notes, pending) = notes::notes();
     let level = Arc::new(AtomicUsize::new(notes::rank_of(args.log_level.unwrap_or_default().name())));
@@ -92,7 +85,11 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
             return Err(Failure::new("the configuration is refused; nothing was started"));
         }
     };
-    let Begun { instance, first, say } = begun;
+    let Begun { instance, first, mut say } = begun;
+    for why in lacking {
+        instance.degrade(why.as_str());
+        say.push(why);
+    }
     let settings = first.as_ref().map(|first| first.evaluated.declared.settings.clone()).unwrap_or_default();
     let (format, least) = wanted(args, &settings);
     level.store(notes::rank_of(least.name()), Ordering::Relaxed);
@@ -106,18 +103,24 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
     drop(notes);
     let session = Session::begin(instance.supervisor().clone(), signals, summary, manner, printer)?;
     start::tell(session.notes(), say);
-    let outcome = go(&instance, first, session);
+    let outcome = go(&instance, first, endpoints, session);
     start::end(&instance, outcome, finish)
 }
 
-fn go(instance: &Instance, first: Option<crate::instance::Outcome>, session: Session) -> Result<Outcome, Failure> {
+fn go(
+    instance: &Instance,
+    first: Option<crate::instance::Outcome>,
+    endpoints: Vec<Endpoint>,
+    session: Session,
+) -> Result<Outcome, Failure> {
     if let Some(first) = first {
         start::go(instance, first)?;
     }
-    let _control = start::listen(instance, session.notes())?;
+    let also: String = endpoints.iter().map(|endpoint| format!(", and {}", endpoint.shown())).collect();
+    let _control = start::listen(instance, endpoints, session.notes())?;
     instance.set_ready();
     let places = instance.places().map(|places| places.socket.display().to_string()).unwrap_or_default();
-    session.notes().say(Tone::Plain, format!("ready; {}; the control socket is {places}", summed(instance)));
+    session.notes().say(Tone::Plain, format!("ready; {}; the control socket is {places}{also}", summed(instance)));
     if let Some(link) = instance.link() {
         link.notify(&format!("READY=1\nSTATUS={}", summed(instance)));
         watch(instance, link);

@@ -32,7 +32,8 @@ pub(super) fn detach(args: &Up, global: &Global, voice: Voice, config: &Path) ->
     places.make().map_err(|error| failed(&error))?;
     if UnixStream::connect(&places.socket).is_ok() {
         let there = Global { socket: Some(places.socket), instance: None, ..global.clone() };
-        let apply = client::args::Apply { config: Some(config.to_owned()), dry_run: false };
+        let waiting = client::args::Waiting { no_wait: false, timeout: None };
+        let apply = client::args::Apply { config: Some(config.to_owned()), waiting, dry_run: false };
         return client::run(client::args::Command::Apply(apply), &there, voice);
     }
     let heard = places.runtime.join(format!("up-{}.sock", std::process::id()));

@@ -15,8 +15,8 @@ use super::paint::Tone;
 use super::{problems, select, session};
 use crate::core::{Applied, ChangeKind};
 use crate::instance::places::{Bases, PlaceError, Places, Which};
-use crate::instance::{BeginError, Begun, Instance, Outcome, Start, begin};
-use crate::rpc::Server;
+use crate::instance::{BeginError, Begun, Endpoint, Instance, Outcome, Start, begin};
+use crate::rpc::{Address, Server};
 use crate::spec::{Problem, ProcessType, Spec};
 
 /// How long clients are answered after the end.
@@ -79,7 +79,11 @@ pub(super) fn places(config: Option<&Path>, global: &Global) -> Result<Places, P
         (None, Some(name)) => Places::of(&which(name), &bases)?,
         (None, None) => Places::of_daemon(&bases)?,
     };
-    Ok(places.with_socket(global.socket.as_deref()))
+    match global.socket.as_deref().map(Address::of_client) {
+        None => Ok(places),
+        Some(Ok(Address::Unix(path))) => Ok(places.with_socket(Some(&path))),
+        Some(_) => Err(PlaceError::NoPath(global.socket.clone().unwrap_or_default())),
+    }
 }
 
 /// The instance that this name stands for.
@@ -145,9 +149,10 @@ impl Drop for Control {
     }
 }
 
-/// Serves clients at the control socket, for as long as what is returned lives.
-pub(super) fn listen(instance: &Instance, notes: &Notes) -> Result<Control, Failure> {
-    match instance.serve() {
+/// Serves clients at the control socket and at these, for as long as what is returned lives.
+pub(super) fn listen(instance: &Instance, endpoints: Vec<Endpoint>, notes: &Notes) -> Result<Control, Failure> {
+    instance.keep_definitions().into_iter().for_each(|odd| notes.say(Tone::Warn, odd));
+    match instance.serve(endpoints) {
         Ok(server) => Ok(Control(server, instance.clone())),
         // Whom nobody can talk to can still look after what runs.
         Err(why) if instance.took_over() => {

@@ -19,7 +19,7 @@ use super::start::{self, Asked};
 use super::summary::Summary;
 use super::{detach, notes, orphans, problems, select};
 use crate::core::Event;
-use crate::instance::places::Places;
+use crate::instance::places::{PlaceError, Places};
 use crate::instance::{Begun, Instance};
 use crate::spec::Problem;
 
@@ -36,6 +36,7 @@ pub(super) fn up(args: &Up, global: &Global, voice: Voice) -> Result<Exit, Failu
     let work = |given| supervise(args, global, voice, (&path, given));
     match start::places(Some(&path), global).and_then(|places| places.make()) {
         Ok(_) => anchored::run(Lack::Said, work),
+        Err(error @ PlaceError::NoPath(_)) => Err(Failure::new(error.to_string()).exit(Exit::Code(2))),
         Err(error) => anchored::without(error.to_string(), work),
     }
 }
@@ -85,7 +86,7 @@ fn go(instance: &Instance, first: Option<crate::instance::Outcome>, session: Ses
     if let Some(first) = first {
         start::go(instance, first)?;
     }
-    let _control = start::listen(instance, session.notes())?;
+    let _control = start::listen(instance, Vec::new(), session.notes())?;
     instance.set_ready();
     Ok(session.supervise())
 }

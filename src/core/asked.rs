@@ -121,6 +121,8 @@ impl Askers {
             Cause::Command(asked) => asked.by.clone(),
             Cause::Apply => self.applied.clone(),
             Cause::Shutdown => self.shutdown.clone(),
+            // What a command brings about at once, through others.
+            Cause::Relation(..) | Cause::AutoStart => self.now.as_ref().and_then(|asked| asked.by.clone()),
             _ => None,
         }
     }

@@ -7,12 +7,12 @@ use super::input::{Command, HookKind};
 use super::machine::{INSTANCE, Machine, Mode};
 use super::output::{Output, Scope};
 use super::over::exit_code;
-use super::process::{Goal, Leader, Origin, Process, Rest, State, StopPhase, Stopping, Waiter, Why};
+use super::process::{Goal, Leader, Origin, Process, Rest, Running, State, StopPhase, Stopping, Waiter, Why};
 use super::reply::{Done, Refusal, Reply};
 use super::start::Reach;
 use super::status::Want;
 use super::timers::TimerKind;
-use crate::spec::{Hook, HookAction, Reload, Signal};
+use crate::spec::{Hook, HookAction, Reload, Signal, Spec};
 
 /// What ends the instance.
 pub(super) enum Ender {
@@ -187,26 +187,61 @@ impl Machine {
         let Some(State::Running(running)) = self.state(id) else {
             return self.refuse_state(command, id, "only a running process can be reloaded");
         };
-        let (run, spec) = (running.run.id, running.run.spec.clone());
-        match &spec.reload {
+        match &running.run.spec.reload {
             None => {
-                let name = spec.name.as_str().into();
+                let name = self.name_of(id);
                 let reason = "it has no `reload`; declare a signal or a command, or restart it".into();
                 self.reply(command, Err(Refusal::Failed { name, reason }));
             }
-            Some(Reload::Signal(signal)) => {
-                self.emit(id, EventKind::Reloading, self.asked(command));
-                self.output(Output::Signal { run, signal: *signal, scope: Scope::Main });
+            Some(Reload::Signal(_)) => {
+                self.begin_reload(id, self.asked(command));
                 self.reply(command, Ok(Done::Sent));
             }
-            Some(Reload::Command(words)) => {
+            Some(Reload::Command(_)) => {
                 let under_way = running.run.reloading;
                 self.wait(id, command, Goal::Reloaded);
                 if !under_way {
-                    self.set_reloading(id, true);
-                    self.emit(id, EventKind::Reloading, self.asked(command));
-                    self.run_reload_command(id, words.clone());
+                    self.begin_reload(id, self.asked(command));
                 }
+            }
+        }
+    }
+
+    /// Has it read its configuration again when what it reads has changed since it did. One that is busy with it does so again afterwards.
+    pub(super) fn reload_if_due(&mut self, id: ProcessId, cause: Cause) {
+        let due = self.process(id).is_some_and(|p| match &p.state {
+            State::Running(Running { run, .. }) => {
+                !run.reloading && run.spec.reload_on_change != p.spec.reload_on_change
+            }
+            _ => false,
+        });
+        if due {
+            self.begin_reload(id, cause);
+        }
+    }
+
+    fn begin_reload(&mut self, id: ProcessId, cause: Cause) {
+        let Some(p) = self.process(id) else { return };
+        let Some(run) = p.state.run() else { return };
+        let run_id = run.id;
+        if run.spec.reload_on_change != p.spec.reload_on_change {
+            // What it reads now is in force from here on.
+            let spec = Spec { reload_on_change: p.spec.reload_on_change.clone(), ..Spec::clone(&run.spec) };
+            let spec = if spec == *p.spec { p.spec.clone() } else { self.share(spec) };
+            if let Some(run) = self.processes.get_mut(id).and_then(|p| p.state.run_mut()) {
+                run.spec = spec;
+            }
+        }
+        match self.run_of(id).and_then(|run| run.spec.reload.clone()) {
+            None => {}
+            Some(Reload::Signal(signal)) => {
+                self.emit(id, EventKind::Reloading, cause);
+                self.output(Output::Signal { run: run_id, signal, scope: Scope::Main });
+            }
+            Some(Reload::Command(words)) => {
+                self.set_reloading(id, true);
+                self.emit(id, EventKind::Reloading, cause);
+                self.run_reload_command(id, words);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What becomes of each process: the one list that a plan shows, and that an apply and an update carry out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::event::StateName;
@@ -49,6 +50,8 @@ pub struct Change {
     pub overridden: bool,
     /// Its state before the change; `None` for one that is added.
     pub state: Option<StateName>,
+    /// Others that are stopped for it and brought back, by name: of one that is restarted.
+    pub along: Vec<Arc<str>>,
     /// Where it is declared; for one that is removed, where it was.
     pub source: Source,
 }
@@ -82,7 +85,38 @@ impl Machine {
             Change { kind: ChangeKind::Removed, fields, source: p.spec.source.clone(), ..unchanged(p) }
         }));
         changes.sort_by(|a, b| a.name.cmp(&b.name));
+        self.find_along(&mut changes, |p| plan.get(&p.name).unwrap_or(&p.spec));
         Ok(changes)
+    }
+
+    /// Finds who is stopped with those that are restarted. `spec` gives the spec that a process will have.
+    pub(super) fn find_along<'a>(&'a self, changes: &mut [Change], spec: impl Fn(&'a Process) -> &'a Spec) {
+        let restarted = |change: &&mut Change| change.kind == ChangeKind::Restarted;
+        if !changes.iter_mut().any(|change| restarted(&change)) {
+            return;
+        }
+        let mut dependents: BTreeMap<&str, Vec<&Arc<str>>> = BTreeMap::new();
+        for p in self.processes.iter().filter(|p| !p.state.is_rest()) {
+            let spec = spec(p);
+            for other in spec.requires.iter().chain(&spec.binds_to).chain(&spec.part_of) {
+                dependents.entry(other).or_default().push(&p.name);
+            }
+        }
+        // These are told of already.
+        let told = |change: &Change| matches!(change.kind, ChangeKind::Restarted | ChangeKind::Removed);
+        let told: BTreeSet<Arc<str>> = changes.iter().filter(|change| told(change)).map(|c| c.name.clone()).collect();
+        for change in changes.iter_mut().filter(restarted) {
+            let mut found: BTreeSet<&Arc<str>> = BTreeSet::new();
+            let mut next: Vec<&str> = vec![&change.name];
+            while let Some(name) = next.pop() {
+                for other in dependents.get(name).into_iter().flatten() {
+                    if found.insert(other) {
+                        next.push(other);
+                    }
+                }
+            }
+            change.along = found.into_iter().filter(|name| !told.contains(*name)).cloned().collect();
+        }
     }
 
     /// What a plan with this spec makes of its process.
@@ -94,6 +128,7 @@ impl Machine {
                 fields: given(spec),
                 overridden: false,
                 state: None,
+                along: Vec::new(),
                 source: spec.source.clone(),
             };
         };
@@ -134,6 +169,9 @@ impl Machine {
             Origin::Plan { replaced } => replaced.as_ref(),
             Origin::Runtime | Origin::Leaving => None,
         };
+        // One that is taken away is nothing to be told to read again.
+        let silent = |field: &&mut FieldDiff| field.effect == Effect::Reload && field.after.is_none();
+        fields.iter_mut().filter(silent).for_each(|field| field.effect = Effect::Live);
         if let Some(planned) = planned {
             let overridden = diff(planned, &p.spec);
             for field in &mut fields {
@@ -145,7 +183,7 @@ impl Machine {
     }
 }
 
-pub(super) fn is_removed_by(p: &Process, plan: &Plan) -> bool {
+fn is_removed_by(p: &Process, plan: &Plan) -> bool {
     matches!(p.origin, Origin::Plan { .. }) && plan.get(&p.name).is_none()
 }
 
@@ -156,6 +194,7 @@ fn unchanged(p: &Process) -> Change {
         fields: Vec::new(),
         overridden: matches!(p.origin, Origin::Plan { replaced: Some(_) }),
         state: Some(p.state.name()),
+        along: Vec::new(),
         source: Source::default(),
     }
 }

@@ -178,6 +178,7 @@ impl Machine {
         if let HookResult::Failed(reason) = result {
             self.emit(id, EventKind::HookFailed { hook: HookKind::Reload, reason }, Cause::Progress);
         }
+        self.reload_if_due(id, Cause::Progress);
     }
 
     pub(super) fn set_reloading(&mut self, id: ProcessId, reloading: bool) {

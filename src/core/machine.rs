@@ -122,6 +122,7 @@ impl Machine {
     /// Takes in what happened at `now`. Then pull outputs until there is none. A `now` before the last one counts as the last one.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+        self.askers.now = None;
         if matches!(self.mode, Mode::Finished { .. }) {
             self.handle_after_the_end(input);
             return;

@@ -10,8 +10,10 @@ mod backoff;
 mod commands;
 mod diff;
 mod event;
+mod explain;
 mod graph;
 mod health;
+mod history;
 mod hooks;
 mod ids;
 mod input;
@@ -36,10 +38,13 @@ mod tests;
 mod time;
 mod timers;
 mod view;
+mod words;
 
 pub use asked::{Asked, Verb};
 pub use diff::{Change, ChangeKind};
 pub use event::{Cause, Ending, Event, EventKind, HealthStatus, HoldKind, RelationKind, StateName};
+pub use explain::{Blocker, Explanation, Reason, Timer};
+pub use history::History;
 pub use ids::{CommandId, Pid, ProcessId, RunId};
 pub use input::{
     Adoption, Command, ExitStatus, HookKind, HookResult, Input, Notification, ProbeKind, SpawnError, SpawnStep,

@@ -234,6 +234,11 @@ impl Machine {
                     Err(Refusal::StartFailed { name: name.clone(), reason: reason.clone(), retry_in: Some(delay) })
                 });
                 self.notice(Notice::Retrying(id));
+                if matches!(self.state(id), Some(State::Starting(_))) {
+                    // Else nobody would be told that this start came to nothing: the next one is a start like it.
+                    let backoff = Backoff { until, delay, ending: ending.clone(), counts: false };
+                    self.enter(id, State::Backoff(backoff), ending.to_string(), Cause::Ended(ending.clone()));
+                }
                 return self.start_by_policy(id, Why::Failed(ending));
             }
             return self.back_off(id, Backoff { until, delay, ending, counts: true });

@@ -100,6 +100,7 @@ impl Machine {
         let restart = restart && !change.needs_restart().is_empty();
         if restart {
             change.kind = ChangeKind::Restarted;
+            self.find_along(std::slice::from_mut(&mut change), |p| &p.spec);
         }
         if dry_run {
             return self.reply(command, Ok(Done::Updated(Updated { change, restarted: false })));
@@ -113,6 +114,8 @@ impl Machine {
         self.relations_changed();
         if restart {
             self.restart(id, self.asked(command));
+        } else {
+            self.reload_if_due(id, self.asked(command));
         }
         self.look_again();
         self.reply(command, Ok(Done::Updated(Updated { change, restarted: restart })));
@@ -164,6 +167,10 @@ impl Machine {
             if spec.ready == Ready::Health {
                 spec.health = run.spec.health.clone();
             }
+        }
+        if newer.reload_on_change.is_none() {
+            // There is nothing that it would have to be told to read.
+            spec.reload_on_change = None;
         }
         // One that is as the process's is not held, nor recorded, a second time.
         Some(if spec == **newer { newer.clone() } else { self.share(spec) })
@@ -266,7 +273,8 @@ impl Machine {
         self.generation = plan.generation;
         self.askers.applied = self.askers.of(&self.asked(command));
         let mut specs: BTreeMap<String, Spec> = plan.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
-        let (mut starts, mut restarts, mut armed, mut removed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut starts, mut restarts, mut reloads) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut armed, mut removed) = (Vec::new(), Vec::new());
         for change in &changes {
             let id = self.names.get(&change.name).copied();
             match (specs.remove(&*change.name), id) {
@@ -282,7 +290,10 @@ impl Machine {
                     self.planned(id);
                     if change.kind == ChangeKind::Restarted {
                         restarts.push((id, Cause::Apply));
-                    } else if begins {
+                    } else {
+                        reloads.push(id);
+                    }
+                    if begins && change.kind != ChangeKind::Restarted {
                         starts.push((id, Cause::AutoStart));
                     }
                 }
@@ -305,6 +316,9 @@ impl Machine {
         }
         if !restarts.is_empty() {
             self.stop_with_dependents(restarts, true);
+        }
+        for id in reloads {
+            self.reload_if_due(id, Cause::Apply);
         }
         self.start_all(&starts, Reach::Everything);
         self.look_again();

@@ -488,6 +488,8 @@ impl Machine {
             self.set_after_start(id, Some(0));
         }
         self.answer(id, Goal::Ready, |state| Ok(Done::State(state)));
+        // What it reads may have changed while it started.
+        self.reload_if_due(id, Cause::Progress);
         self.notice(Notice::Ready { id, came_back });
     }
 

@@ -52,6 +52,21 @@ pub fn resolve(user: Option<&str>, group: Option<&str>, groups: Option<&[String]
     Ok(Account { ids, env: entry.map(variables).unwrap_or_default() })
 }
 
+/// The number of this group: a name, or a number in digits. May block for as long as the user database does.
+///
+/// # Errors
+/// A sentence that names what is not known.
+pub fn group_number(name: &str) -> Result<u32, String> {
+    find_group(name, SpawnStep::Group).map_err(|error| error.message)
+}
+
+/// The groups that the user database has for the user of this number. May block for as long as it does.
+pub fn groups_of_number(uid: u32) -> Vec<u32> {
+    let Ok(Some(user)) = User::from_uid(Uid::from_raw(uid)) else { return Vec::new() };
+    let gid = user.gid.as_raw();
+    groups_of(&user, gid).unwrap_or_else(|_| vec![gid])
+}
+
 struct Known {
     uid: u32,
     entry: Option<User>,

@@ -25,7 +25,8 @@ use super::spawn::Launcher;
 use super::task::{TaskEnd, Tasks};
 use super::usage::Gauge;
 use crate::core::{
-    Command, CommandId, Event, EventKind, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId, StateName, Time,
+    Command, CommandId, Event, EventKind, Explanation, History, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId,
+    StateName, Time,
 };
 use crate::log::{LogFile, Logs, Tail, Told};
 use crate::supervisor::{Answer, Message, Shared, Shutdown};
@@ -118,6 +119,8 @@ pub(crate) struct Engine {
     pub(super) notify_buffer: NotifyBuffer,
     /// What is kept for a successor.
     pub(super) kept: Option<Kept>,
+    /// What lately happened to each process, for whoever asks why.
+    history: History,
     /// What a predecessor left, until it is taken over.
     heritage: Option<Heritage>,
     tells: Vec<Tell>,
@@ -162,6 +165,7 @@ impl Engine {
             Logs::start(shared.lines.clone(), pool.clone(), tell).map_err(|e| ("starting the log thread", e))?;
         let (kept, heritage) = parts.keep.unzip();
         Ok(Engine {
+            history: History::begin(&parts.machine),
             machine: parts.machine,
             surroundings: Arc::new(parts.surroundings),
             functions: parts.functions,
@@ -199,6 +203,11 @@ impl Engine {
     /// The machine, for questions.
     pub fn machine(&self) -> &Machine {
         &self.machine
+    }
+
+    /// Why a process is in its state.
+    pub fn explain(&self, process: ProcessId) -> Option<Explanation> {
+        self.machine.explain(process, &self.history, Clock::now())
     }
 
     /// The newest lines of a process.
@@ -436,6 +445,7 @@ impl Engine {
     }
 
     fn publish(&mut self, event: Event) {
+        self.history.note(&event);
         if let Some(process) = event.process {
             match &event.kind {
                 EventKind::State { to, .. } => self.answer_waiters(process, *to),

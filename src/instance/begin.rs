@@ -7,13 +7,16 @@ use std::time::SystemTime;
 use super::evaluate::{Evaluator, Narrow, Outcome, problem, root_of};
 use super::ground::{Claim, Ground};
 use super::handle::{Anchor, Inner, Instance, Live, State};
+use super::keeper::Keeper;
 use super::places::{PlaceError, Places};
+use super::roles::grants;
 use crate::anchor::{Inheritance, Link, UpgradeOutcome};
 use crate::core::{Pid, RecordKey};
 use crate::driver::Keep;
 use crate::ledger::Generations;
 use crate::lua::host::PrintSink;
 use crate::lua::{EvaluateRequest, Options, Runtime};
+use crate::rpc::Access;
 use crate::spec::Problem;
 use crate::{BuildError, Supervisor};
 
@@ -101,8 +104,11 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
     let (mut generations, anchored) =
         (None, link.map(|link| Anchor { link, pid: inheritance.anchor, lives: inheritance.lives }));
     let (mut started_at, mut places, mut lock, mut listener) = (SystemTime::now(), None, None, None);
+    let (mut keeper, mut trusted) = (None, true);
     if let Some(mut ground) = ground {
+        trusted = ground.degraded.is_empty();
         state.degraded.append(&mut ground.degraded);
+        keeper = ground.definitions.map(Keeper::new);
         let link = anchored.as_ref().map(|anchor| anchor.link.clone());
         let keep =
             Keep { store: ground.ledger, records: ground.records, link, inheritance, instance: ground.places.name() };
@@ -116,6 +122,13 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         (places, lock) = (Some(ground.places), Some(ground.lock));
     }
     let (first, live) = evaluate(&evaluator, config.as_deref(), &before, (generations.as_ref(), &mut state))?;
+    // Those of what is in force. A group that is gone has no role any more.
+    let access = Access::default();
+    if let Some(live) = &live {
+        let (known, unknown) = grants(&live.evaluated.declared.settings);
+        access.set(known);
+        state.degraded.extend(unknown.iter().map(ToString::to_string));
+    }
     let settings = first.as_ref().or(live.as_ref()).map(|outcome| &outcome.evaluated.declared.settings);
     if let Some(timeout) = settings.and_then(|settings| settings.shutdown_timeout) {
         builder = builder.shutdown_timeout(timeout);
@@ -137,6 +150,10 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         started_at,
         _lock: lock,
         listener: Mutex::new(listener),
+        keeper: Mutex::new(keeper),
+        goes_on: before.restored.then_some(trusted),
+        access,
+        doors: Mutex::default(),
         state: Mutex::new(state),
         applying: Mutex::default(),
     });

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::roles::grants;
 use crate::lua::{EvaluateRequest, Evaluated, Generation, Runtime};
 use crate::spec::{Plan, Problem, Severity, Spec, Stream};
 
@@ -67,6 +68,11 @@ impl Evaluator {
         let mut request = request(config, &self.profiles);
         request.generation = number;
         let evaluated = self.runtime.evaluate(request).map_err(|refused| refused.problems)?;
+        // Here and not in `prepare`: a group that is gone must not keep a successor from what is in force.
+        let (_, unknown) = grants(&evaluated.declared.settings);
+        if !unknown.is_empty() {
+            return Err(unknown.into_iter().chain(evaluated.warnings).collect());
+        }
         self.prepare(evaluated, config)
     }
 

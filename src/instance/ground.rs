@@ -11,7 +11,7 @@ use super::places::Places;
 use crate::anchor::{Inheritance, Key, Link};
 use crate::core::RecordKey;
 use crate::driver::Store;
-use crate::ledger::{Found, Generations, Ledger, LedgerError, Lock, LockError, Owner};
+use crate::ledger::{Definitions, Found, Generations, Ledger, LedgerError, Lock, LockError, Owner};
 
 /// How long an instance that does not answer may have the lock.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,6 +28,8 @@ pub(super) struct Ground {
     /// Since when the instance is up.
     pub(super) started_at: SystemTime,
     pub(super) generations: Option<Generations>,
+    /// What was made at run time.
+    pub(super) definitions: Option<Definitions>,
     pub(super) ledger: Box<dyn Store + Send>,
     /// What the one before knew, in this boot of the machine.
     pub(super) records: Vec<(RecordKey, Vec<u8>)>,
@@ -81,8 +83,21 @@ impl Ground {
             }
             Err(error) => return Err(BeginError::Failed(error.to_string())),
         };
+        // Without them all else works, and what is made at run time lasts as long as the instance.
+        let definitions = Definitions::open(&places.state).map_err(|error| degraded.push(error.to_string())).ok();
         let listener = held(inheritance, Key::control()).map(UnixListener::from);
-        Ok(Ground { places, processes, lock, started_at, generations, ledger, records, listener, degraded })
+        Ok(Ground {
+            places,
+            processes,
+            lock,
+            started_at,
+            generations,
+            definitions,
+            ledger,
+            records,
+            listener,
+            degraded,
+        })
     }
 }
 

@@ -1,23 +1,29 @@
 //! The instance itself: a supervisor, the configuration that is in force, and what is done with the whole of it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
+use super::endpoint::Endpoint;
 use super::evaluate::{Evaluator, Outcome, problem};
+use super::keeper::Keeper;
 use super::places::Places;
+use super::roles::grants;
 use super::successor;
 use crate::anchor::{Key, Link};
-use crate::core::{Pid, Refusal};
+use crate::core::{Event, EventKind, Pid, Refusal};
 use crate::driver::{AnchorState, LedgerState};
 use crate::ledger::{Generations, Lock};
-use crate::lua::{Generation, Items, Listening, Session, SessionRequest};
-use crate::rpc::{self, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server};
-use crate::spec::{Plan, Problem};
-use crate::{Error, HostReport, Supervisor, TreeKind};
+use crate::lua::{Generation, Items, Listening, Session, SessionRequest, generation_of};
+use crate::rpc::{self, Access, ApplyOutcome, ApplyRequest, Backend, Grant, HostPromise, Info, Listener, Server};
+use crate::spec::{Plan, Problem, Severity};
+use crate::{Error, Events, HostReport, Next, Supervisor, TreeKind};
 
 /// A supervisor with a configuration and places of its own. Cheap to clone; all clones are the same instance.
 #[derive(Clone)]
@@ -37,6 +43,14 @@ pub(super) struct Inner {
     pub(super) _lock: Option<Lock>,
     /// The control socket that the one before listened at, until it is served.
     pub(super) listener: Mutex<Option<UnixListener>>,
+    /// Keeps what is made at run time.
+    pub(super) keeper: Mutex<Option<Keeper>>,
+    /// Whether it goes on from records, and if so, whether these are whole.
+    pub(super) goes_on: Option<bool>,
+    /// Which groups may do what.
+    pub(super) access: Access,
+    /// The sockets that these groups are let in to: none before they are served.
+    pub(super) doors: Mutex<Vec<PathBuf>>,
     pub(super) state: Mutex<State>,
     /// Held by the one apply that is under way.
     pub(super) applying: Mutex<()>,
@@ -55,6 +69,8 @@ pub(super) struct Anchor {
 pub(super) struct State {
     /// The configuration in force.
     pub(super) live: Option<Live>,
+    /// Those before it whose functions processes made at run time have.
+    pub(super) older: Vec<Generation>,
     /// Its number; numbers only go up.
     pub(super) generation: u64,
     /// Why a newer one was refused.
@@ -63,6 +79,10 @@ pub(super) struct State {
     pub(super) ready: bool,
     /// What makes it less than it should be.
     pub(super) degraded: Vec<String>,
+    /// What of what was made at run time is not kept, or not there.
+    pub(super) lacking: Vec<String>,
+    /// What keeps groups with a role from the control socket.
+    pub(super) hindrances: Vec<String>,
     /// The binary that takes over when the engine has ended.
     pub(super) successor: Option<File>,
 }
@@ -131,15 +151,21 @@ impl Instance {
             written
                 .map_err(|error| vec![problem(format!("the configuration cannot be kept for a successor: {error}"))])?;
         }
-        let Outcome { plan, warnings, evaluated, config } = outcome;
+        let Outcome { plan, mut warnings, evaluated, config } = outcome;
+        let (grants, _) = grants(&evaluated.declared.settings);
         // Before the plan is applied, so that its handlers miss nothing, and nothing is handled twice.
         let live = Live::begin(evaluated.generation, &self.0.supervisor);
         self.listen_no_more();
         let applied = asked_by(&self.0.supervisor, caller).apply(plan).wait();
         let changes = applied.map_err(problems_of).inspect_err(|_| self.listen_again())?;
         let mut state = self.state();
-        (state.live, state.generation, state.refused) = (Some(live), generation, None);
+        let before = state.live.replace(live);
+        (state.generation, state.refused) = (generation, None);
+        state.older.extend(before.map(|before| before.generation));
         drop(state);
+        self.settle();
+        self.admit(grants);
+        warnings.extend(self.state().hindrances.iter().map(|why| odd(why.clone())));
         if let Some(generations) = &self.0.generations {
             // What stays for lack of a chance to remove it is removed the next time.
             let _ = generations.keep(&[generation]);
@@ -192,6 +218,9 @@ impl Instance {
         let changes =
             if request.dry_run { supervisor.plan(&Plan::new()) } else { supervisor.apply(Plan::new()).wait() };
         let changes = changes.map_err(problems_of)?;
+        if !request.dry_run {
+            self.admit(Vec::new());
+        }
         Ok(ApplyOutcome { generation: self.state().generation, changes, warnings: Vec::new(), config: None })
     }
 
@@ -203,6 +232,65 @@ impl Instance {
             None => self.0.evaluator.empty().map_err(|problems| sentence(&problems))?,
         };
         Ok(Session::open(&generation, request))
+    }
+
+    /// Has what is made at run time outlive the instance from now on; and brings back what was made before, unless it is
+    /// there. Returns what of that cannot be done. Once the first plan is in force, and before clients come.
+    pub(crate) fn keep_definitions(&self) -> Vec<String> {
+        // Before it is looked at for the first time, so that nothing is missed.
+        let events = self.0.supervisor.events();
+        let mut keeper = self.keeper();
+        if let Some(keeper) = &mut *keeper {
+            match (self.0.goes_on, self.0.supervisor.made_at_run_time()) {
+                (Some(trusted), Ok(made)) => keeper.go_on(&made, trusted),
+                (None, _) => keeper.bring_back(&self.0.supervisor),
+                (Some(_), Err(_)) => {}
+            }
+        }
+        self.state().lacking = keeper.iter().flat_map(Keeper::lacking).cloned().collect();
+        drop(keeper);
+        let instance = Arc::downgrade(&self.0);
+        let following = move || follow(events, || instance.upgrade().map(Instance));
+        if let Err(error) = std::thread::Builder::new().name("neap-keeper".into()).spawn(following) {
+            self.degrade(format!("what scripts make at run time will not outlive the instance: no thread: {error}"));
+        }
+        self.state().lacking.clone()
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Option<Keeper>> {
+        self.0.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what was made at run time as it is now, and lets go of the functions that nothing refers to any more.
+    pub(crate) fn settle(&self) {
+        // From the look at what there is to the last write, so that no older look is written over a newer one.
+        let mut keeper = self.keeper();
+        // An engine that has ended changes nothing any more.
+        let Ok(made) = self.0.supervisor.made_at_run_time() else { return };
+        if let Some(keeper) = &mut *keeper {
+            keeper.settle(&made);
+        }
+        let mut state = self.state();
+        state.lacking = keeper.iter().flat_map(Keeper::lacking).cloned().collect();
+        if !state.older.is_empty() {
+            let used: BTreeSet<u64> = made.iter().flat_map(|spec| spec.functions()).map(generation_of).collect();
+            state.older.retain(|generation| used.contains(&generation.number()));
+        }
+    }
+
+    /// Puts the roles of groups in force, and opens the sockets to them.
+    fn admit(&self, grants: Vec<Grant>) {
+        self.0.access.set(grants);
+        self.open_doors();
+    }
+
+    /// Has those reach the sockets who have a role, and nobody else.
+    fn open_doors(&self) {
+        let grants = self.0.access.grants();
+        // Held throughout: of two that open the doors, the later one's groups count.
+        let doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let hindrances = doors.iter().flat_map(|socket| rpc::let_in(socket, &grants)).collect();
+        self.state().hindrances = hindrances;
     }
 
     /// Says that the first plan is in force and clients are answered.
@@ -231,7 +319,7 @@ impl Instance {
                 .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
             generation: state.generation,
             refused: state.refused.clone(),
-            degraded: state.degraded.clone(),
+            degraded: state.degraded.iter().chain(&state.lacking).chain(&state.hindrances).cloned().collect(),
             promises: self.promises(),
             runtime_dir: place(|places| &places.runtime),
             state_dir: place(|places| &places.state),
@@ -248,11 +336,11 @@ impl Instance {
         drop(asked_by(&self.0.supervisor, caller).shutdown());
     }
 
-    /// Serves clients at the control socket, until what is returned is dropped or stopped.
+    /// Serves clients at the control socket and at these, until what is returned is dropped or stopped.
     ///
     /// # Errors
     /// Why it cannot, as a sentence.
-    pub(crate) fn serve(&self) -> Result<Option<Server>, String> {
+    pub(crate) fn serve(&self, endpoints: Vec<Endpoint>) -> Result<Option<Server>, String> {
         let Some(places) = &self.0.places else { return Ok(None) };
         let before = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         let listener = match before {
@@ -266,8 +354,14 @@ impl Instance {
                 listener
             }
         };
+        let paths = endpoints.iter().filter_map(Endpoint::path).map(Path::to_owned);
+        let doors = std::iter::once(places.socket.clone()).chain(paths).collect();
+        *self.0.doors.lock().unwrap_or_else(PoisonError::into_inner) = doors;
+        self.open_doors();
+        let listeners = endpoints.into_iter().map(|endpoint| endpoint.listener);
+        let listeners = std::iter::once(Listener::Unix(listener)).chain(listeners).collect();
         let failed = |error| format!("cannot serve clients at {}: {error}", places.socket.display());
-        Server::start(Arc::new(self.clone()), listener).map(Some).map_err(failed)
+        Server::start_all(Arc::new(self.clone()), listeners).map(Some).map_err(failed)
     }
 
     /// Lets go of the configuration's functions, which keep the supervisor up.
@@ -278,8 +372,12 @@ impl Instance {
 
     /// Has nobody come to the control socket any more, unless a successor listens at it.
     pub(crate) fn close(&self) {
-        if let Some(places) = self.0.places.as_ref().filter(|_| self.state().successor.is_none()) {
-            let _ = std::fs::remove_file(&places.socket);
+        if self.state().successor.is_some() {
+            return;
+        }
+        let doors = std::mem::take(&mut *self.0.doors.lock().unwrap_or_else(PoisonError::into_inner));
+        for socket in self.0.places.iter().map(|places| &places.socket).chain(&doors) {
+            let _ = std::fs::remove_file(socket);
         }
     }
 
@@ -327,6 +425,27 @@ impl Instance {
     }
 }
 
+/// Keeps what is made at run time, as long as there is an instance.
+fn follow(mut events: Events, instance: impl Fn() -> Option<Instance>) {
+    let matters = |next: &Next<Event>| match next {
+        Next::Item(event) => matches!(event.kind, EventKind::Defined | EventKind::Updated { .. } | EventKind::Deleted),
+        Next::Lagged(_) => true,
+    };
+    let mut cx = Context::from_waker(Waker::noop());
+    while let Some(next) = events.next_blocking() {
+        let mut changed = matters(&next);
+        // Of many that come together, one look is enough.
+        while let Poll::Ready(Some(next)) = pin!(events.next()).poll(&mut cx) {
+            changed |= matters(&next);
+        }
+        match instance() {
+            Some(instance) if changed => instance.settle(),
+            Some(_) => {}
+            None => return,
+        }
+    }
+}
+
 impl Backend for Instance {
     fn supervisor(&self) -> &Supervisor {
         Instance::supervisor(self)
@@ -334,6 +453,10 @@ impl Backend for Instance {
 
     fn info(&self) -> Info {
         Instance::info(self)
+    }
+
+    fn access(&self) -> Access {
+        self.0.access.clone()
     }
 
     fn apply(&self, request: ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
@@ -348,9 +471,18 @@ impl Backend for Instance {
         Instance::open_session(self, request)
     }
 
+    fn settle(&self) {
+        Instance::settle(self);
+    }
+
     fn upgrade(&self, binary: Option<PathBuf>) -> Result<(), String> {
         Instance::upgrade(self, binary.as_deref())
     }
+}
+
+/// Something odd about an instance's own that it goes on with.
+fn odd(message: String) -> Problem {
+    Problem { severity: Severity::Warning, ..problem(message) }
 }
 
 /// The supervisor, for whoever asks.

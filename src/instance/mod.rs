@@ -1,12 +1,17 @@
 //! An instance: a supervisor with a configuration, places of its own, and a life longer than its process's.
 
 mod begin;
+mod endpoint;
 mod evaluate;
 mod ground;
 mod handle;
+mod keeper;
 pub(crate) mod places;
+mod roles;
 mod successor;
 
 pub(crate) use begin::{BeginError, Begun, Start, begin};
+pub(crate) use endpoint::Endpoint;
 pub(crate) use evaluate::{Outcome, request};
 pub(crate) use handle::Instance;
+pub(crate) use roles::grants;

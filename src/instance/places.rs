@@ -137,6 +137,9 @@ pub(crate) enum PlaceError {
         /// Why not.
         why: String,
     },
+    /// The control socket is to be where it cannot be.
+    #[error("the control socket cannot be at `{}`: --socket takes its path; for TCP beside it, see `neap daemon --listen`", .0.display())]
+    NoPath(PathBuf),
     /// A file that this is about has no folder.
     #[error("cannot find the folder of `{}`: {source}", path.display())]
     Find {
@@ -326,7 +329,7 @@ fn canonical(path: &Path) -> Result<PathBuf, PlaceError> {
 }
 
 /// FNV-1a: the same on every machine and in every version, which is all that is asked of it.
-fn hash(bytes: &[u8]) -> u64 {
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

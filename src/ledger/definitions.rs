@@ -78,6 +78,11 @@ impl Definitions {
         state::remove(&self.path(name)?)
     }
 
+    /// Where the definition of this name is, if it is there.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}{SUFFIX}"))
+    }
+
     fn read_one(&self, name: &str) -> Result<Option<Spec>, StateError> {
         let path = self.path(name)?;
         let Some(bytes) = state::read(&path)? else { return Ok(None) };
@@ -91,7 +96,7 @@ impl Definitions {
 
     /// Names of processes have no `/` and do not begin with a dot; any other is refused.
     fn path(&self, name: &str) -> Result<PathBuf, StateError> {
-        let path = self.folder.join(format!("{name}{SUFFIX}"));
+        let path = self.file(name);
         match process_name_error(name) {
             None => Ok(path),
             Some(why) => Err(StateError::Write { path, source: io::Error::new(io::ErrorKind::InvalidInput, why) }),

@@ -23,6 +23,22 @@ pub struct Settings {
     pub log_level: Option<String>,
     /// `text`, `json` or `datadog`.
     pub log_format: Option<String>,
+    /// Which groups may do what.
+    pub roles: Vec<RoleOfGroup>,
+}
+
+/// What a group may do with the instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoleOfGroup {
+    /// `observer`, `operator` or `admin`.
+    pub role: String,
+    /// The group's name, or its number in digits. Whether there is such a group is not known yet.
+    pub group: String,
+    /// Where this stands.
+    pub file: Option<String>,
+    /// Its line there.
+    pub line: Option<u32>,
 }
 
 /// A function for events of one kind.

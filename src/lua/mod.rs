@@ -36,6 +36,7 @@ pub use dispatch::Listening;
 pub use host::{Host, Phase, PrintSink};
 pub use reader::FileRead;
 pub use recorded::{Input, InputKind, Recorded};
+pub(crate) use runtime::generation_of;
 pub use runtime::{Entry, EvaluateRequest, Evaluated, Generation, Options, Runtime, WedgedSink};
 pub use session::{Answer, Candidate, Candidates, Item, Items, Session, SessionRequest, Trouble, Values};
 pub use types::luals_definitions;

@@ -199,6 +199,11 @@ impl Generation {
     }
 }
 
+/// The number of the generation that a function is of.
+pub(crate) fn generation_of(function: FunctionId) -> u64 {
+    function.0 >> 32
+}
+
 /// Evaluates configurations, and answers for their functions as a supervisor's [`FunctionHost`].
 ///
 /// Cheap to clone; all clones are the same runtime.
@@ -359,8 +364,8 @@ impl Runtime {
     }
 
     /// The generation that declared a function, when calls of it can be answered.
-    fn generation_of(&self, function: FunctionId) -> Result<Arc<Handle>, String> {
-        let handle = lock(&self.0.generations).get(&(function.0 >> 32)).and_then(Weak::upgrade);
+    fn handle_of(&self, function: FunctionId) -> Result<Arc<Handle>, String> {
+        let handle = lock(&self.0.generations).get(&generation_of(function)).and_then(Weak::upgrade);
         let handle = handle.ok_or("the function belongs to a configuration that is no longer loaded")?;
         if handle.limits.overdue(self.0.grace) {
             let message = "a function of this configuration could not be interrupted; none of its functions is called \
@@ -374,7 +379,7 @@ impl Runtime {
 
 impl FunctionHost for Runtime {
     fn call(&self, call: FunctionCall, done: FunctionDone) {
-        match self.generation_of(call.function) {
+        match self.handle_of(call.function) {
             Ok(handle) => {
                 if let Err(unsent) = handle.requests.send(Request::Call(call, done))
                     && let Request::Call(_, done) = unsent.0

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::access::Access;
 use crate::Supervisor;
 use crate::core::Applied;
 #[cfg(feature = "lua")]
@@ -20,6 +21,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Who the instance is. Called often, and answered at once.
     fn info(&self) -> Info;
+
+    /// Which groups may do what. Asked for once; what is set in it later counts from then on.
+    fn access(&self) -> Access {
+        Access::default()
+    }
 
     /// Evaluates the configuration and makes it so, all or nothing; or only says what would be done.
     ///
@@ -39,6 +45,10 @@ pub trait Backend: Send + Sync + 'static {
         let _ = request;
         Err("this instance has no Lua".to_owned())
     }
+
+    /// Has outlive the instance what was made at run time, as it is now. Before a client is told that it was made, changed
+    /// or forgotten.
+    fn settle(&self) {}
 
     /// Lets this binary (or its own path's) take over once this call is answered.
     ///

@@ -14,19 +14,19 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    pub(super) fn new(peer: Peer, role: Role) -> Caller {
+    pub(super) fn new(peer: &Peer, role: Role) -> Caller {
         Caller { role, text: described(peer).into() }
     }
 }
 
-fn described(peer: Peer) -> String {
-    let uid = peer.uid;
-    let user = match name_of(uid) {
+fn described(peer: &Peer) -> String {
+    let Peer::Local { uid, pid, .. } = peer else { return peer.describe() };
+    let user = match name_of(*uid) {
         Some(name) => format!("user {name} (uid {uid})"),
         None => format!("uid {uid}"),
     };
     // The kernel says 0 of a process that is outside our pid namespace.
-    match peer.pid.filter(|pid| *pid > 0) {
+    match pid.filter(|pid| *pid > 0) {
         Some(pid) => format!("{user}, pid {pid}"),
         None => user,
     }
@@ -54,14 +54,17 @@ fn listed(table: &str, uid: u32) -> Option<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Peer, described, listed};
+    use super::{Peer, Role, described, listed};
 
     #[test]
     fn a_caller_is_named_by_the_table_of_users_else_by_number() {
         let table = "root:x:0:0:root:/root:/bin/sh\nbroken\n\nana:x:1000:1000::/home/ana:/bin/sh\n";
         assert_eq!(listed(table, 1000).as_deref(), Some("ana"));
         assert_eq!(listed(table, 7), None);
-        assert_eq!(described(Peer { uid: 4_000_000_011, pid: Some(12) }), "uid 4000000011, pid 12");
-        assert_eq!(described(Peer { uid: 4_000_000_011, pid: Some(0) }), "uid 4000000011");
+        let local = |pid| Peer::Local { uid: 4_000_000_011, pid, groups: Default::default() };
+        assert_eq!(described(&local(Some(12))), "uid 4000000011, pid 12");
+        assert_eq!(described(&local(Some(0))), "uid 4000000011");
+        let certified = Peer::Certified { role: Role::Admin, from: "192.0.2.1:77".parse().unwrap() };
+        assert_eq!(described(&certified), "a client with a certificate, from 192.0.2.1:77");
     }
 }

@@ -1,14 +1,19 @@
 //! The client's end of the control socket.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tower::service_fn;
+
+use super::address::{Address, AddressError, is_loopback, resolve};
+use super::listen::{TlsError, chain, pem};
 
 /// The largest answer: that of a list of very many processes.
 const LARGEST_HEADERS: u32 = 64 << 10;
@@ -26,8 +31,20 @@ pub enum ConnectError {
     #[error("nothing is served at {} any more: nobody answers there", .0.display())]
     Dead(PathBuf),
     /// It is somebody else's.
-    #[error("you may not use {}: only the instance's own user and root may", .0.display())]
+    #[error("you may not use {}: only the instance's own user, root, and groups with a role there may", .0.display())]
     NotPermitted(PathBuf),
+    /// The address is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// What TLS takes is not there.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// It would be spoken to without TLS, over a network.
+    #[error(
+        "{0} is on another machine, which is spoken to with TLS alone: set NEAP_TLS_CA, and NEAP_TLS_CERT and \
+         NEAP_TLS_KEY for this client's own certificate"
+    )]
+    Plain(Address),
     /// It is there, and does not take the connection in time.
     #[error("{} does not answer", .0.display())]
     TimedOut(PathBuf),
@@ -39,6 +56,47 @@ pub enum ConnectError {
         /// What went wrong.
         why: String,
     },
+}
+
+/// What a client needs for TLS: whom it believes, and who it is.
+#[derive(Clone)]
+pub struct ClientTls {
+    ca: Certificate,
+    identity: Option<Identity>,
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls").finish_non_exhaustive()
+    }
+}
+
+impl ClientTls {
+    /// Reads the authority's certificate, and this client's own with its key (PEM). The names of the environment's
+    /// variables are those that the `neap` command reads.
+    ///
+    /// # Errors
+    /// [`TlsError`], when one cannot be read or holds something else.
+    pub fn load(ca: &Path, own: Option<(&Path, &Path)>) -> Result<ClientTls, TlsError> {
+        let ca = Certificate::from_pem(pem("NEAP_TLS_CA", ca, &["CERTIFICATE"])?);
+        let identity = match own {
+            None => None,
+            Some((cert, key)) => {
+                let cert = pem("NEAP_TLS_CERT", cert, &["CERTIFICATE"])?;
+                let key = pem("NEAP_TLS_KEY", key, &["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"])?;
+                Some(Identity::from_pem(cert, key))
+            }
+        };
+        Ok(ClientTls { ca, identity })
+    }
+
+    fn config(&self) -> ClientTlsConfig {
+        let config = ClientTlsConfig::new().ca_certificate(self.ca.clone());
+        match &self.identity {
+            Some(identity) => config.identity(identity.clone()),
+            None => config,
+        }
+    }
 }
 
 /// Connects to the instance at this socket. The channel is that one connection: when it ends, its calls end with
@@ -53,13 +111,67 @@ pub async fn connect(path: &Path, patience: Duration) -> Result<Channel, Connect
         Ok(Err(error)) => return Err(why(path, &error)),
         Err(_) => return Err(ConnectError::TimedOut(path.to_owned())),
     };
+    // The name is for the protocol alone: the path is what counts.
+    over(stream, Endpoint::from_static("http://localhost"), path, until).await
+}
+
+/// Connects to the instance at this address. TCP beyond this machine is spoken with TLS alone.
+///
+/// # Errors
+/// [`ConnectError`], which names the address and says why.
+pub async fn connect_to(
+    address: &Address,
+    tls: Option<&ClientTls>,
+    patience: Duration,
+) -> Result<Channel, ConnectError> {
+    let (host, port) = match address {
+        Address::Unix(path) => return connect(path, patience).await,
+        Address::Tcp { host, port } => (host.clone(), *port),
+    };
+    let until = Instant::now() + patience;
+    let shown = PathBuf::from(address.to_string());
+    let other = |why: String| ConnectError::Other { path: shown.clone(), why };
+    let found = {
+        let host = host.clone();
+        timeout_at(until, tokio::task::spawn_blocking(move || resolve(&host, port))).await
+    };
+    let found = match found {
+        Ok(Ok(Ok(found))) => found,
+        Ok(Ok(Err(error))) => return Err(other(error.to_string())),
+        Ok(Err(error)) => return Err(other(error.to_string())),
+        Err(_) => return Err(ConnectError::TimedOut(shown)),
+    };
+    if tls.is_none() && !found.iter().all(|address| is_loopback(address.ip())) {
+        return Err(ConnectError::Plain(address.clone()));
+    }
+    let stream = match timeout_at(until, TcpStream::connect(found.as_slice())).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(why(&shown, &error)),
+        Err(_) => return Err(ConnectError::TimedOut(shown)),
+    };
+    // A failure costs latency alone.
+    let _ = stream.set_nodelay(true);
+    let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut endpoint =
+        Endpoint::from_shared(format!("{scheme}://{authority}")).map_err(|error| other(chain(&error)))?;
+    if let Some(tls) = tls {
+        endpoint = endpoint.tls_config(tls.config()).map_err(|error| other(chain(&error)))?;
+    }
+    over(stream, endpoint, &shown, until).await
+}
+
+/// The channel that is this one connection.
+async fn over<S>(stream: S, endpoint: Endpoint, path: &Path, until: Instant) -> Result<Channel, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut once = Some(stream);
     let connector = service_fn(move |_| {
         let stream = once.take().map(TokioIo::new).ok_or_else(|| io::Error::other("the connection has ended"));
         std::future::ready(stream)
     });
-    // The name is for the protocol alone: the path is what counts.
-    let endpoint = Endpoint::from_static("http://localhost").http2_max_header_list_size(LARGEST_HEADERS);
+    let endpoint = endpoint.http2_max_header_list_size(LARGEST_HEADERS);
     match timeout_at(until, endpoint.connect_with_connector(connector)).await {
         Ok(Ok(channel)) => Ok(channel),
         Ok(Err(error)) => Err(ConnectError::Other { path: path.to_owned(), why: chain(&error) }),
@@ -84,14 +196,4 @@ fn why(path: &Path, error: &io::Error) -> ConnectError {
         io::ErrorKind::PermissionDenied => ConnectError::NotPermitted(path),
         _ => ConnectError::Other { path, why: error.to_string() },
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -161,6 +161,7 @@ pub(super) fn change(change: &Change) -> v1::Change {
         state: change.state.map_or(v1::State::Unspecified, state).into(),
         file: change.source.file.clone(),
         line: change.source.line,
+        along: change.along.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -14,11 +14,12 @@ use super::fault::Fault;
 use super::instance::Served;
 use super::proto::v1;
 use super::select::Found;
-use crate::core::{ChangeKind, Refusal, Updated};
+use crate::core::{Change, ChangeKind, Refusal};
 use crate::spec::{Problem, Spec};
 
 /// Makes a process.
 pub(super) async fn create(served: &Served, request: Request<v1::CreateRequest>) -> Result<v1::CreateResponse, Status> {
+    let served = &served.for_caller(&request);
     let v1::CreateRequest { definition, dry_run } = request.into_inner();
     let spec = match definition {
         Some(v1::create_request::Definition::Spec(spec)) => defined(Changes::typed(spec))?,
@@ -42,11 +43,13 @@ pub(super) async fn add(served: &Served, spec: Spec, dry_run: bool) -> Result<(O
     }
     let (name, start) = (spec.name.clone(), spec.auto_start);
     served.supervisor().create(spec, start).await?;
+    served.settle().await?;
     Ok((Some(served.one(name).await?), warnings))
 }
 
 /// Changes a spec.
 pub(super) async fn update(served: &Served, request: Request<v1::UpdateRequest>) -> Result<v1::UpdateResponse, Status> {
+    let served = &served.for_caller(&request);
     let v1::UpdateRequest { name, changes, unset, restart_process, dry_run } = request.into_inner();
     let mut changes = match changes {
         Some(v1::update_request::Changes::Spec(spec)) => Changes::typed(spec),
@@ -58,7 +61,7 @@ pub(super) async fn update(served: &Served, request: Request<v1::UpdateRequest>)
     let spec = changes.of(&found)?;
     let amended = amend(served, &found, spec, Wish { restart_process, dry_run }).await?;
     Ok(v1::UpdateResponse {
-        change: Some(amended.change),
+        change: Some(change(&amended.change)),
         restarted: amended.restarted,
         process: Some(process(&amended.now)),
         warnings: amended.warnings.iter().map(problem).collect(),
@@ -74,9 +77,7 @@ pub(super) struct Wish {
 
 /// What an update came to.
 pub(super) struct Amended {
-    pub(super) change: v1::Change,
-    #[allow(dead_code, reason = "for the older service, which follows")]
-    pub(super) updated: Updated,
+    pub(super) change: Change,
     pub(super) restarted: bool,
     pub(super) now: Found,
     pub(super) warnings: Vec<Problem>,
@@ -93,7 +94,9 @@ pub(super) async fn amend(served: &Served, found: &Found, spec: Spec, wish: Wish
     let about = |error| Fault::of(&error, Some(&found.status.name));
     let updated = if wish.dry_run { handle.update_dry_run(spec) } else { handle.update(spec) };
     let updated = updated.await.map_err(about)?;
-    let restarted = wish.restart_process && !wish.dry_run && !updated.needs_restart().is_empty();
+    served.settle().await?;
+    let restarts = wish.restart_process && !updated.needs_restart().is_empty();
+    let restarted = restarts && !wish.dry_run;
     if restarted {
         handle.restart().await.map_err(|error| {
             let mut fault = about(error);
@@ -101,18 +104,20 @@ pub(super) async fn amend(served: &Served, found: &Found, spec: Spec, wish: Wish
             fault
         })?;
     }
-    let now = served.one(found.uuid.clone()).await?;
-    let mut change = change(&updated.change);
-    if wish.restart_process && !updated.needs_restart().is_empty() {
-        change.action = ChangeKind::Restarted.as_str().into();
+    let mut change = updated.change;
+    if restarts {
+        change.kind = ChangeKind::Restarted;
     }
-    Ok(Amended { change, updated, restarted, now, warnings })
+    let now = served.one(found.uuid.clone()).await?;
+    Ok(Amended { change, restarted, now, warnings })
 }
 
 /// Forgets processes.
 pub(super) async fn delete(served: &Served, request: Request<v1::DeleteRequest>) -> Result<v1::DeleteResponse, Status> {
+    let served = &served.for_caller(&request);
     let v1::DeleteRequest { names, force, timeout } = request.into_inner();
     let mut outcomes = act(served, names, Act::Delete { force }, Patience { no_wait: false, timeout }).await?;
+    served.settle().await?;
     for outcome in outcomes.iter_mut().filter(|outcome| outcome.error.is_none()) {
         // It is in no state any more.
         outcome.state = v1::State::Unspecified.into();

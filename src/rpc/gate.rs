@@ -11,23 +11,25 @@ use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::accept::Visitor;
+use super::access::Access;
 use super::caller::Caller;
 use super::fault::Fault;
-use super::roles::{Peer, needed};
+use super::roles::{Peer, Role, needed};
 
 /// Puts the gate before a service.
 #[derive(Clone, Debug)]
-pub(super) struct GateLayer;
+pub(super) struct GateLayer(pub(super) Access);
 
 /// Lets through who may, with their [`Role`](super::roles::Role) and the [`Caller`] among the request's extensions.
 #[derive(Clone, Debug)]
-pub(super) struct Gate<S>(S);
+pub(super) struct Gate<S>(S, Access);
 
 impl<S> Layer<S> for GateLayer {
     type Service = Gate<S>;
 
     fn layer(&self, inner: S) -> Gate<S> {
-        Gate(inner)
+        Gate(inner, self.0.clone())
     }
 }
 
@@ -46,7 +48,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        match admit(request.uri().path(), request.extensions().get::<Peer>().copied()) {
+        let visitor = request.extensions().get::<Visitor>();
+        if let Some(visitor) = visitor {
+            visitor.has_called();
+        }
+        match admit(request.uri().path(), visitor.map(Visitor::peer), &self.1) {
             Ok(caller) => {
                 request.extensions_mut().insert(caller.role);
                 request.extensions_mut().insert(caller);
@@ -93,28 +99,37 @@ fn timeout(request: &Request<Body>) -> Option<Duration> {
 }
 
 /// The caller, when its role is enough for the method.
-fn admit(method: &str, peer: Option<Peer>) -> Result<Caller, Fault> {
+fn admit(method: &str, peer: Option<&Peer>, access: &Access) -> Result<Caller, Fault> {
     let denied = |message: String| Fault::new(Code::PermissionDenied, "not_permitted", message);
     let Some(peer) = peer else {
         return Err(denied("the kernel does not say who is calling".into()));
     };
-    let Some(role) = peer.role() else {
-        let uid = peer.uid;
-        return Err(denied(format!("uid {uid} may not use this instance: only its own user and root may")));
+    let least = needed(method);
+    let may = |least: Option<Role>| access.who_may(least.unwrap_or(Role::Observer));
+    let Some((role, group)) = access.role(peer) else {
+        let who = peer.describe();
+        return Err(denied(format!("{who} has no role here and may not use this instance: only {}", may(least))));
     };
     // Nobody may call what the table does not have; that there is no such method is all that is to be said of it.
-    let Some(least) = needed(method) else {
+    let Some(least) = least else {
         let short: String = method.chars().take(200).collect();
         return Err(Fault::new(Code::Unimplemented, "unimplemented", format!("there is no method {short}")));
     };
     if role < least {
-        return Err(denied(format!("this takes the role {}, and you are {}", least.as_str(), role.as_str())));
+        let by = group.map(|group| format!(" by the group {group}")).unwrap_or_default();
+        let (who, has, takes) = (peer.describe(), role.as_str(), least.as_str());
+        let call = method.rsplit('/').next().unwrap_or(method);
+        return Err(denied(format!(
+            "{who} has the role {has}{by}, and {call} takes the role {takes}: {}",
+            may(Some(least))
+        )));
     }
     Ok(Caller::new(peer, role))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use nix::unistd::geteuid;
@@ -122,21 +137,65 @@ mod tests {
     use tonic::body::Body;
 
     use super::{Request, admit, timeout};
+    use crate::rpc::access::{Access, Grant};
     use crate::rpc::roles::{METHODS, Peer, Role};
 
+    fn local(uid: u32, groups: &[u32]) -> Peer {
+        Peer::Local { uid, pid: None, groups: Arc::from(groups) }
+    }
+
+    /// The matrix: each method of each service, for each kind of caller.
     #[test]
-    fn strangers_may_do_nothing_and_we_and_root_all() {
+    fn h2_each_method_lets_in_whose_role_is_enough_and_nobody_else() {
         let own = geteuid().as_raw();
-        for (method, _) in METHODS {
-            for uid in [0, own] {
-                let role = admit(method, Some(Peer { uid, pid: None }));
-                assert_eq!(role.unwrap().role, Role::Admin, "{method} for {uid}");
-            }
-            for peer in [None, Some(Peer { uid: own + 4_711, pid: None })] {
-                let fault = admit(method, peer).unwrap_err();
-                assert_eq!(fault.code, Code::PermissionDenied, "{method} for {peer:?}");
+        let stranger = own + 4_711;
+        let access = Access::default();
+        let all = [(10, Role::Observer), (20, Role::Operator), (30, Role::Admin)];
+        access.set(all.map(|(gid, role)| Grant { group: format!("g{gid}"), gid, role }).to_vec());
+        let from = "192.0.2.1:4711".parse().unwrap();
+        let mut callers = vec![
+            (None, None),
+            (Some(Peer::Unknown("gone".into())), None),
+            (Some(local(stranger, &[])), None),
+            (Some(local(stranger, &[0, 11])), None),
+            (Some(local(0, &[])), Some(Role::Admin)),
+            (Some(local(own, &[10])), Some(Role::Admin)),
+        ];
+        callers.extend(all.map(|(gid, role)| (Some(local(stranger, &[1, gid])), Some(role))));
+        callers.extend(all.map(|(_, role)| (Some(Peer::Certified { role, from }), Some(role))));
+        for (method, least) in METHODS {
+            for (peer, role) in &callers {
+                let admitted = admit(method, peer.as_ref(), &access);
+                if role.is_some_and(|role| role >= *least) {
+                    assert_eq!(admitted.unwrap().role, role.unwrap(), "{method} for {peer:?}");
+                } else {
+                    assert_eq!(admitted.unwrap_err().code, Code::PermissionDenied, "{method} for {peer:?}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_refusal_says_who_calls_which_role_they_have_and_which_is_needed() {
+        let access = Access::default();
+        access.set(vec![
+            Grant { group: "staff".into(), gid: 10, role: Role::Observer },
+            Grant { group: "ops".into(), gid: 20, role: Role::Operator },
+        ]);
+        let said = |groups: &[u32]| {
+            let stranger = Peer::Local { uid: 54_321, pid: Some(77), groups: Arc::from(groups) };
+            admit("/neap.v1.Neap/Stop", Some(&stranger), &access).unwrap_err().message
+        };
+        assert_eq!(
+            said(&[10]),
+            "uid 54321 (pid 77) has the role observer by the group staff, and Stop takes the role operator: the \
+             instance's own user and root may, and members of the group ops (operator)"
+        );
+        assert_eq!(
+            said(&[]),
+            "uid 54321 (pid 77) has no role here and may not use this instance: only the instance's own user and root \
+             may, and members of the group ops (operator)"
+        );
     }
 
     #[test]
@@ -152,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_method_that_is_in_no_table_is_not_served_even_to_root() {
-        let fault = admit("/neap.v1.Neap/Invented", Some(Peer { uid: 0, pid: None })).unwrap_err();
+        let fault = admit("/neap.v1.Neap/Invented", Some(&local(0, &[])), &Access::default()).unwrap_err();
         assert_eq!(fault.code, Code::Unimplemented);
     }
 }

@@ -98,6 +98,12 @@ impl Served {
         blocking(move || backend.open_session(request)).await?.map_err(refused)
     }
 
+    /// What was made at run time is kept as it is now.
+    pub(super) async fn settle(&self) -> Result<(), Fault> {
+        let backend = self.backend.clone();
+        blocking(move || backend.settle()).await
+    }
+
     /// Begins to stop everything.
     pub(super) async fn shutdown(&self) -> Result<(), Fault> {
         let (backend, caller) = (self.backend.clone(), self.caller.clone());

@@ -5,12 +5,15 @@
 //! what they may do by their [`Role`].
 
 mod accept;
+mod access;
 mod act;
+mod address;
 mod backend;
 mod caller;
 mod connect;
 mod convert;
 mod define;
+mod doors;
 mod environment;
 mod eval;
 mod event;
@@ -21,8 +24,10 @@ mod graph;
 mod ids;
 mod instance;
 mod legacy;
+mod listen;
 mod logs;
 mod neap;
+mod owner;
 mod plan;
 pub mod proto;
 mod roles;
@@ -35,9 +40,13 @@ mod stats;
 mod watch;
 mod why;
 
+pub use access::{Access, Grant};
+pub use address::{Address, AddressError};
 pub use backend::{ApplyOutcome, ApplyRequest, Backend, HostPromise, Info};
-pub use connect::{ConnectError, connect};
+pub use connect::{ClientTls, ConnectError, connect, connect_to};
+pub(crate) use doors::let_in;
 pub use fault::detail_of as error_detail;
+pub use listen::{ListenError, Listener, Tls, TlsError, TlsFiles};
 pub use roles::Role;
 pub use server::Server;
 pub use socket::{SocketError, bind_control_socket};

@@ -1,6 +1,7 @@
 //! Who may do what.
 
-use nix::unistd::{Uid, geteuid};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What a caller may do; each may do what those before may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,17 +71,31 @@ pub(super) fn needed(method: &str) -> Option<Role> {
     METHODS.iter().find(|(known, _)| *known == method).map(|(_, role)| *role)
 }
 
-/// What the kernel says of who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peer {
-    pub(super) uid: u32,
-    pub(super) pid: Option<i32>,
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// A process of this machine, by the kernel's word.
+    Local {
+        uid: u32,
+        /// Of its processes the one that connected, where the kernel says it.
+        pid: Option<i32>,
+        groups: Arc<[u32]>,
+    },
+    /// Somebody with a certificate that counts.
+    Certified { role: Role, from: SocketAddr },
+    /// It cannot be learned, for this reason.
+    Unknown(Arc<str>),
 }
 
 impl Peer {
-    /// The instance's own user and root may do all, others nothing.
-    pub(super) fn role(self) -> Option<Role> {
-        (self.uid == Uid::from_raw(0).as_raw() || self.uid == geteuid().as_raw()).then_some(Role::Admin)
+    /// For people.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Peer::Local { uid, pid: Some(pid), .. } => format!("uid {uid} (pid {pid})"),
+            Peer::Local { uid, pid: None, .. } => format!("uid {uid}"),
+            Peer::Certified { from, .. } => format!("a client with a certificate, from {from}"),
+            Peer::Unknown(why) => format!("somebody unknown ({why})"),
+        }
     }
 }
 

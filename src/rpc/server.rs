@@ -7,16 +7,17 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
-use super::accept::accept_all;
+use super::accept::{Door, accept_all};
 use super::backend::Backend;
 use super::gate::GateLayer;
 use super::instance::Served;
 use super::legacy::ProcessManagerService;
+use super::listen::Listener;
 use super::neap::NeapService;
 use super::proto::DESCRIPTORS;
 use super::proto::process_manager::process_manager_server::ProcessManagerServer;
@@ -41,7 +42,7 @@ const LARGEST_HEADERS: u32 = 16 << 10;
 #[derive(Debug)]
 pub struct Server {
     runtime: Option<Runtime>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<watch::Sender<()>>,
     stopped: Receiver<()>,
 }
 
@@ -52,37 +53,56 @@ impl Server {
     /// # Errors
     /// When the kernel refuses threads or descriptors.
     pub fn start(backend: Arc<dyn Backend>, listener: UnixListener) -> io::Result<Server> {
-        listener.set_nonblocking(true)?;
+        Server::start_all(backend, vec![Listener::Unix(listener)])
+    }
+
+    /// Serves from now on, on all of these.
+    ///
+    /// # Errors
+    /// When the kernel refuses threads or descriptors.
+    pub fn start_all(backend: Arc<dyn Backend>, listeners: Vec<Listener>) -> io::Result<Server> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("neap-rpc")
             .enable_all()
             .build()?;
-        let listener = {
-            let _in_it = runtime.enter();
-            tokio::net::UnixListener::from_std(listener)?
-        };
-        let (stop, stopping) = oneshot::channel();
-        let (tell, stopped) = channel();
+        let gate = GateLayer(backend.access());
         let routes = runtime.block_on(routes(backend))?;
-        runtime.spawn(async move {
-            let (taker, taken) = mpsc::channel(1);
-            let accepting = tokio::spawn(accept_all(listener, taker));
-            let accepted = accepting.abort_handle();
-            let server = tonic::transport::Server::builder()
+        let (stop, stopping) = watch::channel(());
+        let (tell, stopped) = channel();
+        let _in_it = runtime.enter();
+        for listener in listeners {
+            let tls = match &listener {
+                Listener::Tls(_, tls) => Some(tls.config()),
+                _ => None,
+            };
+            let door = Door::open(listener)?;
+            let mut server = tonic::transport::Server::builder();
+            if let Some(tls) = tls {
+                server = server.tls_config(tls).map_err(io::Error::other)?;
+            }
+            let router = server
                 .max_concurrent_streams(MOST_CALLS)
                 .http2_max_header_list_size(LARGEST_HEADERS)
-                .layer(GateLayer)
-                .add_routes(routes)
-                .serve_with_incoming_shutdown(ReceiverStream::new(taken), async move {
-                    let _ = stopping.await;
+                .layer(gate.clone())
+                .add_routes(routes.clone());
+            let (mut stopping, tell) = (stopping.clone(), tell.clone());
+            runtime.spawn(async move {
+                let (taker, taken) = mpsc::channel(1);
+                let accepting = tokio::spawn(accept_all(door, taker));
+                let accepted = accepting.abort_handle();
+                let serving = router.serve_with_incoming_shutdown(ReceiverStream::new(taken), async move {
+                    // Told by the sender's end.
+                    while stopping.changed().await.is_ok() {}
                     accepted.abort();
                 });
-            // Nothing that it could fail of is left: accept errors do not reach it.
-            let _ = server.await;
-            let _ = tell.send(());
-        });
+                // Nothing that it could fail of is left: accept errors do not reach it.
+                let _ = serving.await;
+                drop(tell);
+            });
+        }
+        drop(_in_it);
         Ok(Server { runtime: Some(runtime), stop: Some(stop), stopped })
     }
 
@@ -90,6 +110,7 @@ impl Server {
     /// blocks.
     pub fn stop(mut self, grace: Duration) {
         drop(self.stop.take());
+        // Nobody sends anything: it is over when the last one that could is gone.
         let _ = self.stopped.recv_timeout(grace);
         if let Some(runtime) = self.runtime.take() {
             // Calls that block end by themselves; none holds up a stop.

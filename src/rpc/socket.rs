@@ -85,7 +85,12 @@ pub fn bind_control_socket(path: &Path) -> Result<UnixListener, SocketError> {
     };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(system("making its folder"))?;
     let opened = std::fs::File::open(&folder).map_err(system("opening its folder"))?;
-    check_folder(&folder, &opened.metadata().map_err(system("looking at its folder"))?)?;
+    let looking = "looking at its folder";
+    check_link(&folder, &std::fs::symlink_metadata(&folder).map_err(system(looking))?)?;
+    check_folder(&folder, &opened.metadata().map_err(system(looking))?)?;
+    for above in folder.canonicalize().map_err(system(looking))?.ancestors().skip(1) {
+        check_above(&folder, above, &std::fs::metadata(above).map_err(system(looking))?)?;
+    }
     // Two that find the same dead socket must not both replace it.
     let _lock = lock(opened);
     let address = address(path).map_err(system("naming it"))?;
@@ -105,17 +110,51 @@ pub fn bind_control_socket(path: &Path) -> Result<UnixListener, SocketError> {
     .map_err(system("binding it"))
 }
 
-/// Refuses a folder in which others could put something else in the socket's place.
+fn refused(folder: &Path, why: String) -> Result<(), SocketError> {
+    Err(SocketError::Folder { folder: folder.to_owned(), why })
+}
+
+/// Refuses a folder in which others could put something else in the socket's place, now or once it is gone.
 fn check_folder(folder: &Path, found: &std::fs::Metadata) -> Result<(), SocketError> {
-    let refuse = |why: String| Err(SocketError::Folder { folder: folder.to_owned(), why });
-    let (owner, mode, us) = (found.uid(), found.mode(), geteuid().as_raw());
+    let (owner, mode, us) = (found.uid(), found.mode() & 0o7777, geteuid().as_raw());
     if owner != us && owner != 0 {
-        return refuse(format!("it belongs to uid {owner}, who could replace it; use a folder of uid {us}"));
+        return refused(folder, format!("it belongs to uid {owner}, who could replace it; use a folder of uid {us}"));
     }
-    // In a sticky one (/tmp) others can add, but neither remove nor rename what is ours.
-    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
-        let mode = mode & 0o7777;
-        return refuse(format!("others may write there (mode {mode:04o}) and could replace it; chmod go-w it"));
+    if mode & 0o022 != 0 && mode & 0o1000 != 0 {
+        let why = format!(
+            "others may write there (mode {mode:04o}), and could put a socket of theirs there whenever this one is \
+             gone; use a folder in it"
+        );
+        return refused(folder, why);
+    }
+    if mode & 0o022 != 0 {
+        return refused(
+            folder,
+            format!("others may write there (mode {mode:04o}) and could replace it; chmod go-w it"),
+        );
+    }
+    Ok(())
+}
+
+/// Refuses a link that another could lead elsewhere.
+fn check_link(folder: &Path, found: &std::fs::Metadata) -> Result<(), SocketError> {
+    let (owner, us) = (found.uid(), geteuid().as_raw());
+    if found.is_symlink() && owner != us && owner != 0 {
+        return refused(folder, format!("it is a link of uid {owner}'s, who could lead it elsewhere; name a folder"));
+    }
+    Ok(())
+}
+
+/// Refuses a folder on the way that all may write to: whoever renames what is in it could replace the whole way. In a
+/// sticky one (/tmp) nobody can rename what is ours.
+fn check_above(folder: &Path, above: &Path, found: &std::fs::Metadata) -> Result<(), SocketError> {
+    let mode = found.mode() & 0o7777;
+    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
+        let above = above.display();
+        return refused(
+            folder,
+            format!("others may write to {above} above it (mode {mode:04o}) and could replace it; chmod o-w {above}"),
+        );
     }
     Ok(())
 }
@@ -179,6 +218,10 @@ fn clear(path: &Path, address: &UnixAddr) -> Result<(), SocketError> {
 
 /// The socket's address; the kernel's has room for 107 bytes of path.
 fn address(path: &Path) -> io::Result<UnixAddr> {
+    if path.as_os_str().as_encoded_bytes().contains(&0) {
+        // The kernel would take it for an abstract name, which has no mode: anybody could connect.
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path has no NUL, and a name that is none no mode"));
+    }
     UnixAddr::new(path).map_err(|errno| match errno {
         Errno::ENAMETOOLONG => {
             let text = format!(

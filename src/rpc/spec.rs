@@ -57,7 +57,7 @@ pub(crate) fn spec(spec: &Spec) -> v1::Spec {
         success_exit_status: success(spec),
         stop: Some(stop(&spec.stop)),
         start_timeout: Some(spec.start_timeout.map_or(-1, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX))),
-        reload: spec.reload.as_ref().map(reload),
+        reload: spec.reload.as_ref().map(|how| v1::Reload { on_change: spec.reload_on_change.clone(), ..reload(how) }),
         hooks: Some(hooks(&spec.hooks)),
         limits: Some(limits(&spec.limits)),
         listen: spec.listen.iter().map(listener).collect(),
@@ -212,8 +212,8 @@ fn stop(stop: &Stop) -> v1::Stop {
 
 fn reload(reload: &Reload) -> v1::Reload {
     match reload {
-        Reload::Signal(signal) => v1::Reload { signal: Some(signal.to_string()), command: Vec::new() },
-        Reload::Command(command) => v1::Reload { signal: None, command: command.clone() },
+        Reload::Signal(signal) => v1::Reload { signal: Some(signal.to_string()), ..Default::default() },
+        Reload::Command(command) => v1::Reload { command: command.clone(), ..Default::default() },
     }
 }
 

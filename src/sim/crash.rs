@@ -12,7 +12,7 @@ use super::behaviour;
 use super::kernel::{Due, Happening, Kernel, Run, Stage};
 use super::world::{Failure, World};
 use crate::core::{
-    Adoption, ExitStatus, Input, LiveRun, Machine, Output, Pid, ProcessId, RecordKey, RunId, StateName, Time,
+    Adoption, ExitStatus, History, Input, LiveRun, Machine, Output, Pid, ProcessId, RecordKey, RunId, StateName, Time,
 };
 use crate::spec::Spec;
 
@@ -126,6 +126,7 @@ impl World {
             return self.broken(&why);
         }
         self.machine = machine;
+        self.history = History::begin(&self.machine);
         self.machine.resume(self.clock.now());
         self.write();
         self.drain()?;

@@ -32,6 +32,8 @@
 //! - every command is answered exactly once, a refused plan changes nothing, stale news is dropped and counted;
 //! - a supervisor may die between any two outputs: the next one forgets nothing that lives, doubles nothing, counts no run
 //!   twice, and tells every end exactly (as unknown where the anchor died too); commands in flight are never answered;
+//! - at any time each process can say why it is as it is: by events that were told, to a first cause or with what is not
+//!   known, in no circle;
 //! - once the storm is over everything comes to rest, what is wanted down is down or reported stuck, and a shutdown ends.
 //!
 //! A million lives: `cargo run --release --features sim --example schedules -- 1000000`. One life again, with all that
@@ -44,6 +46,7 @@ mod harness;
 mod kernel;
 mod life;
 mod plans;
+mod reasons;
 mod rng;
 mod schedule;
 mod trace;

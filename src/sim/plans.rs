@@ -67,7 +67,8 @@ pub(super) fn invalid(rng: &mut Rng, old: &Plan, size: usize) -> Plan {
 /// The same spec with a change that may or may not need a restart.
 pub(super) fn touched(rng: &mut Rng, spec: &Spec) -> Spec {
     let mut spec = spec.clone();
-    match rng.below(6) {
+    match rng.below(7) {
+        6 if spec.reload.is_some() => spec.reload_on_change = Some(format!("version {}", rng.below(10))),
         0 => spec.description = Some(format!("number {}", rng.below(1000))),
         1 => spec.command.push(format!("--flag={}", rng.below(1000))),
         2 => spec.stop = ladder(rng),

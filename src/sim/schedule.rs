@@ -11,10 +11,10 @@ use super::plans;
 use super::rng::Rng;
 use super::world::{Failure, Hostility, World};
 use crate::core::{
-    Command, CommandId, Done, ExitStatus, Input, Notification, Pid, ProcessId, Refusal, RunId, Settings, StateName,
-    WallTime, Want,
+    Change, Command, CommandId, Done, ExitStatus, Input, Notification, Pid, ProcessId, Refusal, RunId, Settings,
+    StateName, WallTime, Want,
 };
-use crate::spec::{Plan, Signal};
+use crate::spec::{Effect, Plan, Signal};
 
 /// What kind of life is lived.
 #[derive(Clone, Copy, Debug)]
@@ -217,11 +217,24 @@ impl Life<'_> {
         self.world.command(command).map(|_| ())
     }
 
+    /// What was foreseen is done, and nothing but reloads is left to be done then.
     fn apply(&mut self, plan: Plan) -> Result<(), Failure> {
+        let (foreseen, deaths) = (self.world.machine().diff(&plan).ok(), self.world.deaths());
         let id = self.world.command(Command::Apply(Box::new(plan.clone())))?;
-        if let Some(Ok(Done::Applied(_))) = self.world.reply(id) {
-            self.plan = plan;
+        let Some(Ok(Done::Applied(applied))) = self.world.reply(id) else { return Ok(()) };
+        let left = if deaths == self.world.deaths() {
+            if foreseen.as_ref() != Some(&applied.changes) {
+                return self.world.broken("an apply did something else than the plan showed");
+            }
+            self.world.machine().diff(&plan).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let is_left = |change: &Change| change.fields.iter().any(|field| field.effect != Effect::Reload);
+        if let Some(change) = left.iter().find(|change| is_left(change)) {
+            return self.world.broken(&format!("something is left to do once a plan is in force: {change:?}"));
         }
+        self.plan = plan;
         Ok(())
     }
 

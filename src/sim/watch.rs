@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::kernel::{Kernel, Run, Stage};
+use super::reasons::Told;
 use crate::core::{
     Cause, Command, CommandId, Done, Event, EventKind, ExitStatus, HookKind, Machine, Output, ProcessId, Reply, RunId,
     StateName, Time,
@@ -64,6 +65,8 @@ pub(super) struct Watch {
     pub(super) touched: BTreeSet<ProcessId>,
     /// Processes whose stop mode was `process` at some time: what their main process leaves behind is left alone.
     lenient: BTreeSet<ProcessId>,
+    /// What explanations may speak of.
+    pub(super) told: Told,
     /// Runs whose execution was told.
     executed: BTreeSet<RunId>,
     /// Runs that the next supervisor prepares once more: they were judged before, with these specs.
@@ -308,6 +311,7 @@ impl Watch {
         if let Some(last) = self.sequence.replace(event.sequence).filter(|last| last + 1 != event.sequence) {
             return Err(format!("event {} follows event {last}", event.sequence));
         }
+        self.told.note(event);
         match &event.kind {
             EventKind::Defined => return self.define(event),
             EventKind::ShuttingDown => self.shutting_down = Some(scene.now),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::crash::Mortal;
@@ -10,8 +11,8 @@ use super::rng::Rng;
 use super::trace::{Fingerprint, Trace};
 use super::watch::{Scene, Watch};
 use crate::core::{
-    Command, CommandId, Input, Machine, Notification, Now, Output, ProcessId, Reply, RunId, Settings, StateName, Time,
-    WallTime,
+    Command, CommandId, Explanation, History, Input, Machine, Notification, Now, Output, ProcessId, Reply, RunId,
+    Settings, StateName, Time, WallTime,
 };
 
 /// A rule that was broken, with all that is needed to see how.
@@ -34,6 +35,9 @@ impl std::error::Error for Failure {}
 
 /// How far a mean driver's clock goes back at most.
 const BACK: Duration = Duration::from_secs(2);
+
+/// How many steps are between two explanations that are asked for: they take longer than a step.
+const EXPLAINED: u64 = 8;
 
 /// How mean a world is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,7 @@ impl Hostility {
 #[derive(Debug)]
 pub struct World {
     pub(super) machine: Machine,
+    pub(super) history: History,
     pub(super) kernel: Kernel,
     pub(super) rng: Rng,
     pub(super) hostility: Hostility,
@@ -113,8 +118,10 @@ impl World {
         let mut rng = Rng::new(seed);
         let kernel = Kernel::new(Rng::new(rng.word()), hostility.kernel);
         let shutdown_timeout = settings.shutdown_timeout;
+        let machine = Machine::new(settings);
         World {
-            machine: Machine::new(settings),
+            history: History::begin(&machine),
+            machine,
             kernel,
             rng,
             hostility,
@@ -163,12 +170,22 @@ impl World {
         self.story.trace.as_ref().map_or(Vec::new(), |trace| trace.tail(count).to_vec())
     }
 
+    /// Why a process is in its state, for whoever asks now.
+    pub fn explain(&self, process: ProcessId) -> Option<Explanation> {
+        self.machine.explain(process, &self.history, self.clock.now())
+    }
+
     /// Gives a command now and takes in what follows at once.
     pub fn command(&mut self, command: Command) -> Result<CommandId, Failure> {
+        self.command_by(None, command)
+    }
+
+    /// The same, from somebody of whom it is known who they are.
+    pub fn command_by(&mut self, caller: Option<Arc<str>>, command: Command) -> Result<CommandId, Failure> {
         self.last_command += 1;
         let id = CommandId(self.last_command);
         self.watch.ask(self.clock.mono, id, &command);
-        self.deliver(Input::Command { id, command, caller: None })?;
+        self.deliver(Input::Command { id, command, caller })?;
         Ok(id)
     }
 
@@ -318,6 +335,9 @@ impl World {
                 let _ = writeln!(fingerprint, "{} {output:?}", self.clock.mono.0);
             }
             self.judge(&output)?;
+            if let Output::Emit(event) = &output {
+                self.history.note(event);
+            }
             let done = self.kernel.execute(self.clock.mono, &output);
             if let Some(outputs) = &mut self.story.outputs {
                 outputs.push((self.clock.mono, output));
@@ -348,7 +368,24 @@ impl World {
         match (judged, self.machine.check()) {
             (Err(what), _) => self.broken(&what),
             (Ok(()), Err(violation)) => self.broken(&format!("an invariant is broken: {violation}")),
-            (Ok(()), Ok(())) => Ok(()),
+            (Ok(()), Ok(())) => self.check_an_explanation(),
+        }
+    }
+
+    /// Every few steps one process is asked why it is as it is.
+    fn check_an_explanation(&mut self) -> Result<(), Failure> {
+        if !self.story.steps.is_multiple_of(EXPLAINED) {
+            return Ok(());
+        }
+        let all = self.machine.processes();
+        let turn = usize::try_from(self.story.steps / EXPLAINED).unwrap_or(0) % all.len().max(1);
+        let Some(process) = all.get(turn) else { return Ok(()) };
+        let Some(explanation) = self.explain(*process) else {
+            return self.broken(&format!("{process} has no explanation"));
+        };
+        match self.watch.told.judge(&explanation) {
+            Ok(()) => Ok(()),
+            Err(what) => self.broken(&format!("{what}: {explanation:#?}")),
         }
     }
 

@@ -10,7 +10,7 @@ use super::process::{
 };
 use super::restart::{Restart, RestartPolicy};
 use super::signal::Signal;
-use super::stop::{Reload, Stop};
+use super::stop::{Reload, Stop, mark};
 
 impl Spec {
     /// A process of this name that runs this command (program and arguments, never seen by a shell), with the defaults.
@@ -71,6 +71,7 @@ impl Spec {
             stop: Stop::default(),
             start_timeout: Some(Spec::DEFAULT_START_TIMEOUT),
             reload: None,
+            reload_on_change: None,
             hooks: Hooks::default(),
             limits: Limits::default(),
             listen: Vec::new(),
@@ -398,6 +399,13 @@ impl Spec {
     /// How it is told to read its configuration again.
     pub fn reload(mut self, reload: Reload) -> Self {
         self.reload = Some(reload);
+        self
+    }
+
+    /// What the program reads itself, such as the text of its configuration file. When an update or an apply changes it, the
+    /// running process is told to read it again, by [`reload`](Spec::reload). Longer texts are kept as a digest.
+    pub fn reload_on_change(mut self, text: impl Into<String>) -> Self {
+        self.reload_on_change = Some(mark(text));
         self
     }
 

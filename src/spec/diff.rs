@@ -114,7 +114,12 @@ impl Differ {
 fn tree(spec: &Spec) -> Value {
     let mut tree = write::node(spec).value;
     if let Value::Map(entries) = &mut tree {
-        // An empty list of these says what no list says.
+        // 0 is a success without being said.
+        if let Some((_, node)) = entries.iter_mut().find(|(key, _)| key == "success_exit_status")
+            && let Value::List(items) = &mut node.value
+        {
+            items.retain(|item| item.value != Value::Integer(0));
+        }
         entries.retain(|(key, node)| key != "success_exit_status" || node.value != Value::List(Vec::new()));
         if let [step] = &spec.stop.sequence[..]
             && let Some((_, stop)) = entries.iter_mut().find(|(key, _)| key == "stop")

@@ -37,7 +37,7 @@ pub use restart::{Restart, RestartPolicy, StartLimit};
 pub use schema::{Effect, FieldChange, changed_fields};
 pub use serde_impl::stored;
 pub use signal::Signal;
-pub use stop::{Reload, Stop, StopMode, StopStep};
+pub use stop::{Reload, Stop, StopMode, StopStep, mark};
 pub use url::ProbeUrl;
 pub use validate::check_relations;
 pub use value::{Node, Position, Value};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::hook::Hooks;
+use super::hook::{FunctionId, HookAction, Hooks};
 use super::plan::Source;
-use super::probe::{Health, Ready};
+use super::probe::{Health, ProbeTarget, Ready};
 use super::restart::Restart;
 use super::signal::Signal;
 use super::stop::{Reload, Stop};
@@ -276,6 +276,8 @@ pub struct Spec {
     pub start_timeout: Option<Duration>,
     /// How it is told to read its configuration again.
     pub reload: Option<Reload>,
+    /// Stands for the configuration that it reads itself: when this changes under a run, that is told to read it again.
+    pub reload_on_change: Option<String>,
     /// What is done at its turning points.
     pub hooks: Hooks,
     /// What its tree may use.
@@ -294,4 +296,25 @@ pub struct Spec {
     pub volatile: bool,
     /// Where it was declared, for messages. Never a difference between two specs.
     pub source: Source,
+}
+
+impl Spec {
+    /// The functions that its hooks and probes are.
+    pub fn functions(&self) -> impl Iterator<Item = FunctionId> {
+        let Hooks { before_start, after_start, before_stop, after_stop, on_failure } = &self.hooks;
+        let hooks = [before_start, after_start, before_stop, after_stop, on_failure].into_iter().flatten();
+        let called = hooks.filter_map(|hook| match hook.action {
+            HookAction::Function(id) => Some(id),
+            HookAction::Command(_) => None,
+        });
+        let ready = match &self.ready {
+            Ready::Probe(probe) => Some(&probe.target),
+            _ => None,
+        };
+        let probes = ready.into_iter().chain(self.health.as_ref().map(|health| &health.target));
+        called.chain(probes.filter_map(|target| match target {
+            ProbeTarget::Function(id) => Some(*id),
+            _ => None,
+        }))
+    }
 }

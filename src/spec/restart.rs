@@ -25,6 +25,21 @@ pub enum RestartPolicy {
     OnWatchdog,
 }
 
+impl RestartPolicy {
+    /// The word for it, as a configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RestartPolicy::Never => "never",
+            RestartPolicy::Always => "always",
+            RestartPolicy::OnFailure => "on-failure",
+            RestartPolicy::OnSuccess => "on-success",
+            RestartPolicy::OnAbnormal => "on-abnormal",
+            RestartPolicy::OnAbort => "on-abort",
+            RestartPolicy::OnWatchdog => "on-watchdog",
+        }
+    }
+}
+
 /// Policy and pace of automatic restarts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Restart {

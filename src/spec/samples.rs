@@ -306,10 +306,18 @@ fn relations() -> BoxedStrategy<Set> {
 fn lifecycle() -> BoxedStrategy<Set> {
     let codes = subsequence(vec![1, 2, 3, 255], 0..3);
     let signals = subsequence(vec![Signal::HUP, Signal::INT, Signal::PIPE], 0..3);
+    let mark = option::of("[ -~]{0,80}".prop_map(crate::spec::mark));
     let reload = prop_oneof![signal().prop_map(Reload::Signal), words().prop_map(Reload::Command)];
     let times = (option::of(duration()), option::of(duration()));
     let places = (vec(listener(), 0..3), vec("[a-z]{1,8}", 0..3));
-    ((ready(), option::of(health()), restart(), stop()), (codes, signals), option::of(reload), hooks(), times, places)
+    (
+        (ready(), option::of(health()), restart(), stop()),
+        (codes, signals),
+        option::of((reload, mark)),
+        hooks(),
+        times,
+        places,
+    )
         .prop_map(move |((ready, health, restart, stop), (codes, success_signals), reload, hooks, times, places)| {
             Set::new(move |spec| Spec {
                 ready,
@@ -318,7 +326,8 @@ fn lifecycle() -> BoxedStrategy<Set> {
                 stop,
                 success_exit_status: std::iter::once(0).chain(codes).collect(),
                 success_signals,
-                reload,
+                reload: reload.clone().map(|(how, _)| how),
+                reload_on_change: reload.and_then(|(_, mark)| mark),
                 hooks,
                 start_timeout: times.0,
                 watchdog: times.1,

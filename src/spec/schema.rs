@@ -91,6 +91,10 @@ impl Key {
         Key::new(name, lua, Effect::Live, doc)
     }
 
+    const fn reload(name: &'static str, lua: &'static str, doc: &'static str) -> Key {
+        Key::new(name, lua, Effect::Reload, doc)
+    }
+
     const fn restart(name: &'static str, lua: &'static str, doc: &'static str) -> Key {
         Key::new(name, lua, Effect::Restart, doc)
     }
@@ -259,13 +263,13 @@ fn visit(table: &'static Table, parent: Option<&Path<'_>>, call: &mut impl FnMut
 }
 
 impl Spec {
-    /// This run's spec with everything that takes effect without a restart taken from a newer one, functions included.
+    /// This run's spec with everything that takes effect at once taken from a newer one, functions included.
     ///
     /// For a run that goes on under a changed spec: what it was executed with stays, and the rest is as declared now.
     pub fn with_live_fields_of(&self, newer: &Spec) -> Spec {
         let mut spec = self.clone();
         visit(&SPEC, None, &mut |_, key, access| {
-            if key.effect != Effect::Restart {
+            if key.effect == Effect::Live {
                 (access.copy)(&mut spec, newer);
             }
         });

@@ -62,6 +62,21 @@ impl Stop {
     }
 }
 
+/// The mark of a configuration that a process reads itself, by which is seen that it has changed: a short text as it is, a longer one
+/// (what a file says) by a digest of it, so that it is neither kept nor shown.
+pub fn mark(text: impl Into<String>) -> String {
+    const LONGEST: usize = 64;
+    let text = text.into();
+    if text.len() <= LONGEST {
+        return text;
+    }
+    // FNV-1a: nobody gains anything by two files with the same one.
+    let digest = text.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |digest, byte| {
+        (digest ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    });
+    format!("{} bytes, {digest:032x}", text.len())
+}
+
 /// How a running process is told to read its configuration again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -33,7 +33,7 @@ pub fn node(spec: &Spec) -> Node {
     table.put("success_exit_status", success(spec));
     table.put("stop", stop(&spec.stop));
     table.put("start_timeout", spec.start_timeout.map_or_else(|| text("infinity"), duration));
-    table.some("reload", spec.reload.as_ref().map(reload));
+    table.some("reload", spec.reload.as_ref().map(|how| reload(how, spec.reload_on_change.as_deref())));
     table.filled("hooks", hooks(&spec.hooks));
     table.filled("limits", limits(&spec.limits));
     table.list("listen", spec.listen.iter().map(listener).collect());
@@ -278,12 +278,13 @@ fn stop(stop: &Stop) -> Value {
     table.done()
 }
 
-fn reload(reload: &Reload) -> Value {
+fn reload(reload: &Reload, on_change: Option<&str>) -> Value {
     let mut table = Entries::default();
     match reload {
         Reload::Signal(signal) => table.put("signal", text(signal.to_string())),
         Reload::Command(command) => table.put("command", texts(command)),
     }
+    table.some("on_change", on_change.map(text));
     table.done()
 }
 

@@ -308,6 +308,19 @@ impl Supervisor {
         }
     }
 
+    /// What was made at run time and is not about to be forgotten, by name.
+    #[cfg(feature = "cli")]
+    pub(crate) fn made_at_run_time(&self) -> Result<Vec<Arc<Spec>>, Error> {
+        let mut made = self.shared().query(|engine| {
+            let machine = engine.machine();
+            let of_run_time = |id: &ProcessId| machine.status(*id).is_some_and(|status| status.runtime);
+            let ids = machine.processes().into_iter().filter(of_run_time);
+            ids.filter_map(|id| machine.spec(id)).collect::<Vec<_>>()
+        })?;
+        made.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(made)
+    }
+
     /// Whether everything is being stopped for good: from a [`shutdown`](Supervisor::shutdown) on, also one that was asked
     /// of a supervisor before this one.
     #[cfg(feature = "cli")]

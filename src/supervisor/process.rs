@@ -12,7 +12,7 @@ use super::shared::{Answer, Caller, Message};
 use super::support;
 #[cfg(feature = "grpc")]
 use crate::core::SpawnError;
-use crate::core::{Command, Done, ProcessId, Refusal, StateName, Status, Updated};
+use crate::core::{Command, Done, Explanation, ProcessId, Refusal, StateName, Status, Updated};
 use crate::driver::Usage;
 #[cfg(feature = "grpc")]
 use crate::driver::{Beside, beside};
@@ -158,6 +158,31 @@ impl Process {
         let id = self.id;
         let status = self.owner.shared.query(move |engine| engine.machine().status(id))?;
         status.ok_or(Error::Refused(Refusal::NotFound))
+    }
+
+    /// Why it is in its state: the causes down to the first, what its start or stop waits for, and for how long still.
+    ///
+    /// ```
+    /// use neap::{Supervisor, spec::{Restart, Spec}};
+    ///
+    /// let supervisor = Supervisor::builder().build()?;
+    /// let db = supervisor.add(Spec::shell("db", "exit 3").restart(Restart::never()))?;
+    /// let web = supervisor.add(Spec::new("web", ["sleep", "60"]).requires("db").after("db"))?;
+    /// db.start_blocking().ok();
+    /// db.wait(neap::core::StateName::Failed).wait()?;
+    /// web.start_blocking().unwrap_err();
+    /// let why = web.why()?;
+    /// let said: Vec<String> = why.chain.iter().map(|reason| format!("{} {}", reason.of, reason.full_text())).collect();
+    /// assert!(said[1].starts_with("db failed: exit code 3"), "{said:?}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it was deleted.
+    pub fn why(&self) -> Result<Explanation, Error> {
+        let id = self.id;
+        let explanation = self.owner.shared.query(move |engine| engine.explain(id))?;
+        explanation.ok_or(Error::Refused(Refusal::NotFound))
     }
 
     /// Its spec: that of its next run.

@@ -3,14 +3,21 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod as_user;
 mod calls;
+mod define;
 mod errors;
+mod frames;
 mod legacy;
 mod logs;
 mod peers;
 mod python;
 mod rude;
+mod rude_frames;
+mod slow;
 mod sockets;
 mod standard;
+mod tcp;
+mod tls;
 mod watch;
 mod world;

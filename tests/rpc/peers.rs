@@ -1,66 +1,95 @@
-//! H2: who may call what. The socket's mode keeps strangers out; these tests open it wide, and the gate does.
+//! H2: who may call what. The socket's mode keeps strangers out; some of these tests open it wide, and the gate does.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
-use hyper_util::rt::TokioIo;
-use neap::rpc::proto::DESCRIPTORS;
+use neap::rpc::{Grant, Role};
 use prost::Message;
-use prost_types::FileDescriptorSet;
-use tonic::client::Grpc;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use prost_types::FileDescriptorProto;
+use tonic::Code;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-use crate::support::root_or_skip;
+use crate::as_user::{STRANGER, call, channel, unix_as};
+use crate::support::{root_or_skip, wait_until};
 use crate::world::{World, word};
 
-/// A user that is neither root nor anybody.
-const STRANGER: u32 = 54_321;
+/// What looks, and what acts. All else takes an admin: so does whatever is added and stands in neither.
+const LOOKS: [&str; 18] = [
+    "/neap.v1.Neap/GetStatus",
+    "/neap.v1.Neap/List",
+    "/neap.v1.Neap/Describe",
+    "/neap.v1.Neap/Wait",
+    "/neap.v1.Neap/Watch",
+    "/neap.v1.Neap/Logs",
+    "/neap.v1.Neap/Why",
+    "/neap.v1.Neap/Graph",
+    "/neap.v1.Neap/Stats",
+    "/process_manager.ProcessManager/GetStatus",
+    "/process_manager.ProcessManager/List",
+    "/process_manager.ProcessManager/Describe",
+    "/process_manager.ProcessManager/GetResourceUsage",
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/List",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+const ACTS: [&str; 7] = [
+    "/neap.v1.Neap/Start",
+    "/neap.v1.Neap/Stop",
+    "/neap.v1.Neap/Restart",
+    "/neap.v1.Neap/Reload",
+    "/neap.v1.Neap/Signal",
+    "/process_manager.ProcessManager/Start",
+    "/process_manager.ProcessManager/Stop",
+];
+/// Whose call with an empty message would end what the other calls are tried on.
+const ENDS: [&str; 1] = ["/neap.v1.Neap/Shutdown"];
 
-/// A connection made by this user: the kernel notes who connects, not who writes.
-fn connected_as(world: &World, uid: u32) -> std::io::Result<UnixStream> {
-    let socket = world.socket.clone();
-    let thread = std::thread::spawn(move || {
-        // SAFETY: plain numbers; the raw call changes this thread alone, which ends after it.
-        let changed = unsafe { libc::syscall(libc::SYS_setresuid, -1, uid, -1) };
-        assert_eq!(changed, 0, "{}", std::io::Error::last_os_error());
-        UnixStream::connect(socket)
-    });
-    let connected = thread.join().unwrap();
-    // The change of user has closed /proc/self to other tests.
-    nix::sys::prctl::set_dumpable(true).unwrap();
-    connected
+fn least(method: &str) -> Role {
+    match method {
+        _ if LOOKS.contains(&method) => Role::Observer,
+        _ if ACTS.contains(&method) => Role::Operator,
+        _ => Role::Admin,
+    }
 }
 
-async fn channel(stream: UnixStream) -> Channel {
-    stream.set_nonblocking(true).unwrap();
-    let mut once = Some(TokioIo::new(tokio::net::UnixStream::from_std(stream).unwrap()));
-    let connector = tower::service_fn(move |_| std::future::ready(once.take().ok_or(std::io::ErrorKind::NotConnected)));
-    let connector = tower::ServiceExt::map_err(connector, std::io::Error::from);
-    Endpoint::from_static("http://localhost").connect_with_connector(connector).await.unwrap()
-}
-
-/// Calls the method with a message without fields.
-async fn call(channel: Channel, method: &str) -> Result<(), Status> {
-    let mut client = Grpc::new(channel);
-    client.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
-    let path = PathAndQuery::try_from(method).unwrap();
-    let answer = client.server_streaming(Request::new(()), path, tonic_prost::ProstCodec::<(), ()>::default()).await?;
-    let _ = answer.into_inner().message().await;
-    Ok(())
-}
-
-fn methods() -> Vec<String> {
-    let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-    let mut methods = vec!["/grpc.health.v1.Health/Check".to_owned()];
-    for file in &set.file {
-        for service in &file.service {
-            let service_name = format!("{}.{}", file.package(), service.name());
-            methods.extend(service.method.iter().map(|method| format!("/{service_name}/{}", method.name())));
+/// Each method of each service that is served, as the server itself tells it.
+async fn served(world: &World) -> Vec<String> {
+    let mut client = ServerReflectionClient::new(world.channel().await);
+    let mut ask = async |asked| {
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(asked) };
+        let answers = client.server_reflection_info(tokio_stream::iter([request])).await.unwrap();
+        answers.into_inner().message().await.unwrap().unwrap().message_response.unwrap()
+    };
+    let MessageResponse::ListServicesResponse(services) = ask(MessageRequest::ListServices(String::new())).await else {
+        panic!("no services");
+    };
+    let mut methods = BTreeSet::from(["/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo".to_owned()]);
+    for service in services.service {
+        let asked = MessageRequest::FileContainingSymbol(service.name.clone());
+        let MessageResponse::FileDescriptorResponse(files) = ask(asked).await else { panic!("no file") };
+        for file in files.file_descriptor_proto {
+            let file = FileDescriptorProto::decode(&file[..]).unwrap();
+            for one in file.service.iter().filter(|one| format!("{}.{}", file.package(), one.name()) == service.name) {
+                methods.extend(one.method.iter().map(|method| format!("/{}/{}", service.name, method.name())));
+            }
         }
     }
-    methods
+    methods.into_iter().collect()
+}
+
+/// Lets everybody reach the socket.
+fn open(world: &World) {
+    let open = |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    open(&world.socket);
+    open(world.socket.parent().unwrap());
+    open(world.dir.path());
 }
 
 #[test]
@@ -69,33 +98,98 @@ fn h1_a_stranger_does_not_reach_the_socket() {
         return;
     }
     let world = World::new();
-    let refused = connected_as(&world, STRANGER).unwrap_err();
+    let refused = unix_as(&world.socket, STRANGER, &[]).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
 }
 
 #[test]
-fn h2_a_stranger_may_call_nothing_even_where_the_socket_is_open() {
-    if !root_or_skip("h2_a_stranger_may_call_nothing_even_where_the_socket_is_open") {
+fn h2_each_method_of_each_served_service_is_for_those_alone_whose_role_is_enough() {
+    if !root_or_skip("h2_each_method_of_each_served_service_is_for_those_alone_whose_role_is_enough") {
         return;
     }
     let world = World::new();
-    let open = |path: &std::path::Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
-    open(&world.socket);
-    open(world.socket.parent().unwrap());
-    let stream = connected_as(&world, STRANGER).unwrap();
+    open(&world);
+    let grant = |gid, role| Grant { group: format!("g{gid}"), gid, role };
+    let roles = [(70_010, Role::Observer), (70_020, Role::Operator), (70_030, Role::Admin)];
+    world.backend.access.set(roles.map(|(gid, role)| grant(gid, role)).to_vec());
+    let as_stranger = |gids: &[u32]| unix_as(&world.socket, STRANGER, gids).unwrap();
+    let mut callers = vec![
+        ("root", Some(Role::Admin), UnixStream::connect(&world.socket).unwrap()),
+        ("a stranger", None, as_stranger(&[])),
+        ("a member of another group", None, as_stranger(&[70_011, 70_012])),
+    ];
+    for (name, (gid, role)) in ["an observer", "an operator", "an admin"].into_iter().zip(roles) {
+        callers.push((name, Some(role), as_stranger(&[70_011, gid])));
+    }
+    // By its main group alone, and by two of which the second may more.
+    callers.push(("an observer by the main group", Some(Role::Observer), as_stranger(&[70_010])));
+    callers.push(("an operator by one of two", Some(Role::Operator), as_stranger(&[70_010, 70_020])));
     world.run(async {
-        let channel = channel(stream).await;
-        for method in methods() {
-            let refused = call(channel.clone(), &method).await.unwrap_err();
-            assert_eq!(
-                (refused.code(), word(&refused).as_str()),
-                (Code::PermissionDenied, "not_permitted"),
-                "{method}"
-            );
-            assert!(refused.message().contains("uid 54321"), "{}", refused.message());
+        let methods = served(&world).await;
+        for expected in ["/neap.v1.Neap/Eval", "/process_manager.ProcessManager/Create", "/grpc.health.v1.Health/Check"]
+        {
+            assert!(methods.iter().any(|method| method == expected), "{methods:?}");
+        }
+        for (name, role, stream) in callers {
+            let channel = channel(stream).await;
+            for method in &methods {
+                if role.is_some_and(|role| role >= least(method)) {
+                    if ENDS.contains(&method.as_str()) {
+                        continue;
+                    }
+                    // It may well be refused for other reasons; a method that is in no table is refused to all.
+                    if let Err(status) = call(channel.clone(), method).await {
+                        assert_ne!(status.code(), Code::PermissionDenied, "{method} for {name}: {status}");
+                        assert!(!status.message().starts_with("there is no method"), "{method} has no row");
+                    }
+                } else {
+                    let refused = call(channel.clone(), method).await.unwrap_err();
+                    let told = (refused.code(), word(&refused));
+                    assert_eq!(told, (Code::PermissionDenied, "not_permitted".to_owned()), "{method} for {name}");
+                    let message = refused.message();
+                    assert!(message.contains("uid 54321"), "{message}");
+                    assert_eq!(message.contains(" has no role here"), role.is_none(), "{message}");
+                }
+            }
         }
     });
-    assert!(world.backend.asked.lock().unwrap().is_empty());
+}
+
+#[test]
+fn h2_a_group_that_loses_its_role_loses_it_on_the_connections_that_it_has() {
+    if !root_or_skip("h2_a_group_that_loses_its_role_loses_it_on_the_connections_that_it_has") {
+        return;
+    }
+    let world = World::new();
+    open(&world);
+    let stream = unix_as(&world.socket, STRANGER, &[70_010]).unwrap();
+    world.run(async {
+        let channel = channel(stream).await;
+        call(channel.clone(), "/neap.v1.Neap/List").await.unwrap_err();
+        world.backend.access.set(vec![Grant { group: "g".into(), gid: 70_010, role: Role::Observer }]);
+        call(channel.clone(), "/neap.v1.Neap/List").await.unwrap();
+        world.backend.access.set(Vec::new());
+        let refused = call(channel, "/neap.v1.Neap/List").await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+    });
+}
+
+#[test]
+fn h3_others_have_sixty_four_connections_each_however_many_processes_they_make() {
+    if !root_or_skip("h3_others_have_sixty_four_connections_each_however_many_processes_they_make") {
+        return;
+    }
+    let world = World::new();
+    open(&world);
+    let streams: Vec<UnixStream> = (0..80).map(|_| unix_as(&world.socket, STRANGER, &[]).unwrap()).collect();
+    let closed = |stream: &UnixStream| {
+        stream.set_nonblocking(true).unwrap();
+        matches!(std::io::Read::read(&mut &*stream, &mut [0; 64]), Ok(0))
+    };
+    wait_until("those beyond the limit are closed", || streams.iter().filter(|stream| closed(stream)).count() >= 16);
+    world.run(async {
+        call(world.channel().await, "/neap.v1.Neap/List").await.unwrap();
+    });
 }
 
 #[test]

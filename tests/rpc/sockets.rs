@@ -1,7 +1,7 @@
 //! H1: the control socket, and what may stand in its place.
 
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
@@ -67,9 +67,37 @@ fn h1_a_folder_in_which_others_could_replace_it_is_refused() {
         assert!(matches!(refused, SocketError::Folder { .. }), "{refused}");
         assert!(refused.to_string().contains("others may write there"), "{refused}");
     }
-    // As in /tmp: others cannot remove what is ours.
+    // As in /tmp: others cannot remove what is ours, but be there when ours is gone.
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o1777)).unwrap();
-    bind_control_socket(&folder.join("neap.sock")).unwrap();
+    let refused = bind_control_socket(&folder.join("neap.sock")).unwrap_err();
+    assert!(refused.to_string().contains("use a folder in it"), "{refused}");
+    // In a folder of ours within such a one it is safe; within one in which others can rename ours, it is not.
+    bind_control_socket(&folder.join("own/neap.sock")).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let refused = bind_control_socket(&folder.join("own/other.sock")).unwrap_err();
+    assert!(refused.to_string().contains("above it (mode 0777)"), "{refused}");
+}
+
+#[test]
+fn h1_a_link_that_another_could_lead_elsewhere_is_refused() {
+    if !root_or_skip("h1_a_link_that_another_could_lead_elsewhere_is_refused") {
+        return;
+    }
+    let dir = TempDir::new();
+    let (folder, link) = (dir.path().join("ours"), dir.path().join("link"));
+    std::fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
+    symlink(&folder, &link).unwrap();
+    bind_control_socket(&link.join("own.sock")).unwrap();
+    std::os::unix::fs::lchown(&link, Some(4_711), None).unwrap();
+    let refused = bind_control_socket(&link.join("neap.sock")).unwrap_err();
+    assert!(refused.to_string().contains("a link of uid 4711's"), "{refused}");
+    assert!(!folder.join("neap.sock").exists());
+}
+
+#[test]
+fn h1_an_abstract_name_is_none() {
+    let refused = bind_control_socket(Path::new("\0neap")).unwrap_err();
+    assert!(refused.to_string().contains("NUL"), "{refused}");
 }
 
 #[test]

@@ -10,7 +10,8 @@ use neap::rpc::proto::process_manager::process_manager_client::ProcessManagerCli
 use neap::rpc::proto::v1;
 use neap::rpc::proto::v1::neap_client::NeapClient;
 use neap::rpc::{
-    ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Server, bind_control_socket, connect, error_detail,
+    Access, ApplyOutcome, ApplyRequest, Backend, HostPromise, Info, Listener, Server, bind_control_socket, connect,
+    error_detail,
 };
 use neap::spec::{Plan, Problem, Severity, Spec};
 use neap::{Process, Supervisor};
@@ -25,6 +26,7 @@ pub struct TestBackend {
     socket: PathBuf,
     pub asked: Mutex<Vec<String>>,
     pub generation: AtomicU32,
+    pub access: Access,
 }
 
 impl Backend for TestBackend {
@@ -53,6 +55,10 @@ impl Backend for TestBackend {
             state_dir: "/var/lib/neap".into(),
             socket: self.socket.clone(),
         }
+    }
+
+    fn access(&self) -> Access {
+        self.access.clone()
     }
 
     fn apply(&self, request: ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
@@ -100,6 +106,11 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
+        World::at(|_| Vec::new())
+    }
+
+    /// One that is served at these, too.
+    pub fn at(also: impl FnOnce(&TempDir) -> Vec<Listener>) -> World {
         let epilogue = Epilogue::new();
         let dir = TempDir::new();
         let supervisor = Supervisor::builder().base_dir(dir.path()).build().expect("a supervisor");
@@ -109,10 +120,12 @@ impl World {
             socket: socket.clone(),
             asked: Mutex::default(),
             generation: AtomicU32::new(0),
+            access: Access::default(),
         };
         let backend = Arc::new(backend);
         let listener = bind_control_socket(&socket).expect("a socket");
-        let server = Server::start(backend.clone(), listener).expect("a server");
+        let listeners = std::iter::once(Listener::Unix(listener)).chain(also(&dir)).collect();
+        let server = Server::start_all(backend.clone(), listeners).expect("a server");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (server, runtime) = (Some(server), Some(runtime));
         World { supervisor, backend, socket, dir, server, runtime, _epilogue: epilogue }

@@ -1,5 +1,6 @@
 //! The machine in a simulated kernel: every line of the design's semantics as a scenario, and thousands of random lives.
 
+mod applying;
 mod bonds;
 mod catalogue;
 mod changes;
@@ -11,3 +12,4 @@ mod schedules;
 mod shutting;
 mod starting;
 mod stopping;
+mod why;

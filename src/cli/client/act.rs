@@ -33,8 +33,6 @@ pub(super) enum Verb {
     Delete,
     /// It was made, and is starting.
     Create,
-    /// It was changed, and is restarting.
-    Update,
 }
 
 impl Verb {
@@ -42,7 +40,7 @@ impl Verb {
         match self {
             Verb::Start | Verb::Create => "the start",
             Verb::Stop => "the stop",
-            Verb::Restart | Verb::Update => "the restart",
+            Verb::Restart => "the restart",
             Verb::Reload => "the reload",
             Verb::Delete => "the removal",
         }
@@ -56,7 +54,6 @@ impl Verb {
             Verb::Reload => "told to read its configuration again",
             Verb::Delete => "deleted",
             Verb::Create => "created",
-            Verb::Update => "updated",
         }
     }
 }
@@ -79,9 +76,7 @@ impl Ask {
     fn send(self, verb: Verb, client: &mut Client) -> Result<Vec<Outcome>, ClientError> {
         let Ask { names, no_wait, timeout, dry_run, force } = self;
         Ok(match verb {
-            Verb::Start | Verb::Create | Verb::Update => {
-                client.start(StartRequest { names, no_wait, timeout, dry_run })?.outcomes
-            }
+            Verb::Start | Verb::Create => client.start(StartRequest { names, no_wait, timeout, dry_run })?.outcomes,
             Verb::Stop => client.stop(StopRequest { names, no_wait, timeout, dry_run })?.outcomes,
             Verb::Restart => client.restart(RestartRequest { names, no_wait, timeout, dry_run })?.outcomes,
             Verb::Reload => client.reload(ReloadRequest { names, no_wait, timeout })?.outcomes,
@@ -198,7 +193,7 @@ impl Story {
             let message = if named { error.message.clone() } else { format!("{name}: {}", error.message) };
             return Some((exit(Code::from_i32(error.code)), message));
         }
-        let starts = matches!(self.verb, Some(Verb::Start | Verb::Restart | Verb::Create | Verb::Update));
+        let starts = matches!(self.verb, Some(Verb::Start | Verb::Restart | Verb::Create));
         let started = starts && !self.asked_only;
         let ended = matches!(outcome.state(), State::Failed | State::Crashed | State::Backoff);
         (started && ended).then(|| {
@@ -238,12 +233,11 @@ impl Story {
             }
             (Some(Verb::Create), State::Running) if !outcome.changed => format!("{name}: created, running{pid}"),
             (Some(Verb::Create), State::Running) => format!("{name}: created, running{pid}, ready {after}"),
-            (Some(Verb::Update), State::Running) if !outcome.changed => format!("{name}: running{pid}"),
-            (Some(Verb::Start | Verb::Restart | Verb::Update), State::Running) => {
+            (Some(Verb::Start | Verb::Restart), State::Running) => {
                 format!("{name}: running{pid}, ready {after}")
             }
             (Some(Verb::Create), State::Exited) => format!("{name}: created, done {after}"),
-            (Some(Verb::Start | Verb::Restart | Verb::Update), State::Exited) => format!("{name}: done {after}"),
+            (Some(Verb::Start | Verb::Restart), State::Exited) => format!("{name}: done {after}"),
             (Some(Verb::Delete), _) => format!("{name}: deleted{along}"),
             (Some(Verb::Stop), down) if is_down(down) => format!("{name}: {state} {after}"),
             (Some(Verb::Reload), State::Running) => format!("{name}: has read its configuration again{pid}"),
@@ -287,7 +281,7 @@ fn report(outcomes: &[Outcome], story: &Story, context: &Context) -> Result<Exit
 }
 
 /// The object that a program gets.
-fn refusal(message: &str, exit: Exit) -> Json {
+pub(super) fn refusal(message: &str, exit: Exit) -> Json {
     let fields = [
         ("code", Json::Int(exit.code().into())),
         ("message", Json::Text(message.to_owned())),

@@ -1,116 +1,166 @@
 //! `neap apply`: make the running instance what its configuration says.
 
-use std::io::stderr;
-use std::path::PathBuf;
+use std::io::{Write, stderr};
+use std::time::{Duration, Instant};
 
+use super::act::refusal;
 use super::args;
 use super::context::{Context, failure};
+use super::diff::{counts, text};
 use super::json::Json;
-use super::link::ClientError;
-use super::look::count;
+use super::look::word;
+use super::plan::{absolute, look, refused, warn};
+use super::settle::settle;
 use super::waiting::{Patience, wait};
+use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::narrate::Talk;
-use crate::cli::paint::{Paint, Tone};
-use crate::cli::problems;
-use crate::rpc::proto::v1::{ApplyRequest, ApplyResponse, Event, Problem};
-use crate::spec::{Problem as SpecProblem, Severity};
+use crate::cli::units::about;
+use crate::rpc::proto::v1::{
+    ApplyRequest, ApplyResponse, Change, Event, GetStatusRequest, Outcome, PlanRequest, State,
+};
 
 /// Applies.
 pub(super) fn apply(args: &args::Apply, context: &mut Context) -> Result<Exit, Failure> {
+    let began = Instant::now();
     let config = args.config.as_ref().map(absolute).transpose()?;
+    let looked_at = context.sheet().width.is_some() && !args.dry_run && !context.voice.json;
+    let shown = if looked_at {
+        // What will be done is shown before it is done.
+        match context.client().plan(PlanRequest { config: config.clone() }) {
+            Ok(planned) => Some(show(&planned.changes, context)?),
+            Err(error) => return refused(&error, context),
+        }
+    } else {
+        None
+    };
+    let before = context.call(|client| client.get_status(GetStatusRequest {}))?.sequence;
     let request = ApplyRequest { config, dry_run: args.dry_run };
-    let patience = Patience { what: "the configuration", action: "the change", timeout: None };
     let verbose = context.voice.talk == Talk::Verbose && !context.voice.json;
     let tell = &mut |event: &Event| {
         let name = event.process.as_ref().filter(|_| verbose)?;
         Some(format!("{name}: {}", event.text))
     };
-    match wait(context, &patience, move |client| client.apply(request), tell)? {
-        Ok(applied) => accept(&applied, args.dry_run, context),
-        Err(ClientError::Refused { detail, .. }) if !detail.problems.is_empty() => {
-            let found: Vec<SpecProblem> = detail.problems.iter().map(problem).collect();
-            problems::refuse(context.voice, &found)
-        }
-        Err(error) => Err(failure(&error)),
+    let patience = Patience { what: "the configuration", action: "the change", timeout: args.waiting.timeout };
+    let applied = match wait(context, &patience, move |client| client.apply(request), tell)? {
+        Ok(applied) => applied,
+        Err(error) => return refused(&error, context),
+    };
+    accept(&applied, args.dry_run, shown.as_deref(), context)?;
+    if args.dry_run || args.waiting.no_wait {
+        return finish(&applied, None, context);
     }
+    let left = args.waiting.timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
+    let patience = Patience { what: "what has changed", action: "the change", timeout: left };
+    let names: Vec<String> = applied.changes.iter().map(|change| change.name.clone()).collect();
+    let settled = wait(context, &patience, move |client| settle(client, (before, began), &names), tell)?;
+    let outcomes = settled.map_err(|error| failure(&error))?;
+    finish(&applied, Some(&outcomes), context)
 }
 
-/// The instance has another current folder.
-fn absolute(path: &PathBuf) -> Result<String, Failure> {
-    let unusable = |why: String| Failure::new(format!("cannot use the configuration `{}`: {why}", path.display()));
-    let path = std::path::absolute(path).map_err(|error| unusable(error.to_string()))?;
-    path.into_os_string().into_string().map_err(|_| unusable("its path is no text".into()))
-}
-
-fn problem(problem: &Problem) -> SpecProblem {
-    SpecProblem {
-        severity: if problem.warning { Severity::Warning } else { Severity::Error },
-        file: problem.file.clone(),
-        line: problem.line,
-        process: problem.process.clone(),
-        field: problem.field.clone(),
-        message: problem.message.clone(),
+/// Shows the changes, and gives what was shown.
+fn show(changes: &[Change], context: &Context) -> Result<String, Failure> {
+    let text = text(changes, look(context));
+    if context.voice.talk > Talk::Quiet && !text.is_empty() {
+        context.print(text.trim_end())?;
     }
+    Ok(text)
 }
 
-fn accept(applied: &ApplyResponse, dry_run: bool, context: &Context) -> Result<Exit, Failure> {
+/// Says that it was applied, and what that changes where that was not shown before.
+fn accept(applied: &ApplyResponse, dry_run: bool, shown: Option<&str>, context: &Context) -> Result<(), Failure> {
     if context.voice.json {
-        context.print(&Json::of(applied).line())?;
-        return Ok(Exit::Done);
+        return Ok(());
     }
-    let warnings: Vec<SpecProblem> = applied.warnings.iter().map(problem).collect();
-    problems::show(&mut stderr(), context.voice.err, &warnings);
-    if context.voice.talk > Talk::Quiet {
-        context.print(text(applied, dry_run, context.voice.out).trim_end())?;
+    warn(&applied.warnings, context);
+    if context.voice.talk == Talk::Quiet {
+        return Ok(());
     }
-    Ok(Exit::Done)
+    if shown.is_none_or(|shown| shown != text(&applied.changes, look(context))) {
+        if shown.is_some() {
+            context.say("the configuration has changed meanwhile; this is what was done:");
+        }
+        show(&applied.changes, context)?;
+    }
+    let counts = counts(&applied.changes);
+    context.print(&if dry_run { counts } else { format!("generation {}: {counts}", applied.generation) })
 }
 
-fn text(applied: &ApplyResponse, dry_run: bool, paint: Paint) -> String {
-    let groups = [
-        (&applied.added, "+", "added", Tone::Good),
-        (&applied.removed, "-", "removed", Tone::Bad),
-        (&applied.restarted, "~", "restarted", Tone::Warn),
-        (&applied.updated, "~", "updated in place", Tone::Warn),
-    ];
-    let mut text = String::new();
-    for (names, mark, word, tone) in &groups {
-        for name in *names {
-            text.push_str(&format!("{} {name}: {word}\n", paint.tone(*tone, mark)));
+/// Says what became of those that were started, restarted or stopped for it.
+fn finish(applied: &ApplyResponse, outcomes: Option<&[Outcome]>, context: &Context) -> Result<Exit, Failure> {
+    let outcomes_of = |outcomes: &[Outcome]| Json::List(outcomes.iter().map(Json::of).collect());
+    let wrong: Vec<String> = outcomes.into_iter().flatten().filter_map(wrong).collect();
+    if context.voice.json {
+        let all = outcomes.map_or(Json::Null, outcomes_of);
+        match wrong.first() {
+            None => context.print(&Json::of(applied).with("outcomes", all).line())?,
+            Some(first) => {
+                let object = refusal(first, Exit::Failed).with("applied", Json::of(applied)).with("outcomes", all);
+                // Nothing to be done about a stderr that takes nothing.
+                let _ = writeln!(stderr(), "{}", object.line());
+            }
+        }
+    } else {
+        for outcome in outcomes.into_iter().flatten() {
+            match self::wrong(outcome) {
+                Some(message) => context.voice.error(&escape(message.as_bytes())),
+                None if context.voice.talk == Talk::Quiet => {}
+                None => context.print(&escape(sentence(outcome).as_bytes()))?,
+            }
         }
     }
-    let counts = groups.iter().filter(|(names, ..)| !names.is_empty());
-    let counts = counts.map(|(names, _, word, _)| format!("{} {word}", names.len()));
-    let unchanged = format!("{} unchanged", applied.unchanged.len());
-    let counts: Vec<String> = counts.chain([unchanged]).collect();
-    let what = if dry_run { "would be".to_owned() } else { format!("generation {}", applied.generation) };
-    let all = count(groups.iter().map(|(names, ..)| names.len()).sum(), "change", "changes");
-    text.push_str(&format!("{what}: {all} ({})\n", counts.join(", ")));
-    text
+    Ok(if wrong.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+/// What is wrong with it: it was started, and has ended badly.
+fn wrong(outcome: &Outcome) -> Option<String> {
+    let ended = matches!(outcome.state(), State::Failed | State::Crashed | State::Backoff);
+    ended.then(|| format!("`{}` was started, and is {}{}", outcome.name, word(outcome.state()), because(outcome)))
+}
+
+fn sentence(outcome: &Outcome) -> String {
+    let name = &outcome.name;
+    let pid = outcome.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+    let after = format!("after {}", about(Duration::from_millis(outcome.took)));
+    match outcome.state() {
+        State::Unspecified => format!("{name}: gone {after}"),
+        State::Running => format!("{name}: running{pid}, ready {after}"),
+        State::Exited => format!("{name}: done {after}"),
+        state => format!("{name}: {}{pid}{}", word(state), because(outcome)),
+    }
+}
+
+fn because(outcome: &Outcome) -> String {
+    match outcome.reason.as_deref() {
+        Some(reason) if !reason.is_empty() => format!(": {reason}"),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::text;
-    use crate::cli::paint::Paint;
-    use crate::rpc::proto::v1::ApplyResponse;
+    use super::{sentence, wrong};
+    use crate::rpc::proto::v1::{Outcome, State};
 
     #[test]
-    fn what_changed_is_named_and_counted() {
-        let applied = ApplyResponse {
-            generation: 5,
-            added: vec!["a".into(), "b".into()],
-            removed: vec!["c".into()],
-            restarted: vec!["d".into()],
-            updated: vec!["e".into()],
-            unchanged: vec!["f".into(); 12],
-            ..ApplyResponse::default()
+    fn what_became_of_each_is_a_sentence() {
+        let of = |state: State, pid, reason: &str| {
+            let reason = Some(reason.to_owned());
+            Outcome { name: "web".into(), state: state.into(), pid, reason, took: 400, ..Outcome::default() }
         };
-        let expected = "+ a: added\n+ b: added\n- c: removed\n~ d: restarted\n~ e: updated in place\n\
-            generation 5: 5 changes (2 added, 1 removed, 1 restarted, 1 updated in place, 12 unchanged)\n";
-        assert_eq!(text(&applied, false, Paint::off()), expected);
-        let nothing = ApplyResponse { generation: 6, unchanged: vec!["f".into()], ..ApplyResponse::default() };
-        assert_eq!(text(&nothing, false, Paint::off()), "generation 6: 0 changes (1 unchanged)\n");
+        for (outcome, expected) in [
+            (of(State::Unspecified, None, ""), "web: gone after 400 ms"),
+            (of(State::Running, Some(9), ""), "web: running (pid 9), ready after 400 ms"),
+            (of(State::Exited, None, "exit code 0"), "web: done after 400 ms"),
+            (of(State::Stopped, None, "requires `db`"), "web: stopped: requires `db`"),
+            (
+                of(State::Created, None, "skipped: condition x does not hold"),
+                "web: created: skipped: condition x does not hold",
+            ),
+        ] {
+            assert_eq!((sentence(&outcome).as_str(), wrong(&outcome)), (expected, None));
+        }
+        let ended = wrong(&of(State::Backoff, None, "exit code 3; waits 1s"));
+        assert_eq!(ended.as_deref(), Some("`web` was started, and is backoff: exit code 3; waits 1s"));
     }
 }

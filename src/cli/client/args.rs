@@ -33,6 +33,8 @@ pub(in crate::cli) enum Command {
     Signal(Signal),
     /// Wait until processes are in a state
     Wait(Wait),
+    /// Say what `apply` would do, key by key; change nothing
+    Plan(Plan),
     /// Make the running instance what its configuration says, all or nothing
     Apply(Apply),
     /// Make a process at run time, and start it if it has --auto-start; it is kept over restarts and reboots
@@ -198,13 +200,26 @@ pub(in crate::cli) struct Wait {
     pub(in crate::cli) timeout: Option<Duration>,
 }
 
+/// `neap plan`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Plan {
+    /// A .lua file, or a folder of them [default: what the instance was started with]
+    #[arg(value_name = "CONFIG")]
+    pub(in crate::cli) config: Option<PathBuf>,
+    /// Exit with 1 when anything differs
+    #[arg(long)]
+    pub(in crate::cli) exit_code: bool,
+}
+
 /// `neap apply`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Apply {
     /// A .lua file, or a folder of them [default: what the instance was started with]
     #[arg(value_name = "CONFIG")]
     pub(in crate::cli) config: Option<PathBuf>,
-    /// Say what would change, and change nothing
+    #[command(flatten)]
+    pub(in crate::cli) waiting: Waiting,
+    /// Say what would change, and change nothing: what `plan` does
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
 }

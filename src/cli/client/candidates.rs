@@ -45,7 +45,7 @@ pub(in crate::cli) fn command(target: Target, word: &str) -> clap::Command {
             match arg.get_value_names().and_then(|names| names.first()).map(|name| name.trim_end_matches(",…")) {
                 Some("NAME") if !own => arg.add(ArgValueCandidates::new(move || processes(&target))),
                 Some("STATE") => arg.add(ArgValueCandidates::new(states)),
-                Some("SIGNAL" | "SIG") => arg.add(ArgValueCandidates::new(signals)),
+                Some("SIGNAL") => arg.add(ArgValueCandidates::new(signals)),
                 _ => arg,
             }
         })

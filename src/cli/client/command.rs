@@ -5,7 +5,7 @@ use nix::sys::signal::{SigSet, Signal};
 use super::act::{self, Verb};
 use super::args::Command;
 use super::context::Context;
-use super::{apply, create, describe, down, eval, events, exec, health, list, logs, repl, stats, status, update};
+use super::{apply, create, describe, down, eval, events, exec, health, list, logs, plan, repl, stats, status, update};
 use crate::cli::app::Voice;
 use crate::cli::args::Global;
 use crate::cli::exit::{Exit, Failure};
@@ -24,6 +24,7 @@ pub(in crate::cli) fn run(command: Command, global: &Global, voice: Voice) -> Re
         Command::Reload(args) => act::reload(args, context),
         Command::Signal(args) => act::signal(&args, context),
         Command::Wait(args) => act::wait_for(&args, context),
+        Command::Plan(args) => plan::plan(&args, context),
         Command::Apply(args) => apply::apply(&args, context),
         Command::Create(args) => create::create(args, context),
         Command::Update(args) => update::update(args, context),

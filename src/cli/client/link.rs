@@ -14,7 +14,7 @@ use tonic::{Code, Request, Status, Streaming};
 use crate::cli::units::about;
 use crate::rpc::proto::v1::neap_client::NeapClient;
 use crate::rpc::proto::v1::{self, ErrorDetail};
-use crate::rpc::{ConnectError, connect, error_detail};
+use crate::rpc::{Address, ClientTls, ConnectError, connect_to, error_detail};
 
 /// An answer may be this large: a list of very many processes.
 const LARGEST_ANSWER: usize = 256 << 20;
@@ -126,6 +126,8 @@ calls! {
     signal(SignalRequest) -> SignalResponse;
     /// Waits for a state.
     wait(WaitRequest) -> WaitResponse;
+    /// Says what a configuration would change.
+    plan(PlanRequest) -> PlanResponse;
     /// Makes a configuration so.
     apply(ApplyRequest) -> ApplyResponse;
     /// What processes use.
@@ -151,7 +153,7 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|error| ClientError::Lost(format!("cannot wait for it: {error}")))?;
-        let channel = runtime.block_on(connect(socket, patience))?;
+        let channel = runtime.block_on(reach(socket, patience))?;
         let mut calls = NeapClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
         let answer = async { timeout(patience, calls.get_status(v1::GetStatusRequest {})).await };
         match runtime.block_on(answer).map(|answer| answer.map_err(ClientError::from)) {
@@ -189,4 +191,23 @@ impl Client {
         let items = self.runtime.block_on(self.calls.logs(Request::new(request)))?.into_inner();
         Ok(Stream { runtime: Arc::clone(&self.runtime), items: Some(items) })
     }
+}
+
+/// The socket or address, with TLS as the environment has it.
+async fn reach(socket: &Path, patience: Duration) -> Result<Channel, ConnectError> {
+    let address = Address::of_client(socket)?;
+    let tls = match &address {
+        Address::Unix(_) => None,
+        Address::Tcp { .. } => tls()?,
+    };
+    connect_to(&address, tls.as_ref(), patience).await
+}
+
+/// What NEAP_TLS_CA, NEAP_TLS_CERT and NEAP_TLS_KEY say.
+fn tls() -> Result<Option<ClientTls>, ConnectError> {
+    let file = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let Some(ca) = file("NEAP_TLS_CA") else { return Ok(None) };
+    let own = file("NEAP_TLS_CERT").zip(file("NEAP_TLS_KEY"));
+    let own = own.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+    Ok(Some(ClientTls::load(&ca, own)?))
 }

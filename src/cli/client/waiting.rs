@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -101,14 +102,24 @@ fn spawn(body: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     spawned.map(drop).map_err(|error| Failure::new(format!("cannot make a thread: {error}")))
 }
 
+/// Who is told of an interrupt: whoever waits, or waited last.
+static INTERRUPTED_IS: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
+
 /// INT and TERM are taken by a thread from here on. Those that it makes later inherit that they are blocked.
 fn watch_interrupts<T: Send + 'static>(sender: Sender<News<T>>) -> Result<(), Failure> {
+    let tell = Box::new(move || {
+        let _ = sender.send(News::Interrupted);
+    });
+    let before = INTERRUPTED_IS.lock().unwrap_or_else(PoisonError::into_inner).replace(tell);
+    if before.is_some() {
+        return Ok(());
+    }
     let set: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
     set.thread_block().map_err(|errno| Failure::new(format!("cannot block signals: {errno}")))?;
     spawn(move || {
         while set.wait().is_ok() {
-            if sender.send(News::Interrupted).is_err() {
-                return;
+            if let Some(tell) = &*INTERRUPTED_IS.lock().unwrap_or_else(PoisonError::into_inner) {
+                tell();
             }
         }
     })

@@ -7,6 +7,7 @@ mod init;
 pub(super) mod nr;
 mod packet;
 mod pages;
+mod permit;
 mod process;
 mod stack;
 
@@ -18,6 +19,7 @@ pub use fd::{
 pub use init::{Child, Program, Start, fork_exec, open_files_limit, open_image, wait_child};
 pub use packet::{Packet, receive_packet, send_packet};
 pub use pages::CleanPages;
+pub use permit::{acl, keep_alive, peer_groups, set_acl};
 pub use process::{
     SavedMask, WaitNow, block_all_signals, clone3_works, dumpable, effective_ids, exit_info, heed_child_signals,
     heed_hangups, ignores_child_signals, nofile, pidfd_open, pidfd_signal, process_group, run_last, set_dumpable,

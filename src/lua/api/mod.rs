@@ -16,7 +16,7 @@ mod run_time;
 mod settings;
 mod update;
 
-pub use super::evaluation::{Declared, Handler, Settings, Timer};
+pub use super::evaluation::{Declared, Handler, RoleOfGroup, Settings, Timer};
 pub use call::{arguments, outcome};
 pub use finish::finish;
 pub use library::{embedded, modules};

@@ -5,11 +5,11 @@ use mlua::{Lua, Table, Value};
 use super::events::duration;
 use super::log::LEVELS;
 use super::process::{described, shown};
-use crate::lua::evaluation::{Evaluation, Settings};
+use crate::lua::evaluation::{Evaluation, RoleOfGroup, Settings};
 use crate::lua::problem::{self, Site, did_you_mean, misuse, only_in_evaluation, site};
 
 /// The keys, with their LuaLS types and what they mean.
-pub(crate) const KEYS: [(&str, &str, &str); 3] = [
+pub(crate) const KEYS: [(&str, &str, &str); 4] = [
     ("shutdown_timeout", "neap.Duration", "After this long a shutdown kills what is left."),
     (
         "log_level",
@@ -17,8 +17,14 @@ pub(crate) const KEYS: [(&str, &str, &str); 3] = [
         "The least serious of the instance's messages that is shown.",
     ),
     ("log_format", "\"text\"|\"json\"|\"datadog\"", "How the instance writes its messages."),
+    (
+        "roles",
+        "table<\"observer\"|\"operator\"|\"admin\", string|string[]>",
+        "Which groups may look (observer), act on processes (operator), do all (admin), beside the instance's own user.",
+    ),
 ];
 
+const ROLES: [&str; 3] = ["observer", "operator", "admin"];
 const FORMATS: [&str; 3] = ["text", "json", "datadog"];
 
 /// Adds the function to the module.
@@ -51,6 +57,7 @@ fn settings(lua: &Lua, given: Value) -> mlua::Result<()> {
             "shutdown_timeout" => settings.shutdown_timeout = Some(duration(&value).map_err(wrong)?),
             "log_level" => settings.log_level = Some(word(&value, &LEVELS).map_err(wrong)?),
             "log_format" => settings.log_format = Some(word(&value, &FORMATS).map_err(wrong)?),
+            "roles" => settings.roles = roles(&value, &place).map_err(wrong)?,
             unknown => {
                 let near = did_you_mean(unknown, KEYS.iter().map(|(key, _, _)| *key));
                 return Err(problem::at(&place, None, Some("neap.settings"), format!("unknown key `{unknown}`{near}")));
@@ -71,6 +78,35 @@ fn key_place(lua: &Lua, call: &Site, key: &str) -> mlua::Result<Site> {
         .and_then(|keys| keys.named(key).map(|field| field.line));
         Site { file: call.file.clone(), line: line.or(call.line) }
     })
+}
+
+/// `{ observer = "staff", operator = { "ops", "oncall" } }`.
+fn roles(value: &Value, place: &Site) -> Result<Vec<RoleOfGroup>, String> {
+    let Value::Table(table) = value else {
+        return Err(format!("expected a table of groups by role, found {}", described(value)));
+    };
+    let mut all = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        let (role, groups) = pair.map_err(|error| error.to_string())?;
+        let role = word(&role, &ROLES)?;
+        let named: Vec<Value> = match &groups {
+            Value::Table(list) => {
+                list.sequence_values().collect::<Result<_, _>>().map_err(|error| error.to_string())?
+            }
+            one => vec![one.clone()],
+        };
+        for group in named {
+            let group = match &group {
+                Value::String(name) => name.to_string_lossy(),
+                Value::Integer(number) => number.to_string(),
+                other => return Err(format!("{role}: expected a group's name or number, found {}", described(other))),
+            };
+            let (file, line) = (place.file.clone(), place.line);
+            all.push(RoleOfGroup { role: role.clone(), group, file, line });
+        }
+    }
+    all.sort_by(|a, b| (&a.role, &a.group).cmp(&(&b.role, &b.group)));
+    Ok(all)
 }
 
 fn word(value: &Value, words: &[&str]) -> Result<String, String> {

@@ -22,7 +22,7 @@ use crate::lua::turns::{Cancel, Stopped, Terms, run};
 const COMPUTING: Duration = Duration::from_secs(30);
 
 /// How long it may take to write down what a line came to: values may say themselves what they are.
-const SHOWING: Duration = Duration::from_secs(5);
+const SHOWING: Duration = Duration::from_secs(1);
 
 /// What a session is begun with.
 pub(super) struct Setup {
@@ -99,17 +99,22 @@ impl Serving {
             supervisor.evaluated(&acting.caller, &line.text);
         }
         let values = ran.map_err(|stopped| trouble(host, &stopped))?;
-        self.shown(environment, values, acting)
+        self.shown(environment, values, (acting, line.cancel))
     }
 
     /// Writes down what a line came to, and keeps it as `_`.
-    fn shown(&self, environment: &Environment, values: MultiValue, acting: Arc<Acting>) -> Result<Values, Trouble> {
+    fn shown(
+        &self,
+        environment: &Environment,
+        values: MultiValue,
+        (acting, cancel): (Arc<Acting>, Arc<Cancel>),
+    ) -> Result<Values, Trouble> {
         let told = |error: mlua::Error| failed(&self.host, &error);
         if let Some(first) = values.front().filter(|first| !first.is_nil()) {
             environment.values.raw_set("_", first).map_err(told)?;
         }
         let _acting = self.host.act_as(&self.lua, acting);
-        let _armed = self.host.limits().arm(Instant::now() + SHOWING);
+        let _armed = self.host.limits().arm_turn(Instant::now() + SHOWING, SHOWING, (0, Some(cancel)));
         let mut all = Values::default();
         for value in &values {
             all.shown.push(show::shown(&self.lua, value, self.setup.request.width).map_err(told)?);

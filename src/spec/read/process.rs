@@ -116,7 +116,9 @@ impl Reader<'_> {
         self.set(fields, "stop", &mut spec.stop, Reader::stop);
         spec.start_timeout = self.dialect.start_timeout;
         self.set(fields, "start_timeout", &mut spec.start_timeout, Reader::duration_or_infinity);
-        self.set(fields, "reload", &mut spec.reload, |r, at, n| r.reload(at, n).map(Some));
+        let mut reload = (spec.reload.take(), spec.reload_on_change.take());
+        self.set(fields, "reload", &mut reload, |r, at, n| r.reload(at, n));
+        (spec.reload, spec.reload_on_change) = reload;
         self.set(fields, "hooks", &mut spec.hooks, Reader::hooks);
         self.set(fields, "watchdog", &mut spec.watchdog, |r, at, n| r.duration(at, n).map(Some));
         self.set(fields, "volatile", &mut spec.volatile, Reader::boolean);

@@ -1,7 +1,7 @@
 //! Reading `stop` and `reload`.
 
 use super::super::schema::{RELOAD, STOP, STOP_STEP};
-use super::super::stop::{Reload, Stop, StopMode, StopStep};
+use super::super::stop::{Reload, Stop, StopMode, StopStep, mark};
 use super::super::value::{Node, Value};
 use super::reader::{At, Reader};
 
@@ -69,21 +69,24 @@ impl Reader<'_> {
         Some(StopStep { signal: signal?, wait: wait? })
     }
 
-    /// `reload`.
-    pub(super) fn reload(&mut self, at: &At, node: &Node) -> Option<Reload> {
+    /// `reload`, and the mark of what it has read again.
+    pub(super) fn reload(&mut self, at: &At, node: &Node) -> Option<(Option<Reload>, Option<String>)> {
         const WHAT: &str = "a table with `signal` or `command`";
         let fields = self.table(at, node, &RELOAD, WHAT)?;
-        match (fields.get("signal"), fields.get("command")) {
-            (Some(node), None) => self.signal(&at.key("signal", node), node).map(Reload::Signal),
-            (None, Some(node)) => self.command(&at.key("command", node), node).map(Reload::Command),
+        let mut on_change = None;
+        self.set(&fields, "on_change", &mut on_change, |r, at, n| r.text(at, n).map(|text| Some(mark(text))));
+        let how = match (fields.get("signal"), fields.get("command")) {
+            (Some(node), None) => self.signal(&at.key("signal", node), node).map(Reload::Signal)?,
+            (None, Some(node)) => self.command(&at.key("command", node), node).map(Reload::Command)?,
             (Some(_), Some(_)) => {
                 self.problem(at, "is done by a `signal` or by a `command`, not by both");
-                None
+                return None;
             }
             (None, None) => {
                 self.problem(at, "needs a `signal` or a `command`");
-                None
+                return None;
             }
-        }
+        };
+        Some((Some(how), on_change))
     }
 }

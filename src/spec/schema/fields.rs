@@ -3,6 +3,8 @@
 use super::super::hook::{Hook, HookAction};
 use super::super::probe::{Health, Probe, ProbeTarget, Ready};
 use super::super::process::Spec;
+use super::super::signal::Signal;
+use super::super::stop::Reload;
 use super::Access;
 
 /// Access to a field that is compared as it is.
@@ -87,6 +89,28 @@ pub(super) const STOP_SEQUENCE: Access = Access {
 
 fn copy_sequence(to: &mut Spec, from: &Spec) {
     to.stop.sequence.clone_from(&from.stop.sequence);
+}
+
+/// The signal of a reload by a signal.
+pub(super) const RELOAD_SIGNAL: Access =
+    Access { same: |a, b| reload_signal(a) == reload_signal(b), copy: |to, from| to.reload.clone_from(&from.reload) };
+
+/// The command of a reload by a command.
+pub(super) const RELOAD_COMMAND: Access =
+    Access { same: |a, b| reload_command(a) == reload_command(b), copy: |to, from| to.reload.clone_from(&from.reload) };
+
+fn reload_signal(spec: &Spec) -> Option<Signal> {
+    match &spec.reload {
+        Some(Reload::Signal(signal)) => Some(*signal),
+        _ => None,
+    }
+}
+
+fn reload_command(spec: &Spec) -> Option<&[String]> {
+    match &spec.reload {
+        Some(Reload::Command(command)) => Some(command),
+        _ => None,
+    }
 }
 
 pub(super) fn same_hooks(a: &[Hook], b: &[Hook]) -> bool {

@@ -123,9 +123,7 @@ pub static SPEC: Table = Table::new(
             "How long it may take to become ready (90s unless given), or \"infinity\".",
         )
         .of(field!(start_timeout)),
-        Key::live("reload", "neap.Reload", "How it is told to read its configuration again.")
-            .table(&RELOAD)
-            .of(field!(reload)),
+        Key::live("reload", "neap.Reload", "How it is told to read its configuration again.").table(&RELOAD),
         Key::live("hooks", "neap.Hooks", "What is done at its turning points.").table(&HOOKS),
         Key::live("limits", "neap.Limits", "What its tree may use.").table(&LIMITS),
         Key::restart(
@@ -246,8 +244,16 @@ pub static RELOAD: Table = Table::new(
     "neap.Reload",
     "A signal to the main process, or a command.",
     &[
-        Key::live("signal", "neap.Signal", "The signal that makes it read its configuration again."),
-        Key::live("command", "neap.Command", "The command that makes it read its configuration again."),
+        Key::live("signal", "neap.Signal", "The signal that makes it read its configuration again.")
+            .of(fields::RELOAD_SIGNAL),
+        Key::live("command", "neap.Command", "The command that makes it read its configuration again.")
+            .of(fields::RELOAD_COMMAND),
+        Key::reload(
+            "on_change",
+            "string",
+            "What it reads, such as `neap.read \"app.conf\"`: when that changes, it is told to read it again.",
+        )
+        .of(field!(reload_on_change)),
     ],
 );
 

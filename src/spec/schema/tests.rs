@@ -91,6 +91,8 @@ fn each_change_is_named_by_its_path_with_its_effect() {
         (base().ready(Ready::tcp(80)), "ready", Live),
         (base().health(Health::new(ProbeTarget::http("http://127.0.0.1/"))), "health", Live),
         (Spec { health: None, ..base() }, "health", Live),
+        (base().reload(crate::spec::Reload::Signal(Signal::HUP)), "reload.signal", Live),
+        (base().reload_on_change("v2"), "reload.on_change", Effect::Reload),
         (base().condition_path_exists("/x"), "conditions.path_exists", Live),
     ];
     for (new, path, effect) in cases {
@@ -149,8 +151,8 @@ proptest! {
         prop_assert_eq!(changed_fields(&all_of_new, &new), []);
         let updated = old.with_live_fields_of(&new);
         let left = changed_fields(&updated, &new);
-        prop_assert!(left.iter().all(|change| change.effect == Effect::Restart));
-        let anew: Vec<_> = changed_fields(&old, &new).into_iter().filter(|c| c.effect == Effect::Restart).collect();
+        prop_assert!(left.iter().all(|change| change.effect != Effect::Live));
+        let anew: Vec<_> = changed_fields(&old, &new).into_iter().filter(|c| c.effect != Effect::Live).collect();
         prop_assert_eq!(left, anew);
     }
 }

@@ -46,9 +46,8 @@ fn json_has_the_errors_of_the_reader() {
     assert!(message(&format!("{}{}", "[".repeat(40), "]".repeat(40))).starts_with("tables are nested too deeply"));
     assert_eq!(message(r#"{"name": "web", "command": "x", "command": "y"}"#), "process `web`: command: is given twice");
     assert_eq!(
-        message(r#"{"name": "web", "command": "x", "limits": {"memory": 1}}"#),
-        "process `web`: limits.memory: waits for the setting up of cgroup controllers: nothing of it is in this \
-         version, so leave the key out for now"
+        message(r#"{"name": "web", "command": "x", "schedule": "daily"}"#),
+        "process `web`: schedule: waits for schedules: nothing of it is in this version, so leave the key out for now"
     );
 }
 

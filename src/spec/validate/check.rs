@@ -102,6 +102,11 @@ impl<'a> Check<'a> {
 
     /// Limits that nothing enforces yet: a process without them runs all the same.
     pub(super) fn kept(&mut self) {
+        let is_limit = |problem: &Problem| problem.field.as_ref().is_some_and(|field| field.starts_with("limits."));
+        if self.problems.iter().any(is_limit) {
+            // What is wrong comes first.
+            return;
+        }
         let limits = &self.spec.limits;
         let given = [
             ("memory", limits.memory.is_some()),

@@ -39,6 +39,9 @@ impl Check<'_> {
             Some(Reload::Signal(signal)) if *signal == Signal::KILL || signal.number() == 19 => {
                 self.error("reload.signal", format!("{signal} cannot be caught, so it cannot ask for anything"));
             }
+            None if spec.reload_on_change.is_some() => {
+                self.error("reload", "needs a `signal` or a `command`: `on_change` says when, and not how");
+            }
             _ => {}
         }
         self.hooks("before_start", &spec.hooks.before_start);

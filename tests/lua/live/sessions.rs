@@ -30,6 +30,7 @@ fn an_expression_gives_its_values_and_a_statement_none() {
     assert_eq!(talk.says(""), "");
     assert_eq!(talk.says("return 3"), "3");
     assert_eq!(talk.says("shared.level"), "1", "the configuration's globals are seen");
+    drop(talk);
     live.shut_down();
 }
 
@@ -47,6 +48,7 @@ fn locals_persist_and_functions_and_closures_see_them() {
     assert!(talk.fails("hidden").message.contains("undefined global `hidden`"));
     assert_eq!(talk.says("6 * 7"), "42");
     assert_eq!(talk.says("_ + 1"), "43");
+    drop(talk);
     live.shut_down();
 }
 
@@ -66,6 +68,7 @@ fn what_is_not_over_is_told_as_such_and_has_no_effect() {
         assert!(!trouble.incomplete && trouble.message.contains(part), "{text}: {trouble:?}");
         assert!(trouble.message.starts_with("repl:1:"), "{trouble:?}");
     }
+    drop(talk);
     live.shut_down();
 }
 
@@ -81,6 +84,7 @@ fn an_error_has_its_line_and_the_frames_of_scripts_alone() {
     assert!(!frames.contains("[C]") && !frames.contains("neap]"), "{frames}");
     assert!(talk.fails("shraed").message.contains("did you mean `shared`?"));
     assert!(talk.fails("local mine = 1; mien()").message.contains("did you mean `mine`?"));
+    drop(talk);
     live.shut_down();
 }
 
@@ -93,6 +97,7 @@ fn print_goes_to_the_session_before_the_answer() {
     talk.printed.clear();
     talk.says("for i = 1, 5000 do print(i) end");
     assert_eq!(talk.printed.lines().count(), 5000, "a slow reader holds up the line, and loses nothing");
+    drop(talk);
     live.shut_down();
 }
 
@@ -121,6 +126,7 @@ fn a_computing_line_is_given_up_at_once() {
         }
         assert_eq!(talk.says("'still here'"), "\"still here\"");
     }
+    drop(talk);
     live.shut_down();
 }
 
@@ -139,6 +145,7 @@ fn a_line_is_cut_off_at_its_deadline() {
         assert!(trouble.timed_out, "{text}: {trouble:?}");
     }
     assert_eq!(talk.says("1"), "1");
+    drop(talk);
     live.shut_down();
 }
 
@@ -165,6 +172,7 @@ fn hostile_lines_harm_nobody() {
     let _ = talk.evaluate("setmetatable({}, { __tostring = function() coroutine.yield() end })");
     assert_eq!(talk.says("1"), "1");
     assert_eq!(live.supervisor.get("web").unwrap().status().unwrap().state, StateName::Running);
+    drop(talk);
     live.shut_down();
 }
 
@@ -176,6 +184,7 @@ fn two_sessions_have_variables_of_their_own() {
     two.says("x = 'two'");
     assert_eq!((one.says("x"), two.says("x")), ("\"one\"".into(), "\"two\"".into()));
     assert!(one.fails("_G.x").message.contains("undefined global"));
+    drop((one, two));
     live.shut_down();
 }
 
@@ -187,6 +196,7 @@ fn a_session_that_is_dropped_in_the_middle_of_a_line_gives_it_up() {
     drop(talk);
     let mut other = Talk::new(&live);
     assert_eq!(other.says("1"), "1");
+    drop(other);
     live.shut_down();
 }
 
@@ -203,6 +213,7 @@ fn lines_are_answered_in_their_order_each_once() {
             other => panic!("{other:?}"),
         }
     }
+    drop(talk);
     live.shut_down();
 }
 
@@ -222,5 +233,6 @@ fn values_are_readable() {
     assert_eq!(talk.json("{ a = { 1, 2 }, b = 'x' }"), "{\"a\":[1,2],\"b\":\"x\"}");
     assert_eq!(talk.json("print"), "null");
     assert_eq!(talk.says("{ ['a b'] = 1, [10] = 2, ['end'] = 3 }"), "{ [10] = 2, [\"a b\"] = 1, [\"end\"] = 3 }");
+    drop(talk);
     live.shut_down();
 }
