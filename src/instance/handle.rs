@@ -213,9 +213,13 @@ impl Instance {
         if !request.dry_run {
             return self.put_in_force(outcome, request.caller.clone());
         }
-        let changes = self.0.supervisor.plan(&outcome.plan).map_err(problems_of)?;
-        let generation = self.state().generation;
-        Ok(ApplyOutcome { generation, changes, warnings: outcome.warnings, config: Some(outcome.config) })
+        let Outcome { plan, warnings, evaluated, config } = outcome;
+        let changes = self.0.supervisor.plan(&plan).map_err(problems_of);
+        // Nothing comes of it, so it uses up no number.
+        let number = evaluated.generation.number();
+        drop(evaluated);
+        self.0.evaluator.runtime.take_back(number);
+        Ok(ApplyOutcome { generation: self.state().generation, changes: changes?, warnings, config: Some(config) })
     }
 
     /// There is no configuration: nothing is configured.

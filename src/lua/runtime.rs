@@ -283,6 +283,18 @@ impl Runtime {
     /// Evaluates a configuration in a state of its own. Blocks for as long as that takes: at most the deadline, and
     /// a little. Nothing but the answer comes of a refused one.
     pub fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, PlanError> {
+        let before = self.0.next.load(Ordering::Relaxed);
+        self.evaluate_as_next(request).inspect_err(|_| self.take_back(before))
+    }
+
+    /// Has the next evaluation get this number, when it is the newest and its generation is let go of: nothing ever came of it.
+    pub(crate) fn take_back(&self, number: u64) {
+        if !self.is_loaded(number) && !self.0.wedge.is_set() {
+            let _ = self.0.next.compare_exchange(number + 1, number, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    fn evaluate_as_next(&self, request: EvaluateRequest) -> Result<Evaluated, PlanError> {
         if self.0.wedge.is_set() {
             return Err(refused(
                 "an earlier configuration could not be interrupted and still runs; no other is evaluated until it \
