@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::{Home, identity, is, pid};
@@ -87,6 +89,41 @@ fn what_is_made_at_run_time_is_there_again_with_the_next_instance_and_what_is_vo
     assert_eq!(degraded(&home), "");
     daemon.stop();
     assert_eq!(files(&home), ["api.json", "mid.json", "zoo.json"]);
+}
+
+#[test]
+fn what_is_made_at_run_time_is_there_again_after_the_machine_went_down() {
+    let home = Home::new();
+    home.config(BASE);
+    let daemon = home.ready();
+    home.neap([
+        "create",
+        "web",
+        "--auto-start",
+        "--env",
+        "TOKEN=s3cret",
+        "--secret-env",
+        "TOKEN",
+        "--",
+        "sleep",
+        "100000",
+    ]);
+    assert!(!home.neap(["describe", "web", "--json"]).contains("s3cret"));
+    // All of it at once, and nothing of the runtime folder.
+    let supervisor = daemon.supervisor();
+    let processes: Vec<Pid> = home.list().values().map(pid).collect();
+    for pid in [daemon.anchor(), supervisor].into_iter().chain(processes) {
+        kill(pid, Signal::SIGKILL).unwrap();
+    }
+    daemon.end();
+    std::fs::remove_dir_all(home.path("run/neap")).unwrap();
+
+    let daemon = home.ready();
+    let all = home.wait_until("web runs", |all| is(&all["web"], "running"));
+    let environ = std::fs::read(format!("/proc/{}/environ", pid(&all["web"]))).unwrap();
+    assert!(environ.split(|byte| *byte == 0).any(|variable| variable == b"TOKEN=s3cret"));
+    assert!(!home.neap(["describe", "web", "--json"]).contains("s3cret"));
+    daemon.stop();
 }
 
 #[test]
