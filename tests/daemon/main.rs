@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod common;
 mod crashes;
+mod definitions;
 mod life;
 mod listen;
 mod service;

@@ -128,6 +128,10 @@ calls! {
     signal(SignalRequest) -> SignalResponse;
     /// Waits for a state.
     wait(WaitRequest) -> WaitResponse;
+    /// The causes behind a state.
+    why(WhyRequest) -> WhyResponse;
+    /// How processes are related.
+    graph(GraphRequest) -> GraphResponse;
     /// Says what a configuration would change.
     plan(PlanRequest) -> PlanResponse;
     /// Makes a configuration so.
