@@ -95,7 +95,7 @@ pub(super) fn which(name: &str) -> Which {
 
 /// Puts the first plan in force.
 pub(super) fn go(instance: &Instance, first: Outcome) -> Result<(), Failure> {
-    let caller = Some("the start of the instance".into());
+    let caller = Some("the instance, as it started".into());
     instance.put_in_force(first, caller).map(drop).map_err(|problems| {
         let all: Vec<String> = problems.iter().map(Problem::to_string).collect();
         Failure::new(format!("{}; {} and nothing was started", all.join("\n"), problems::count(&problems)))

@@ -150,12 +150,13 @@ impl Machine {
     }
 
     fn health_probed(&mut self, id: ProcessId, result: Result<(), String>) {
-        let now = self.now.mono;
+        let (now, wall) = (self.now.mono, self.now.wall);
         let Some(run) = self.processes.get_mut(id).and_then(|p| p.state.run_mut()) else { return };
         let spec = run.spec.clone();
         let Some(settings) = &spec.health else { return };
         let lived = run.executed_at.map_or(Duration::ZERO, |at| now.since(at));
         let health = &mut run.health;
+        health.checked_at = Some(wall);
         let from = health.status;
         match result {
             Ok(()) => {

@@ -224,6 +224,9 @@ pub(super) struct Health {
     /// The last failure, for people.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) reason: String,
+    /// When the last health probe was answered.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) checked_at: Option<WallTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

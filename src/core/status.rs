@@ -44,6 +44,10 @@ pub struct Status {
     pub want: Want,
     /// Its health.
     pub health: HealthStatus,
+    /// Health probes that failed in a row.
+    pub health_failures: u32,
+    /// When the last health probe of its run was answered.
+    pub health_checked_at: Option<WallTime>,
     /// Its main process, while there is one.
     pub pid: Option<Pid>,
     /// Its current run, else the last.

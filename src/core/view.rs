@@ -1,6 +1,6 @@
 //! What is known of a process, as views show it.
 
-use super::event::HoldKind;
+use super::event::{HealthStatus, HoldKind};
 use super::ids::{Pid, ProcessId};
 use super::machine::Machine;
 use super::process::{Origin, Process, Rest, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Why};
@@ -12,16 +12,19 @@ impl Machine {
     pub fn status(&self, id: ProcessId) -> Option<Status> {
         let p = self.process(id)?;
         let run = p.state.run();
+        let health = match &p.state {
+            State::Running(Running { run, .. }) => Some(&run.health),
+            _ => None,
+        };
         Some(Status {
             id,
             name: p.name.clone(),
             state: p.state.name(),
             reason: self.reason(p),
             want: p.want,
-            health: match &p.state {
-                State::Running(Running { run, .. }) => run.health.status,
-                _ => super::event::HealthStatus::Unknown,
-            },
+            health: health.map_or(HealthStatus::Unknown, |health| health.status),
+            health_failures: health.map_or(0, |health| health.failures),
+            health_checked_at: health.and_then(|health| health.checked_at),
             pid: run.and_then(super::process::Run::pid).filter(|pid| *pid != Pid::TASK),
             run: run.map(|run| run.id).or(p.last.run),
             run_count: p.last.executed,

@@ -18,7 +18,7 @@ pub(super) fn event(event: &Event, instance: &str) -> v1::Event {
         run: event.run.map(|run| run.0),
         cause: cause(&event.cause).to_owned(),
         cause_text: event.cause.to_string(),
-        text: with_caller(event),
+        text: line(event),
         caller: event.caller.as_deref().map(str::to_owned),
         ..Default::default()
     };
@@ -114,7 +114,7 @@ fn kind(kind: &EventKind) -> String {
     word.to_owned()
 }
 
-fn cause(cause: &Cause) -> &'static str {
+pub(super) fn cause(cause: &Cause) -> &'static str {
     match cause {
         Cause::Command(_) => "command",
         Cause::AutoStart => "auto_start",
@@ -126,19 +126,6 @@ fn cause(cause: &Cause) -> &'static str {
         Cause::Relation(..) => "relation",
         Cause::Ended(_) => "ended",
         Cause::Progress => "progress",
-    }
-}
-
-/// The event in words, with who asked.
-fn with_caller(event: &Event) -> String {
-    let line = line(event);
-    match &event.caller {
-        // A command's cause alone says no more than that somebody asked.
-        Some(caller) => match line.strip_suffix("asked for") {
-            Some(line) => format!("{line}asked for by {caller}"),
-            None => format!("{line}; asked for by {caller}"),
-        },
-        None => line,
     }
 }
 
@@ -245,11 +232,9 @@ mod tests {
         let caller = asked.by.clone();
         let (from, to) = (StateName::Running, StateName::Stopping);
         let stopping = EventKind::State { from, to, reason: String::new(), retry_in: None };
-        let told = event(&Event { caller: caller.clone(), ..of(stopping, Cause::Command(asked)) }, "default");
-        assert_eq!(told.text, "stopping: asked for by user ana (uid 7)");
+        let told = event(&Event { caller, ..of(stopping, Cause::Command(asked)) }, "default");
+        assert_eq!(told.text, "stopping: asked for");
         assert_eq!(told.caller.as_deref(), Some("user ana (uid 7)"));
-        let told = event(&Event { caller, ..of(EventKind::Defined, Cause::Apply) }, "default");
-        assert_eq!(told.text, "defined; asked for by user ana (uid 7)");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod beside;
 mod check;
 mod client;
 mod completing;
+mod defining;
 mod evaluating;
 mod following;
 mod instance;

@@ -57,15 +57,3 @@ fn start_and_stop_answer_with_states_and_errors_are_statuses() {
         assert_eq!((status.version.as_str(), status.config_path.as_str()), ("1.2.3", "/etc/neap/neap.lua"));
     });
 }
-
-#[test]
-fn what_is_not_served_yet_says_so() {
-    let world = World::new();
-    world.run(async {
-        let mut legacy = world.legacy().await;
-        let refused = legacy.create(pm::CreateRequest::default()).await.unwrap_err();
-        assert_eq!(refused.code(), Code::Unimplemented);
-        assert!(refused.message().contains("does not serve Create yet"), "{}", refused.message());
-        assert_eq!(legacy.reload_config(pm::ReloadConfigRequest {}).await.unwrap_err().code(), Code::Unimplemented);
-    });
-}

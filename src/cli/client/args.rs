@@ -47,6 +47,10 @@ pub(in crate::cli) enum Command {
     Logs(Logs),
     /// What happened, and why
     Events(Events),
+    /// Why a process is in its state: the causes down to the first, and what it waits for
+    Why(Why),
+    /// How processes are related, with their states: as text, dot, mermaid or SVG
+    Graph(Graph),
     /// Attach a Lua prompt to the instance; Ctrl-D detaches, and stops nothing
     Repl(Repl),
     /// Evaluate Lua in the instance, and print what it comes to
@@ -61,6 +65,39 @@ pub(in crate::cli) enum Command {
     Down(Down),
     /// Have a new binary take over the instance; no process notices
     Upgrade(Upgrade),
+}
+
+/// `neap why`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Why {
+    /// A name or an id
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: String,
+}
+
+/// `neap graph`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Graph {
+    /// Only these and what they are related to: names, ids or globs [default: all]
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    /// What it is drawn as
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(in crate::cli) format: GraphFormat,
+}
+
+/// Languages that a graph may be drawn in.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+pub(in crate::cli) enum GraphFormat {
+    /// A tree
+    #[default]
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For Markdown
+    Mermaid,
+    /// A picture
+    Svg,
 }
 
 /// `neap list`.
