@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
@@ -17,10 +17,10 @@ use super::places::Places;
 use super::roles::grants;
 use super::successor;
 use crate::anchor::{Key, Link};
-use crate::core::{Event, EventKind, Pid, Refusal};
+use crate::core::{Applied, Event, EventKind, Pid, Refusal};
 use crate::driver::{AnchorState, LedgerState};
 use crate::ledger::{Generations, Lock};
-use crate::lua::{Generation, Items, Listening, Session, SessionRequest, generation_of};
+use crate::lua::{Generation, Items, Listening, Operator, Session, SessionRequest, generation_of};
 use crate::rpc::{self, Access, ApplyOutcome, ApplyRequest, Backend, Grant, HostPromise, Info, Listener, Server};
 use crate::spec::{Plan, Problem, Severity};
 use crate::{Error, Events, HostReport, Next, Supervisor, TreeKind};
@@ -105,7 +105,9 @@ impl Live {
 impl Instance {
     pub(super) fn new(inner: Inner) -> Instance {
         inner.evaluator.runtime.attach(inner.supervisor.clone());
-        Instance(Arc::new(inner))
+        let instance = Instance(Arc::new(inner));
+        instance.0.evaluator.runtime.attach_operator(Arc::new(ForScripts(Arc::downgrade(&instance.0))));
+        instance
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -211,9 +213,13 @@ impl Instance {
         if !request.dry_run {
             return self.put_in_force(outcome, request.caller.clone());
         }
-        let changes = self.0.supervisor.plan(&outcome.plan).map_err(problems_of)?;
-        let generation = self.state().generation;
-        Ok(ApplyOutcome { generation, changes, warnings: outcome.warnings, config: Some(outcome.config) })
+        let Outcome { plan, warnings, evaluated, config } = outcome;
+        let changes = self.0.supervisor.plan(&plan).map_err(problems_of);
+        // Nothing comes of it, so it uses up no number.
+        let number = evaluated.generation.number();
+        drop(evaluated);
+        self.0.evaluator.runtime.take_back(number);
+        Ok(ApplyOutcome { generation: self.state().generation, changes: changes?, warnings, config: Some(config) })
     }
 
     /// There is no configuration: nothing is configured.
@@ -301,6 +307,11 @@ impl Instance {
         let doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
         let hindrances = doors.iter().flat_map(|socket| rpc::let_in(socket, &grants)).collect();
         self.state().hindrances = hindrances;
+    }
+
+    /// What keeps groups with a role from the control socket, as sentences.
+    pub(crate) fn hindrances(&self) -> Vec<String> {
+        self.state().hindrances.clone()
     }
 
     /// Says that the first plan is in force and clients are answered.
@@ -456,6 +467,18 @@ fn follow(mut events: Events, instance: impl Fn() -> Option<Instance>) {
             Some(_) => {}
             None => return,
         }
+    }
+}
+
+/// What scripts may ask of the instance that they are part of.
+struct ForScripts(Weak<Inner>);
+
+impl Operator for ForScripts {
+    fn apply(&self, dry_run: bool, caller: Option<Arc<str>>) -> Result<(Applied, Vec<Problem>), Vec<Problem>> {
+        let ended = || vec![problem("the instance is ending".to_owned())];
+        let instance = Instance(self.0.upgrade().ok_or_else(ended)?);
+        let outcome = instance.apply(ApplyRequest { config: None, dry_run, caller })?;
+        Ok((outcome.changes, outcome.warnings))
     }
 }
 

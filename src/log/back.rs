@@ -85,8 +85,8 @@ pub struct LogReader {
 /// The one run that is read.
 #[derive(Debug, Default)]
 struct OneRun {
-    /// Which of those that are known.
-    place: usize,
+    /// Its number, and when it began.
+    run: (u32, i64),
     /// Where the next one begins.
     end: Option<(u64, u64)>,
     /// Whether that was reached.
@@ -207,7 +207,7 @@ impl LogReader {
     fn find_end(&mut self) {
         let Some(one) = self.run.as_mut().filter(|one| one.end.is_none()) else { return };
         let runs = self.index.runs(self.process);
-        one.end = runs.get(one.place).and_then(|run| run.end);
+        one.end = runs.iter().rfind(|run| (run.run, run.time) == one.run).and_then(|run| run.end);
     }
 
     /// Whether nothing can come any more: of one run all is read, and another has begun.
@@ -271,7 +271,7 @@ impl LogReader {
         if let Some(place) = place
             && let Some(run) = runs.get(place)
         {
-            self.run = Some(OneRun { place, end: run.end, over: false });
+            self.run = Some(OneRun { run: (run.run, run.time), end: run.end, over: false });
             return Ok(*run);
         }
         let known = match (runs.first(), runs.last()) {

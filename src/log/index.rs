@@ -24,6 +24,8 @@ use crate::core::WallTime;
 
 /// What every index begins with; another file of that name is left alone.
 const TITLE: &str = "neap log index 1\n";
+/// The inode, for a reader, of a file that is gone and whose number another one has by now.
+const GONE: u64 = 0;
 /// Between two marks of time there is so much, in milliseconds.
 pub(super) const GRAIN: i64 = 1_000;
 /// A larger index is thinned to half of this.
@@ -259,7 +261,7 @@ impl Index {
             let Some(mark) = std::str::from_utf8(line).ok().and_then(Mark::read) else { continue };
             if mark.offset == 0 && self.marks.last().is_some_and(|last| last.inode != mark.inode) {
                 // A new file that got the number of one that is gone.
-                self.marks.retain(|old| old.inode != mark.inode);
+                self.marks.iter_mut().filter(|old| old.inode == mark.inode).for_each(|old| old.inode = GONE);
             }
             self.marks.push(mark);
         }
@@ -292,7 +294,7 @@ impl Index {
                         last.end = Some((mark.inode, mark.offset));
                     }
                     let start = (mark.inode, mark.offset);
-                    runs.push(RunTrace { run: mark.run, start, whole: mark.begins, end: None });
+                    runs.push(RunTrace { run: mark.run, time: mark.time, start, whole: mark.begins, end: None });
                 }
             }
         }
@@ -304,6 +306,8 @@ impl Index {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RunTrace {
     pub run: u32,
+    /// When it began.
+    pub time: i64,
     pub start: (u64, u64),
     /// Whether its beginning is known.
     pub whole: bool,
@@ -381,7 +385,7 @@ mod tests {
         marks.begin(&path, 5, (8, 0));
         marks.begin(&path, 5, (7, 0));
         index.refresh(&path).unwrap();
-        assert_eq!(index.of(7).count(), 1);
+        assert_eq!((index.of(7).count(), index.runs(tag("web")).len()), (1, 5));
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 

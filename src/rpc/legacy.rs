@@ -83,6 +83,7 @@ impl ProcessManager for ProcessManagerService {
         let pm::DeleteRequest { id, force } = request.into_inner();
         let found = served.one(id).await?;
         act(&served, vec![found.uuid], Act::Delete { force }, Patience::default()).await?;
+        served.settle().await?;
         Ok(Response::new(pm::DeleteResponse {}))
     }
 

@@ -245,6 +245,7 @@ fn reload(reload: v1::Reload) -> Value {
     let mut table = Entries::default();
     table.text("signal", reload.signal);
     table.texts("command", reload.command);
+    table.text("on_change", reload.on_change);
     table.done()
 }
 

@@ -5,6 +5,7 @@ mod common;
 mod crashes;
 mod definitions;
 mod life;
+mod listen;
 mod service;
 mod support;
 mod takeover;

@@ -68,9 +68,16 @@ fn headline(process: &Process, sheet: Sheet, now: Moment) -> String {
     let (tone, word) = state(process);
     let since = process.since.as_ref().map(Moment::from);
     let since = since.map(|at| format!(" for {} (since {})", at.age(now), at.for_people())).unwrap_or_default();
-    let mut text = format!("{name} is {}{since}\n", sheet.paint.tone(tone, &word));
+    let is = match process.state() {
+        State::Failed | State::Crashed | State::Exited => "has",
+        State::Backoff => "is in",
+        _ => "is",
+    };
+    let mut text = format!("{name} {is} {}{since}\n", sheet.paint.tone(tone, &word));
     let said = process.reason.as_deref().filter(|reason| !reason.is_empty());
-    if let (State::Starting | State::Running | State::Stopping, Some(reason)) = (process.state(), said) {
+    // Of those that are at rest, and of those that wait for others, it is said below.
+    let told = |reason: &&str| process.state() != State::Stopping || reason.starts_with("stuck");
+    if let (State::Starting | State::Running | State::Stopping, Some(reason)) = (process.state(), said.filter(told)) {
         text += &format!("  {}\n", escape(reason.as_bytes()));
     }
     text
@@ -88,7 +95,7 @@ fn row(reason: &Reason, now: Moment, whole: bool) -> Vec<Cell> {
     }
     vec![
         (Tone::Faint, format!("  {}", ago(reason, now).unwrap_or_default())),
-        (Tone::Strong, reason.process.clone()),
+        (Tone::Strong, if reason.process.is_empty() { "neap".into() } else { reason.process.clone() }),
         (if bad { Tone::Bad } else { Tone::Plain }, said),
     ]
 }

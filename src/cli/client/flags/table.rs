@@ -134,6 +134,22 @@ fn make() -> Vec<Flag> {
     for key in SPEC.own {
         below(&mut flags, "", key);
     }
+    // Of programs' JSON alone: where Lua has `neap.secret`.
+    let secret = "Variables of `env` whose values nobody is shown".to_owned();
+    let at = flags.iter().position(|flag| flag.path == "env").map_or(flags.len(), |place| place + 1);
+    flags.insert(
+        at,
+        Flag {
+            long: "secret-env".into(),
+            path: "secret_env".into(),
+            kind: Kind::List,
+            help: secret,
+            heading: "What it is".into(),
+            value_name: "VARIABLE,…",
+            words: Vec::new(),
+            hidden: false,
+        },
+    );
     for (prefix, what) in [("ready", "ready"), ("health", "health check")] {
         probe(&mut flags, prefix, what);
     }

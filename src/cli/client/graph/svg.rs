@@ -29,6 +29,7 @@ fn line(kind: &str) -> Line {
 
 const KINDS: [&str; 7] = ["binds_to", "requires", "follows", "part_of", "wants", "after", "conflicts"];
 const HOLDING: &str = "#d9730d";
+const WAITS: &str = "waits now";
 
 /// The picture.
 pub(super) fn draw(graph: &Graph) -> String {
@@ -36,7 +37,11 @@ pub(super) fn draw(graph: &Graph) -> String {
     let places = layout(graph, &widths);
     let used: Vec<&str> =
         KINDS.into_iter().filter(|kind| graph.links.iter().any(|link| link.kind() == *kind)).collect();
-    let key_width = MARGIN + used.iter().map(|kind| key_step(kind)).sum::<f64>() + key_step("waits now") + MARGIN;
+    let holding = graph.links.iter().any(|link| link.holding);
+    let key_width = MARGIN
+        + used.iter().map(|kind| key_step(kind)).sum::<f64>()
+        + if holding { key_step(WAITS) } else { 0.0 }
+        + MARGIN;
     let (width, height) = (places.width.max(key_width), places.height + KEY);
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} \
@@ -50,7 +55,7 @@ pub(super) fn draw(graph: &Graph) -> String {
     for (place, node) in graph.nodes.iter().enumerate() {
         drawn_node(&mut text, node, places.nodes[place], widths[place]);
     }
-    key(&mut text, &used, places.height);
+    key(&mut text, &used, holding, places.height);
     text += "</svg>\n";
     text
 }
@@ -182,13 +187,11 @@ fn key_step(kind: &str) -> f64 {
     kind.width() as f64 * COLUMN + 60.0
 }
 
-fn key(text: &mut String, used: &[&str], top: f64) {
+fn key(text: &mut String, used: &[&str], holding: bool, top: f64) {
     let mut x = MARGIN;
     let y = top + KEY / 2.0;
-    let all = used
-        .iter()
-        .map(|kind| (*kind, line(kind)))
-        .chain((!used.is_empty()).then_some(("waits now", Line(HOLDING, 2.4, "", "arrow"))));
+    let all =
+        used.iter().map(|kind| (*kind, line(kind))).chain(holding.then_some((WAITS, Line(HOLDING, 2.4, "", "arrow"))));
     for (kind, Line(colour, width, dashes, end)) in all {
         let dashed = if dashes.is_empty() { String::new() } else { format!(" stroke-dasharray=\"{dashes}\"") };
         *text += &format!(
