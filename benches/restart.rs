@@ -74,7 +74,7 @@ fn our_supervisor(floor: &Path, path: &Path, build: impl FnOnce(Builder) -> Buil
 }
 
 fn main() {
-    let floor = floor::build();
+    let floor = floor::build("floor.c");
     let folder = std::env::temp_dir().join(format!("neap-restart-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder can be made");
     let (theirs_path, ours_path, kept_path) = (folder.join("theirs"), folder.join("ours"), folder.join("kept"));

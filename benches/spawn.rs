@@ -97,7 +97,7 @@ fn compare(floor: &Path, mib: usize) {
 }
 
 fn main() {
-    let floor = floor::build();
+    let floor = floor::build("floor.c");
     for mib in [10, 300] {
         compare(&floor, mib);
     }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Compiles `floor.c` (static, so that the dynamic linker is no part of what is measured).
-pub fn build() -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/floor/floor.c");
-    let target = std::env::temp_dir().join(format!("neap-floor-{}", std::process::id()));
+/// Compiles this file of this folder (static, so that the dynamic linker is no part of what is measured).
+pub fn build(file: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/floor").join(file);
+    let target = std::env::temp_dir().join(format!("neap-{file}-{}", std::process::id()));
     let status = Command::new("cc").args(["-O2", "-static", "-o"]).arg(&target).arg(&source).status();
     assert!(status.is_ok_and(|status| status.success()), "cc compiles {}", source.display());
     target

@@ -116,6 +116,7 @@
 ---@class neap.Reload
 ---@field signal? neap.Signal The signal that makes it read its configuration again.
 ---@field command? neap.Command The command that makes it read its configuration again.
+---@field on_change? string What it reads, such as `neap.read "app.conf"`: when that changes, it is told to read it again.
 
 ---What is done at a process's turning points.
 ---@class neap.Hooks
@@ -252,6 +253,7 @@
 ---@field shutdown_timeout? neap.Duration After this long a shutdown kills what is left.
 ---@field log_level? "trace"|"debug"|"info"|"warn"|"error" The least serious of the instance's messages that is shown.
 ---@field log_format? "text"|"json"|"datadog" How the instance writes its messages.
+---@field roles? table<"observer"|"operator"|"admin", string|string[]> Which groups may look (observer), act on processes (operator), do all (admin), beside the instance's own user.
 
 ---What a handler is for.
 ---@alias neap.Topic "process.created"|"process.waiting"|"process.starting"|"process.running"|"process.stopping"|"process.backoff"|"process.stopped"|"process.exited"|"process.failed"|"process.crashed"|"health.unknown"|"health.starting"|"health.healthy"|"health.unhealthy"|"config.applied"|"config.refused"

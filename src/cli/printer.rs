@@ -293,7 +293,14 @@ mod tests {
 
     fn line(process: &str, text: &str) -> Next<Line> {
         let text = text.as_bytes().to_vec();
-        Next::Item(Line { process: process.into(), stream: StreamKind::Stdout, text, partial: false })
+        Next::Item(Line {
+            process: process.into(),
+            stream: StreamKind::Stdout,
+            text,
+            partial: false,
+            time: None,
+            run: 0,
+        })
     }
 
     fn printed(events: Vec<Next<Event>>, lines: Vec<Next<Line>>) -> Vec<String> {

@@ -158,7 +158,14 @@ mod tests {
     }
 
     fn line(process: &str, text: &[u8]) -> Line {
-        Line { process: process.into(), stream: StreamKind::Stdout, text: text.to_vec(), partial: false }
+        Line {
+            process: process.into(),
+            stream: StreamKind::Stdout,
+            text: text.to_vec(),
+            partial: false,
+            time: None,
+            run: 0,
+        }
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub(super) fn which(name: &str) -> Which {
 
 /// Puts the first plan in force.
 pub(super) fn go(instance: &Instance, first: Outcome) -> Result<(), Failure> {
-    let caller = Some("the start of the instance".into());
+    let caller = Some("the instance, as it started".into());
     instance.put_in_force(first, caller).map(drop).map_err(|problems| {
         let all: Vec<String> = problems.iter().map(Problem::to_string).collect();
         Failure::new(format!("{}; {} and nothing was started", all.join("\n"), problems::count(&problems)))
@@ -153,7 +153,10 @@ impl Drop for Control {
 pub(super) fn listen(instance: &Instance, endpoints: Vec<Endpoint>, notes: &Notes) -> Result<Control, Failure> {
     instance.keep_definitions().into_iter().for_each(|odd| notes.say(Tone::Warn, odd));
     match instance.serve(endpoints) {
-        Ok(server) => Ok(Control(server, instance.clone())),
+        Ok(server) => {
+            instance.hindrances().into_iter().for_each(|why| notes.say(Tone::Warn, why));
+            Ok(Control(server, instance.clone()))
+        }
         // Whom nobody can talk to can still look after what runs.
         Err(why) if instance.took_over() => {
             notes.say(Tone::Bad, why.as_str());

@@ -4,6 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost_types::Timestamp;
 
+use crate::spec::units::parse_duration;
+
 /// A moment of the wall clock, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(pub(super) i64);
@@ -80,6 +82,98 @@ fn date(day: i64) -> (i64, i64, i64) {
     (year, month, day_of_month)
 }
 
+impl Moment {
+    /// What people write for a moment: how long ago (`10m`, `1h30m`), a time of day (the last one), a date, both, `now`,
+    /// `today`, `yesterday`, or RFC 3339. What names no zone is local, which is `offset` seconds ahead of UTC then.
+    pub(super) fn parse(text: &str, now: Moment, offset: impl Fn(i64) -> i64) -> Result<Moment, String> {
+        let text = text.trim();
+        let local = |millis: i64| Moment(millis - offset(millis.div_euclid(SECOND)) * SECOND);
+        let here = now.0 + offset(now.0.div_euclid(SECOND)) * SECOND;
+        let today = here.div_euclid(DAY) * DAY;
+        let wrong = || {
+            format!(
+                "`{}` is no time; write how long ago (10m), a time (14:05), a date (2026-11-23), both, today, yesterday, \
+                 or 2026-11-23T14:05:00Z",
+                text.escape_debug()
+            )
+        };
+        match text {
+            "now" => return Ok(now),
+            "today" => return Ok(local(today)),
+            "yesterday" => return Ok(local(today - DAY)),
+            _ => {}
+        }
+        if let Ok(ago) = parse_duration(text.strip_suffix("ago").unwrap_or(text).trim()) {
+            let ago = i64::try_from(ago.as_millis()).map_err(|_| wrong())?;
+            return Ok(Moment(now.0.saturating_sub(ago)));
+        }
+        if let Some(time) = time_of_day(text) {
+            // The last time that it was so late.
+            let then = today + time;
+            return Ok(local(if then > here { then - DAY } else { then }));
+        }
+        let (date, rest) = match text.split_once(['T', 't', ' ']) {
+            Some((date, rest)) => (date, Some(rest.trim())),
+            None => (text, None),
+        };
+        let day = day_of(date).ok_or_else(wrong)? * DAY;
+        let Some(rest) = rest else { return Ok(local(day)) };
+        if let Some(time) = rest.strip_suffix(['Z', 'z']).or(rest.strip_suffix(" UTC")) {
+            return Ok(Moment(day + time_of_day(time).ok_or_else(wrong)?));
+        }
+        if let Some(at) = rest.rfind(['+', '-']) {
+            let (time, zone) = rest.split_at(at);
+            let (time, ahead) =
+                time_of_day(time).zip(time_of_day(zone.get(1..).unwrap_or_default())).ok_or_else(wrong)?;
+            let ahead = if zone.starts_with('-') { -ahead } else { ahead };
+            return Ok(Moment(day + time - ahead));
+        }
+        Ok(local(day + time_of_day(rest).ok_or_else(wrong)?))
+    }
+}
+
+/// `14:05`, `14:05:30` or `14:05:30.250`, in milliseconds.
+fn time_of_day(text: &str) -> Option<i64> {
+    let mut parts = text.split(':');
+    let mut number = |most: i64| {
+        let part = parts.next()?;
+        let plain = part.len() <= 2 && !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        part.parse::<i64>().ok().filter(|n| plain && *n <= most)
+    };
+    let (hour, minute) = (number(23)?, number(59)?);
+    let (second, millis) = match parts.next() {
+        None => (0, 0),
+        Some(rest) => {
+            let (second, fraction) = rest.split_once('.').unwrap_or((rest, "0"));
+            let digits = !fraction.is_empty() && fraction.bytes().all(|b| b.is_ascii_digit());
+            let millis = format!("{fraction:0<3}").get(..3).and_then(|millis| millis.parse::<i64>().ok())?;
+            (second.parse::<i64>().ok().filter(|n| second.len() == 2 && (0..=60).contains(n) && digits)?, millis)
+        }
+    };
+    parts.next().is_none().then_some(hour * HOUR + minute * MINUTE + second * SECOND + millis)
+}
+
+/// The day of `2026-11-23`, counted from 1970-01-01.
+fn day_of(text: &str) -> Option<i64> {
+    let mut parts = text.split('-');
+    let mut number = |digits: usize| {
+        let part = parts.next()?;
+        part.parse::<i64>().ok().filter(|_| part.len() == digits && part.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let (year, month, day) = (number(4)?, number(2)?, number(2)?);
+    // Nearly the day; of those around it, the one with this date.
+    let guess = (year - 1970) * 365 + (year - 1969).div_euclid(4) + (month - 1) * 30 + day;
+    let found = (guess - 40..guess + 40).find(|other| date(*other) == (year, month, day));
+    found.filter(|_| parts.next().is_none())
+}
+
+impl From<Moment> for Timestamp {
+    fn from(moment: Moment) -> Self {
+        let nanos = i32::try_from(moment.0.rem_euclid(SECOND) * 1_000_000).unwrap_or(0);
+        Timestamp { seconds: moment.0.div_euclid(SECOND), nanos }
+    }
+}
+
 impl From<&Timestamp> for Moment {
     fn from(time: &Timestamp) -> Self {
         Moment(time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000))
@@ -123,5 +217,35 @@ mod tests {
             assert_eq!(Moment(0).age(Moment(millis)), text);
             assert_eq!(Moment(millis).until(Moment(0)), text);
         }
+    }
+
+    #[test]
+    fn moments_are_read_as_people_write_them() {
+        // 2026-11-23 09:52:43.120 UTC, where clocks are two hours ahead.
+        let now = Moment(1_795_427_563_120);
+        let read = |text: &str| Moment::parse(text, now, |_| 7200).map(Moment::rfc3339);
+        for (text, time) in [
+            ("10m", "2026-11-23T09:42:43.120Z"),
+            ("1h30m ago", "2026-11-23T08:22:43.120Z"),
+            ("now", "2026-11-23T09:52:43.120Z"),
+            ("today", "2026-11-22T22:00:00.000Z"),
+            ("yesterday", "2026-11-21T22:00:00.000Z"),
+            ("11:05", "2026-11-23T09:05:00.000Z"),
+            ("14:05", "2026-11-22T12:05:00.000Z"),
+            ("11:05:30.25", "2026-11-23T09:05:30.250Z"),
+            ("2026-11-20", "2026-11-19T22:00:00.000Z"),
+            ("2026-11-20 14:05", "2026-11-20T12:05:00.000Z"),
+            ("2026-11-20T14:05:00Z", "2026-11-20T14:05:00.000Z"),
+            ("2026-11-20 14:05:00 UTC", "2026-11-20T14:05:00.000Z"),
+            ("2024-02-29T23:59:59.999+05:30", "2024-02-29T18:29:59.999Z"),
+            ("1999-12-31T23:59:59-01:00", "2000-01-01T00:59:59.000Z"),
+            ("2100-03-01T00:00:00Z", "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(time), "{text}");
+        }
+        for wrong in ["", "soon", "25:00", "14:60", "2026-13-01", "2026-02-30", "2026-11-20T", "14:05:00:00", "-5m"] {
+            assert!(read(wrong).is_err(), "{wrong}: {:?}", read(wrong));
+        }
+        assert!(read("soon").unwrap_err().starts_with("`soon` is no time; write how long ago (10m)"));
     }
 }

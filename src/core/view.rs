@@ -45,6 +45,11 @@ impl Machine {
         })
     }
 
+    /// How many runs of a process were executed; 0 also when there is no such process.
+    pub fn run_count(&self, id: ProcessId) -> u32 {
+        self.process(id).map_or(0, |p| p.last.executed)
+    }
+
     fn holds_shown(&self, p: &Process) -> Vec<Hold> {
         match &p.state {
             State::Waiting(waiting) => match &waiting.on {

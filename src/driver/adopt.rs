@@ -235,7 +235,10 @@ impl Engine {
     fn adopt(&mut self, live: &LiveRun, tree: Option<Tree>, gap: &mut Gap) {
         let LiveRun { run, process, spec, .. } = live;
         let run = *run;
-        self.place(*process, spec).run = Some(run);
+        let number = self.machine.run_count(*process).saturating_add(u32::from(live.spawning));
+        let place = self.place(*process, spec);
+        place.run = Some(run);
+        place.log.set_run(number, false);
         self.restore_pidfile(live);
         let leader = gap.leaders.remove(&run);
         let mut entry = Run::new(*process, spec.clone());

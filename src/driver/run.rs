@@ -69,8 +69,10 @@ impl Engine {
     pub(super) fn prepare(&mut self, run: RunId, process: ProcessId, spec: Arc<Spec>) {
         self.drop_stale_notifications(process);
         let surroundings = self.surroundings.clone();
+        let number = self.machine.run_count(process).saturating_add(1);
         let place = self.place(process, &spec);
         place.run = Some(run);
+        place.log.set_run(number, true);
         let cached = place.cached(&spec);
         let wanted = wanted(process, &spec, place, &surroundings);
         self.runs.insert(run, Run::new(process, spec.clone()));

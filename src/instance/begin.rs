@@ -104,9 +104,8 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
     let (mut generations, anchored) =
         (None, link.map(|link| Anchor { link, pid: inheritance.anchor, lives: inheritance.lives }));
     let (mut started_at, mut places, mut lock, mut listener) = (SystemTime::now(), None, None, None);
-    let (mut keeper, mut trusted) = (None, true);
+    let mut keeper = None;
     if let Some(mut ground) = ground {
-        trusted = ground.degraded.is_empty();
         state.degraded.append(&mut ground.degraded);
         keeper = ground.definitions.map(Keeper::new);
         let link = anchored.as_ref().map(|anchor| anchor.link.clone());
@@ -151,7 +150,7 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         _lock: lock,
         listener: Mutex::new(listener),
         keeper: Mutex::new(keeper),
-        goes_on: before.restored.then_some(trusted),
+        goes_on: before.restored,
         access,
         doors: Mutex::default(),
         state: Mutex::new(state),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::roles::grants;
 use crate::lua::{EvaluateRequest, Evaluated, Generation, Runtime};
-use crate::spec::{Plan, Problem, Severity, Spec, Stream};
+use crate::spec::{Plan, Problem, Severity};
 
 /// Leaves of a plan what is to start by itself.
 pub(crate) type Narrow = Box<dyn Fn(Plan) -> Result<Plan, Problem> + Send + Sync>;
@@ -102,31 +102,10 @@ impl Evaluator {
 fn moved(plan: Plan, root: &Path) -> Result<Plan, Vec<Problem>> {
     let mut absolute = Plan::new();
     for mut spec in plan {
-        make_absolute(&mut spec, root);
+        crate::spec::make_absolute(&mut spec, root);
         absolute.insert(spec).map_err(|problem| vec![problem])?;
     }
     Ok(absolute)
-}
-
-fn make_absolute(spec: &mut Spec, root: &Path) {
-    let at = |path: &str| root.join(path).to_string_lossy().into_owned();
-    spec.working_dir = Some(spec.working_dir.as_deref().map_or_else(|| at(""), at));
-    spec.pidfile = spec.pidfile.as_deref().map(at);
-    spec.log.file = spec.log.file.as_deref().map(at);
-    spec.env_file.iter_mut().for_each(|file| file.path = at(&file.path));
-    let conditions = &mut spec.conditions;
-    for path in [&mut conditions.path_exists, &mut conditions.path_executable, &mut conditions.file_not_empty]
-        .into_iter()
-        .flatten()
-    {
-        let bare = path.trim_start_matches(['!', '|']);
-        *path = format!("{}{}", &path[..path.len() - bare.len()], at(bare));
-    }
-    for stream in [&mut spec.log.stdout, &mut spec.log.stderr] {
-        if let Stream::File(path) = stream {
-            *path = at(path);
-        }
-    }
 }
 
 /// An error of an instance's own.

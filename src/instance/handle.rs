@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
@@ -17,10 +17,10 @@ use super::places::Places;
 use super::roles::grants;
 use super::successor;
 use crate::anchor::{Key, Link};
-use crate::core::{Event, EventKind, Pid, Refusal};
+use crate::core::{Applied, Event, EventKind, Pid, Refusal};
 use crate::driver::{AnchorState, LedgerState};
 use crate::ledger::{Generations, Lock};
-use crate::lua::{Generation, Items, Listening, Session, SessionRequest, generation_of};
+use crate::lua::{Generation, Items, Listening, Operator, Session, SessionRequest, generation_of};
 use crate::rpc::{self, Access, ApplyOutcome, ApplyRequest, Backend, Grant, HostPromise, Info, Listener, Server};
 use crate::spec::{Plan, Problem, Severity};
 use crate::{Error, Events, HostReport, Next, Supervisor, TreeKind};
@@ -45,8 +45,8 @@ pub(super) struct Inner {
     pub(super) listener: Mutex<Option<UnixListener>>,
     /// Keeps what is made at run time.
     pub(super) keeper: Mutex<Option<Keeper>>,
-    /// Whether it goes on from records, and if so, whether these are whole.
-    pub(super) goes_on: Option<bool>,
+    /// Whether it goes on from records: then what was made at run time is there.
+    pub(super) goes_on: bool,
     /// Which groups may do what.
     pub(super) access: Access,
     /// The sockets that these groups are let in to: none before they are served.
@@ -69,8 +69,10 @@ pub(super) struct Anchor {
 pub(super) struct State {
     /// The configuration in force.
     pub(super) live: Option<Live>,
-    /// Those before it whose functions processes made at run time have.
-    pub(super) older: Vec<Generation>,
+    /// One of no configuration, for sessions as long as there is none in force.
+    pub(super) bare: Option<Generation>,
+    /// Those that processes made at run time have functions of: in force or not, they are kept.
+    pub(super) needed: Vec<Generation>,
     /// Its number; numbers only go up.
     pub(super) generation: u64,
     /// Why a newer one was refused.
@@ -103,7 +105,9 @@ impl Live {
 impl Instance {
     pub(super) fn new(inner: Inner) -> Instance {
         inner.evaluator.runtime.attach(inner.supervisor.clone());
-        Instance(Arc::new(inner))
+        let instance = Instance(Arc::new(inner));
+        instance.0.evaluator.runtime.attach_operator(Arc::new(ForScripts(Arc::downgrade(&instance.0))));
+        instance
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -160,12 +164,14 @@ impl Instance {
         let changes = applied.map_err(problems_of).inspect_err(|_| self.listen_again())?;
         let mut state = self.state();
         let before = state.live.replace(live);
+        let bare = state.bare.take();
         (state.generation, state.refused) = (generation, None);
-        state.older.extend(before.map(|before| before.generation));
         drop(state);
+        // While the one before is there: what is needed of it is held on to.
         self.settle();
         self.admit(grants);
         warnings.extend(self.state().hindrances.iter().map(|why| odd(why.clone())));
+        drop((before, bare));
         if let Some(generations) = &self.0.generations {
             // What stays for lack of a chance to remove it is removed the next time.
             let _ = generations.keep(&[generation]);
@@ -207,9 +213,13 @@ impl Instance {
         if !request.dry_run {
             return self.put_in_force(outcome, request.caller.clone());
         }
-        let changes = self.0.supervisor.plan(&outcome.plan).map_err(problems_of)?;
-        let generation = self.state().generation;
-        Ok(ApplyOutcome { generation, changes, warnings: outcome.warnings, config: Some(outcome.config) })
+        let Outcome { plan, warnings, evaluated, config } = outcome;
+        let changes = self.0.supervisor.plan(&plan).map_err(problems_of);
+        // Nothing comes of it, so it uses up no number.
+        let number = evaluated.generation.number();
+        drop(evaluated);
+        self.0.evaluator.runtime.take_back(number);
+        Ok(ApplyOutcome { generation: self.state().generation, changes: changes?, warnings, config: Some(config) })
     }
 
     /// There is no configuration: nothing is configured.
@@ -224,16 +234,6 @@ impl Instance {
         Ok(ApplyOutcome { generation: self.state().generation, changes, warnings: Vec::new(), config: None })
     }
 
-    /// Opens a session on the configuration in force; where there is none, with nothing but the module.
-    pub(crate) fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
-        let live = self.state().live.as_ref().map(|live| live.generation.clone());
-        let generation = match live {
-            Some(generation) => generation,
-            None => self.0.evaluator.empty().map_err(|problems| sentence(&problems))?,
-        };
-        Ok(Session::open(&generation, request))
-    }
-
     /// Has what is made at run time outlive the instance from now on; and brings back what was made before, unless it is
     /// there. Returns what of that cannot be done. Once the first plan is in force, and before clients come.
     pub(crate) fn keep_definitions(&self) -> Vec<String> {
@@ -242,9 +242,9 @@ impl Instance {
         let mut keeper = self.keeper();
         if let Some(keeper) = &mut *keeper {
             match (self.0.goes_on, self.0.supervisor.made_at_run_time()) {
-                (Some(trusted), Ok(made)) => keeper.go_on(&made, trusted),
-                (None, _) => keeper.bring_back(&self.0.supervisor),
-                (Some(_), Err(_)) => {}
+                (true, Ok(made)) => keeper.go_on(&made),
+                (true, Err(_)) => {}
+                (false, _) => keeper.bring_back(&self.0.supervisor),
             }
         }
         self.state().lacking = keeper.iter().flat_map(Keeper::lacking).cloned().collect();
@@ -272,10 +272,26 @@ impl Instance {
         }
         let mut state = self.state();
         state.lacking = keeper.iter().flat_map(Keeper::lacking).cloned().collect();
-        if !state.older.is_empty() {
-            let used: BTreeSet<u64> = made.iter().flat_map(|spec| spec.functions()).map(generation_of).collect();
-            state.older.retain(|generation| used.contains(&generation.number()));
-        }
+        let used: BTreeSet<u64> = made.iter().flat_map(|spec| spec.functions()).map(generation_of).collect();
+        let runtime = &self.0.evaluator.runtime;
+        state.needed = used.into_iter().filter_map(|number| runtime.generation(number)).collect();
+    }
+
+    /// Opens a session on the configuration in force; where there is none, with nothing but the module.
+    pub(crate) fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
+        let of_state =
+            |state: &State| state.live.as_ref().map(|live| &live.generation).or(state.bare.as_ref()).cloned();
+        let known = of_state(&self.state());
+        let generation = match known {
+            Some(generation) => generation,
+            None => {
+                let bare = self.0.evaluator.empty().map_err(|problems| sentence(&problems))?;
+                // Of two that come at once, one has made it.
+                let mut state = self.state();
+                state.bare.get_or_insert(bare).clone()
+            }
+        };
+        Ok(Session::open(&generation, request))
     }
 
     /// Puts the roles of groups in force, and opens the sockets to them.
@@ -291,6 +307,11 @@ impl Instance {
         let doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
         let hindrances = doors.iter().flat_map(|socket| rpc::let_in(socket, &grants)).collect();
         self.state().hindrances = hindrances;
+    }
+
+    /// What keeps groups with a role from the control socket, as sentences.
+    pub(crate) fn hindrances(&self) -> Vec<String> {
+        self.state().hindrances.clone()
     }
 
     /// Says that the first plan is in force and clients are answered.
@@ -366,7 +387,10 @@ impl Instance {
 
     /// Lets go of the configuration's functions, which keep the supervisor up.
     pub(crate) fn end(&self) {
-        self.state().live = None;
+        let mut state = self.state();
+        let functions = (state.live.take(), state.bare.take(), std::mem::take(&mut state.needed));
+        drop(state);
+        drop(functions);
         self.0.evaluator.runtime.detach();
     }
 
@@ -446,6 +470,18 @@ fn follow(mut events: Events, instance: impl Fn() -> Option<Instance>) {
     }
 }
 
+/// What scripts may ask of the instance that they are part of.
+struct ForScripts(Weak<Inner>);
+
+impl Operator for ForScripts {
+    fn apply(&self, dry_run: bool, caller: Option<Arc<str>>) -> Result<(Applied, Vec<Problem>), Vec<Problem>> {
+        let ended = || vec![problem("the instance is ending".to_owned())];
+        let instance = Instance(self.0.upgrade().ok_or_else(ended)?);
+        let outcome = instance.apply(ApplyRequest { config: None, dry_run, caller })?;
+        Ok((outcome.changes, outcome.warnings))
+    }
+}
+
 impl Backend for Instance {
     fn supervisor(&self) -> &Supervisor {
         Instance::supervisor(self)
@@ -467,12 +503,12 @@ impl Backend for Instance {
         Instance::shutdown(self, caller);
     }
 
-    fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
-        Instance::open_session(self, request)
-    }
-
     fn settle(&self) {
         Instance::settle(self);
+    }
+
+    fn open_session(&self, request: SessionRequest) -> Result<(Session, Items), String> {
+        Instance::open_session(self, request)
     }
 
     fn upgrade(&self, binary: Option<PathBuf>) -> Result<(), String> {

@@ -66,15 +66,18 @@ impl Keeper {
         }
     }
 
-    /// Goes on where another supervisor stopped, with what was made at run time and is there. What is written down and
-    /// is not there was deleted as the other one ended, unless its records are not to be trusted.
-    pub(super) fn go_on(&mut self, made: &[Arc<Spec>], trusted: bool) {
+    /// Goes on where another supervisor stopped, with what was made at run time and is there. What is written down beside
+    /// that could not be brought back by the one before.
+    pub(super) fn go_on(&mut self, made: &[Arc<Spec>]) {
         for spec in self.read() {
-            let there = made.iter().any(|one| one.name == spec.name);
-            if there || trusted {
+            if made.iter().any(|one| one.name == spec.name) {
                 self.written.insert(spec.name.clone(), Arc::new(spec));
             } else {
-                let text = format!("`{}` was made at run time and is lost; the next start brings it back", spec.name);
+                let (name, file) = (&spec.name, self.definitions.file(&spec.name));
+                let text = format!(
+                    "`{name}` was made at run time and is not there; {} is kept, and the next start tries it again",
+                    file.display()
+                );
                 self.lacking.insert(spec.name, text);
             }
         }
@@ -151,4 +154,86 @@ impl Keeper {
 /// Functions live in the memory of one supervisor, and what needs them is volatile whatever it says.
 fn is_kept(spec: &Spec) -> bool {
     !spec.volatile && spec.functions().next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::Keeper;
+    use crate::ledger::Definitions;
+    use crate::spec::{FunctionId, Hook, Spec};
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("neap-keeper-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+
+        fn keeper(&self) -> Keeper {
+            Keeper::new(Definitions::open(&self.0).unwrap())
+        }
+
+        fn names(&self) -> Vec<String> {
+            let (specs, _) = Definitions::open(&self.0).unwrap().read().unwrap();
+            specs.into_iter().map(|spec| spec.name).collect()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn spec(name: &str) -> Arc<Spec> {
+        Arc::new(Spec::new(name, ["true"]))
+    }
+
+    #[test]
+    fn what_is_volatile_or_has_functions_is_not_kept_and_what_becomes_so_is_forgotten() {
+        let folder = Folder::new("volatile");
+        let mut keeper = folder.keeper();
+        let with_function = Spec::new("fn", ["true"]).before_start(Hook::function(FunctionId(1)));
+        let short = Spec::new("short", ["true"]).volatile(true);
+        keeper.settle(&[spec("a"), spec("b"), Arc::new(with_function), Arc::new(short)]);
+        assert_eq!(folder.names(), ["a", "b"]);
+        let b = Spec::clone(&spec("b")).volatile(true);
+        keeper.settle(&[spec("a"), Arc::new(b)]);
+        assert_eq!(folder.names(), ["a"]);
+        keeper.settle(&[]);
+        assert!(folder.names().is_empty() && keeper.lacking().next().is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named_until_it_is() {
+        let folder = Folder::new("unwritable");
+        let mut keeper = folder.keeper();
+        let definitions = folder.0.join("definitions");
+        std::fs::remove_dir(&definitions).unwrap();
+        std::fs::write(&definitions, "in the way").unwrap();
+        keeper.settle(&[spec("a")]);
+        let lacking: Vec<&String> = keeper.lacking().collect();
+        assert!(lacking.len() == 1 && lacking[0].starts_with("`a` as it is now will not outlive"), "{lacking:?}");
+        std::fs::remove_file(&definitions).unwrap();
+        std::fs::create_dir(&definitions).unwrap();
+        keeper.settle(&[spec("a")]);
+        assert!(folder.names() == ["a"] && keeper.lacking().next().is_none());
+    }
+
+    #[test]
+    fn what_could_not_be_brought_back_is_left_alone_and_named() {
+        let folder = Folder::new("left");
+        folder.keeper().settle(&[spec("here"), spec("not")]);
+        let mut keeper = folder.keeper();
+        keeper.go_on(&[spec("here")]);
+        let lacking: Vec<&String> = keeper.lacking().collect();
+        assert!(lacking.len() == 1 && lacking[0].starts_with("`not` was made at run time and is not there"));
+        keeper.settle(&[]);
+        assert_eq!(folder.names(), ["not"]);
+    }
 }

@@ -4,21 +4,22 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, fstatat};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 use tokio::sync::watch;
 
 use super::cursor::{HEAD, LogCursor};
 use super::file::LogPlace;
 use super::folder::Folder;
+use super::index::{GRAIN, Index, RunTrace, modified, tag};
+use super::rotate::existing;
 use super::target::MAX_LINE;
+use crate::core::WallTime;
 
 /// What is read at once.
 const CHUNK: usize = 64 << 10;
 /// How often a rotation may get in the way.
 const TRIES: usize = 100;
-/// So many missing numbers in a row end the list: a rotation leaves one out for a moment, or after a crash.
-const GAP: u32 = 8;
 
 /// Where to begin reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +30,14 @@ pub enum LogFrom {
     Tail(usize),
     /// After the line with this cursor.
     Cursor(LogCursor),
+    /// With what was printed from then on, to the second.
+    Since(WallTime),
+    /// With what one run printed, and nothing else: its number, as [`Status::run_count`](crate::core::Status::run_count)
+    /// counts them, or from the newest down with 0, -1, …
+    Run(i64),
 }
 
-/// A line of a log file. Which stream it came from, and when, the file does not say.
+/// A line of a log file. Which stream it came from the file does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
     /// Its bytes, without the line feed. They may be anything: escape them before they reach a terminal.
@@ -40,6 +46,10 @@ pub struct LogLine {
     pub partial: bool,
     /// The place after it.
     pub cursor: LogCursor,
+    /// When it was written, to the second, where that is known.
+    pub time: Option<WallTime>,
+    /// The number of the run that printed it, where that is known.
+    pub run: Option<u32>,
 }
 
 /// Lines that were read together.
@@ -61,6 +71,26 @@ pub struct LogReader {
     /// The beginning of a line whose end has not been read.
     begun: Vec<u8>,
     lagged: bool,
+    index: Index,
+    /// Whose log it is, in the index.
+    process: u32,
+    /// When one run alone is read.
+    run: Option<OneRun>,
+    /// Whether what comes first began before what is to be read.
+    skips_first: bool,
+    /// What is to be said of what cannot be known.
+    note: Option<String>,
+}
+
+/// The one run that is read.
+#[derive(Debug, Default)]
+struct OneRun {
+    /// Its number, and when it began.
+    run: (u32, i64),
+    /// Where the next one begins.
+    end: Option<(u64, u64)>,
+    /// Whether that was reached.
+    over: bool,
 }
 
 /// The file that is being read.
@@ -77,13 +107,36 @@ struct Current {
 
 impl LogReader {
     /// A reader of the files at this place. With `growth` it can wait for more.
-    pub(super) fn open(place: LogPlace, growth: Option<watch::Receiver<u64>>, from: LogFrom) -> io::Result<Self> {
-        let mut reader = LogReader { place, growth, current: None, begun: Vec::new(), lagged: false };
+    pub(super) fn open(
+        place: LogPlace,
+        growth: Option<watch::Receiver<u64>>,
+        from: LogFrom,
+        process: &str,
+    ) -> io::Result<Self> {
+        let mut reader = LogReader {
+            place,
+            growth,
+            current: None,
+            begun: Vec::new(),
+            lagged: false,
+            index: Index::default(),
+            process: tag(process),
+            run: None,
+            skips_first: false,
+            note: None,
+        };
+        // Without an index nothing is known of times and runs.
+        let _ = reader.index.refresh(&reader.place.path);
         // What is written from here on counts as growth.
         reader.seen();
         reader.current = match from {
             LogFrom::Start => reader.oldest()?,
             LogFrom::Tail(count) => reader.tail(count)?,
+            LogFrom::Since(time) => reader.since(time.0, process)?,
+            LogFrom::Run(run) => {
+                let run = reader.find_run(run, process)?;
+                reader.first_of(run)?
+            }
             LogFrom::Cursor(cursor) => match reader.open_file(cursor.inode)?.filter(|file| file.begin_at(&cursor)) {
                 Some(mut file) => {
                     file.chunk_at = cursor.offset;
@@ -105,13 +158,16 @@ impl LogReader {
     pub fn next_batch(&mut self, most: usize) -> io::Result<LogBatch> {
         self.seen();
         let mut batch = LogBatch { lines: Vec::new(), lagged: std::mem::take(&mut self.lagged) };
-        while batch.lines.len() < most {
+        while batch.lines.len() < most && !self.is_over() {
             if let Some(current) = &mut self.current {
                 if let Some(line) = current.next_line(&mut self.begun) {
-                    batch.lines.push(line);
+                    self.take(line, &mut batch);
                     continue;
                 }
                 if current.fill()? {
+                    // A mark is there before what it is about.
+                    let _ = self.index.refresh(&self.place.path);
+                    self.find_end();
                     continue;
                 }
             }
@@ -127,6 +183,135 @@ impl LogReader {
             }
         }
         Ok(batch)
+    }
+
+    /// Hands out a line, unless it is none of those that are to be read.
+    fn take(&mut self, mut line: LogLine, batch: &mut LogBatch) {
+        let (inode, end) = (line.cursor.inode, line.cursor.offset);
+        if self.run.as_ref().and_then(|run| run.end).is_some_and(|(file, offset)| file == inode && end > offset) {
+            self.run.iter_mut().for_each(|run| run.over = true);
+            return;
+        }
+        if self.skips_first {
+            self.skips_first = line.partial;
+            return;
+        }
+        let start = end.saturating_sub(line.text.len() as u64 + 1);
+        line.time = self.index.at(inode, start).map(|mark| WallTime(mark.time));
+        let own = self.index.of(inode).rev().find(|mark| mark.offset <= start && mark.process == self.process);
+        line.run = own.map(|mark| mark.run).filter(|run| *run > 0);
+        batch.lines.push(line);
+    }
+
+    /// Where the run that is read ends, if by now it does.
+    fn find_end(&mut self) {
+        let Some(one) = self.run.as_mut().filter(|one| one.end.is_none()) else { return };
+        let runs = self.index.runs(self.process);
+        one.end = runs.iter().rfind(|run| (run.run, run.time) == one.run).and_then(|run| run.end);
+    }
+
+    /// Whether nothing can come any more: of one run all is read, and another has begun.
+    pub fn is_over(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.over)
+    }
+
+    /// What is to be said of what cannot be known; once.
+    pub fn take_note(&mut self) -> Option<String> {
+        self.note.take()
+    }
+
+    /// The place from which on everything was written at this time or later.
+    fn since(&mut self, time: i64, process: &str) -> io::Result<Option<Current>> {
+        let folder = Folder::of(&self.place.path)?;
+        let mut start = None;
+        for (n, inode) in self.files()? {
+            let marks: Vec<_> = self.index.of(inode).collect();
+            // What a mark is about was written within a second of it.
+            let old = marks.iter().rposition(|mark| mark.time.saturating_add(GRAIN) <= time);
+            match old.map(|old| marks.get(old + 1)) {
+                Some(Some(next)) => {
+                    start = Some((inode, next.offset));
+                    break;
+                }
+                Some(None) => {
+                    start = start.or(Some((inode, u64::MAX)));
+                    break;
+                }
+                None if marks.is_empty() && modified(&folder, n).is_none_or(|written| written < time) => {
+                    start = start.or(Some((inode, u64::MAX)));
+                    break;
+                }
+                None => {
+                    if marks.first().is_none_or(|first| first.offset > 0) {
+                        self.note = Some(format!(
+                            "when the oldest of these lines of {process} were printed is not known: all of a file is \
+                             shown that was written to since then"
+                        ));
+                    }
+                    start = Some((inode, 0));
+                }
+            }
+        }
+        self.begin(start)
+    }
+
+    /// Reads nothing but this run from here on.
+    #[cfg(feature = "grpc")]
+    pub(super) fn only(&mut self, run: i64, process: &str) -> io::Result<()> {
+        self.find_run(run, process).map(drop)
+    }
+
+    /// Which run is meant: that is where reading ends.
+    fn find_run(&mut self, wanted: i64, process: &str) -> io::Result<RunTrace> {
+        let runs = self.index.runs(self.process);
+        let place = match wanted {
+            1.. => runs.iter().rposition(|run| i64::from(run.run) == wanted),
+            _ => usize::try_from(-wanted).ok().and_then(|back| runs.len().checked_sub(back + 1)),
+        };
+        if let Some(place) = place
+            && let Some(run) = runs.get(place)
+        {
+            self.run = Some(OneRun { run: (run.run, run.time), end: run.end, over: false });
+            return Ok(*run);
+        }
+        let known = match (runs.first(), runs.last()) {
+            (Some(first), Some(last)) if runs.len() > 1 => {
+                format!("it knows the last {}, from {} to {}", runs.len(), first.run, last.run)
+            }
+            (Some(only), _) => format!("it knows run {} alone", only.run),
+            _ => "it knows of no runs".to_owned(),
+        };
+        Err(io::Error::new(io::ErrorKind::NotFound, format!("the log of {process} knows of no run {wanted}; {known}")))
+    }
+
+    /// The place where a run begins, or what is left of it does.
+    fn first_of(&mut self, run: RunTrace) -> io::Result<Option<Current>> {
+        let files = self.files()?;
+        let is_there = |inode: u64| files.iter().any(|(_, other)| *other == inode);
+        self.lagged = !run.whole;
+        if is_there(run.start.0) {
+            return self.begin(Some(run.start));
+        }
+        // Its beginning was rotated away; and all of it, when its end was, too.
+        self.lagged = true;
+        if run.end.is_some_and(|(inode, _)| !is_there(inode)) {
+            self.run.iter_mut().for_each(|run| run.over = true);
+            return Ok(None);
+        }
+        self.oldest()
+    }
+
+    /// Opens a file and goes to this place, or to the line after it when that is the middle of one.
+    fn begin(&mut self, start: Option<(u64, u64)>) -> io::Result<Option<Current>> {
+        let Some((inode, offset)) = start else { return Ok(None) };
+        let Some(mut file) = self.open_file(inode)? else { return self.oldest() };
+        file.chunk_at = offset.min(file.file.metadata()?.len());
+        let mut before = [b'\n'];
+        if let Some(at) = file.chunk_at.checked_sub(1) {
+            let _ = file.file.read_at(&mut before, at);
+        }
+        self.skips_first = before != *b"\n" && offset < u64::MAX;
+        Ok(Some(file))
     }
 
     /// The beginning of a line whose end has not been written yet.
@@ -188,6 +373,11 @@ impl LogReader {
             }
         };
         let Some((_, inode)) = newer else { return Ok(false) };
+        let last = self.current.as_ref().map(|current| current.inode);
+        if let Some(run) = self.run.as_mut().filter(|run| run.end.is_some_and(|(end, _)| Some(end) == last)) {
+            run.over = true;
+            return Ok(false);
+        }
         match self.open_file(*inode)? {
             Some(next) => self.current = Some(next),
             // Rotated away since.
@@ -196,24 +386,9 @@ impl LogReader {
         Ok(true)
     }
 
-    /// The files there are, the newest first, with their inodes. Files are renamed from the last number downwards, and so
-    /// a look from the first one upwards misses none; one that is seen twice was renamed in between.
+    /// The files there are, the newest first, with their inodes.
     fn files(&self) -> io::Result<Vec<(u32, u64)>> {
-        let folder = Folder::of(&self.place.path)?;
-        let mut files: Vec<(u32, u64)> = Vec::new();
-        let mut missing = 0;
-        for n in 0..=self.place.keep {
-            match fstatat(&folder.fd, folder.numbered(n).as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-                Ok(stat) => {
-                    missing = 0;
-                    files.retain(|(_, inode)| *inode != stat.st_ino);
-                    files.push((n, stat.st_ino));
-                }
-                Err(_) if missing < GAP => missing += 1,
-                Err(_) => break,
-            }
-        }
-        Ok(files)
+        Ok(existing(&Folder::of(&self.place.path)?, self.place.keep))
     }
 
     /// Opens the file with this inode, whichever number it has by now.
@@ -341,7 +516,7 @@ impl Current {
         begun.extend_from_slice(rest.get(..count).unwrap_or_default());
         self.used += count + usize::from(!partial);
         let cursor = LogCursor::new(self.inode, self.chunk_at + self.used as u64, &self.head);
-        Some(LogLine { text: std::mem::take(begun), partial, cursor })
+        Some(LogLine { text: std::mem::take(begun), partial, cursor, time: None, run: None })
     }
 }
 
@@ -371,7 +546,7 @@ mod tests {
     }
 
     fn open(place: &LogPlace, from: LogFrom) -> LogReader {
-        LogReader::open(place.clone(), None, from).unwrap()
+        LogReader::open(place.clone(), None, from, "x").unwrap()
     }
 
     /// All there is: lines, with a mark where some are missing.
@@ -503,6 +678,84 @@ mod tests {
         clean(&place);
     }
 
+    #[test]
+    fn a_run_is_found_over_rotation_and_ends_where_the_next_one_begins() {
+        let place = place("runs", 60, 9);
+        let mut log = LogFile::open(place.clone()).unwrap();
+        let tag = super::tag("x");
+        print(&mut log, 1..=3);
+        for (run, range) in [(1, 4..=9), (2, 10..=9), (3, 10..=15), (3, 16..=20)] {
+            log.set_run((tag, run), true);
+            print(&mut log, range);
+        }
+        let run = |run| rest(&mut open(&place, LogFrom::Run(run)));
+        assert_eq!(run(1), numbers(4..=9));
+        assert_eq!(run(2), numbers(1..=0));
+        assert_eq!(run(3), numbers(16..=20));
+        assert_eq!((run(0), run(-1), run(-2), run(-3)), (numbers(16..=20), numbers(10..=15), vec![], numbers(4..=9)));
+        let unknown = LogReader::open(place.clone(), None, LogFrom::Run(7), "x").unwrap_err().to_string();
+        assert_eq!(unknown, "the log of x knows of no run 7; it knows the last 4, from 1 to 3");
+        let unknown = LogReader::open(place.clone(), None, LogFrom::Run(0), "y").unwrap_err().to_string();
+        assert_eq!(unknown, "the log of y knows of no run 0; it knows of no runs");
+        // Who follows the newest is done when another begins.
+        let mut reader = open(&place, LogFrom::Run(0));
+        assert_eq!(rest(&mut reader), numbers(16..=20));
+        assert!(!reader.is_over());
+        print(&mut log, 21..=22);
+        log.set_run((tag, 4), true);
+        print(&mut log, 23..=30);
+        assert_eq!(rest(&mut reader), numbers(21..=22));
+        assert!(reader.is_over());
+        let lines = open(&place, LogFrom::Start).next_batch(99).unwrap().lines;
+        let of = |text: &str| lines.iter().find(|line| line.text == text.as_bytes()).unwrap();
+        assert_eq!((of("line 002").run, of("line 009").run, of("line 030").run), (None, Some(1), Some(4)));
+        assert!(lines.iter().all(|line| line.time.is_some()));
+        // What is rotated away is told of.
+        print(&mut log, 31..=100);
+        assert_eq!((run(0)[0].as_str(), run(0).last()), ("(gap)", numbers(100..=100).first()));
+        assert_eq!((run(-1), run(1)), (vec!["(gap)".to_owned()], vec!["(gap)".to_owned()]));
+        clean(&place);
+    }
+
+    #[test]
+    fn lines_are_found_by_time_with_an_index_and_without() {
+        let place = place("since", 60, 9);
+        let index = place.path.with_file_name(".x.log.index");
+        let mut log = LogFile::open(place.clone()).unwrap();
+        print(&mut log, 1..=5);
+        let since = |time: i64| {
+            let mut reader = open(&place, LogFrom::Since(crate::core::WallTime(time)));
+            (rest(&mut reader), reader.take_note())
+        };
+        let now = super::super::index::now().0;
+        assert_eq!(since(now - 60_000), (numbers(1..=5), None));
+        assert_eq!(since(now + 60_000), (vec![], None));
+        // As if it had been an hour ago.
+        let text = fs::read_to_string(&index).unwrap();
+        let mark = text.lines().last().unwrap();
+        let words: Vec<&str> = mark.split(' ').collect();
+        let old = |offset: &str, time: i64| {
+            let said = format!("t {} {offset} {time:x} 0 0", words[1]);
+            format!("\n{said} {:x}", crc32fast::hash(said.as_bytes()))
+        };
+        let title = text.lines().next().unwrap();
+        let (first, third) = (old("0", now - 3_600_000), old("12", now - 1_800_000));
+        fs::write(&index, format!("{title}{first}{third}")).unwrap();
+        assert_eq!(since(now - 7_200_000), (numbers(1..=5), None));
+        assert_eq!(since(now - 2_000_000), (numbers(3..=5), None));
+        assert_eq!(since(now - 1_000_000), (vec![], None));
+        // In the middle of a line: that one began before.
+        fs::write(&index, format!("{title}{first}{}", old("e", now - 1_800_000))).unwrap();
+        assert_eq!(since(now - 2_000_000), (numbers(3..=5), None));
+        // Without an index the files' own times are all there is.
+        fs::remove_file(&index).unwrap();
+        let (lines, note) = since(now - 60_000);
+        assert_eq!(lines, numbers(1..=5));
+        assert!(note.unwrap().starts_with("when the oldest of these lines of x were printed is not known"));
+        assert_eq!(since(now + 60_000), (vec![], None));
+        clean(&place);
+    }
+
     trait ConcatText {
         fn concat_text(&self) -> Vec<u8>;
     }
@@ -518,7 +771,7 @@ mod tests {
         let place = place("grown", 0, 0);
         let mut log = LogFile::open(place.clone()).unwrap();
         let written = watch::Sender::new(0);
-        let mut reader = LogReader::open(place.clone(), Some(written.subscribe()), LogFrom::Tail(0)).unwrap();
+        let mut reader = LogReader::open(place.clone(), Some(written.subscribe()), LogFrom::Tail(0), "x").unwrap();
         let thread = std::thread::spawn(move || {
             let mut all = Vec::new();
             while reader.grown_blocking() {

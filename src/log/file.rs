@@ -11,6 +11,7 @@ use nix::fcntl::{AtFlags, OFlag, SpliceFFlags, openat, splice};
 use nix::sys::stat::{Mode, fstatat};
 
 use super::folder::Folder;
+use super::index::Marks;
 use super::rotate;
 use super::shared::Shared;
 use crate::driver::sys::fault::{self, Call};
@@ -49,6 +50,8 @@ pub(crate) struct LogFile {
     /// What was copied and not yet written.
     copied: Vec<u8>,
     tail: Vec<u8>,
+    inode: u64,
+    marks: Marks,
 }
 
 /// A write that failed: how many bytes were written before.
@@ -76,6 +79,8 @@ impl LogFile {
             copies: false,
             copied: Vec::new(),
             tail: Vec::new(),
+            inode: 0,
+            marks: Marks::default(),
         }
     }
 
@@ -86,6 +91,21 @@ impl LogFile {
     /// What the end of the file was when it was opened, cut at the start of a line. It is given away once.
     pub fn take_tail(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.tail)
+    }
+
+    /// What is written from here on was printed by this run of this process (by the tag that it has in the index), which
+    /// may begin here.
+    pub fn set_run(&mut self, (process, run): (u32, u32), begins: bool) {
+        self.marks.set_run(process, run);
+        if !begins {
+            return;
+        }
+        let turn = self.shared.clone();
+        let _turn = turn.take_turn();
+        // A file that cannot be had gets no mark, and no line either.
+        if self.be_ready(0).is_ok() {
+            self.marks.begin(&self.place.path, self.place.keep, (self.inode, self.size));
+        }
     }
 
     /// Goes on with a line that the file ends in. Else what is there already is ended first.
@@ -169,6 +189,7 @@ impl LogFile {
             }
             self.begins = false;
             *last = Some(self.shared.writer());
+            self.marks.write(&self.place.path, self.place.keep, (self.inode, self.size));
             return write(self);
         }
     }
@@ -264,6 +285,7 @@ impl LogFile {
         }
         self.size = metadata.len();
         self.shared.enter(metadata.dev(), metadata.ino());
+        self.inode = metadata.ino();
         self.file = Some(file);
         self.copies = false;
         self.look_at_end();

@@ -7,6 +7,7 @@ mod cursor;
 mod file;
 mod folder;
 mod frame;
+mod index;
 mod line;
 mod peek;
 mod pump;

@@ -16,6 +16,7 @@ use nix::unistd::read;
 use regex::bytes::Regex;
 
 use super::frame::Framer;
+use super::index::tag;
 use super::line::{Line, StreamKind};
 use super::peek::{Peek, VIEW};
 use super::staging::Staging;
@@ -163,6 +164,10 @@ impl Pump {
                     self.owe_what_was_read(id);
                 }
                 if let Some(target) = self.targets.get_mut(&id) {
+                    if target.run > 0 && before.is_none() {
+                        // One that a supervisor before us saw begin goes on.
+                        staging.set_run((tag(&target.name), target.run), held.is_none());
+                    }
                     (target.staging, target.pause) = (Some(staging), Pause::None);
                 }
             }
@@ -207,7 +212,8 @@ impl Pump {
         let text = [tail, &staged].concat();
         let Some(target) = self.targets.get_mut(&id) else { return };
         let line = |text: &[u8], partial| {
-            Arc::new(Line { process: target.name.clone(), stream: StreamKind::Stdout, text: text.to_vec(), partial })
+            let (process, stream) = (target.name.clone(), StreamKind::Stdout);
+            Arc::new(Line { process, stream, text: text.to_vec(), partial, time: None, run: 0 })
         };
         let mut framer = Framer::new(MAX_LINE);
         let mut ring = target.ring.lock().unwrap_or_else(PoisonError::into_inner);
@@ -280,6 +286,16 @@ impl Pump {
             target.watch = None;
         }
         self.heard(id);
+    }
+
+    /// What is printed from now on is this run's.
+    pub fn set_run(&mut self, id: TargetId, run: u32, begins: bool) {
+        self.drain(id);
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        target.run = run;
+        if let Some(staging) = &target.staging {
+            staging.set_run((tag(&target.name), run), begins);
+        }
     }
 
     /// A run and its tree are gone: a line without an end gets none any more.

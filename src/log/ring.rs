@@ -95,7 +95,7 @@ mod tests {
 
     fn line(text: &str) -> Arc<Line> {
         let text = text.as_bytes().to_vec();
-        Arc::new(Line { process: "p".into(), stream: StreamKind::Stdout, text, partial: false })
+        Arc::new(Line { process: "p".into(), stream: StreamKind::Stdout, text, partial: false, time: None, run: 0 })
     }
 
     #[test]

@@ -9,6 +9,9 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::folder::Folder;
 
+/// So many missing numbers in a row end the list: a rotation leaves one out for a moment, or after a crash.
+const GAP: u32 = 8;
+
 /// Makes room at the file's own name. The oldest falls away when there are `keep` already.
 ///
 /// The files from the first free number down to 0 move up by one, the oldest of them first. A crash in between leaves a
@@ -29,6 +32,25 @@ pub(super) fn shift(folder: &Folder, keep: u32) -> io::Result<()> {
         renameat(&folder.fd, folder.numbered(n).as_os_str(), &folder.fd, folder.numbered(n + 1).as_os_str())?;
     }
     Ok(())
+}
+
+/// The files there are, the newest first, with their inodes. Files are renamed from the last number downwards, and so a
+/// look from the first one upwards misses none; one that is seen twice was renamed in between.
+pub(super) fn existing(folder: &Folder, keep: u32) -> Vec<(u32, u64)> {
+    let mut files: Vec<(u32, u64)> = Vec::new();
+    let mut missing = 0;
+    for n in 0..=keep {
+        match fstatat(&folder.fd, folder.numbered(n).as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                missing = 0;
+                files.retain(|(_, inode)| *inode != stat.st_ino);
+                files.push((n, stat.st_ino));
+            }
+            Err(_) if missing < GAP => missing += 1,
+            Err(_) => break,
+        }
+    }
+    files
 }
 
 fn is_free(folder: &Folder, n: u32) -> io::Result<bool> {

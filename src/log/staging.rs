@@ -38,6 +38,8 @@ enum Record {
     Lost(u64, u64),
     /// Another file from here on.
     File(Box<LogFile>),
+    /// Another run from here on, by the process's tag and its number; and whether it begins here.
+    Run((u32, u32), bool),
 }
 
 /// What the writer tells.
@@ -72,6 +74,8 @@ struct State {
     /// Not here while it is being written to.
     file: Option<Box<LogFile>>,
     records: VecDeque<Record>,
+    /// Whose run it is that is printing.
+    run: Option<(u32, u32)>,
     writing: bool,
     told_full: bool,
     told_copies: bool,
@@ -105,6 +109,7 @@ impl Staging {
         let state = State {
             file: Some(file),
             records: VecDeque::new(),
+            run: None,
             writing: false,
             told_full: false,
             told_copies: false,
@@ -143,6 +148,14 @@ impl Staging {
         state.records.push_back(Record::File(file));
         // The old one may be why it is changed.
         state.failing = None;
+        self.inner.begin(state);
+    }
+
+    /// What follows was printed by this run, which may begin here.
+    pub fn set_run(&self, run: (u32, u32), begins: bool) {
+        let mut state = self.inner.lock();
+        state.run = Some(run);
+        state.records.push_back(Record::Run(run, begins));
         self.inner.begin(state);
     }
 
@@ -302,9 +315,18 @@ impl Inner {
         if let Some(Record::File(_)) = state.records.front()
             && let Some(Record::File(file)) = state.records.pop_front()
         {
-            state.file = Some(file);
+            let (run, mut file) = (state.run, file);
+            drop(state);
+            if let Some(run) = run {
+                file.set_run(run, true);
+            }
+            self.lock().file = Some(file);
             return true;
         }
+        let run = match state.records.front() {
+            Some(Record::Run(run, begins)) => Some((*run, *begins)),
+            _ => None,
+        };
         let (text, lost) = match state.records.front() {
             Some(Record::Text(text)) => (Some(text.clone()), None),
             Some(Record::Lost(lines, bytes)) => (None, Some((*lines, *bytes))),
@@ -317,6 +339,13 @@ impl Inner {
             return false;
         };
         let count = run_of_bytes(&state.records, file.room());
+        if let Some((run, begins)) = run {
+            state.records.pop_front();
+            drop(state);
+            file.set_run(run, begins);
+            self.lock().file = Some(file);
+            return true;
+        }
         let why = state.failing.as_ref().map_or("the file was too slow", |(why, _)| why).to_owned();
         drop(state);
 
@@ -408,13 +437,13 @@ fn consume(records: &mut VecDeque<Record>, mut count: usize) {
         let there = match first {
             Record::Bytes(there) => *there,
             Record::Text(text) => text.len(),
-            Record::Lost(..) | Record::File(_) => return,
+            Record::Lost(..) | Record::File(_) | Record::Run(..) => return,
         };
         if there > count {
             match first {
                 Record::Bytes(there) => *there -= count,
                 Record::Text(text) => drop(text.drain(..count)),
-                Record::Lost(..) | Record::File(_) => {}
+                Record::Lost(..) | Record::File(_) | Record::Run(..) => {}
             }
             return;
         }

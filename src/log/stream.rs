@@ -27,6 +27,7 @@ const SYNC: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct ProcessLog {
     id: TargetId,
+    name: Arc<str>,
     logs: Logs,
     ring: Arc<Mutex<Ring>>,
     stdout: Option<Writer>,
@@ -57,9 +58,10 @@ struct Writer {
 }
 
 impl ProcessLog {
-    pub(super) fn new(id: TargetId, logs: Logs, ring: Arc<Mutex<Ring>>) -> Self {
+    pub(super) fn new(id: TargetId, name: Arc<str>, logs: Logs, ring: Arc<Mutex<Ring>>) -> Self {
         ProcessLog {
             id,
+            name,
             logs,
             ring,
             stdout: None,
@@ -201,6 +203,11 @@ impl ProcessLog {
         self.logs.order(Order::Unwatch(self.id));
     }
 
+    /// What is printed from now on is this run's, by its number. It may have begun under a supervisor before us.
+    pub fn set_run(&self, run: u32, begins: bool) {
+        self.logs.order(Order::Run(self.id, run, begins));
+    }
+
     /// Says that a run and its tree are gone: a line without an end gets none any more.
     pub fn end_run(&self) {
         self.logs.order(Order::EndRun(self.id));
@@ -208,7 +215,8 @@ impl ProcessLog {
 
     /// What a handle reads the tail by.
     pub fn tail(&self) -> Tail {
-        Tail { id: self.id, logs: self.logs.clone(), ring: self.ring.clone(), filed: self.filed.clone() }
+        let (logs, ring, filed) = (self.logs.clone(), self.ring.clone(), self.filed.clone());
+        Tail { id: self.id, name: self.name.clone(), logs, ring, filed }
     }
 }
 
@@ -224,6 +232,7 @@ impl Drop for ProcessLog {
 #[derive(Clone, Debug)]
 pub(crate) struct Tail {
     id: TargetId,
+    name: Arc<str>,
     logs: Logs,
     ring: Arc<Mutex<Ring>>,
     filed: Arc<Mutex<Option<Filed>>>,
@@ -257,7 +266,17 @@ impl Tail {
             return Ok(None);
         };
         drop(filed);
-        LogReader::open(place, Some(growth), from).map(Some)
+        LogReader::open(place, Some(growth), from, &self.name).map(Some)
+    }
+
+    /// The same, of one run alone.
+    #[cfg(feature = "grpc")]
+    pub fn reader_of(&self, from: LogFrom, run: i64) -> io::Result<Option<LogReader>> {
+        let mut reader = self.reader(from)?;
+        if let Some(reader) = &mut reader {
+            reader.only(run, &self.name)?;
+        }
+        Ok(reader)
     }
 
     /// Has all that was printed before this call written to the log file, if that does not take too long.

@@ -9,11 +9,12 @@ use std::time::Instant;
 use regex::bytes::Regex;
 
 use super::frame::Framer;
+use super::index::now;
 use super::line::{Line, StreamKind};
 use super::ring::Ring;
 use super::staging::Staging;
 use super::thread::{LineHub, TargetId, Told};
-use crate::core::RunId;
+use crate::core::{RunId, WallTime};
 use crate::driver::sys;
 
 /// Longer lines are cut.
@@ -36,6 +37,8 @@ pub(super) struct Target {
     pub last: Option<StreamKind>,
     /// What has to wait until the file is known, for pipes that a supervisor before us left.
     pub held: Option<Held>,
+    /// The number of the run that prints; 0 before the first.
+    pub run: u32,
 }
 
 /// What was asked for while the pipes are not read.
@@ -159,6 +162,7 @@ impl Target {
             ends: Vec::new(),
             last: None,
             held: None,
+            run: 0,
         }
     }
 
@@ -176,14 +180,14 @@ impl Target {
             }
             bytes = kept;
         }
-        let mut batch = Batch::new(&self.name, pipe.stream);
+        let mut batch = Batch::new(&self.name, pipe.stream, self.run);
         pipe.framer.push(bytes, |text, partial| batch.line(text, partial));
         self.hand_out(batch, hub, tell)
     }
 
     /// Hands out the line that got no end.
     pub fn deliver_rest(&mut self, pipe: &mut Pipe, hub: &LineHub, tell: &(dyn Fn(Told) + Send)) {
-        let mut batch = Batch::new(&self.name, pipe.stream);
+        let mut batch = Batch::new(&self.name, pipe.stream, self.run);
         pipe.framer.finish(|text, partial| batch.line(text, partial));
         self.hand_out(batch, hub, tell);
     }
@@ -265,16 +269,25 @@ impl Target {
 struct Batch {
     name: Arc<str>,
     stream: StreamKind,
+    run: u32,
+    time: WallTime,
     lines: Vec<Arc<Line>>,
 }
 
 impl Batch {
-    fn new(name: &Arc<str>, stream: StreamKind) -> Self {
-        Batch { name: name.clone(), stream, lines: Vec::new() }
+    fn new(name: &Arc<str>, stream: StreamKind, run: u32) -> Self {
+        Batch { name: name.clone(), stream, run, time: now(), lines: Vec::new() }
     }
 
     fn line(&mut self, text: &[u8], partial: bool) {
-        let line = Line { process: self.name.clone(), stream: self.stream, text: text.to_vec(), partial };
+        let line = Line {
+            process: self.name.clone(),
+            stream: self.stream,
+            text: text.to_vec(),
+            partial,
+            time: Some(self.time),
+            run: self.run,
+        };
         self.lines.push(Arc::new(line));
     }
 }

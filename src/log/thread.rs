@@ -49,6 +49,8 @@ pub(super) enum Order {
     Unwatch(TargetId),
     /// That the awaited line was printed is written down.
     Heard(TargetId),
+    /// The number of the run that prints from now on, and whether it begins now.
+    Run(TargetId, u32, bool),
     EndRun(TargetId),
     Sync(TargetId, Sender<()>),
     Remove(TargetId),
@@ -112,8 +114,8 @@ impl Logs {
     pub fn open(&self, process: Arc<str>, ring: usize) -> ProcessLog {
         let id = TargetId(self.next.fetch_add(1, Ordering::Relaxed));
         let ring = Arc::new(Mutex::new(Ring::new(ring)));
-        self.order(Order::Target(id, process, ring.clone()));
-        ProcessLog::new(id, self.clone(), ring)
+        self.order(Order::Target(id, process.clone(), ring.clone()));
+        ProcessLog::new(id, process, self.clone(), ring)
     }
 
     /// Has the rest read, and ends the thread and the followers' streams.
@@ -206,6 +208,7 @@ impl LogThread {
             Order::WatchOn(id, run, pattern) => pump.watch(id, run, pattern),
             Order::Unwatch(id) => pump.unwatch(id),
             Order::Heard(id) => pump.heard(id),
+            Order::Run(id, run, begins) => pump.set_run(id, run, begins),
             Order::EndRun(id) => pump.end_run(id),
             Order::Sync(id, done) => pump.sync(id, done),
             Order::Remove(id) => pump.remove(id),

@@ -1,9 +1,10 @@
 //! What the modules of a state share: which phase it is in, what it read, what it declared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use mlua::{Function, Lua};
 
@@ -11,7 +12,9 @@ use super::error::{Chunks, error_here};
 use super::limits::Limits;
 use super::reader::Reader;
 use super::recorded::Recorded;
+use super::runtime::{Generation, WeakGeneration};
 use crate::Supervisor;
+use crate::core::Applied;
 use crate::spec::{FunctionId, Problem};
 
 /// What a state is doing.
@@ -35,9 +38,53 @@ struct Inner {
     chunks: Chunks,
     reader: Reader,
     functions: Mutex<Vec<Function>>,
+    late: Mutex<LateFunctions>,
+    own: OnceLock<WeakGeneration>,
     warnings: Mutex<Vec<Problem>>,
     errors: Mutex<Vec<Problem>>,
     acting: Mutex<Option<Arc<Acting>>>,
+}
+
+/// Numbers of functions that are given away at run time have this bit.
+const LATE: u32 = 1 << 31;
+
+/// Functions that were given away at run time. A process outlives its supervisor and its functions do not, so the numbers
+/// begin where no earlier life of this generation can have been: they go up with time.
+struct LateFunctions {
+    next: u32,
+    known: HashMap<u32, Function>,
+}
+
+impl LateFunctions {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // A new one each millisecond, for longer than a process is likely to wait for its hook.
+        let next = u32::try_from(now.as_millis() & u128::from(LATE - 1)).unwrap_or(0);
+        LateFunctions { next, known: HashMap::new() }
+    }
+
+    fn add(&mut self, function: Function) -> u32 {
+        self.next = (self.next + 1) & (LATE - 1);
+        self.known.insert(LATE | self.next, function);
+        LATE | self.next
+    }
+}
+
+/// Does what takes the whole instance, for scripts. Its methods block.
+pub trait Operator: Send + Sync {
+    /// Evaluates the configuration again and makes it so, as this caller asks; with `dry_run` it only says what it would
+    /// do. The answer has what became of each process, and what was odd.
+    ///
+    /// # Errors
+    /// All that is wrong with it; nothing is changed then.
+    fn apply(&self, dry_run: bool, caller: Option<Arc<str>>) -> Result<(Applied, Vec<Problem>), Vec<Problem>>;
+}
+
+/// Who a runtime's scripts act on.
+#[derive(Default)]
+pub(crate) struct Attached {
+    pub(crate) supervisor: Option<Supervisor>,
+    pub(crate) operator: Option<Arc<dyn Operator>>,
 }
 
 /// In whose name a call acts that is not the configuration's own: a line of a session.
@@ -85,7 +132,7 @@ pub(crate) struct HostSettings {
     /// What is read instead of the disk.
     pub recorded: Option<Arc<Recorded>>,
     /// Who answers handle methods, once there is somebody.
-    pub supervisor: Arc<Mutex<Option<Supervisor>>>,
+    pub attached: Arc<Mutex<Attached>>,
 }
 
 /// Takes what a script prints, a line at a time.
@@ -106,6 +153,8 @@ impl Host {
             chunks: Chunks::default(),
             reader,
             functions: Mutex::default(),
+            late: Mutex::new(LateFunctions::new()),
+            own: OnceLock::new(),
             warnings: Mutex::default(),
             errors: Mutex::default(),
             acting: Mutex::default(),
@@ -124,7 +173,7 @@ impl Host {
             memory: 64 * 1024 * 1024,
             print: None,
             recorded: None,
-            supervisor: Arc::default(),
+            attached: Arc::default(),
         })
     }
 
@@ -212,11 +261,26 @@ impl Host {
 
     /// The supervisor whose processes handles act on; `None` until one is attached, and in `check`.
     pub fn supervisor(&self) -> Option<Supervisor> {
-        let supervisor = lock(&self.0.settings.supervisor).clone()?;
+        let supervisor = lock(&self.0.settings.attached).supervisor.clone()?;
         Some(match self.acting() {
             Some(acting) => supervisor.on_behalf_of(acting.caller.clone()),
             None => supervisor,
         })
+    }
+
+    /// Who does what takes the whole instance.
+    pub(crate) fn operator(&self) -> Option<Arc<dyn Operator>> {
+        lock(&self.0.settings.attached).operator.clone()
+    }
+
+    /// Makes known which generation this is.
+    pub(super) fn set_own(&self, generation: WeakGeneration) {
+        let _known = self.0.own.set(generation);
+    }
+
+    /// Keeps this state's functions callable while it lives; `None` once nobody else does.
+    pub(super) fn own(&self) -> Option<Generation> {
+        self.0.own.get()?.upgrade()
     }
 
     /// Has what runs from here on act in this name. A quarter of the memory is kept for hooks and handlers, so that what a
@@ -234,6 +298,9 @@ impl Host {
 
     /// Keeps a function for later calls, and gives it a number that is unique over all generations.
     pub fn add_function(&self, function: Function) -> FunctionId {
+        if self.phase() == Phase::RunTime {
+            return self.function_id(lock(&self.0.late).add(function) as usize);
+        }
         let mut functions = lock(&self.0.functions);
         functions.push(function);
         self.function_id(functions.len())
@@ -259,7 +326,11 @@ impl Host {
         if id.0 >> 32 != self.0.settings.generation {
             return None;
         }
-        let index = usize::try_from(id.0 & 0xffff_ffff).ok()?.checked_sub(1)?;
+        let number = u32::try_from(id.0 & 0xffff_ffff).ok()?;
+        if number & LATE != 0 {
+            return lock(&self.0.late).known.get(&number).cloned();
+        }
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
         lock(&self.0.functions).get(index).cloned()
     }
 
@@ -284,5 +355,6 @@ impl Host {
     /// Lets go of all Lua values, so that the state can be dropped.
     pub(crate) fn clear(&self) {
         lock(&self.0.functions).clear();
+        lock(&self.0.late).known.clear();
     }
 }

@@ -33,9 +33,10 @@ mod values;
 mod wedge;
 
 pub use dispatch::Listening;
-pub use host::{Host, Phase, PrintSink};
+pub use host::{Host, Operator, Phase, PrintSink};
 pub use reader::FileRead;
 pub use recorded::{Input, InputKind, Recorded};
+#[cfg(feature = "cli")]
 pub(crate) use runtime::generation_of;
 pub use runtime::{Entry, EvaluateRequest, Evaluated, Generation, Options, Runtime, WedgedSink};
 pub use session::{Answer, Candidate, Candidates, Item, Items, Session, SessionRequest, Trouble, Values};

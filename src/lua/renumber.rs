@@ -22,7 +22,7 @@ pub(super) fn by_place(evaluation: &mut Evaluation, host: &Host, plan: Plan) -> 
     };
     let generation = plan.generation;
     let mut specs: Vec<Spec> = plan.into_iter().collect();
-    specs.iter_mut().for_each(|spec| in_spec(spec, &mut note));
+    specs.iter_mut().for_each(|spec| each_function(spec, &mut note));
     evaluation.handlers.iter_mut().for_each(|handler| note(&mut handler.function));
     evaluation.timers.iter_mut().for_each(|timer| note(&mut timer.function));
     host.functions_given().for_each(|mut id| note(&mut id));
@@ -35,7 +35,7 @@ pub(super) fn by_place(evaluation: &mut Evaluation, host: &Host, plan: Plan) -> 
     let mut renumbered = Plan::new();
     renumbered.generation = generation;
     for mut spec in specs {
-        in_spec(&mut spec, &mut renumber);
+        each_function(&mut spec, &mut renumber);
         // Names were unique before.
         let _ = renumbered.insert(spec);
     }
@@ -48,7 +48,8 @@ pub(super) fn by_place(evaluation: &mut Evaluation, host: &Host, plan: Plan) -> 
     renumbered
 }
 
-fn in_spec(spec: &mut Spec, each: &mut dyn FnMut(&mut FunctionId)) {
+/// Goes through the functions of a spec.
+pub(super) fn each_function(spec: &mut Spec, each: &mut dyn FnMut(&mut FunctionId)) {
     let hooks = &mut spec.hooks;
     for list in [
         &mut hooks.before_start,

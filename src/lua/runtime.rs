@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::api::Declared;
 use super::error::error_problem;
 use super::generation::{self, Outcome, Request};
-use super::host::{Host, HostSettings, PrintSink};
+use super::host::{Attached, Host, HostSettings, Operator, PrintSink};
 use super::limits::Limits;
 use super::reader::FileRead;
 use super::recorded::Recorded;
@@ -164,6 +164,16 @@ pub struct Evaluated {
 #[derive(Clone, Debug)]
 pub struct Generation(Arc<Handle>);
 
+/// A generation that this does not keep.
+#[derive(Clone, Debug)]
+pub(super) struct WeakGeneration(Weak<Handle>);
+
+impl WeakGeneration {
+    pub(super) fn upgrade(&self) -> Option<Generation> {
+        self.0.upgrade().map(Generation)
+    }
+}
+
 #[derive(Debug)]
 struct Handle {
     number: u64,
@@ -216,7 +226,7 @@ struct Inner {
     generations: Mutex<HashMap<u64, Weak<Handle>>>,
     wedge: Wedge,
     grace: Duration,
-    supervisor: Arc<Mutex<Option<Supervisor>>>,
+    attached: Arc<Mutex<Attached>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -250,23 +260,41 @@ impl Runtime {
             grace,
             next: AtomicU64::new(1),
             generations: Mutex::default(),
-            supervisor: Arc::default(),
+            attached: Arc::default(),
         }))
     }
 
     /// Gives handles in scripts the supervisor they act on. It is kept alive until [`detach`](Runtime::detach).
     pub fn attach(&self, supervisor: Supervisor) {
-        *lock(&self.0.supervisor) = Some(supervisor);
+        lock(&self.0.attached).supervisor = Some(supervisor);
+    }
+
+    /// Gives scripts what does that takes the whole instance: `neap.plan` and `neap.apply`. It is kept until
+    /// [`detach`](Runtime::detach).
+    pub fn attach_operator(&self, operator: Arc<dyn Operator>) {
+        lock(&self.0.attached).operator = Some(operator);
     }
 
     /// Takes the supervisor away again.
     pub fn detach(&self) {
-        lock(&self.0.supervisor).take();
+        let _dropped_without_the_lock = std::mem::take(&mut *lock(&self.0.attached));
     }
 
     /// Evaluates a configuration in a state of its own. Blocks for as long as that takes: at most the deadline, and
     /// a little. Nothing but the answer comes of a refused one.
     pub fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, PlanError> {
+        let before = self.0.next.load(Ordering::Relaxed);
+        self.evaluate_as_next(request).inspect_err(|_| self.take_back(before))
+    }
+
+    /// Has the next evaluation get this number, when it is the newest and its generation is let go of: nothing ever came of it.
+    pub(crate) fn take_back(&self, number: u64) {
+        if !self.is_loaded(number) && !self.0.wedge.is_set() {
+            let _ = self.0.next.compare_exchange(number + 1, number, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    fn evaluate_as_next(&self, request: EvaluateRequest) -> Result<Evaluated, PlanError> {
         if self.0.wedge.is_set() {
             return Err(refused(
                 "an earlier configuration could not be interrupted and still runs; no other is evaluated until it \
@@ -301,7 +329,7 @@ impl Runtime {
             memory: request.memory,
             print: self.0.options.print.clone(),
             recorded: request.recorded,
-            supervisor: Arc::clone(&self.0.supervisor),
+            attached: Arc::clone(&self.0.attached),
         });
         let thread = StateThread::default();
         let (sender, receiver) = sync_channel::<Outcome>(1);
@@ -329,6 +357,7 @@ impl Runtime {
             return Err(refused("the configuration's thread ended unexpectedly"));
         };
         let handle = Arc::new(Handle { number, requests, thread, limits: host.limits().clone() });
+        host.set_own(WeakGeneration(Arc::downgrade(&handle)));
         let mut generations = lock(&self.0.generations);
         generations.retain(|_, handle| handle.strong_count() > 0);
         generations.insert(number, Arc::downgrade(&handle));
@@ -364,6 +393,12 @@ impl Runtime {
     }
 
     /// The generation that declared a function, when calls of it can be answered.
+    /// The generation of this number, as long as somebody holds it.
+    #[cfg(feature = "cli")]
+    pub(crate) fn generation(&self, number: u64) -> Option<Generation> {
+        lock(&self.0.generations).get(&number).and_then(Weak::upgrade).map(Generation)
+    }
+
     fn handle_of(&self, function: FunctionId) -> Result<Arc<Handle>, String> {
         let handle = lock(&self.0.generations).get(&generation_of(function)).and_then(Weak::upgrade);
         let handle = handle.ok_or("the function belongs to a configuration that is no longer loaded")?;

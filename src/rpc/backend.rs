@@ -36,6 +36,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Begins to stop everything and end the instance, as this caller asks; a second call escalates. Does not wait.
     fn shutdown(&self, caller: Option<Arc<str>>);
 
+    /// Has outlive the instance what was made at run time, as it is now. Before a client is told that it was made, changed
+    /// or forgotten.
+    fn settle(&self) {}
+
     /// Opens a session of the Lua REPL on the configuration that is live.
     ///
     /// # Errors
@@ -45,10 +49,6 @@ pub trait Backend: Send + Sync + 'static {
         let _ = request;
         Err("this instance has no Lua".to_owned())
     }
-
-    /// Has outlive the instance what was made at run time, as it is now. Before a client is told that it was made, changed
-    /// or forgotten.
-    fn settle(&self) {}
 
     /// Lets this binary (or its own path's) take over once this call is answered.
     ///

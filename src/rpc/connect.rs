@@ -167,8 +167,16 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut once = Some(stream);
+    // With TLS a server has the last word only after a client believes to be connected.
+    let ended = match endpoint.uri().scheme_str() {
+        Some("https") => {
+            "the connection has ended; before the first answer that means that this client's certificate is not accepted \
+             (NEAP_TLS_CERT, NEAP_TLS_KEY)"
+        }
+        _ => "the connection has ended",
+    };
     let connector = service_fn(move |_| {
-        let stream = once.take().map(TokioIo::new).ok_or_else(|| io::Error::other("the connection has ended"));
+        let stream = once.take().map(TokioIo::new).ok_or_else(|| io::Error::other(ended));
         std::future::ready(stream)
     });
     let endpoint = endpoint.http2_max_header_list_size(LARGEST_HEADERS);

@@ -111,7 +111,7 @@ pub(super) fn health(health: HealthStatus) -> v1::Health {
     }
 }
 
-fn hold_kind(kind: HoldKind) -> &'static str {
+pub(super) fn hold_kind(kind: HoldKind) -> &'static str {
     match kind {
         HoldKind::Order => "order",
         HoldKind::Requires => "requires",

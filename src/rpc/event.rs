@@ -18,7 +18,7 @@ pub(super) fn event(event: &Event, instance: &str) -> v1::Event {
         run: event.run.map(|run| run.0),
         cause: cause(&event.cause).to_owned(),
         cause_text: event.cause.to_string(),
-        text: with_caller(event),
+        text: line(event),
         caller: event.caller.as_deref().map(str::to_owned),
         ..Default::default()
     };
@@ -39,6 +39,11 @@ pub(super) fn event(event: &Event, instance: &str) -> v1::Event {
     told
 }
 
+/// A task has none.
+fn some_pid(pid: Pid) -> Option<u32> {
+    Some(pid.0).filter(|_| pid != Pid::TASK)
+}
+
 fn fields(kind: &EventKind, told: &mut v1::Event) {
     match kind {
         EventKind::State { from, to, reason, retry_in } => {
@@ -47,9 +52,9 @@ fn fields(kind: &EventKind, told: &mut v1::Event) {
             told.reason = some(reason);
             told.retry_in = retry_in.map(millis);
         }
-        EventKind::Executed { pid } | EventKind::MainPid { pid } => told.pid = Some(pid.0),
+        EventKind::Executed { pid } | EventKind::MainPid { pid } => told.pid = some_pid(*pid),
         EventKind::ProcessExited { pid, status } => {
-            told.pid = Some(pid.0);
+            told.pid = some_pid(*pid);
             (told.exit_code, told.signal, told.core_dumped) = ending(Some(*status));
         }
         EventKind::Skipped { condition } => told.condition = Some(condition.clone()),
@@ -109,7 +114,7 @@ fn kind(kind: &EventKind) -> String {
     word.to_owned()
 }
 
-fn cause(cause: &Cause) -> &'static str {
+pub(super) fn cause(cause: &Cause) -> &'static str {
     match cause {
         Cause::Command(_) => "command",
         Cause::AutoStart => "auto_start",
@@ -124,19 +129,6 @@ fn cause(cause: &Cause) -> &'static str {
     }
 }
 
-/// The event in words, with who asked.
-fn with_caller(event: &Event) -> String {
-    let line = line(event);
-    match &event.caller {
-        // A command's cause alone says no more than that somebody asked.
-        Some(caller) => match line.strip_suffix("asked for") {
-            Some(line) => format!("{line}asked for by {caller}"),
-            None => format!("{line}; asked for by {caller}"),
-        },
-        None => line,
-    }
-}
-
 /// The event in words, by itself: without time and name, and without what other events said.
 fn line(event: &Event) -> String {
     match &event.kind {
@@ -148,8 +140,10 @@ fn line(event: &Event) -> String {
             let wait = retry_in.map(|wait| format!("; starts again in {}", in_millis(wait)));
             with_reason(to.as_str(), why) + &wait.unwrap_or_default()
         }
+        EventKind::Executed { pid: Pid::TASK } => "begun".into(),
         EventKind::Executed { pid } => format!("executed as pid {pid}"),
         EventKind::MainPid { pid } => format!("its main process is pid {pid} now"),
+        EventKind::ProcessExited { pid: Pid::TASK, status } => format!("over: {}", Ending::Exit(*status)),
         EventKind::ProcessExited { pid, status } => format!("pid {pid}: {}", Ending::Exit(*status)),
         EventKind::Skipped { condition } => format!("not started: condition {condition} does not hold"),
         EventKind::Signalled { signal } => format!("sent {signal}"),
@@ -160,6 +154,7 @@ fn line(event: &Event) -> String {
         EventKind::Status { text } => format!("says: {text}"),
         EventKind::Reloading => "reads its configuration again".into(),
         EventKind::Oom => "the kernel killed a member for lack of memory".into(),
+        EventKind::Stuck { pids } if pids.contains(&Pid::TASK) => "cannot be dropped: it blocks its thread".into(),
         EventKind::Stuck { pids } => {
             let pids: Vec<String> = pids.iter().map(Pid::to_string).collect();
             format!("survived SIGKILL: pid {}", pids.join(", "))
@@ -237,11 +232,9 @@ mod tests {
         let caller = asked.by.clone();
         let (from, to) = (StateName::Running, StateName::Stopping);
         let stopping = EventKind::State { from, to, reason: String::new(), retry_in: None };
-        let told = event(&Event { caller: caller.clone(), ..of(stopping, Cause::Command(asked)) }, "default");
-        assert_eq!(told.text, "stopping: asked for by user ana (uid 7)");
+        let told = event(&Event { caller, ..of(stopping, Cause::Command(asked)) }, "default");
+        assert_eq!(told.text, "stopping: asked for");
         assert_eq!(told.caller.as_deref(), Some("user ana (uid 7)"));
-        let told = event(&Event { caller, ..of(EventKind::Defined, Cause::Apply) }, "default");
-        assert_eq!(told.text, "defined; asked for by user ana (uid 7)");
     }
 
     #[test]

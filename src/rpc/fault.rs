@@ -42,12 +42,6 @@ impl Fault {
         Fault { code, message: message.into(), detail: detail.into() }
     }
 
-    /// A call that is not served yet.
-    pub(super) fn later(call: &str) -> Self {
-        let text = format!("this version of Neap does not serve {call} yet: change the configuration and apply it");
-        Fault::new(Code::Unimplemented, "unimplemented", text)
-    }
-
     /// A field of the request is wrong.
     pub(super) fn invalid(field: &str, message: impl AsRef<str>) -> Self {
         let message = message.as_ref();

@@ -87,6 +87,12 @@ impl Served {
         applied.map_err(|problems| Fault::problems(&problems))
     }
 
+    /// What was made at run time is kept as it is now.
+    pub(super) async fn settle(&self) -> Result<(), Fault> {
+        let backend = self.backend.clone();
+        blocking(move || backend.settle()).await
+    }
+
     /// Opens a session of the Lua REPL.
     #[cfg(feature = "lua")]
     pub(super) async fn open_session(
@@ -96,12 +102,6 @@ impl Served {
         let backend = self.backend.clone();
         let refused = |why| Fault::new(Code::FailedPrecondition, "refused", why);
         blocking(move || backend.open_session(request)).await?.map_err(refused)
-    }
-
-    /// What was made at run time is kept as it is now.
-    pub(super) async fn settle(&self) -> Result<(), Fault> {
-        let backend = self.backend.clone();
-        blocking(move || backend.settle()).await
     }
 
     /// Begins to stop everything.

@@ -3,7 +3,7 @@
 //! A process that has a log file is read from that: it survives rotation and the supervisor, and each line has a place
 //! that a client can come back to. The others are read from their rings and followed by the hub.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -13,14 +13,14 @@ use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_stream::Stream;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::fault::Fault;
 use super::instance::{Served, blocking};
 use super::proto::v1;
-use crate::core::ProcessId;
+use crate::core::{ProcessId, WallTime};
 use crate::glob::{glob_matches, is_glob};
-use crate::log::{LogBatch, LogCursor, LogFrom, LogReader, Tail};
+use crate::log::{LogBatch, LogCursor, LogFrom, LogLine, LogReader, Tail};
 use crate::{Line, Lines, Next, StreamKind};
 
 /// Lines of one message; each has at most 16 KiB.
@@ -62,18 +62,34 @@ impl Stream for Reading {
 
 /// Where one process's lines come from.
 enum Source {
-    File(LogReader),
-    /// What its ring keeps.
-    Ring(Vec<Arc<Line>>),
+    File(Box<LogReader>),
+    /// What its ring keeps; and of which run that is, when one is meant.
+    Ring(Vec<Arc<Line>>, Option<u32>),
+    /// Nowhere, for this reason.
+    Nowhere(String),
+}
+
+/// Which lines are meant.
+#[derive(Clone, Copy)]
+struct Meant {
+    /// What was printed from then on.
+    since: Option<WallTime>,
+    /// What this run printed.
+    run: Option<i64>,
+    /// Lines at most of each that does not follow.
+    most: usize,
 }
 
 /// What is to be read.
 struct Plan {
     served: Served,
     sources: Vec<(Arc<str>, Source)>,
-    /// Lines at most of each that does not follow.
-    most: usize,
+    meant: Meant,
     follow: bool,
+    /// Whether processes are meant that are yet to come.
+    open_ended: bool,
+    /// What was found out before anything was read.
+    notes: Vec<String>,
     /// Lines of processes without a file, and of those to come.
     hub: Option<Lines>,
     names: Vec<String>,
@@ -91,11 +107,18 @@ impl Plan {
             found => found?,
         };
         let most = request.tail.map_or(usize::MAX, |tail| usize::try_from(tail).unwrap_or(usize::MAX));
+        let meant = Meant { since: request.since.as_ref().map(wall_time), run: request.run, most };
         let mut wanted = Vec::with_capacity(found.len());
         for one in &found {
-            wanted.push((one.status.id, one.status.name.clone(), from(&one.status.name, &request.cursors, most)?));
+            let from = from(&one.status.name, &request.cursors, meant)?;
+            wanted.push(Wanted { id: one.status.id, runs: one.status.run_count, name: one.status.name.clone(), from });
         }
-        let sources = open(served, wanted, most).await?;
+        let (sources, notes) = open(served, wanted, meant).await?;
+        if let [(name, Source::Nowhere(why))] = sources.as_slice() {
+            let mut fault = Fault::new(Code::FailedPrecondition, "no_such_run", why.clone());
+            fault.detail.process = Some(name.to_string());
+            return Err(fault);
+        }
         let open_ended = request.names.is_empty() || request.names.iter().any(|name| is_glob(name));
         if !open_ended && sources.iter().all(|(_, source)| matches!(source, Source::File(_))) {
             hub = None;
@@ -109,7 +132,8 @@ impl Plan {
             }
         }
         let most = if request.cursors.is_empty() { most } else { usize::MAX };
-        Ok(Plan { served: served.clone(), sources, most, follow: request.follow, hub, names, ids })
+        let (meant, follow) = (Meant { most, ..meant }, request.follow);
+        Ok(Plan { served: served.clone(), sources, meant, follow, open_ended, notes, hub, names, ids })
     }
 
     async fn run(self, sender: Sender) {
@@ -118,22 +142,32 @@ impl Plan {
     }
 
     async fn read(self, sender: &Sender) -> Result<(), Gone> {
-        let Plan { served, sources, most, follow, hub, names, mut ids } = self;
+        let Plan { served, sources, meant, follow, open_ended, notes, hub, names, mut ids } = self;
+        note(sender, notes).await?;
         let mut followed = JoinSet::new();
         let mut filed: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut told = Told::default();
+        // Of processes without a file, when one run is meant: which, and of which of them that is over.
+        let mut runs: BTreeMap<Arc<str>, u32> = BTreeMap::new();
+        let mut over: BTreeSet<Arc<str>> = BTreeSet::new();
         for (name, source) in sources {
             let id = ids.get(&name).cloned().unwrap_or_default();
             match source {
-                Source::Ring(lines) => {
+                Source::Nowhere(why) => note(sender, vec![why]).await?,
+                Source::Ring(lines, run) => {
+                    runs.extend(run.map(|run| (name.clone(), run)));
                     for batch in lines.chunks(BATCH) {
                         send(sender, batch.iter().map(|line| from_memory(line, &id)).collect()).await?;
                     }
                     told.keep(lines);
                 }
                 Source::File(reader) => {
-                    let mut file = FromFile { name: name.clone(), id, reader: Some(reader) };
-                    let going = file.rest(sender, if follow { usize::MAX } else { most }, !follow).await?;
+                    let mut file = FromFile { name: name.clone(), id, reader: Some(*reader) };
+                    let going = if meant.is_part() && meant.most < usize::MAX {
+                        file.last(sender, meant.most, !follow).await?
+                    } else {
+                        file.rest(sender, if follow { usize::MAX } else { meant.most }, !follow).await?
+                    };
                     if follow && going {
                         filed.insert(name);
                         let sender = sender.clone();
@@ -162,8 +196,15 @@ impl Plan {
             }
             let mut batch = Vec::new();
             for line in lines {
-                let meant = names.is_empty() || names.iter().any(|name| is_meant(name, &line.process));
-                if !meant || filed.contains(&line.process) || told.was(&line) {
+                let is_meant = names.is_empty() || names.iter().any(|name| is_meant(name, &line.process));
+                if !is_meant || filed.contains(&line.process) || told.was(&line) {
+                    continue;
+                }
+                match runs.get(&line.process) {
+                    Some(run) if line.run > *run => drop(over.insert(line.process.clone())),
+                    _ => {}
+                }
+                if meant.run.is_some() && runs.get(&line.process) != Some(&line.run) {
                     continue;
                 }
                 if !ids.contains_key(&line.process) {
@@ -173,47 +214,134 @@ impl Plan {
                 batch.push(from_memory(&line, &ids[&line.process]));
             }
             send(sender, batch).await?;
+            if !open_ended && !runs.is_empty() && over.len() == runs.len() {
+                break;
+            }
         }
         while followed.join_next().await.is_some() {}
+        if meant.run.is_some() {
+            let over = v1::LogsResponse { over: true, ..Default::default() };
+            sender.send(Ok(over)).await.map_err(|_| Gone)?;
+        }
         Ok(())
     }
 }
 
-/// Where to begin in a process's file.
-fn from(name: &str, cursors: &HashMap<String, String>, most: usize) -> Result<LogFrom, Fault> {
-    match cursors.get(name) {
-        Some(text) => {
-            let cursor: LogCursor = text.parse().map_err(|error| Fault::invalid("cursors", format!("{error}")))?;
-            Ok(LogFrom::Cursor(cursor))
-        }
-        // Whoever has cursors, but none of this one, has seen nothing of it.
-        None if !cursors.is_empty() || most == usize::MAX => Ok(LogFrom::Start),
-        None => Ok(LogFrom::Tail(most)),
+impl Meant {
+    /// Whether it is not simply the end of what there is.
+    fn is_part(&self) -> bool {
+        self.since.is_some() || self.run.is_some()
+    }
+
+    /// Those of a ring's lines, of a process with so many runs.
+    fn of_ring(&self, lines: Vec<Arc<Line>>, runs: u32) -> (Vec<Arc<Line>>, Option<u32>) {
+        // A start that failed has the number of the run to come.
+        let newest = lines.last().map_or(runs, |line| line.run.max(runs));
+        let run = self.run.map(|run| match run {
+            1.. => u32::try_from(run).unwrap_or(u32::MAX),
+            back => u32::try_from(i64::from(newest) + back).unwrap_or(0),
+        });
+        let is_meant = |line: &Arc<Line>| {
+            run.is_none_or(|run| line.run == run) && self.since.is_none_or(|since| line.time >= Some(since))
+        };
+        let mut lines: Vec<_> = lines.into_iter().filter(is_meant).collect();
+        lines.drain(..lines.len().saturating_sub(self.most));
+        (lines, run)
     }
 }
 
-/// The sources of these, opened on a thread that may block.
-async fn open(
-    served: &Served,
-    wanted: Vec<(ProcessId, Arc<str>, LogFrom)>,
-    most: usize,
-) -> Result<Vec<(Arc<str>, Source)>, Fault> {
+/// A process whose lines are to be read, and where to begin in its file.
+struct Wanted {
+    id: ProcessId,
+    name: Arc<str>,
+    runs: u32,
+    from: LogFrom,
+}
+
+/// Where to begin in a process's file.
+fn from(name: &str, cursors: &HashMap<String, String>, meant: Meant) -> Result<LogFrom, Fault> {
+    Ok(match (cursors.get(name), meant) {
+        (Some(text), _) => {
+            let cursor: LogCursor = text.parse().map_err(|error| Fault::invalid("cursors", format!("{error}")))?;
+            LogFrom::Cursor(cursor)
+        }
+        (None, Meant { run: Some(run), .. }) => LogFrom::Run(run),
+        (None, Meant { since: Some(since), .. }) => LogFrom::Since(since),
+        // Whoever has cursors, but none of this one, has seen nothing of it.
+        (None, Meant { most: usize::MAX, .. }) => LogFrom::Start,
+        (None, _) if !cursors.is_empty() => LogFrom::Start,
+        (None, Meant { most, .. }) => LogFrom::Tail(most),
+    })
+}
+
+type Sources = (Vec<(Arc<str>, Source)>, Vec<String>);
+
+/// The sources of these, opened on a thread that may block; with what cannot be known of them.
+async fn open(served: &Served, wanted: Vec<Wanted>, meant: Meant) -> Result<Sources, Fault> {
     let ask = served.supervisor().shared();
     let tails = ask.ask(move |engine| {
-        let tail = |(id, name, from)| Some((name, engine.tail(id)?, from));
-        wanted.into_iter().filter_map(tail).collect::<Vec<(Arc<str>, Tail, LogFrom)>>()
+        let tail = |wanted: Wanted| Some((engine.tail(wanted.id)?, wanted));
+        wanted.into_iter().filter_map(tail).collect::<Vec<(Tail, Wanted)>>()
     });
     let tails = tails.await?;
-    let read = move |(name, tail, from): (Arc<str>, Tail, LogFrom)| {
-        tail.flush();
-        let source = match tail.reader(from) {
-            Ok(Some(reader)) => Source::File(reader),
-            // What cannot be read back was kept in memory, too.
-            Ok(None) | Err(_) => Source::Ring(tail.last_shared(most)),
-        };
-        (name, source)
+    blocking(move || {
+        let mut notes = Vec::new();
+        let mut sources = Vec::with_capacity(tails.len());
+        for (tail, wanted) in tails {
+            let name = wanted.name.clone();
+            sources.push((name, open_one(&tail, wanted, meant, &mut notes)));
+        }
+        (sources, notes)
+    })
+    .await
+}
+
+fn open_one(tail: &Tail, wanted: Wanted, meant: Meant, notes: &mut Vec<String>) -> Source {
+    tail.flush();
+    let reader = match (wanted.from, meant.run) {
+        (from @ LogFrom::Cursor(_), Some(run)) => tail.reader_of(from, run),
+        (from, _) => tail.reader(from),
     };
-    blocking(move || tails.into_iter().map(read).collect()).await
+    match reader {
+        Ok(Some(mut reader)) => {
+            notes.extend(reader.take_note());
+            Source::File(Box::new(reader))
+        }
+        Err(error) if meant.run.is_some() && error.kind() == io::ErrorKind::NotFound => {
+            Source::Nowhere(error.to_string())
+        }
+        // What cannot be read back was kept in memory, too.
+        Ok(None) | Err(_) => {
+            let all = tail.last_shared(usize::MAX);
+            let forgot = tail.dropped() > 0;
+            let reaches = match meant.since {
+                Some(since) => all.first().is_some_and(|line| line.time < Some(since)),
+                None => true,
+            };
+            let (lines, run) = meant.of_ring(all, wanted.runs);
+            let cut = forgot && !reaches || forgot && run.is_some() && lines.is_empty();
+            if cut {
+                notes.push(format!(
+                    "{} has no log file, and only its newest lines are in memory: some that are meant are gone",
+                    wanted.name
+                ));
+            }
+            if run.is_some_and(|run| run == 0 || run > wanted.runs.saturating_add(1)) {
+                let (name, runs) = (&wanted.name, wanted.runs);
+                return Source::Nowhere(format!("{name} has no such run: it has had {runs} so far"));
+            }
+            Source::Ring(lines, run)
+        }
+    }
+}
+
+fn wall_time(time: &prost_types::Timestamp) -> WallTime {
+    WallTime(time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000))
+}
+
+fn timestamp(time: WallTime) -> prost_types::Timestamp {
+    let nanos = i32::try_from(time.0.rem_euclid(1_000) * 1_000_000).unwrap_or(0);
+    prost_types::Timestamp { seconds: time.0.div_euclid(1_000), nanos }
 }
 
 /// Nobody reads any more.
@@ -246,17 +374,35 @@ impl FromFile {
                 break;
             }
             left -= batch.lines.len().min(left);
-            send(
-                sender,
-                batch.lines.into_iter().map(|line| self.line(line.text, line.partial, Some(line.cursor))).collect(),
-            )
-            .await?;
+            send(sender, batch.lines.into_iter().map(|line| self.line(line)).collect()).await?;
         }
         let unfinished = self.reader.as_ref().map(|reader| reader.unfinished().to_vec()).unwrap_or_default();
         if last && left > 0 && !unfinished.is_empty() {
-            send(sender, vec![self.line(unfinished, true, None)]).await?;
+            let (process, process_id) = (self.name.to_string(), self.id.clone());
+            let line = v1::LogLine { process, process_id, text: unfinished, partial: true, ..Default::default() };
+            send(sender, vec![line]).await?;
         }
-        Ok(true)
+        Ok(!self.reader.as_ref().is_some_and(LogReader::is_over))
+    }
+
+    /// Sends the last so many of what there is; false when it cannot be read any further.
+    async fn last(&mut self, sender: &Sender, most: usize, last: bool) -> Result<bool, Gone> {
+        let mut kept: VecDeque<LogLine> = VecDeque::new();
+        loop {
+            let batch = match self.next(BATCH).await {
+                Ok(batch) if !batch.lines.is_empty() => batch,
+                _ => break,
+            };
+            kept.extend(batch.lines);
+            let old = kept.len().saturating_sub(most);
+            kept.drain(..old);
+        }
+        let lines: Vec<LogLine> = kept.into();
+        for batch in lines.chunks(BATCH) {
+            send(sender, batch.iter().cloned().map(|line| self.line(line)).collect()).await?;
+        }
+        // The beginning of a line, and what was written since.
+        self.rest(sender, usize::MAX, last).await
     }
 
     /// Sends what comes, until nothing can come any more; then tells whose it was.
@@ -284,13 +430,15 @@ impl FromFile {
         batch
     }
 
-    fn line(&self, text: Vec<u8>, partial: bool, cursor: Option<LogCursor>) -> v1::LogLine {
+    fn line(&self, line: LogLine) -> v1::LogLine {
         v1::LogLine {
             process: self.name.to_string(),
             process_id: self.id.clone(),
-            text,
-            partial,
-            cursor: cursor.map(|cursor| cursor.to_string()),
+            text: line.text,
+            partial: line.partial,
+            cursor: Some(line.cursor.to_string()),
+            time: line.time.map(timestamp),
+            run: line.run.map(u64::from),
             ..Default::default()
         }
     }
@@ -371,18 +519,27 @@ fn from_memory(line: &Line, id: &str) -> v1::LogLine {
         stream: stream.into(),
         text: line.text.clone(),
         partial: line.partial,
+        time: line.time.map(timestamp),
+        run: (line.run > 0).then_some(line.run.into()),
         ..Default::default()
     }
+}
+
+async fn note(sender: &Sender, notes: Vec<String>) -> Result<(), Gone> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    sender.send(Ok(v1::LogsResponse { notes, ..Default::default() })).await.map_err(|_| Gone)
 }
 
 async fn send(sender: &Sender, lines: Vec<v1::LogLine>) -> Result<(), Gone> {
     if lines.is_empty() {
         return Ok(());
     }
-    sender.send(Ok(v1::LogsResponse { lines, lag: None })).await.map_err(|_| Gone)
+    sender.send(Ok(v1::LogsResponse { lines, ..Default::default() })).await.map_err(|_| Gone)
 }
 
 async fn lag(sender: &Sender, process: Option<&str>, lost: Option<u64>) -> Result<(), Gone> {
     let lag = Some(v1::LogLag { process: process.map(str::to_owned), lost });
-    sender.send(Ok(v1::LogsResponse { lines: Vec::new(), lag })).await.map_err(|_| Gone)
+    sender.send(Ok(v1::LogsResponse { lag, ..Default::default() })).await.map_err(|_| Gone)
 }

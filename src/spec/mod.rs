@@ -4,6 +4,8 @@
 //! is one table of them ([`schema`]) and one reader ([`read`]), so a key means the same and a mistake is told the
 //! same way everywhere. Nothing here reads a file, a clock or the environment.
 
+#[cfg(feature = "lua")]
+mod absolute;
 mod builder;
 pub mod diff;
 mod hook;
@@ -26,6 +28,8 @@ mod validate;
 pub mod value;
 pub mod write;
 
+#[cfg(feature = "lua")]
+pub(crate) use absolute::make_absolute;
 pub use hook::{FunctionId, Hook, HookAction, Hooks};
 pub use order::{OrderEdge, order_cycles, order_edges};
 pub use plan::{Plan, PlanError, Problem, Severity, Source};

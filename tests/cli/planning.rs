@@ -36,24 +36,24 @@ neap.process "spare" { command = { "sleep", "1001" }, auto_start = false }
 neap.process "worker" { command = { "sleep", "1000" } }
 "#;
 
-const GOLDEN: &str = r#"~ api: restarted (running, neap.lua:3)
+const GOLDEN: &str = r#"~ api: will be restarted (running, neap.lua:3)
     - env.MODE = "old"  (needs a restart)
     ~ env.PORT = "80" -> "81"  (needs a restart)
     + env.KEY = ***  (needs a restart)
     + health = neap.tcp { port = 80, interval = "30s" }  (live)
     ~ restart.delay = "1s" -> "2s"  (live)
     + hooks.after_stop = <function>  (live)
-~ db: restarted (running, neap.lua:2)
+~ db: will be restarted (running, neap.lua:2)
     ~ umask = "0022" -> "0077"  (needs a restart)
-+ new: added (neap.lua:8)
++ new: will be added (neap.lua:8)
     + description = "a \"new\" one"
     + command = { "sleep", "1000" }
-- old: removed (running, neap.lua:6)
-~ proxy: updated in place (running, neap.lua:9)
+- old: will be removed (running, neap.lua:6)
+~ proxy: will be updated in place (running, neap.lua:9)
     ~ reload.on_change = "mode = 1" -> "mode = 2"  (by reload)
-~ spare: updated in place (created, neap.lua:12)
+~ spare: will be updated in place (created, neap.lua:12)
     ~ command = { "sleep", "1000" } -> { "sleep", "1001" }
-6 changes: 1 added, 1 removed, 2 restarted, 2 updated in place; 1 unchanged
+6 changes: 1 to add, 1 to remove, 2 to restart, 2 to update in place; 1 unchanged
 "#;
 
 fn pids(instance: &Instance) -> BTreeMap<String, Value> {
@@ -101,11 +101,15 @@ fn a_plan_reads_like_a_version_control_diff_and_changes_nothing() {
 fn an_apply_shows_the_same_diff_waits_for_what_it_set_in_motion_and_leaves_nothing_to_do() {
     let instance = changed();
     let before = pids(&instance);
+    // A plan uses up no generation.
+    instance.ok(&["plan"]);
     let said = instance.ok(&["apply"]);
-    let (diff, counts) = GOLDEN.trim_end().rsplit_once('\n').unwrap();
+    let done = GOLDEN.replace(": will be ", ": ");
+    let (diff, _) = done.trim_end().rsplit_once('\n').unwrap();
+    let counts = "6 changes: 1 added, 1 removed, 2 restarted, 2 updated in place; 1 unchanged";
     let rest = said.strip_prefix(diff).unwrap_or_else(|| panic!("{said}"));
     let lines: Vec<&str> = rest.trim_start().lines().collect();
-    assert!(lines[0].starts_with("generation ") && lines[0].ends_with(counts), "{said}");
+    assert_eq!(lines[0], format!("generation 2: {counts}"), "{said}");
     let (api, db, new) = (instance.process("api"), instance.process("db"), instance.process("new"));
     for (line, row) in lines[1..4].iter().zip([&api, &db, &new]) {
         let start = format!("{}: running (pid {}), ready after ", row["name"].as_str().unwrap(), pid(row));
@@ -170,9 +174,9 @@ fn of_a_hundred_processes_an_apply_restarts_the_one_that_changed() {
         "neap.lua",
         &text.replace("'p042' { command = { 'sleep', '1000' }", "'p042' { command = { 'sleep', '1001' }"),
     );
-    let expected = "~ p042: restarted (running, neap.lua:44)\n    \
+    let expected = "~ p042: will be restarted (running, neap.lua:44)\n    \
         ~ command = { \"sleep\", \"1000\" } -> { \"sleep\", \"1001\" }  (needs a restart)\n\
-        1 change: 1 restarted; 99 unchanged\n";
+        1 change: 1 to restart; 99 unchanged\n";
     assert_eq!(instance.ok(&["plan"]), expected);
     let said = instance.ok(&["apply"]);
     assert_eq!(said.lines().count(), 4, "{said}");
@@ -189,8 +193,8 @@ fn an_override_is_marked_and_an_apply_takes_it_back() {
     let before = pids(&instance);
     instance.ok(&["update", "web", "--restart-delay", "5s"]);
     assert!(instance.ok(&["list"]).contains("overridden"));
-    let expected = "~ web: updated in place (running, overridden, neap.lua:2)\n    \
-        ~ restart.delay = \"5s\" -> \"1s\"  (live, was overridden)\n1 change: 1 updated in place; 0 unchanged\n";
+    let expected = "~ web: will be updated in place (running, overridden, neap.lua:2)\n    \
+        ~ restart.delay = \"5s\" -> \"1s\"  (live, was overridden)\n1 change: 1 to update in place; 0 unchanged\n";
     assert_eq!(instance.ok(&["plan"]), expected);
     instance.ok(&["apply"]);
     assert!(!instance.ok(&["list"]).contains("overridden"));
@@ -208,7 +212,7 @@ fn on_a_terminal_the_diff_is_shown_before_it_is_done() {
     instance.folder.write("neap.lua", slow);
     let Some(mut terminal) = Terminal::start(instance.command(&["apply"])) else { return };
     let shown = terminal.until("generation ");
-    assert!(shown.contains("+ slow: added") && shown.contains("+ command = "), "{shown}");
+    assert!(shown.contains("+ slow: will be added") && shown.contains("+ command = "), "{shown}");
     terminal.until("waiting for what has changed");
     std::fs::write(instance.path().join("go"), "").unwrap();
     terminal.until("slow: running (pid ");

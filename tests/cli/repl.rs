@@ -96,8 +96,9 @@ fn a_text_of_several_lines_is_one_and_is_evaluated_when_it_is_whole() {
     terminal.until(PROMPT);
     assert_eq!(said(&mut terminal, "twice(4)"), "8\n");
     // In history it is one.
-    terminal.keys(UP);
-    terminal.keys(UP);
+    for _ in 0..3 {
+        terminal.keys(UP);
+    }
     terminal.until("return n * 2");
     terminal.keys(CTRL_C);
     terminal.until(PROMPT);
@@ -230,7 +231,9 @@ fn who_lost_the_supervisor_is_told_and_goes_on_with_the_next_in_a_new_session() 
     assert_eq!(said(&mut terminal, "n = 40"), "");
     instance.crash();
     terminal.until("connected again");
-    assert!(said(&mut terminal, "n").contains("repl:1:"));
+    terminal.until(PROMPT);
+    let gone = said(&mut terminal, "n");
+    assert!(gone.contains("repl:1:"), "{gone}\n{}", terminal.shown());
     assert_eq!(said(&mut terminal, "1 + 1"), "2\n");
     // In the middle of an evaluation.
     terminal.line("print('be' .. 'gun') neap.get('idle'):wait('running')");
@@ -302,4 +305,72 @@ fn a_terminal_that_becomes_narrow_is_still_written_to_rightly() {
     terminal.until(PROMPT);
     assert_eq!(said(&mut terminal, "1 + 1"), "2\n");
     leave(terminal);
+}
+
+#[test]
+fn the_session_of_the_page_is_what_it_says() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/repl.md")).unwrap();
+    let block = |language: &str| {
+        let begin = page.find(&format!("```{language}\n")).unwrap() + language.len() + 4;
+        page[begin..].split("\n```").next().unwrap()
+    };
+    let instance = Instance::start(block("lua"));
+    instance.ok(&["wait", "web", "db"]);
+    let mut steps: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    for line in block("repl").lines() {
+        let typed = [PROMPT, "..> "].into_iter().find_map(|prompt| Some((prompt, line.strip_prefix(prompt)?)));
+        match typed {
+            Some((prompt, typed)) => steps.push((prompt, typed, Vec::new())),
+            None => steps.last_mut().unwrap().2.push(line),
+        }
+    }
+    assert!(steps.len() >= 10);
+    let Some(mut terminal) = attached(&instance, &["--color", "never"]) else { return };
+    // Numbers and how long something took are those of the day.
+    let numbers = regex::Regex::new("[0-9][0-9.]*( ?ms| ?s)?").unwrap();
+    let plain = |lines: &[&str]| -> Vec<String> {
+        lines.iter().map(|line| numbers.replace_all(line.trim_end(), "#").into_owned()).collect()
+    };
+    let mut wrong = String::new();
+    for (index, (_, typed, expected)) in steps.iter().enumerate() {
+        let next = steps.get(index + 1).map_or(PROMPT, |(prompt, ..)| prompt);
+        terminal.line(typed);
+        terminal.until("\n");
+        let shown = terminal.until(next);
+        let shown: Vec<&str> = shown.trim_end_matches(next).lines().collect();
+        if plain(&shown) != plain(expected) {
+            wrong.push_str(&format!("{typed}\nsays: {expected:#?}\nis: {shown:#?}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "docs/repl.md: {wrong}");
+    leave(terminal);
+}
+
+#[test]
+fn h9_a_session_that_hangs_is_killed_or_gets_nonsense_costs_itself_alone() {
+    let instance = Instance::start(CONFIGURATION);
+    let Some(mut hanging) = attached(&instance, &[]) else { return };
+    let Some(mut other) = attached(&instance, &[]) else { return };
+    hanging.line("print('be' .. 'gun') while true do end");
+    hanging.until("begun\n");
+    // Meanwhile supervision goes on, and so does whoever else is attached.
+    instance.ok(&["restart", "web"]);
+    assert_eq!(said(&mut other, "1 + 1"), "2\n");
+    // Killed in the middle.
+    drop(hanging);
+    assert_eq!(said(&mut other, "2 + 2"), "4\n");
+    // Nonsense: control characters, keys that there are not, half sequences, and a line without an end.
+    let nonsense =
+        ["\x01\x02\x05\x06\x0b\x19", "\x1b[99~\x1b[1;9Q\x1bO?\x1b[200~\u{202e}x\u{1b}[201~", &"([{".repeat(2_000)];
+    for keys in nonsense {
+        other.keys(keys);
+    }
+    other.keys(CTRL_C);
+    other.until(PROMPT);
+    other.keys(CTRL_C);
+    other.until("Ctrl-D detaches");
+    other.until(PROMPT);
+    assert_eq!(said(&mut other, "3 + 3"), "6\n");
+    leave(other);
+    assert_eq!(instance.process("web")["state"], "running");
 }

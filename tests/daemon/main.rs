@@ -3,7 +3,9 @@
 #[path = "../support/mod.rs"]
 mod common;
 mod crashes;
+mod definitions;
 mod life;
+mod listen;
 mod service;
 mod support;
 mod takeover;

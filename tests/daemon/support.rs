@@ -218,6 +218,14 @@ impl Daemon<'_> {
         self.wait_for("neap: ready;");
     }
 
+    /// The same for one whose control socket is elsewhere.
+    #[track_caller]
+    pub fn crash_at(&self, socket: &str) {
+        let status: Value = serde_json::from_str(&self.home.neap(["--socket", socket, "status", "--json"])).unwrap();
+        kill(Pid::from_raw(i32::try_from(status["pid"].as_i64().unwrap()).unwrap()), Signal::SIGKILL).unwrap();
+        self.wait_for("neap: ready;");
+    }
+
     /// Waits for its end; nothing of the test may be left.
     #[track_caller]
     pub fn end(mut self) -> (ExitStatus, String) {

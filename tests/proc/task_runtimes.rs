@@ -157,14 +157,14 @@ fn j1_a_supervisor_dropped_by_its_own_task_does_not_deadlock() {
 
 #[test]
 fn j1_a_runtime_that_ends_takes_its_tasks_with_it_and_says_so() {
-    let mut world = {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let world = World::with(|builder| builder.runtime(runtime.handle().clone()));
-        let web = world.supervisor.add_task(task("web"), waits).unwrap();
-        done(web.start()).unwrap();
-        runtime.shutdown_background();
-        world
-    };
+    let mut runtime = None;
+    let mut world = World::with(|builder| {
+        let runtime = runtime.insert(Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
+        builder.runtime(runtime.handle().clone())
+    });
+    let web = world.supervisor.add_task(task("web"), waits).unwrap();
+    done(web.start()).unwrap();
+    runtime.unwrap().shutdown_background();
     let gone = "the runtime that it ran on has ended";
     assert_eq!(world.await_state("web", StateName::Failed), gone);
     let web = world.supervisor.get("web").unwrap();

@@ -21,4 +21,5 @@ mod standard;
 mod tcp;
 mod tls;
 mod watch;
+mod why;
 mod world;

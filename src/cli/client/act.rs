@@ -289,7 +289,7 @@ pub(super) fn refusal(message: &str, exit: Exit) -> Json {
         ("line", Json::Null),
         ("field", Json::Null),
     ];
-    Json::Object(fields.map(|(name, value)| (name.to_owned(), value)).into())
+    Json::Object(fields.map(|(name, value)| (name.into(), value)).into())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::act::refusal;
 use super::args;
 use super::context::{Context, failure};
-use super::diff::{counts, text};
+use super::diff::{counts, counts_ahead, text, text_ahead};
 use super::json::Json;
 use super::look::word;
 use super::plan::{absolute, look, refused, warn};
@@ -28,7 +28,10 @@ pub(super) fn apply(args: &args::Apply, context: &mut Context) -> Result<Exit, F
     let shown = if looked_at {
         // What will be done is shown before it is done.
         match context.client().plan(PlanRequest { config: config.clone() }) {
-            Ok(planned) => Some(show(&planned.changes, context)?),
+            Ok(planned) => {
+                show(&text_ahead(&planned.changes, look(context)), context)?;
+                Some(planned.changes)
+            }
             Err(error) => return refused(&error, context),
         }
     } else {
@@ -58,32 +61,31 @@ pub(super) fn apply(args: &args::Apply, context: &mut Context) -> Result<Exit, F
     finish(&applied, Some(&outcomes), context)
 }
 
-/// Shows the changes, and gives what was shown.
-fn show(changes: &[Change], context: &Context) -> Result<String, Failure> {
-    let text = text(changes, look(context));
+fn show(text: &str, context: &Context) -> Result<(), Failure> {
     if context.voice.talk > Talk::Quiet && !text.is_empty() {
         context.print(text.trim_end())?;
     }
-    Ok(text)
+    Ok(())
 }
 
 /// Says that it was applied, and what that changes where that was not shown before.
-fn accept(applied: &ApplyResponse, dry_run: bool, shown: Option<&str>, context: &Context) -> Result<(), Failure> {
+fn accept(applied: &ApplyResponse, dry_run: bool, shown: Option<&[Change]>, context: &Context) -> Result<(), Failure> {
     if context.voice.json {
         return Ok(());
     }
     warn(&applied.warnings, context);
-    if context.voice.talk == Talk::Quiet {
-        return Ok(());
+    let changes = &applied.changes;
+    if dry_run {
+        show(&text_ahead(changes, look(context)), context)?;
+        return show(&counts_ahead(changes), context);
     }
-    if shown.is_none_or(|shown| shown != text(&applied.changes, look(context))) {
-        if shown.is_some() {
-            context.say("the configuration has changed meanwhile; this is what was done:");
-        }
-        show(&applied.changes, context)?;
+    if shown.is_some_and(|shown| text(shown, look(context)) != text(changes, look(context))) {
+        context.say("the configuration has changed meanwhile; this is what was done:");
     }
-    let counts = counts(&applied.changes);
-    context.print(&if dry_run { counts } else { format!("generation {}: {counts}", applied.generation) })
+    if shown.is_none_or(|shown| text(shown, look(context)) != text(changes, look(context))) {
+        show(&text(changes, look(context)), context)?;
+    }
+    show(&format!("generation {}: {}", applied.generation, counts(changes)), context)
 }
 
 /// Says what became of those that were started, restarted or stopped for it.
@@ -114,6 +116,10 @@ fn finish(applied: &ApplyResponse, outcomes: Option<&[Outcome]>, context: &Conte
 
 /// What is wrong with it: it was started, and has ended badly.
 fn wrong(outcome: &Outcome) -> Option<String> {
+    let stuck = outcome.reason.as_deref().is_some_and(|reason| reason.starts_with("stuck"));
+    if outcome.state() == State::Stopping && stuck {
+        return Some(format!("`{}` does not end{}", outcome.name, because(outcome)));
+    }
     let ended = matches!(outcome.state(), State::Failed | State::Crashed | State::Backoff);
     ended.then(|| format!("`{}` was started, and is {}{}", outcome.name, word(outcome.state()), because(outcome)))
 }

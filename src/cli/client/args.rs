@@ -1,5 +1,6 @@
 //! What the commands that talk to a running instance take.
 
+use crate::cli::times::Moment;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,6 +47,10 @@ pub(in crate::cli) enum Command {
     Logs(Logs),
     /// What happened, and why
     Events(Events),
+    /// Why a process is in its state: the causes down to the first, and what it waits for
+    Why(Why),
+    /// How processes are related, with their states: as text, dot, mermaid or SVG
+    Graph(Graph),
     /// Attach a Lua prompt to the instance; Ctrl-D detaches, and stops nothing
     Repl(Repl),
     /// Evaluate Lua in the instance, and print what it comes to
@@ -60,6 +65,39 @@ pub(in crate::cli) enum Command {
     Down(Down),
     /// Have a new binary take over the instance; no process notices
     Upgrade(Upgrade),
+}
+
+/// `neap why`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Why {
+    /// A name or an id
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: String,
+}
+
+/// `neap graph`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Graph {
+    /// Only these and what they are related to: names, ids or globs [default: all]
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
+    /// What it is drawn as
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(in crate::cli) format: GraphFormat,
+}
+
+/// Languages that a graph may be drawn in.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+pub(in crate::cli) enum GraphFormat {
+    /// A tree
+    #[default]
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For Markdown
+    Mermaid,
+    /// A picture
+    Svg,
 }
 
 /// `neap list`.
@@ -290,9 +328,26 @@ pub(in crate::cli) struct Logs {
     /// Go on with what is printed from now on, across restarts of processes and of Neap itself
     #[arg(short, long)]
     pub(in crate::cli) follow: bool,
-    /// Begin with this many of the last lines [default: 100; with -f, 10]
+    /// Begin with this many of the last lines [default: 100; with -f, 10; with --since or --run all]
     #[arg(short = 'n', long = "lines", value_name = "N")]
     pub(in crate::cli) lines: Option<u32>,
+    /// Only what was printed from then on: 10m (ago), 14:05, today, "2026-11-23 14:05", 2026-11-23T14:05:00Z
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(in crate::cli) since: Option<Moment>,
+    /// Only what one run printed: its number, last (or 0), -1 for the one before
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = run_number)]
+    pub(in crate::cli) run: Option<i64>,
+}
+
+fn since(text: &str) -> Result<Moment, String> {
+    Moment::parse(text, Moment::now(), crate::driver::sys::utc_offset)
+}
+
+fn run_number(text: &str) -> Result<i64, String> {
+    match text {
+        "last" => Ok(0),
+        text => text.parse().map_err(|_| "expected a number such as 3 or -1, or `last`".to_owned()),
+    }
 }
 
 /// `neap events`.

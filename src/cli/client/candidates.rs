@@ -35,21 +35,23 @@ pub(in crate::cli) fn command(target: Target, word: &str) -> clap::Command {
     let target = Arc::new(target);
     let flags = word.starts_with('-');
     let quiet = move |arg: clap::Arg| if flags || arg.is_positional() { arg } else { arg.hide(true) };
-    Cli::command().disable_help_flag(!flags).mut_args(quiet).mut_subcommands(move |command| {
-        let makes = MAKING.contains(&command.get_name());
-        let target = Arc::clone(&target);
-        command.disable_help_flag(!flags).mut_args(move |arg| {
-            let own = makes && (arg.is_positional() || arg.get_id() == "name");
+    Cli::command().disable_help_flag(!flags).disable_version_flag(!flags).mut_args(quiet).mut_subcommands(
+        move |command| {
+            let makes = MAKING.contains(&command.get_name());
             let target = Arc::clone(&target);
-            let arg = quiet(arg);
-            match arg.get_value_names().and_then(|names| names.first()).map(|name| name.trim_end_matches(",…")) {
-                Some("NAME") if !own => arg.add(ArgValueCandidates::new(move || processes(&target))),
-                Some("STATE") => arg.add(ArgValueCandidates::new(states)),
-                Some("SIGNAL") => arg.add(ArgValueCandidates::new(signals)),
-                _ => arg,
-            }
-        })
-    })
+            command.disable_help_flag(!flags).mut_args(move |arg| {
+                let own = makes && (arg.is_positional() || arg.get_id() == "name");
+                let target = Arc::clone(&target);
+                let arg = quiet(arg);
+                match arg.get_value_names().and_then(|names| names.first()).map(|name| name.trim_end_matches(",…")) {
+                    Some("NAME") if !own => arg.add(ArgValueCandidates::new(move || processes(&target))),
+                    Some("STATE") => arg.add(ArgValueCandidates::new(states)),
+                    Some("SIGNAL") => arg.add(ArgValueCandidates::new(signals)),
+                    _ => arg,
+                }
+            })
+        },
+    )
 }
 
 fn states() -> Vec<CompletionCandidate> {

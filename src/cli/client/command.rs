@@ -5,7 +5,10 @@ use nix::sys::signal::{SigSet, Signal};
 use super::act::{self, Verb};
 use super::args::Command;
 use super::context::Context;
-use super::{apply, create, describe, down, eval, events, exec, health, list, logs, plan, repl, stats, status, update};
+use super::{
+    apply, create, describe, down, eval, events, exec, graph, health, list, logs, plan, repl, stats, status, update,
+    why,
+};
 use crate::cli::app::Voice;
 use crate::cli::args::Global;
 use crate::cli::exit::{Exit, Failure};
@@ -31,6 +34,8 @@ pub(in crate::cli) fn run(command: Command, global: &Global, voice: Voice) -> Re
         Command::Delete(args) => act::delete(&args, context),
         Command::Logs(args) => logs::logs(&args, context),
         Command::Events(args) => events::events(&args, context),
+        Command::Why(args) => why::why(&args, context),
+        Command::Graph(args) => graph::graph(&args, context),
         Command::Repl(args) => repl::repl(&args, context),
         Command::Eval(args) => eval::eval(&args, context),
         Command::Stats(args) => stats::stats(&args, context),

@@ -8,11 +8,12 @@ use super::context::{Context, failure};
 use super::flags::SpecFlags;
 use super::json::Json;
 use super::link::ClientError;
+use super::look::word;
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure, USAGE};
 use crate::cli::narrate::Talk;
 use crate::cli::problems::Refused;
-use crate::rpc::proto::v1::{CreateRequest, CreateResponse, Problem, create_request::Definition};
+use crate::rpc::proto::v1::{CreateRequest, CreateResponse, ListRequest, Problem, create_request::Definition};
 use crate::spec::{Problem as SpecProblem, Severity};
 
 /// Makes it, and waits for its start if it starts by itself.
@@ -28,7 +29,9 @@ pub(super) fn create(mut args: Create, context: &mut Context) -> Result<Exit, Fa
     let request = CreateRequest { definition, dry_run: args.dry_run };
     let response = match context.client().create(request) {
         Ok(response) => response,
-        Err(error) => return refused(&error, &args.spec, context),
+        Err(error) => {
+            return taken(&error, &args.name, context).map_or_else(|| refused(&error, &args.spec, context), Err);
+        }
     };
     warn(&response.warnings, &args.spec, context);
     if args.dry_run || args.waiting.no_wait || !args.spec.is_true("auto_start") {
@@ -51,6 +54,25 @@ fn say(args: &Create, response: &CreateResponse, context: &Context) -> Result<Ex
         })?;
     }
     Ok(Exit::Done)
+}
+
+/// Who has the name already, and what can be done about it.
+fn taken(error: &ClientError, name: &str, context: &mut Context) -> Option<Failure> {
+    let ClientError::Refused { detail, .. } = error else { return None };
+    if detail.code != "exists" {
+        return None;
+    }
+    let list = ListRequest { names: vec![name.to_owned()] };
+    let there = context.client().list(list).ok()?.processes.into_iter().next()?;
+    let pid = there.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+    let (whose, else_what) = match there.runtime {
+        true => ("made at run time", format!("`neap delete {name}` forgets it")),
+        false => ("of the configuration", "take another name".to_owned()),
+    };
+    let state = word(there.state());
+    let text =
+        format!("there is a `{name}` already, {whose}, {state}{pid}; `neap update {name}` changes it, {else_what}");
+    Some(Failure::new(text).exit(Exit::Refused))
 }
 
 /// Says why it was refused, with the flags that are to blame.

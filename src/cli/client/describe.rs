@@ -107,7 +107,7 @@ fn without(json: Json, defaults: &Json) -> Json {
 fn write_fields(text: &mut String, json: &Json, indent: usize) {
     let Json::Object(fields) = json else { return };
     for (name, value) in fields.iter().filter(|(_, value)| !is_empty(value)) {
-        let shown = if DURATIONS.contains(&name.as_str()) { duration(value) } else { None };
+        let shown = if DURATIONS.contains(&name.as_ref()) { duration(value) } else { None };
         let name = escape(name.as_bytes());
         match shown.or_else(|| brief(value)) {
             Some(brief) => text.push_str(&format!("{:indent$}{name}: {brief}\n", "")),

@@ -22,14 +22,30 @@ pub(super) fn differs(changes: &[Change]) -> bool {
     changes.iter().any(|change| change.action != "unchanged")
 }
 
-/// The processes that change, each with its keys; nothing when none does. Each line has its end.
+/// Whether it is yet to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tense {
+    Will,
+    Done,
+}
+
+/// The processes that have changed, each with its keys; nothing when none has. Each line has its end.
 pub(super) fn text(changes: &[Change], look: Look) -> String {
+    told(changes, look, Tense::Done)
+}
+
+/// The same of what is yet to be done.
+pub(super) fn text_ahead(changes: &[Change], look: Look) -> String {
+    told(changes, look, Tense::Will)
+}
+
+fn told(changes: &[Change], look: Look, tense: Tense) -> String {
     let mut text = String::new();
     for change in changes {
         if change.action == "unchanged" && !change.overridden && !look.whole {
             continue;
         }
-        header(&mut text, change, look);
+        header(&mut text, change, look, tense);
         if change.action != "removed" || look.whole {
             let lives = matches!(change.state(), State::Starting | State::Running);
             change.fields.iter().for_each(|field| line(&mut text, change, field, lives, look));
@@ -40,14 +56,25 @@ pub(super) fn text(changes: &[Change], look: Look) -> String {
 
 /// `2 changes: 1 added, 1 restarted; 98 unchanged`.
 pub(super) fn counts(changes: &[Change]) -> String {
+    counted(changes, said)
+}
+
+/// The same of what is yet to be done: `2 changes: 1 to add, 1 to restart; 98 unchanged`.
+pub(super) fn counts_ahead(changes: &[Change]) -> String {
+    counted(changes, |action| match action {
+        "added" => "to add",
+        "removed" => "to remove",
+        "restarted" => "to restart",
+        _ => "to update in place",
+    })
+}
+
+fn counted(changes: &[Change], said: fn(&str) -> &str) -> String {
     let of = |action: &str| changes.iter().filter(|change| change.action == action).count();
     let unchanged = format!("{} unchanged", of("unchanged"));
     let counts = ["added", "removed", "restarted", "updated"].map(|action| (of(action), action));
-    let told: Vec<String> = counts
-        .iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, action)| format!("{number} {}", said(action)))
-        .collect();
+    let told = counts.iter().filter(|(number, _)| *number > 0);
+    let told: Vec<String> = told.map(|(number, action)| format!("{number} {}", said(action))).collect();
     match counts.iter().map(|(number, _)| number).sum() {
         0 => format!("no changes; {unchanged}"),
         all => format!("{}: {}; {unchanged}", count(all, "change", "changes"), told.join(", ")),
@@ -58,7 +85,7 @@ fn said(action: &str) -> &str {
     if action == "updated" { "updated in place" } else { action }
 }
 
-fn header(text: &mut String, change: &Change, look: Look) {
+fn header(text: &mut String, change: &Change, look: Look, tense: Tense) {
     let paint = look.sheet.paint;
     let (mark, tone) = match change.action.as_str() {
         "added" => ("+", Tone::Good),
@@ -87,7 +114,8 @@ fn header(text: &mut String, change: &Change, look: Look) {
         [] => String::new(),
         along => format!("; with {}", escape(along.join(", ").as_bytes())),
     };
-    text.push_str(&format!("{name}: {}{along}{notes}\n", said(&change.action)));
+    let will = if tense == Tense::Will && change.action != "unchanged" { "will be " } else { "" };
+    text.push_str(&format!("{name}: {will}{}{along}{notes}\n", said(&change.action)));
 }
 
 /// A path below the current folder without that folder.
@@ -207,7 +235,7 @@ pub(super) mod samples {
 mod tests {
     use super::super::table::Sheet;
     use super::samples::changes;
-    use super::{Look, counts, differs, text};
+    use super::{Look, counts, counts_ahead, differs, text, text_ahead};
     use crate::cli::paint::Paint;
     use crate::rpc::proto::v1::Change;
 
@@ -231,12 +259,19 @@ mod tests {
     - description = "gone"  (live)
 "#;
         assert_eq!(text(&changes(), look(None, false)), expected);
+        let ahead = text_ahead(&changes(), look(None, false));
+        assert!(
+            ahead.contains("~ web: will be restarted (running,") && ahead.contains("+ cache: will be added (/etc"),
+            "{ahead}"
+        );
         let whole = text(&changes(), look(None, true));
         assert!(
             whole.contains("    - command = { \"old\" }\n") && whole.contains("  worker: unchanged (running"),
             "{whole}"
         );
         assert_eq!(counts(&changes()), "5 changes: 1 added, 1 removed, 1 restarted, 2 updated in place; 1 unchanged");
+        let ahead = "5 changes: 1 to add, 1 to remove, 1 to restart, 2 to update in place; 1 unchanged";
+        assert_eq!(counts_ahead(&changes()), ahead);
         assert!(differs(&changes()));
     }
 

@@ -57,6 +57,13 @@ pub(super) fn line(event: &Event, paint: Paint) -> String {
     let text = escape(event.text.as_bytes());
     let cause = escape(event.cause_text.as_bytes());
     let why = if cause.is_empty() || text.contains(cause.as_str()) { String::new() } else { format!(" ({cause})") };
+    // Of what a command brought about through others, the event of the command says it.
+    let asker = event.caller.as_deref().filter(|_| event.cause == "command");
+    let (text, why) = match asker.map(|asker| escape(asker.as_bytes())) {
+        // That somebody asked is no news beside who did.
+        Some(asker) => (text.trim_end_matches(": asked for").to_owned(), format!(" (asked for by {asker})")),
+        None => (text, why),
+    };
     format!(
         "{} {} {}{}",
         paint.tone(Tone::Faint, &time),
@@ -96,6 +103,10 @@ mod tests {
         assert_eq!(line(&event, Paint::off()), "2026-11-23T09:52:43.000Z web stopping (requires `db`)");
         event.text = "stopping: requires `db`".into();
         assert_eq!(line(&event, Paint::off()), "2026-11-23T09:52:43.000Z web stopping: requires `db`");
+        (event.cause, event.caller) = ("command".into(), Some("user ana (uid 7)".into()));
+        (event.text, event.cause_text) = ("stopping: asked for".into(), "asked for".into());
+        assert_eq!(line(&event, Paint::off()), "2026-11-23T09:52:43.000Z web stopping (asked for by user ana (uid 7))");
+        event.caller = None;
         event.process = None;
         event.text = "refused \x1b[2J".into();
         event.cause_text.clear();

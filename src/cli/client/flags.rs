@@ -118,7 +118,11 @@ impl Args for SpecFlags {
 
 fn arg(flag: &'static Flag) -> Arg {
     let arg = Arg::new(flag.long.as_str()).long(flag.long.as_str()).help(flag.help.as_str());
-    let arg = arg.help_heading(flag.heading.as_str()).hide(flag.hidden).value_name(flag.value_name);
+    let arg = arg
+        .help_heading(flag.heading.as_str())
+        .hide(flag.hidden)
+        .hide_possible_values(flag.kind == Kind::Bool)
+        .value_name(flag.value_name);
     let arg = match flag.kind {
         Kind::Bool => {
             arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_parser(["true", "false"])

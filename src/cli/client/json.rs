@@ -3,6 +3,7 @@
 //! What is absent is null, a list that is empty stays a list, enumerations are lower case without their prefix, times are
 //! RFC 3339, and bytes are text. So a field that is added to the proto is in the JSON, too.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -14,6 +15,9 @@ use serde::{Serialize, Serializer};
 
 use crate::cli::times::Moment;
 use crate::rpc::proto::DESCRIPTORS;
+
+/// The name of a field: of a message's, as its description has it.
+pub(super) type Key = Cow<'static, str>;
 
 /// A value whose fields keep their order.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +35,7 @@ pub(super) enum Json {
     /// A list.
     List(Vec<Json>),
     /// A message, or a map.
-    Object(Vec<(String, Json)>),
+    Object(Vec<(Key, Json)>),
 }
 
 impl Serialize for Json {
@@ -74,8 +78,22 @@ impl Json {
     /// The same object with one more field.
     pub(super) fn with(self, name: &str, value: Json) -> Json {
         let Json::Object(mut fields) = self else { return self };
-        fields.push((name.to_owned(), value));
+        fields.push((name.to_owned().into(), value));
         Json::Object(fields)
+    }
+
+    /// A list of these on one line, one after another: of many there is never more than one at a time.
+    pub(super) fn lines<M: Message + Name>(messages: &[M]) -> String {
+        let mut text = vec![b'['];
+        for message in messages {
+            if text.len() > 1 {
+                text.push(b',');
+            }
+            // Neither text nor numbers can fail to be JSON, and memory takes all bytes.
+            let _ = serde_json::to_writer(&mut text, &Json::of(message));
+        }
+        text.push(b']');
+        String::from_utf8(text).unwrap_or_default()
     }
 
     /// What it says, if it is text.
@@ -93,7 +111,8 @@ impl Json {
 /// What the protos say.
 struct Types {
     messages: BTreeMap<String, DescriptorProto>,
-    enums: BTreeMap<String, EnumDescriptorProto>,
+    /// The words of each, by their numbers; none for a number that means nothing was said.
+    enums: BTreeMap<String, Vec<(i32, Json)>>,
 }
 
 fn types() -> &'static Types {
@@ -129,56 +148,65 @@ impl Types {
     }
 
     fn add_enums(&mut self, scope: &str, enums: Vec<EnumDescriptorProto>) {
-        self.enums.extend(enums.into_iter().map(|found| (format!("{scope}.{}", found.name()), found)));
+        for found in enums {
+            let prefix = format!("{}_", found.name().to_ascii_lowercase());
+            let word = |name: &str| {
+                let word = name.to_ascii_lowercase();
+                let word = word.strip_prefix(&prefix).unwrap_or(&word);
+                if word == "unspecified" { Json::Null } else { Json::Text(word.to_owned()) }
+            };
+            let words = found.value.iter().map(|value| (value.number(), word(value.name()))).collect();
+            self.enums.insert(format!("{scope}.{}", found.name()), words);
+        }
     }
 
-    fn message(&self, type_name: &str, bytes: &[u8]) -> Json {
+    fn message(&'static self, type_name: &str, bytes: &[u8]) -> Json {
         let Some(descriptor) = self.messages.get(type_name) else { return Json::Null };
         if type_name == ".google.protobuf.Timestamp" {
             return timestamp(bytes);
         }
-        let mut raw: BTreeMap<i32, Vec<Raw<'_>>> = BTreeMap::new();
-        for (number, value) in Fields(bytes) {
-            raw.entry(number).or_default().push(value);
-        }
+        let mut raw: Vec<(i32, Raw<'_>)> = Fields(bytes).collect();
+        // Each field's values behind each other, in the order in which they came.
+        raw.sort_by_key(|(number, _)| *number);
         let fields = descriptor.field.iter().map(|field| {
-            let values = raw.get(&field.number()).map_or(&[][..], Vec::as_slice);
-            (field.name().to_owned(), self.field(field, values))
+            let from = raw.partition_point(|(number, _)| *number < field.number());
+            let count = raw[from..].iter().take_while(|(number, _)| *number == field.number()).count();
+            (Cow::Borrowed(field.name()), self.field(field, &raw[from..from + count]))
         });
         Json::Object(fields.collect())
     }
 
-    fn field(&self, field: &FieldDescriptorProto, values: &[Raw<'_>]) -> Json {
+    fn field(&'static self, field: &FieldDescriptorProto, values: &[(i32, Raw<'_>)]) -> Json {
         if field.label() == Label::Repeated {
             return match self.messages.get(field.type_name()) {
                 Some(entry) if entry.options.as_ref().is_some_and(|options| options.map_entry()) => {
                     self.map(field, values)
                 }
-                _ => Json::List(values.iter().flat_map(|raw| self.unpacked(field, *raw)).collect()),
+                _ => Json::List(values.iter().flat_map(|(_, raw)| self.unpacked(field, *raw)).collect()),
             };
         }
         match values.last() {
-            Some(raw) => self.value(field, *raw),
+            Some((_, raw)) => self.value(field, *raw),
             // Of a choice, or optional: there is a difference between nothing and zero.
             None if field.oneof_index.is_some() || field.r#type() == Type::Message => Json::Null,
             None => self.value(field, zero(field.r#type())),
         }
     }
 
-    fn map(&self, field: &FieldDescriptorProto, values: &[Raw<'_>]) -> Json {
-        let entry = |raw: &Raw<'_>| {
+    fn map(&'static self, field: &FieldDescriptorProto, values: &[(i32, Raw<'_>)]) -> Json {
+        let entry = |(_, raw): &(i32, Raw<'_>)| {
             let Raw::Bytes(bytes) = raw else { return None };
             let entry = self.message(field.type_name(), bytes);
             let Json::Text(key) = entry.get("key") else { return None };
-            Some((key.clone(), entry.get("value").clone()))
+            Some((Key::from(key.clone()), entry.get("value").clone()))
         };
-        let mut fields: Vec<(String, Json)> = values.iter().filter_map(entry).collect();
+        let mut fields: Vec<(Key, Json)> = values.iter().filter_map(entry).collect();
         fields.sort_by(|(a, _), (b, _)| a.cmp(b));
         Json::Object(fields)
     }
 
     /// Numbers of a list stand behind each other without a key of their own.
-    fn unpacked(&self, field: &FieldDescriptorProto, raw: Raw<'_>) -> Vec<Json> {
+    fn unpacked(&'static self, field: &FieldDescriptorProto, raw: Raw<'_>) -> Vec<Json> {
         let kind = field.r#type();
         match raw {
             Raw::Bytes(mut bytes) if matches!(zero(kind), Raw::Number(_)) => {
@@ -188,7 +216,7 @@ impl Types {
         }
     }
 
-    fn value(&self, field: &FieldDescriptorProto, raw: Raw<'_>) -> Json {
+    fn value(&'static self, field: &FieldDescriptorProto, raw: Raw<'_>) -> Json {
         match (field.r#type(), raw) {
             (Type::Message, Raw::Bytes(bytes)) => self.message(field.type_name(), bytes),
             (Type::String | Type::Bytes, Raw::Bytes(bytes)) => Json::Text(String::from_utf8_lossy(bytes).into_owned()),
@@ -208,15 +236,10 @@ impl Types {
     }
 
     fn word(&self, type_name: &str, number: u64) -> Json {
-        let Some(found) = self.enums.get(type_name) else { return Json::Null };
-        let number = i64::from(low(number).cast_signed());
-        let Some(value) = found.value.iter().find(|value| i64::from(value.number()) == number) else {
-            return Json::Int(number.into());
-        };
-        let word = value.name().to_ascii_lowercase();
-        let prefix = format!("{}_", found.name().to_ascii_lowercase());
-        let word = word.strip_prefix(&prefix).unwrap_or(&word);
-        if word == "unspecified" { Json::Null } else { Json::Text(word.to_owned()) }
+        let Some(words) = self.enums.get(type_name) else { return Json::Null };
+        let number = low(number).cast_signed();
+        let word = words.iter().find(|(known, _)| *known == number).map(|(_, word)| word.clone());
+        word.unwrap_or(Json::Int(number.into()))
     }
 }
 

@@ -10,6 +10,8 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::cli::units::about;
 use crate::rpc::proto::v1::neap_client::NeapClient;
@@ -126,6 +128,10 @@ calls! {
     signal(SignalRequest) -> SignalResponse;
     /// Waits for a state.
     wait(WaitRequest) -> WaitResponse;
+    /// The causes behind a state.
+    why(WhyRequest) -> WhyResponse;
+    /// How processes are related.
+    graph(GraphRequest) -> GraphResponse;
     /// Says what a configuration would change.
     plan(PlanRequest) -> PlanResponse;
     /// Makes a configuration so.
@@ -154,8 +160,10 @@ impl Client {
             .build()
             .map_err(|error| ClientError::Lost(format!("cannot wait for it: {error}")))?;
         let channel = runtime.block_on(reach(socket, patience))?;
-        let mut calls = NeapClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
-        let answer = async { timeout(patience, calls.get_status(v1::GetStatusRequest {})).await };
+        let mut health = HealthClient::new(channel.clone());
+        let calls = NeapClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
+        // What costs least, however many processes there are.
+        let answer = async { timeout(patience, health.check(HealthCheckRequest::default())).await };
         match runtime.block_on(answer).map(|answer| answer.map_err(ClientError::from)) {
             Err(_) => Err(ClientError::Silent(socket.to_owned(), patience)),
             Ok(Err(error @ ClientError::Lost(_))) => Err(error),

@@ -24,7 +24,7 @@ pub(super) fn list(args: &args::List, context: &mut Context) -> Result<Exit, Fai
     processes.sort_by(|a, b| a.name.cmp(&b.name));
     let sheet = context.sheet();
     if context.voice.json {
-        context.print(&Json::List(processes.iter().map(Json::of).collect()).line())?;
+        context.print(&Json::lines(&processes))?;
     } else if processes.is_empty() {
         context.say("no processes");
     } else if args.brief {

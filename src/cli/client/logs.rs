@@ -1,6 +1,6 @@
 //! `neap logs`: what processes printed, and print.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IsTerminal, Write, stdout};
 
@@ -28,7 +28,11 @@ pub(super) fn logs(args: &args::Logs, context: &mut Context) -> Result<Exit, Fai
     }
     let voice = context.voice;
     let known = known(args, context)?;
-    let tail = args.lines.unwrap_or(if args.follow { LINES_BEFORE } else { LINES });
+    let part = args.since.is_some() || args.run.is_some();
+    let some = if args.follow { LINES_BEFORE } else { LINES };
+    let tail = args.lines.or((!part).then_some(some)).map(u64::from);
+    // Which run is meant is fixed by its first line: the newest may be another one when the connection is made anew.
+    let run: Cell<Option<i64>> = Cell::new(args.run);
     let look = Look { paint: voice.out, terminal: stdout().is_terminal() };
     // One name that is no glob needs no prefix.
     let alone = matches!(args.names.as_slice(), [name] if !is_glob(name));
@@ -36,32 +40,47 @@ pub(super) fn logs(args: &args::Logs, context: &mut Context) -> Result<Exit, Fai
     let cursors: RefCell<HashMap<String, String>> = RefCell::default();
     let open = |client: &mut Client| {
         let cursors = cursors.borrow().clone();
-        let tail = if cursors.is_empty() { Some(tail.into()) } else { None };
+        let tail = if cursors.is_empty() { tail } else { None };
         client.logs(LogsRequest {
             names: args.names.clone(),
             tail,
             follow: args.follow,
             cursors,
-            ..LogsRequest::default()
+            since: args.since.map(Into::into),
+            run: run.get(),
         })
     };
-    let take = |response: LogsResponse| -> io::Result<()> {
+    let take = |response: LogsResponse| -> Result<(), End> {
+        for note in &response.notes {
+            say(voice, &voice.err.tone(Tone::Warn, &escape(note.as_bytes())));
+        }
         if let Some(lag) = &response.lag {
             say(voice, &voice.err.tone(Tone::Warn, &lost(lag)));
         }
         for line in response.lines {
-            if voice.json { paper.json(&line) } else { paper.line(&line) }?;
+            if voice.json { paper.json(&line) } else { paper.line(&line) }.map_err(End::Unwritten)?;
+            if let (true, Some(0 | i64::MIN..0), Some(number)) = (alone, run.get(), line.run) {
+                run.set(i64::try_from(number).ok());
+            }
             if let Some(cursor) = line.cursor {
                 cursors.borrow_mut().insert(line.process, cursor);
             }
         }
-        Ok(())
+        if response.over { Err(End::Over) } else { Ok(()) }
     };
     match follow::read(context, args.follow, open, take) {
-        Ok(Ok(())) => Ok(Exit::Done),
+        Ok(Ok(())) | Err(End::Over) => Ok(Exit::Done),
         Ok(Err(error)) => Err(failure(&error)),
-        Err(error) => Err(unwritten(&error)),
+        Err(End::Unwritten(error)) => Err(unwritten(&error)),
     }
+}
+
+/// Why no more is read.
+enum End {
+    /// What was asked for is over.
+    Over,
+    /// It cannot be written.
+    Unwritten(io::Error),
 }
 
 /// The names of those that are meant and there.

@@ -371,7 +371,10 @@ impl Reader {
             }
             Item::Print(_) | Item::Result(_) | Item::Error(_) => true,
             // Who edits no lines has dropped the other end.
-            Item::Candidates(candidates) => self.candidates.send(candidates).is_ok() || true,
+            Item::Candidates(candidates) => {
+                let _ = self.candidates.send(candidates);
+                true
+            }
             Item::Event(event) => self.asides.put(Aside::Event(Box::new(event))),
             Item::Lag(lag) => self.asides.put(Aside::Lag(lag.lost)),
             Item::Notice(text) => self.asides.put(Aside::Notice(text)),

@@ -15,6 +15,7 @@ mod events;
 mod exec;
 mod flags;
 mod follow;
+mod graph;
 mod health;
 mod json;
 mod link;
@@ -31,5 +32,6 @@ mod status;
 mod table;
 mod update;
 mod waiting;
+mod why;
 
 pub(super) use command::run;

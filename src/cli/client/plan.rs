@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::args;
 use super::context::{Context, failure};
-use super::diff::{Look, counts, differs, text};
+use super::diff::{Look, counts_ahead, differs, text_ahead};
 use super::json::Json;
 use super::link::ClientError;
 use crate::cli::exit::{Exit, Failure};
@@ -34,8 +34,8 @@ fn show(planned: &PlanResponse, context: &Context) -> Result<(), Failure> {
     if context.voice.talk == Talk::Quiet {
         return Ok(());
     }
-    let text = text(&planned.changes, look(context));
-    context.print(&format!("{text}{}", counts(&planned.changes)))
+    let text = text_ahead(&planned.changes, look(context));
+    context.print(&format!("{text}{}", counts_ahead(&planned.changes)))
 }
 
 /// How changes are shown here.

@@ -81,7 +81,7 @@ impl<'a> Motion<'a> {
                     self.touched.insert(name.clone());
                 }
             }
-            "waiting" | "running" | "exited" | "failed" | "crashed" | "backoff" | "created" | "stopped" => {
+            "waiting" | "running" | "exited" | "failed" | "crashed" | "backoff" | "created" | "stopped" | "stuck" => {
                 self.moving.remove(name);
             }
             _ => {}
@@ -90,5 +90,54 @@ impl<'a> Motion<'a> {
 
     fn is_over(&self) -> bool {
         self.seen >= self.answered && self.moving.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Motion;
+    use crate::rpc::proto::v1::Event;
+
+    fn event(sequence: u64, kind: &str, process: &str, cause: &str) -> Event {
+        let (kind, cause) = (format!("process.{kind}"), cause.into());
+        Event { sequence, kind, process: Some(process.into()), cause, ..Event::default() }
+    }
+
+    #[test]
+    fn it_is_over_when_all_that_the_apply_moved_has_come_to_rest() {
+        let names: Vec<String> = ["db", "old", "web", "hung"].map(str::to_owned).into();
+        let mut motion = Motion::new(7, &names);
+        for (sequence, kind, process, cause) in [
+            (1, "stopping", "db", "apply"),
+            (2, "stopping", "web", "relation"),
+            (3, "stopping", "old", "apply"),
+            (4, "stopping", "hung", "apply"),
+            // These move for reasons of their own.
+            (5, "starting", "mine", "command"),
+            (6, "backoff", "loop", "ended"),
+            (7, "updated", "db", "apply"),
+            (8, "starting", "db", "progress"),
+            (9, "deleted", "old", "progress"),
+            (10, "stuck", "hung", "progress"),
+            (11, "starting", "web", "progress"),
+            (12, "running", "db", "progress"),
+            (13, "starting", "loop", "policy"),
+        ] {
+            motion.note(&event(sequence, kind, process, cause));
+            assert!(!motion.is_over(), "{sequence}");
+        }
+        motion.note(&event(14, "running", "web", "progress"));
+        assert!(motion.is_over());
+        assert_eq!(motion.touched.iter().map(String::as_str).collect::<Vec<_>>(), ["db", "hung", "old", "web"]);
+    }
+
+    #[test]
+    fn an_apply_that_moves_nothing_is_over_with_its_last_event() {
+        let names = ["web".to_owned()];
+        let mut motion = Motion::new(2, &names);
+        motion.note(&event(1, "updated", "web", "apply"));
+        assert!(!motion.is_over());
+        motion.note(&event(2, "reloading", "web", "apply"));
+        assert!(motion.is_over() && motion.touched.is_empty());
     }
 }

@@ -88,7 +88,9 @@ pub(super) fn json(result: &EvalResult) -> String {
 /// Why a text came to nothing: the message, and the lines of the traceback below it.
 pub(super) fn error(error: &EvalError, paint: Paint) -> String {
     let mut text = paint.tone(Tone::Bad, &escape_lines(&error.message));
-    for line in &error.traceback {
+    // That the text was the one that was typed is no news.
+    let told = !matches!(error.traceback.as_slice(), [only] if only.trim().ends_with("in main chunk"));
+    for line in error.traceback.iter().filter(|_| told) {
         text.push('\n');
         text.push_str(&paint.tone(Tone::Faint, &format!("  {}", escape(line.trim().as_bytes()))));
     }

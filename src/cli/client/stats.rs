@@ -15,7 +15,7 @@ pub(super) fn stats(args: &args::Stats, context: &mut Context) -> Result<Exit, F
     let request = StatsRequest { names: args.names.clone(), interval: Some(interval) };
     let usages = context.call(|client| client.stats(request))?.processes;
     if context.voice.json {
-        context.print(&Json::List(usages.iter().map(Json::of).collect()).line())?;
+        context.print(&Json::lines(&usages))?;
     } else if usages.is_empty() {
         context.say("no processes");
     } else {

@@ -5,12 +5,13 @@ use super::context::Context;
 use super::json::Json;
 use super::look::{count, ending, health, reason, since, state};
 use super::table::{Cell, Sheet};
+use super::why::first_line;
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::paint::Tone;
 use crate::cli::times::Moment;
 use crate::rpc::proto::v1::{
-    GetStatusRequest, GetStatusResponse, ListRequest, LogLine, LogsRequest, Process, Promise, State, States,
+    GetStatusRequest, GetStatusResponse, ListRequest, LogLine, LogsRequest, Process, Promise, State, States, WhyRequest,
 };
 
 /// So many of its last lines are shown with a process.
@@ -112,11 +113,15 @@ fn processes(name: &str, context: &mut Context) -> Result<Exit, Failure> {
     let mut shown = Vec::new();
     for process in &processes {
         let lines = last_lines(&process.name, context)?;
+        // An older instance does not answer that.
+        let why = context.client().why(WhyRequest { name: process.id.clone() }).ok();
+        let why = why.and_then(|why| first_line(&why, Moment::now()));
         if context.voice.json {
             let lines = lines.iter().map(|line| Json::Text(String::from_utf8_lossy(&line.text).into_owned())).collect();
-            shown.push(Json::of(process).with("lines", Json::List(lines)));
+            let why = why.map_or(Json::Null, Json::Text);
+            shown.push(Json::of(process).with("lines", Json::List(lines)).with("why", why));
         } else {
-            shown.push(Json::Text(process_text(process, &lines, context.sheet(), Moment::now())));
+            shown.push(Json::Text(process_text(process, why, &lines, (context.sheet(), Moment::now()))));
         }
     }
     if context.voice.json {
@@ -141,7 +146,8 @@ fn last_lines(name: &str, context: &mut Context) -> Result<Vec<LogLine>, Failure
     Ok(lines)
 }
 
-fn process_text(process: &Process, lines: &[LogLine], sheet: Sheet, now: Moment) -> String {
+fn process_text(process: &Process, why: Option<String>, lines: &[LogLine], look: (Sheet, Moment)) -> String {
+    let (sheet, now) = look;
     let plain = |text: String| (Tone::Plain, text);
     let name = sheet.paint.tone(Tone::Strong, &escape(process.name.as_bytes()));
     let (tone, word) = state(process);
@@ -151,10 +157,11 @@ fn process_text(process: &Process, lines: &[LogLine], sheet: Sheet, now: Moment)
     }
     text.push('\n');
     let mut pairs: Vec<(&str, Cell)> = Vec::new();
-    let (tone, why) = reason(process, now);
-    if !why.is_empty() {
-        pairs.push(("reason", (tone, why)));
+    let (tone, said) = reason(process, now);
+    if !said.is_empty() {
+        pairs.push(("reason", (tone, said)));
     }
+    pairs.extend(why.map(|why| ("why", plain(why))));
     if !process.holds.is_empty() {
         let holds: Vec<String> =
             process.holds.iter().map(|hold| format!("{} ({})", hold.name, hold.kind.replace('_', " "))).collect();
@@ -253,13 +260,14 @@ health  healthy
   listening
   \\x1b[31mred
 ";
-        assert_eq!(process_text(&web(), &lines, SHEET, NOW), expected);
+        assert_eq!(process_text(&web(), None, &lines, (SHEET, NOW)), expected);
         let expected = "\
 worker: backoff for 3s (since 2001-09-09 01:46:37 UTC)
 reason    exit code 3; starts again in 30s
+why       ended: exit code 3
 runs      7, restarted 6 times in a row
 last end  exit code 3, 3s ago
 ";
-        assert_eq!(process_text(&worker(), &[], SHEET, NOW), expected);
+        assert_eq!(process_text(&worker(), Some("ended: exit code 3".into()), &[], (SHEET, NOW)), expected);
     }
 }

@@ -3,16 +3,16 @@
 use super::args::Update;
 use super::context::Context;
 use super::create::{refused, warn};
+use super::diff::{self, Look};
 use super::json::Json;
 use super::link::ClientError;
 use super::look::{pid, word};
+use super::plan;
 use super::waiting::{Patience, wait};
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure, USAGE};
 use crate::cli::narrate::Talk;
-use crate::rpc::proto::v1::{
-    Change, FieldChange, RestartRequest, UpdateRequest, UpdateResponse, update_request::Changes,
-};
+use crate::rpc::proto::v1::{Change, RestartRequest, UpdateRequest, UpdateResponse, update_request::Changes};
 
 /// Changes it; with a restart, waits until it is ready.
 pub(super) fn update(mut args: Update, context: &mut Context) -> Result<Exit, Failure> {
@@ -41,7 +41,7 @@ pub(super) fn update(mut args: Update, context: &mut Context) -> Result<Exit, Fa
     if context.voice.json {
         context.print(&Json::of(&response).line())?;
     } else if context.voice.talk > Talk::Quiet {
-        context.print(text(&response, &args).trim_end())?;
+        context.print(text(&response, &args, plan::look(context)).trim_end())?;
     }
     let process = response.process.as_ref().filter(|_| later && needs_restart(&response));
     let Some(process) = process else { return Ok(Exit::Done) };
@@ -68,46 +68,86 @@ fn needs_restart(response: &UpdateResponse) -> bool {
     up && response.change.iter().flat_map(|change| &change.fields).any(|field| field.effect == "restart")
 }
 
-fn text(response: &UpdateResponse, args: &Update) -> String {
-    let unchanged = Change { name: args.name.clone(), ..Change::default() };
+/// What changed, and what becomes of it.
+fn text(response: &UpdateResponse, args: &Update, look: Look) -> String {
+    let unchanged = Change { name: args.name.clone(), action: "unchanged".into(), ..Change::default() };
     let change = response.change.as_ref().unwrap_or(&unchanged);
-    let name = &change.name;
+    let name = escape(change.name.as_bytes());
     if change.fields.is_empty() {
         return format!("{name}: nothing changes");
     }
-    let mut text: String = change.fields.iter().map(line).collect();
-    let of = |effect: &str| {
-        let fields = change.fields.iter().filter(|field| field.effect == effect);
-        fields.map(|field| field.path.as_str()).collect::<Vec<_>>().join(", ")
-    };
+    let mut text = diff::text(std::slice::from_ref(change), look);
+    let waiting: Vec<&str> =
+        change.fields.iter().filter(|field| field.effect == "restart").map(|field| field.path.as_str()).collect();
+    let waiting = escape(waiting.join(", ").as_bytes());
     let would = if args.dry_run { "would be " } else { "" };
-    let up = response.process.as_ref().is_some_and(|process| process.pid.is_some());
-    let (restart, reload) = (of("restart"), of("reload"));
-    if response.restarted {
+    let restarts = args.restart_process && needs_restart(response);
+    text.push_str(&if response.restarted {
         let now = response.process.as_ref().map(|process| (word(process.state()), pid(process)));
         let now = now.map(|(state, pid)| format!(": {state} (pid {pid})")).unwrap_or_default();
-        text.push_str(&format!("{name}: updated and restarted{now}\n"));
-    } else if args.waiting.no_wait && args.restart_process && !args.dry_run && needs_restart(response) {
-        text.push_str(&format!("{name}: updated, and restarting\n"));
-    } else if up && !restart.is_empty() {
-        let how = if args.dry_run { "--restart-process restarts it".into() } else { format!("`neap restart {name}`") };
-        let word = if args.dry_run { "would need" } else { "need" };
-        text.push_str(&format!("{name}: {would}updated; with the next run: {restart} ({word} a restart: {how})\n"));
+        format!("{name}: updated and restarted{now}\n")
+    } else if restarts && args.dry_run {
+        format!("{name}: would be updated and restarted\n")
+    } else if restarts {
+        format!("{name}: updated, and restarting\n")
+    } else if needs_restart(response) && args.dry_run {
+        format!("{name}: would be updated; in force after a restart: {waiting} (--restart-process gives it)\n")
+    } else if needs_restart(response) {
+        format!("{name}: updated; in force after `neap restart {name}`: {waiting}\n")
     } else {
-        text.push_str(&format!("{name}: {would}updated\n"));
-    }
-    if up && !response.restarted && !reload.is_empty() {
-        text.push_str(&format!("{name}: once it has read its configuration again: {reload} (`neap reload {name}`)\n"));
+        format!("{name}: {would}updated\n")
+    });
+    if response.process.as_ref().is_some_and(|process| process.overridden) && !args.dry_run {
+        text.push_str(&format!("{name}: other than its configuration says, until the next `neap apply`\n"));
     }
     text
 }
 
-fn line(field: &FieldChange) -> String {
-    let before = field.before.as_deref().unwrap_or("nothing");
-    let after = field.after.as_deref().unwrap_or("nothing");
-    let line = match (&field.before, &field.after) {
-        (None, None) => field.path.clone(),
-        _ => format!("{}: {before} -> {after}", field.path),
-    };
-    format!("  {}\n", escape(line.as_bytes()))
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::args::Command;
+    use super::super::diff::Look;
+    use super::super::look::samples::web;
+    use super::super::table::Sheet;
+    use super::text;
+    use crate::cli::args::{Cli, Command as Any};
+    use crate::cli::paint::Paint;
+    use crate::rpc::proto::v1::{Change, FieldChange, State, UpdateResponse};
+
+    fn told(flags: &[&str], effect: &str, restarted: bool) -> String {
+        let line = [&["neap", "update", "web"], flags].concat();
+        let Any::Client(Command::Update(args)) = Cli::try_parse_from(line).unwrap().command else { panic!() };
+        let (before, after) = (None, Some("\"2\"".to_owned()));
+        let field = FieldChange { path: "env.B".into(), effect: effect.into(), before, after, r#override: false };
+        let (name, action, fields) = ("web".to_owned(), "updated".to_owned(), vec![field]);
+        let change = Change { name, action, fields, state: State::Running.into(), ..Change::default() };
+        let response =
+            UpdateResponse { change: Some(change), restarted, process: Some(web()), ..UpdateResponse::default() };
+        let look = Look { sheet: Sheet { paint: Paint::off(), width: None }, whole: false };
+        text(&response, &args, look).lines().skip(2).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_becomes_of_an_update_is_a_sentence() {
+        let env = ["--env", "B=2"];
+        let with = |more: &[&'static str]| [&env, more].concat();
+        for (flags, effect, restarted, expected) in [
+            (with(&[]), "live", false, "web: updated"),
+            (with(&["--dry-run"]), "live", false, "web: would be updated"),
+            (with(&[]), "restart", false, "web: updated; in force after `neap restart web`: env.B"),
+            (with(&["--restart-process"]), "restart", true, "web: updated and restarted: running (pid 4711)"),
+            (with(&["--restart-process", "--no-wait"]), "restart", false, "web: updated, and restarting"),
+            (with(&["--restart-process", "--dry-run"]), "restart", false, "web: would be updated and restarted"),
+            (
+                with(&["--dry-run"]),
+                "restart",
+                false,
+                "web: would be updated; in force after a restart: env.B (--restart-process gives it)",
+            ),
+        ] {
+            assert_eq!(told(&flags, effect, restarted), expected, "{flags:?}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The kernel, one small function a call. Only here (and in `child`) is there `unsafe`, only here is libc named.
 
+mod clock;
 pub mod fault;
 mod fd;
 mod init;
@@ -10,6 +11,7 @@ mod permit;
 mod process;
 mod stack;
 
+pub use clock::utc_offset;
 pub use fd::{
     OpenFor, close_range_works, duplicate_low, has_mark, high_fd, inherited, is_open, open_at, open_null,
     open_pipe_for_writing, pipe, read, read_at, received, set_mark, write,

@@ -6,15 +6,17 @@ use std::time::Duration;
 use mlua::{Lua, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::call::set_exit;
+use super::effects::changes;
 use super::events::duration;
 use super::json::to_lua;
+use super::outcome::{Asked, within};
 use super::process::described;
 use crate::core::{StateName, Status};
 use crate::lua::evaluation::Evaluation;
 use crate::lua::problem::{did_you_mean, misuse, only_at_run_time};
 use crate::lua::values::{Group, Handle};
 use crate::spec::Signal;
-use crate::{Process, Supervisor};
+use crate::{Process, Supervisor, Usage};
 
 /// Lines that `:logs()` gives unless told.
 const LOG_LINES: usize = 10;
@@ -81,39 +83,32 @@ fn state(lua: &Lua, value: &Value) -> mlua::Result<StateName> {
     })
 }
 
-/// Waits, for no longer than a script asked for.
-async fn within<T>(
-    limit: Option<Duration>,
-    what: String,
-    answer: impl Future<Output = Result<T, crate::Error>>,
-) -> mlua::Result<T> {
-    let answered = match limit {
-        None => answer.await,
-        Some(limit) => match tokio::time::timeout(limit, answer).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let limit = crate::spec::units::format_duration(limit);
-                return Err(mlua::Error::runtime(format!("{what}: not within {limit}")));
-            }
-        },
-    };
-    answered.map_err(|error| refused(&error))
-}
-
-/// Adds a method that asks for something and waits for the outcome, the new state; it takes `{ timeout = … }`.
+/// Adds a method that asks for something and waits for the outcome; it takes `{ timeout = … }`.
 fn add_action<M: UserDataMethods<Handle>>(
     methods: &mut M,
     name: &'static str,
     ask: fn(&Process) -> crate::Pending<StateName>,
 ) {
     methods.add_async_method(name, move |lua, this, options: Value| {
-        let begun = process(&lua, &this, name).and_then(|process| Ok((ask(&process), timeout(&lua, &options)?)));
+        let begun = acted_on(&lua, &this, name).and_then(|(supervisor, process)| {
+            let limit = timeout(&lua, &options)?;
+            let asked = Asked::new(&supervisor, &process);
+            Ok((asked, ask(&process), limit))
+        });
         let what = format!("{}:{name}", this.name);
         async move {
-            let (pending, limit) = begun?;
-            Ok(within(limit, what, pending).await?.as_str())
+            let (asked, pending, limit) = begun?;
+            let state = within(limit, what, pending).await?;
+            asked.outcome(&lua, Some(state))
         }
     });
+}
+
+/// The process behind a handle, for a method that changes something.
+fn acted_on(lua: &Lua, handle: &Handle, method: &str) -> mlua::Result<(Supervisor, Process)> {
+    let process = process(lua, handle, method)?;
+    changes(lua, &format!("process:{method}"))?;
+    Ok((supervisor(lua, method)?, process))
 }
 
 /// `{ timeout = … }`, or nothing.
@@ -138,12 +133,37 @@ impl UserData for Handle {
         add_action(methods, "stop", Process::stop);
         add_action(methods, "restart", Process::restart);
         methods.add_async_method("reload", |lua, this, ()| {
-            let begun = process(&lua, &this, "reload").map(|process| process.reload());
-            async move { begun?.await.map_err(|error| refused(&error)) }
+            let begun = acted_on(&lua, &this, "reload")
+                .map(|(supervisor, process)| (Asked::new(&supervisor, &process), process.reload()));
+            async move {
+                let (asked, pending) = begun?;
+                pending.await.map_err(|error| refused(&error))?;
+                asked.outcome(&lua, None)
+            }
         });
         methods.add_async_method("signal", |lua, this, given: Value| {
-            let begun = process(&lua, &this, "signal").and_then(|process| Ok(process.signal(signal(&lua, &given)?)));
-            async move { begun?.await.map_err(|error| refused(&error)) }
+            let begun = signal(&lua, &given).and_then(|signal| {
+                let (supervisor, process) = acted_on(&lua, &this, "signal")?;
+                Ok((Asked::new(&supervisor, &process), process.signal(signal)))
+            });
+            async move {
+                let (asked, pending) = begun?;
+                pending.await.map_err(|error| refused(&error))?;
+                asked.outcome(&lua, None)
+            }
+        });
+        methods.add_async_method("delete", |lua, this, options: Value| {
+            let begun = acted_on(&lua, &this, "delete").and_then(|(supervisor, process)| {
+                let force = force(&lua, &options)?;
+                Ok((Asked::new(&supervisor, &process), process.delete(force)))
+            });
+            async move {
+                let (asked, pending) = begun?;
+                pending.await.map_err(|error| refused(&error))?;
+                let outcome = asked.outcome(&lua, None)?;
+                outcome.set("state", "deleted")?;
+                Ok(outcome)
+            }
         });
         methods.add_async_method("wait", |lua, this, (wanted, limit): (Value, Value)| {
             let begun = process(&lua, &this, "wait").and_then(|process| {
@@ -178,9 +198,10 @@ impl UserData for Handle {
             let text = lines.iter().map(|line| lua.create_string(&line.text)).collect::<mlua::Result<Vec<_>>>()?;
             lua.create_sequence_from(text)
         });
-        methods.add_async_method("update", |lua, this, changes: Value| {
-            let begun = process(&lua, &this, "update").and_then(|process| {
-                let spec = super::update::updated(&lua, &this.name, &changes)?;
+        methods.add_async_method("update", |lua, this, given: Value| {
+            let begun = acted_on(&lua, &this, "update").and_then(|(_, process)| {
+                let present = process.spec().map_err(|error| refused(&error))?;
+                let spec = super::update::updated(&lua, &present, &given)?;
                 Ok(process.update(spec))
             });
             async move {
@@ -191,6 +212,10 @@ impl UserData for Handle {
                 table.set("restarted", updated.restarted)?;
                 Ok(table)
             }
+        });
+        methods.add_method("stats", |lua, this, ()| {
+            let usage = process(lua, this, "stats")?.usage().map_err(|error| refused(&error))?;
+            usage.map(|usage| usage_table(lua, &usage)).transpose()
         });
         methods.add_method("why", |lua, this, ()| -> mlua::Result<()> {
             process(lua, this, "why")?;
@@ -208,9 +233,33 @@ impl UserData for Handle {
     }
 }
 
-/// What a handle has, for messages.
-const METHODS: [&str; 12] =
-    ["start", "stop", "restart", "reload", "status", "describe", "signal", "update", "logs", "why", "wait", "name"];
+/// What a handle has, for messages and completion.
+pub(crate) const METHODS: [&str; 14] = [
+    "start", "stop", "restart", "reload", "status", "describe", "signal", "update", "delete", "logs", "stats", "why",
+    "wait", "name",
+];
+
+/// `{ force = true }`, or nothing.
+fn force(lua: &Lua, options: &Value) -> mlua::Result<bool> {
+    match options {
+        Value::Nil => Ok(false),
+        Value::Table(table) => Ok(table.get::<Option<bool>>("force")?.unwrap_or(false)),
+        other => Err(misuse(lua, format!("expected {{ force = true }} or nothing, found {}", described(other)))),
+    }
+}
+
+/// What a process uses of the host.
+fn usage_table(lua: &Lua, usage: &Usage) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.set("memory", usage.memory)?;
+    table.set("memory_limit", usage.memory_limit)?;
+    table.set("cpu", usage.cpu.map(|cpu| cpu.as_secs_f64()))?;
+    table.set("pids", usage.pids)?;
+    table.set("io_read", usage.io_read)?;
+    table.set("io_written", usage.io_written)?;
+    table.set("source", usage.source.as_str())?;
+    Ok(table)
+}
 
 /// A process as it prints itself: its name, and how it is where somebody knows.
 fn shown(lua: &Lua, name: &Arc<str>) -> String {
@@ -247,15 +296,19 @@ impl UserData for Group {
                     .members
                     .iter()
                     .map(|member| {
-                        let process = process(&lua, &Handle { name: member.clone() }, name)?;
-                        Ok(ask(&process))
+                        let handle = Handle { name: member.clone() };
+                        changes(&lua, &format!("group:{name}"))?;
+                        let (supervisor, process) = (supervisor(&lua, name)?, process(&lua, &handle, name)?);
+                        Ok((Asked::new(&supervisor, &process), ask(&process)))
                     })
                     .collect();
                 async move {
-                    for pending in begun? {
-                        pending.await.map_err(|error| refused(&error))?;
+                    let mut outcomes = Vec::new();
+                    for (asked, pending) in begun? {
+                        let state = pending.await.map_err(|error| refused(&error))?;
+                        outcomes.push(asked.outcome(&lua, Some(state))?);
                     }
-                    Ok(())
+                    Ok(outcomes)
                 }
             });
         }

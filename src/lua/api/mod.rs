@@ -1,6 +1,8 @@
 //! The `neap` module: one file for each part of it.
 
 mod call;
+mod define;
+mod effects;
 mod events;
 mod finish;
 mod group;
@@ -10,6 +12,8 @@ mod json;
 mod library;
 mod log;
 mod module;
+mod outcome;
+mod plan;
 mod probes;
 mod process;
 mod run_time;
@@ -22,7 +26,10 @@ pub use finish::finish;
 pub use library::{embedded, modules};
 pub use module::register;
 
+#[cfg(test)]
+pub(crate) use effects::EFFECTS;
 pub(crate) use events::topics;
+pub(crate) use handle::METHODS;
 pub(crate) use json::to_json;
 pub(crate) use run_time::{event_table, topic};
 pub(crate) use settings::KEYS as SETTINGS_KEYS;

@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Table, Value};
 
-use super::{events, group, inputs, json, log, probes, process, run_time, settings};
+use super::{events, group, inputs, json, log, plan, probes, process, run_time, settings};
 use crate::lua::evaluation::Evaluation;
 use crate::lua::host::Host;
 use crate::lua::problem::{did_you_mean, misuse};
@@ -24,6 +24,7 @@ pub fn register(lua: &Lua, host: &Host) -> mlua::Result<Value> {
     log::register(lua, &content)?;
     json::register(lua, &content)?;
     run_time::register(lua, &content)?;
+    plan::register(lua, &content)?;
     Ok(Value::Table(sealed(lua, content)?))
 }
 
@@ -32,6 +33,16 @@ fn sealed(lua: &Lua, content: Table) -> mlua::Result<Table> {
     let names: Vec<String> =
         content.pairs::<String, Value>().filter_map(|pair| pair.ok().map(|(name, _)| name)).collect();
     let metatable = lua.create_table()?;
+    let all = content.clone();
+    let pairs = lua.create_function(move |lua, _: Value| {
+        let copy = lua.create_table()?;
+        for pair in all.pairs::<Value, Value>() {
+            let (key, value) = pair?;
+            copy.raw_set(key, value)?;
+        }
+        let next: mlua::Function = lua.globals().raw_get("next")?;
+        Ok((next, copy, Value::Nil))
+    })?;
     let index = lua.create_function(move |lua, (_, key): (Value, Value)| -> mlua::Result<Value> {
         let value: Value = content.raw_get(&key)?;
         if !value.is_nil() {
@@ -48,6 +59,7 @@ fn sealed(lua: &Lua, content: Table) -> mlua::Result<Table> {
             format!("`neap.{key}` cannot be set: the module is not yours; use a local or a module of your own"),
         ))
     })?;
+    metatable.raw_set("__pairs", pairs)?;
     metatable.raw_set("__index", index)?;
     metatable.raw_set("__newindex", refuse)?;
     metatable.raw_set("__metatable", "protected")?;

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use mlua::{Lua, MetaMethod, Table, UserData, UserDataMethods, Value};
 
+use super::define::Late;
+use super::effects::changes;
 use crate::lua::convert::{Mistake, TOO_LARGE};
 use crate::lua::error::Problems;
 use crate::lua::evaluation::{Declaration, Evaluation, Layer};
+use crate::lua::host::Phase;
 use crate::lua::problem::{self, Site, misuse, only_in_evaluation, site};
 use crate::lua::values::{Handle, Made, Pending, Template, Unset};
 
@@ -20,7 +23,6 @@ pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {
 
 /// `process "name"`, which waits for its table, or `process("name", { … })`.
 fn process(lua: &Lua, name: Value, table: Value, layers: Vec<Layer>) -> mlua::Result<Value> {
-    only_in_evaluation(lua, "neap.process")?;
     let name: Arc<str> = match &name {
         Value::String(text) => match text.to_str() {
             Ok(text) => Arc::from(&*text),
@@ -33,6 +35,15 @@ fn process(lua: &Lua, name: Value, table: Value, layers: Vec<Layer>) -> mlua::Re
             return Err(misuse(lua, format!("neap.process: expected a name (a string), found {}", described(other))));
         }
     };
+    if Evaluation::host(lua)?.phase() == Phase::RunTime {
+        if !table.is_nil() {
+            let message =
+                format!("neap.process: at run time the table stands by itself: neap.process \"{name}\" {{ … }}");
+            return Err(misuse(lua, message));
+        }
+        changes(lua, "neap.process")?;
+        return Ok(Value::UserData(lua.create_userdata(Late { name, layers })?));
+    }
     let place = site(lua);
     Evaluation::with(lua, |evaluation| evaluation.pending.push((name.clone(), place)))?;
     let pending = Pending { name, layers };
@@ -83,7 +94,6 @@ fn declare(lua: &Lua, pending: &Pending, table: Value) -> mlua::Result<Handle> {
 }
 
 fn template(lua: &Lua, table: Value, mut layers: Vec<Layer>) -> mlua::Result<Template> {
-    only_in_evaluation(lua, "neap.template")?;
     layers.push(fields_of(lua, table, "template")?);
     Ok(Template { layers })
 }

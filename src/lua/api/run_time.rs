@@ -6,6 +6,7 @@ use mlua::{Lua, Table, Value};
 use tokio::sync::Mutex;
 
 use super::call::set_exit;
+use super::effects::changes;
 use super::handle::{refused, status_table, supervisor};
 use super::process::described;
 use crate::core::{Ending, Event, EventKind, ExitStatus, HealthStatus};
@@ -14,9 +15,7 @@ use crate::lua::values::Handle;
 use crate::{Events, Next};
 
 /// What comes later, and what to do until then.
-const LATER: [(&str, &str); 4] = [
-    ("plan", "use `neap check`"),
-    ("apply", "start the instance anew"),
+const LATER: [(&str, &str); 2] = [
     ("fetch", "ask with neap.http as a probe, or run a command as a hook"),
     ("capture", "run the command as a hook or as a process of its own"),
 ];
@@ -29,6 +28,7 @@ pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {
     for (name, instead) in LATER {
         let function = lua.create_function(move |lua, _: Value| -> mlua::Result<()> {
             only_at_run_time(lua, &format!("neap.{name}"))?;
+            changes(lua, &format!("neap.{name}"))?;
             Err(misuse(lua, format!("neap.{name} comes in a later version; until then {instead}")))
         })?;
         module.set(name, function)?;

@@ -1,9 +1,14 @@
 //! What the lines of a session see.
 
+use std::collections::HashMap;
+
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, Table, Value};
 
+use super::help;
 use super::outlet::Outlet;
+use super::processes::Processes;
+use super::source::RESULTS;
 use crate::lua::host::Host;
 use crate::lua::sandbox;
 
@@ -14,7 +19,13 @@ pub(super) struct Environment {
     pub(super) env: Table,
     /// Its own variables.
     pub(super) values: Table,
+    /// The `neap` module.
+    pub(super) module: Value,
 }
+
+/// The environments of a state's sessions, by their numbers.
+#[derive(Default)]
+pub(super) struct Environments(pub(super) HashMap<u64, Environment>);
 
 impl Environment {
     pub(super) fn new(lua: &Lua, host: &Host, outlet: &Outlet) -> mlua::Result<Environment> {
@@ -52,8 +63,12 @@ impl Environment {
         let chunk = lua.load(include_str!("environment.lua")).set_name("=[neap session]").set_mode(ChunkMode::Text);
         let (env, values): (Table, Table) = chunk.call(native)?;
         let require: Function = globals.raw_get("require")?;
-        env.set("neap", require.call::<Value>("neap")?)?;
+        let module = require.call::<Value>("neap")?;
+        env.set("neap", &module)?;
+        env.set("p", lua.create_userdata(Processes)?)?;
+        env.set("help", help::function(lua, host)?)?;
+        env.set(RESULTS, lua.create_function(|_, values: mlua::MultiValue| Ok(values))?)?;
         env.set("_", Value::Nil)?;
-        Ok(Environment { env, values })
+        Ok(Environment { env, values, module })
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, UnboundedSender, unbounded_channel};
 
 use super::answer::Item;
-use super::outlet::Outlet;
-use super::serve::{self, Line, Setup};
+use super::outlet::{Outlet, WeakOutlet};
+use super::serve::{self, Line, Question, Setup};
 use crate::lua::runtime::Generation;
 use crate::lua::turns::Cancel;
 
@@ -44,6 +44,9 @@ pub(super) fn lock(open: &Open) -> MutexGuard<'_, BTreeMap<u64, Arc<Cancel>>> {
 
 /// A session on the thread of a generation, whose functions it keeps callable. Dropped, what it evaluates is given up.
 pub struct Session {
+    number: u64,
+    /// Not what keeps the items coming.
+    outlet: WeakOutlet,
     generation: Generation,
     /// Until no more lines are to come.
     queue: Option<UnboundedSender<Line>>,
@@ -73,9 +76,10 @@ impl Session {
         let (queue, lines) = unbounded_channel();
         let (outlet, items) = Outlet::new();
         let open = Open::default();
+        let weak = outlet.downgrade();
         let setup = Setup { number, request, outlet, open: open.clone() };
         generation.job(Box::new(move |lua, host| serve::begin(lua, host, setup, lines)));
-        (Session { generation: generation.clone(), queue: Some(queue), open }, Items(items))
+        (Session { number, outlet: weak, generation: generation.clone(), queue: Some(queue), open }, Items(items))
     }
 
     /// The generation whose functions it sees.
@@ -112,7 +116,13 @@ impl Session {
 
     /// Asks what may stand at a place of a text, `cursor` bytes from its beginning. The answer comes as an [`Item`].
     pub fn complete(&self, id: u64, text: impl Into<String>, cursor: usize) {
-        let _ = (id, text.into(), cursor);
+        let question = Question { id, text: text.into(), cursor };
+        let (number, outlet) = (self.number, self.outlet.clone());
+        self.generation.job(Box::new(move |lua, host| {
+            if let Some(outlet) = outlet.upgrade() {
+                serve::answer((lua, host), number, question, outlet);
+            }
+        }));
     }
 
     /// Gives up a line: at once, also when it computes or waits. It is answered as such; what it began goes on.

@@ -4,9 +4,13 @@
 //! globals, and has variables of its own. From outside it is a [`Session`], and [`Items`] that come of it.
 
 mod answer;
+mod complete;
+mod completion;
 mod environment;
 mod handle;
+mod help;
 mod outlet;
+mod processes;
 mod records;
 mod serve;
 mod show;

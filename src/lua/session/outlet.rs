@@ -1,7 +1,7 @@
 //! The way out of a session.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -18,6 +18,16 @@ const LONGEST: usize = 64 * 1024;
 #[derive(Clone)]
 pub(super) struct Outlet(Arc<Inner>);
 
+/// One that does not keep the items coming.
+#[derive(Clone)]
+pub(super) struct WeakOutlet(Weak<Inner>);
+
+impl WeakOutlet {
+    pub(super) fn upgrade(&self) -> Option<Outlet> {
+        self.0.upgrade().map(Outlet)
+    }
+}
+
 struct Inner {
     items: mpsc::Sender<Item>,
     /// The line that runs.
@@ -30,6 +40,10 @@ impl Outlet {
     pub(super) fn new() -> (Outlet, mpsc::Receiver<Item>) {
         let (items, receiver) = mpsc::channel(AHEAD);
         (Outlet(Arc::new(Inner { items, line: AtomicU64::new(0), lost: AtomicU64::new(0) })), receiver)
+    }
+
+    pub(super) fn downgrade(&self) -> WeakOutlet {
+        WeakOutlet(Arc::downgrade(&self.0))
     }
 
     /// What is printed from here on is this line's.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use mlua::{Lua, MultiValue, Value};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::answer::{Answer, Item, Trouble, Values};
-use super::environment::Environment;
+use super::answer::{Answer, Candidates, Item, Trouble, Values};
+use super::complete::complete;
+use super::environment::{Environment, Environments};
 use super::handle::{Open, SessionRequest, lock};
 use super::outlet::Outlet;
 use super::show;
@@ -44,7 +45,14 @@ pub(super) struct Line {
 pub(super) fn begin(lua: &Lua, host: &Host, setup: Setup, mut lines: UnboundedReceiver<Line>) {
     let (lua, host) = (lua.clone(), host.clone());
     tokio::task::spawn_local(async move {
+        let armed = host.limits().arm(Instant::now() + SHOWING);
         let environment = Environment::new(&lua, &host, &setup.outlet);
+        drop(armed);
+        let number = setup.number;
+        if let Ok(environment) = &environment {
+            with_environments(&lua, |all| all.0.insert(number, environment.clone()));
+        }
+        let state = lua.clone();
         host.chunks().add(&setup.request.name);
         let serving = Serving { lua, host, setup };
         while let Some(line) = lines.recv().await {
@@ -56,7 +64,34 @@ pub(super) fn begin(lua: &Lua, host: &Host, setup: Setup, mut lines: UnboundedRe
             lock(&serving.setup.open).remove(&id);
             serving.setup.outlet.answer(Item::Answer(Answer { id, took: began.elapsed(), result })).await;
         }
+        with_environments(&state, |all| all.0.remove(&number));
     });
+}
+
+fn with_environments<T>(lua: &Lua, work: impl FnOnce(&mut Environments) -> T) -> Option<T> {
+    if lua.app_data_ref::<Environments>().is_none() {
+        lua.set_app_data(Environments::default());
+    }
+    lua.app_data_mut::<Environments>().map(|mut all| work(&mut all))
+}
+
+/// A question for what may stand at the cursor of a text.
+pub(super) struct Question {
+    pub(super) id: u64,
+    pub(super) text: String,
+    pub(super) cursor: usize,
+}
+
+/// Answers a question of this session, also while a line of it waits.
+pub(super) fn answer((lua, host): (&Lua, &Host), number: u64, question: Question, outlet: Outlet) {
+    let _armed = host.limits().arm(Instant::now() + SHOWING);
+    let environment = with_environments(lua, |all| all.0.get(&number).cloned()).flatten();
+    let Question { id, text, cursor } = question;
+    let candidates = match environment {
+        Some(environment) => Candidates { id, ..complete(lua, &environment, &text, cursor) },
+        None => Candidates { id, start: cursor, candidates: Vec::new() },
+    };
+    tokio::task::spawn_local(async move { outlet.say(Item::Candidates(candidates)).await });
 }
 
 struct Serving {

@@ -8,6 +8,9 @@ use crate::lua::lexer::{Kind, Token, tokens};
 /// The longest text of one line of a session.
 const LONGEST: usize = 256 * 1024;
 
+/// The function of a session's environment that returns what it is given.
+pub(super) const RESULTS: &str = "__results";
+
 /// A text, ready to be run.
 pub(super) enum Compiled {
     /// Run it.
@@ -25,7 +28,8 @@ pub(super) fn compiled(lua: &Lua, chunk: &str, text: &str, env: &Table) -> Compi
     }
     let compile = |source: String| compile::compile(lua, format!("={chunk}"), source.into_bytes(), Some(env.clone()));
     let expression = match compile(format!("return {text}")) {
-        Ok(function) => return Compiled::Ready(function),
+        // A function that is called in a `return` has taken its caller's place, and no error would know its line.
+        Ok(bare) => return Compiled::Ready(compile(format!("return {RESULTS}({text}\n)")).unwrap_or(bare)),
         Err(error) => error,
     };
     let statements = match compile(persistent(text)) {

@@ -70,7 +70,7 @@ fn refusals_and_mistakes_are_errors_that_a_script_can_catch() {
         told(q.reload, q)
         told(neap.fetch, "http://127.0.0.1/")
         told(p.why, p)
-        told(neap.process, "late")
+        told(neap.defaults, {})
         "#,
     );
     assert!(live.hears("info: told").contains("did you mean `TERM`?"));
@@ -115,7 +115,7 @@ fn an_update_changes_the_declared_spec() {
         say("told " .. tostring(select(2, pcall(q.update, q, { evn = {} }))))
         "#,
     );
-    assert_eq!(live.hears("info: fields"), "env,restart.delay");
+    assert_eq!(live.hears("info: fields"), "env.LEVEL,restart.delay");
     assert!(live.hears("info: told").contains("did you mean `env`?"));
     live.shut_down();
 }

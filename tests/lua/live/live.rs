@@ -13,7 +13,7 @@ use crate::support::{DEADLINE, Epilogue, TempDir};
 /// A configuration that runs. Dropped, everything is stopped, and the epilogue looks for what was left behind.
 pub struct Live {
     pub supervisor: Supervisor,
-    runtime: Runtime,
+    pub runtime: Runtime,
     pub evaluated: Option<Evaluated>,
     listening: Option<Listening>,
     said: Receiver<String>,

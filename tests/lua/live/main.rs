@@ -4,6 +4,7 @@
 mod functions;
 mod handles;
 mod live;
+mod run_time;
 mod servers;
 mod sessions;
 #[path = "../../support/mod.rs"]

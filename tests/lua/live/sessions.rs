@@ -236,3 +236,95 @@ fn values_are_readable() {
     drop(talk);
     live.shut_down();
 }
+
+#[test]
+fn completion_knows_variables_processes_methods_and_keys() {
+    let live = web();
+    let mut talk = Talk::new(&live);
+    talk.says("local my_table = { alpha = 1, beta = { gamma = 2 } }");
+    for (text, start, wanted) in [
+        ("my_t", 0, "my_table"),
+        ("print(my_table.al", 15, "alpha"),
+        ("my_table.beta.", 14, "gamma"),
+        ("shar", 0, "shared"),
+        ("str", 0, "string"),
+        ("string.gm", 7, "gmatch"),
+        ("p.w", 2, "web"),
+        ("p['db", 3, "db-1"),
+        ("p.web:res", 6, "restart"),
+        ("p['db-1']:lo", 10, "logs"),
+        ("neap.ca", 5, "capture"),
+        ("neap.log.wa", 9, "warn"),
+        ("neap.get 'w", 10, "web"),
+        ("neap.process 'x' { work", 19, "working_dir"),
+        ("neap.process 'x' {\n  restart = { del", 33, "delay"),
+        ("neap.process 'x' { restart = 'on-f", 30, "on-failure"),
+        ("neap.process 'x' { type = ", 26, "\"oneshot\""),
+        ("p.web:update { user", 15, "user"),
+        ("p.web:wait 'run", 12, "running"),
+        ("help 'restart.del", 6, "restart.delay"),
+        ("whi", 0, "while"),
+    ] {
+        let found = talk.completes(text);
+        let names: Vec<&str> = found.candidates.iter().map(|candidate| candidate.text.as_str()).collect();
+        assert!(names.contains(&wanted), "{text}: {names:?}");
+        assert_eq!(found.start, start, "{text}");
+    }
+    let key = talk.completes("neap.process 'x' { working_").candidates.remove(0);
+    assert!(key.detail.ends_with('.'), "{key:?}");
+    assert!(talk.completes("p.nobody_is_called_so").candidates.is_empty());
+    assert!(talk.completes("\u{e9}\u{e9}.").candidates.is_empty());
+    let id = talk.begin("print 'begun' while true do end", None);
+    assert!(matches!(talk.item(), Item::Print { .. }));
+    assert!(!talk.completes("p.").candidates.is_empty(), "also beside a line that computes");
+    talk.session.cancel(id);
+    assert!(talk.answer(id).is_err());
+    drop(talk);
+    live.shut_down();
+}
+
+#[test]
+fn help_tells_what_the_definitions_say() {
+    let live = web();
+    let mut talk = Talk::new(&live);
+    for (text, part) in [
+        ("help()", "p.web:restart()"),
+        ("help(neap.process)", "Declares a process"),
+        ("help(p.web.restart)", "process:restart(options)"),
+        ("help 'process:update'", "maps merge"),
+        ("help 'restart.delay'", "restart.delay: neap.Duration"),
+        ("help 'restart'", "max_delay"),
+        ("help(p.web)", "process:stop"),
+        ("help(p)", "p[\"a-b\"]"),
+        ("help(neap)", "neap.fetch"),
+        ("help(neap.json.encode)", "neap.json.encode("),
+        ("help 'shutdown_timeout'", "neap.settings"),
+        ("help(5)", "a number"),
+    ] {
+        talk.printed.clear();
+        assert_eq!(talk.says(text), "", "{text}");
+        assert!(talk.printed.contains(part), "{text}: {}", talk.printed);
+    }
+    assert!(talk.fails("help 'restrat'").message.contains("did you mean `restart`?"));
+    drop(talk);
+    live.shut_down();
+}
+
+#[test]
+fn processes_are_found_by_name_under_p() {
+    let live = web();
+    live.reaches("web", StateName::Running);
+    let mut talk = Talk::new(&live);
+    assert!(talk.says("p.web").starts_with("process `web`: running, pid "));
+    assert_eq!(talk.says("p['db-1']"), "process `db-1`: created");
+    assert!(talk.fails("p.wbe").message.contains("did you mean `web`?"));
+    assert_eq!(talk.says("#p"), "2");
+    assert_eq!(
+        talk.says("local n = {} for name in pairs(p) do n[#n + 1] = name end table.sort(n) return n"),
+        "{ \"db-1\", \"web\" }"
+    );
+    let all = talk.says("p");
+    assert!(all.contains("db-1  created") && all.contains("web   running"), "{all}");
+    drop(talk);
+    live.shut_down();
+}

@@ -134,6 +134,22 @@ fn make() -> Vec<Flag> {
     for key in SPEC.own {
         below(&mut flags, "", key);
     }
+    // Of programs' JSON alone: where Lua has `neap.secret`.
+    let secret = "Variables of `env` whose values nobody is shown".to_owned();
+    let at = flags.iter().position(|flag| flag.path == "env").map_or(flags.len(), |place| place + 1);
+    flags.insert(
+        at,
+        Flag {
+            long: "secret-env".into(),
+            path: "secret_env".into(),
+            kind: Kind::List,
+            help: secret,
+            heading: "What it is".into(),
+            value_name: "VARIABLE,…",
+            words: Vec::new(),
+            hidden: false,
+        },
+    );
     for (prefix, what) in [("ready", "ready"), ("health", "health check")] {
         probe(&mut flags, prefix, what);
     }
@@ -167,10 +183,10 @@ fn flag(path: String, key: &'static Key, kind: Kind) -> Flag {
     let long = if path == "restart.policy" { "restart".to_owned() } else { path.replace(['.', '_'], "-") };
     let heading = match path.split_once('.') {
         Some((table, _)) => format!("{}{}", table[..1].to_uppercase(), &table[1..]),
-        None => "Spec".to_owned(),
+        None => "What it is".to_owned(),
     };
     let words = words(key.lua);
-    let hidden = key.availability != Availability::Now;
+    let hidden = matches!(key.availability, Availability::Later(_));
     Flag { long, kind, help: help(key.doc), heading, value_name: value_name(key, kind), words, hidden, path }
 }
 
@@ -234,6 +250,8 @@ fn value_name(key: &Key, kind: Kind) -> &'static str {
         (Kind::Rlimit, _) => "N|SOFT:HARD",
         (Kind::Address, _) => "[HOST:]PORT",
         (Kind::Text, "neap.Mode") => "MODE",
+        (Kind::Text, "neap.Policy") => "POLICY",
+        (Kind::Text, lua) if lua.starts_with('"') => "WORD",
         (Kind::Text | Kind::Texts, _) => "TEXT",
     }
 }

@@ -106,6 +106,7 @@ fn flags_are_keys_with_values_as_a_configuration_has_them() {
         (&["--limits-cpu", "1.5", "--limits-memory", "512MiB"], json!({"limits": {"cpu": 1.5, "memory": "512MiB"}})),
         (&["--auto-start", "--volatile=false"], json!({"auto_start": true, "volatile": false})),
         (&["--env", "A=1", "--env", "B=x=y"], json!({"env": {"A": "1", "B": "x=y"}})),
+        (&["--env", "A=1", "--secret-env", "A"], json!({"env": {"A": "1"}, "secret_env": ["A"]})),
         (&["--requires", "a,b", "--requires", "c"], json!({"requires": ["a", "b", "c"]})),
         (&["--nice", "-5", "--umask", "0027", "--user", "33"], json!({"nice": -5, "umask": "0027", "user": 33})),
         (&["--rlimits-nofile", "10:infinity"], json!({"rlimits": {"nofile": {"soft": 10, "hard": "infinity"}}})),
