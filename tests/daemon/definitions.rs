@@ -1,12 +1,13 @@
 //! What is made at run time: what it outlives, and what becomes of files that cannot be used.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{Home, identity, is, pid};
+use crate::support::{DEADLINE, Home, identity, is, pid};
 
 const BASE: &str = "neap.process 'base' { shell = 'exec sleep 100000' }";
 
@@ -112,8 +113,12 @@ fn what_is_made_at_run_time_is_there_again_after_the_machine_went_down() {
     // All of it at once, and nothing of the runtime folder.
     let supervisor = daemon.supervisor();
     let processes: Vec<Pid> = home.list().values().map(pid).collect();
-    for pid in [daemon.anchor(), supervisor].into_iter().chain(processes) {
-        kill(pid, Signal::SIGKILL).unwrap();
+    let all: Vec<Pid> = [daemon.anchor(), supervisor].into_iter().chain(processes).collect();
+    all.iter().for_each(|pid| kill(*pid, Signal::SIGKILL).unwrap());
+    let began = Instant::now();
+    while all.iter().any(|pid| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|read| !read.is_empty())) {
+        assert!(began.elapsed() < DEADLINE, "{all:?} do not die");
+        std::thread::yield_now();
     }
     daemon.end();
     std::fs::remove_dir_all(home.path("run/neap")).unwrap();
@@ -162,6 +167,34 @@ fn a_definition_that_cannot_be_used_is_named_and_costs_the_others_nothing() {
     assert!(degraded(&home).contains("orphan"), "{}", degraded(&home));
     let left = files(&home);
     assert_eq!(left, ["damaged.json.damaged", "needy.json", "newer.json", "orphan.json", "taken.json", "well.json"]);
+    daemon.stop();
+}
+
+#[test]
+fn what_a_script_makes_keeps_its_functions_through_applies_and_is_kept_without_them() {
+    let home = Home::new();
+    home.config(BASE);
+    let daemon = home.ready();
+    let hook = "hooks = { after_stop = function() neap.log.info('the hook was called') end }";
+    let make = |name: &str, more: &str| format!("neap.process '{name}' {{ shell = 'exec sleep 100000', {more} }}");
+    home.neap(["eval", &make("short", &format!("volatile = true, {hook}"))]);
+    home.neap(["eval", &make("kept", "env = { A = '1' }")]);
+    let refused = home.ask(["eval", &make("neither", hook)]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("volatile"), "{refused:?}");
+    for round in 1..=3 {
+        home.config(&format!("{BASE}\n-- {round}"));
+        home.neap(["apply"]);
+    }
+    home.neap(["wait", "short", "kept"]);
+    home.neap(["stop", "short"]);
+    daemon.wait_for("the hook was called");
+    home.neap(["delete", "short"]);
+    home.neap(["down"]);
+    daemon.end();
+
+    let daemon = home.ready();
+    let all = home.wait_until("kept runs", |all| is(&all["kept"], "running"));
+    assert_eq!(all.keys().collect::<Vec<_>>(), ["base", "kept"], "{}", daemon.said());
     daemon.stop();
 }
 

@@ -218,7 +218,7 @@ fn h3_a_follower_of_events_that_does_not_read_is_told_what_it_lost() {
         world.run(async {
             let request = v1::WatchRequest { follow: true, names: vec!["brief*".into()], ..Default::default() };
             let mut unread = world.neap().await.watch(request).await.unwrap().into_inner();
-            let (supervisor, rounds) = (world.supervisor.clone(), 8_000);
+            let (supervisor, rounds) = (world.supervisor.clone(), 10_000);
             let made = tokio::task::spawn_blocking(move || {
                 for _ in 0..rounds {
                     let brief = supervisor.add(sleeper("brief")).unwrap();
