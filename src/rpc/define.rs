@@ -6,7 +6,7 @@ mod problems;
 pub(super) use definition::{Changes, defined};
 pub(super) use problems::{checked, warnings_of};
 
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use super::act::{Act, Patience, act};
 use super::convert::{change, problem, process};
@@ -116,6 +116,8 @@ pub(super) async fn amend(served: &Served, found: &Found, spec: Spec, wish: Wish
 pub(super) async fn delete(served: &Served, request: Request<v1::DeleteRequest>) -> Result<v1::DeleteResponse, Status> {
     let served = &served.for_caller(&request);
     let v1::DeleteRequest { names, force, timeout } = request.into_inner();
+    let found = served.asked(names.clone()).await?;
+    refuse_needed(served, &found).await?;
     let mut outcomes = act(served, names, Act::Delete { force }, Patience { no_wait: false, timeout }).await?;
     served.settle().await?;
     for outcome in outcomes.iter_mut().filter(|outcome| outcome.error.is_none()) {
@@ -126,4 +128,30 @@ pub(super) async fn delete(served: &Served, request: Request<v1::DeleteRequest>)
         outcome.changed = true;
     }
     Ok(v1::DeleteResponse { outcomes })
+}
+
+/// Refuses to forget what others could not be without: their specs would be wrong then, and with them every later plan.
+pub(super) async fn refuse_needed(served: &Served, leaving: &[Found]) -> Result<(), Fault> {
+    let all = served.all().await?;
+    let stays = |one: &&Found| !leaving.iter().any(|other| other.status.id == one.status.id);
+    for one in all.iter().filter(stays) {
+        let spec = &one.spec;
+        let relations = [
+            ("requires", &spec.requires),
+            ("is bound to", &spec.binds_to),
+            ("is part of", &spec.part_of),
+            ("follows", &spec.follows),
+        ];
+        for (relation, names) in relations {
+            let Some(name) = names.iter().find(|name| leaving.iter().any(|other| *other.status.name == **name)) else {
+                continue;
+            };
+            let other = &one.status.name;
+            let text = format!("`{other}` {relation} `{name}`: delete `{other}` too, or update it to do without");
+            let mut fault = Fault::new(Code::FailedPrecondition, "refused", text);
+            fault.detail.process = Some(name.clone());
+            return Err(fault);
+        }
+    }
+    Ok(())
 }

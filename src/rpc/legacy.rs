@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::act::{Act, Patience, act};
 use super::backend::ApplyRequest;
-use super::define::{Wish, add, amend, defined};
+use super::define::{Wish, add, amend, defined, refuse_needed};
 use super::fault::Fault;
 use super::instance::{Counts, Served};
 use super::proto::process_manager as pm;
@@ -82,6 +82,7 @@ impl ProcessManager for ProcessManagerService {
         let served = self.served.for_caller(&request);
         let pm::DeleteRequest { id, force } = request.into_inner();
         let found = served.one(id).await?;
+        refuse_needed(&served, std::slice::from_ref(&found)).await?;
         act(&served, vec![found.uuid], Act::Delete { force }, Patience::default()).await?;
         served.settle().await?;
         Ok(Response::new(pm::DeleteResponse {}))

@@ -349,6 +349,18 @@ fn what_is_deleted_is_gone_and_what_runs_needs_force() {
 }
 
 #[test]
+fn what_others_require_is_deleted_with_them_or_not_at_all() {
+    let world = World::new();
+    world.create(json(r#"{"name": "db", "command": ["x"]}"#)).unwrap();
+    world.create(json(r#"{"name": "api", "command": ["x"], "requires": "db", "after": "db"}"#)).unwrap();
+    let refused = world.delete(&["db"], true).unwrap_err();
+    assert_eq!((refused.code(), word(&refused)), (Code::FailedPrecondition, "refused".to_owned()));
+    assert_eq!(refused.message(), "`api` requires `db`: delete `api` too, or update it to do without");
+    world.delete(&["db", "api"], false).unwrap();
+    assert_eq!(world.supervisor.list().unwrap(), []);
+}
+
+#[test]
 fn one_of_the_configuration_is_not_deleted_and_an_update_of_it_is_an_override() {
     let world = World::new();
     let mut plan = neap::spec::Plan::new();

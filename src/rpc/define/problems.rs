@@ -26,10 +26,16 @@ fn problems(spec: &Spec, all: &[Found]) -> Vec<Problem> {
     let mut problems = spec.unsupported();
     problems.extend(spec.validate());
     let others = all.iter().map(|one| &*one.spec).filter(|other| other.name != spec.name);
-    // Others were odd before; that they are wrong now is this one's doing.
-    let related = check_relations(others.chain([spec]), |_| false).into_iter();
-    problems.extend(related.filter(|problem| {
-        problem.severity == Severity::Error || problem.process.as_deref() == Some(spec.name.as_str())
-    }));
+    let is_own = |problem: &Problem| problem.process.as_deref() == Some(spec.name.as_str());
+    let (own, mut foreign): (Vec<_>, Vec<_>) =
+        check_relations(others.chain([spec]), |_| false).into_iter().partition(is_own);
+    problems.extend(own);
+    // What is odd or wrong with others is this one's doing only when it was not so before.
+    foreign.retain(|problem| problem.severity == Severity::Error);
+    if !foreign.is_empty() {
+        let before = check_relations(all.iter().map(|one| &*one.spec), |_| false);
+        foreign.retain(|problem| !before.contains(problem));
+    }
+    problems.extend(foreign);
     problems
 }
