@@ -95,7 +95,8 @@ function Process:update(changes) end
 ---@param lines? integer 10 unless given.
 ---@return string[]
 function Process:logs(lines) end
----The chain of reasons behind its state. (In a later version.)
+---The chain of reasons behind its state, what it waits for, and what comes by itself; prints itself.
+---@return { summary: string, text: string, chain: table[], blockers: table[], timers: table[] }
 function Process:why() end
 ---Waits until it is in this state.
 ---@param state string
@@ -262,8 +263,9 @@ function neap.plan() end
 ---Evaluates the configuration again and makes it so, all or nothing. At run time.
 ---@return neap.Change[]
 function neap.apply() end
----Fetches a URL. (In a later version.)
----@param url string
+---Asks a URL (`http://…` or `unix:/path/to.sock:/path`), and waits for the answer: 10s and 1 MiB unless told. At run time.
+---@param url string|{ url: string, method?: string, headers?: table<string, string>, body?: string, timeout?: neap.Duration, max_size?: integer }
+---@return { status: integer, headers: table<string, string>, body: string }
 function neap.fetch(url) end
 ---Runs a command and returns its output. (In a later version.)
 ---@param command neap.Command

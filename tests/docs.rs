@@ -101,7 +101,8 @@ fn the_page_of_the_command_line_has_every_command_and_flag() {
     for command in commands {
         assert!(page.contains(&format!("`neap {command}")), "docs/cli.md lacks `neap {command}`");
         let (_, help) = neap(&[command, "--help"], root());
-        for word in help.split([' ', '\n', ',', '[', ']', '=']).filter(|word| word.starts_with("--") && word.len() > 2)
+        for word in
+            help.split([' ', '\n', ',', ';', '[', ']', '=']).filter(|word| word.starts_with("--") && word.len() > 2)
         {
             let known = ["--help", "--version"].contains(&word) || page.contains(word);
             assert!(known, "docs/cli.md lacks {word} of `neap {command}`");
@@ -150,6 +151,49 @@ fn the_commands_of_the_page_print_what_it_says() {
     }
     output(&["down"]);
     daemon.wait().unwrap();
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(count >= 10, "only {count} commands were found");
+}
+
+/// Runs the tour of the README word by word, in order, in an empty home: its commands in a shell, the lines after `> ` typed into
+/// the REPL that the command before them attached.
+#[test]
+fn the_tour_of_the_readme_is_true() {
+    let readme = read("README.md");
+    let (_, tour) = readme.split_once("\n## Five minutes\n").unwrap();
+    let tour = tour.split("\n## ").next().unwrap();
+    let folder = Folder::new("tour");
+    let (_, configuration) = blocks(tour, "lua").remove(0);
+    std::fs::write(folder.0.join("neap.lua"), configuration).unwrap();
+    let binary = Path::new(env!("CARGO_BIN_EXE_neap")).parent().unwrap();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+    let shell = |line: &str, typed: &str| {
+        let mut command = Command::new("sh");
+        let home = [("HOME", ""), ("XDG_RUNTIME_DIR", "run"), ("XDG_STATE_HOME", "state")];
+        command.args(["-c", line]).current_dir(&folder.0).env("PATH", &path);
+        command.envs(home.map(|(name, below)| (name, folder.0.join(below)))).env_remove("NEAP_SOCKET");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), typed.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let (mut wrong, mut count) = (String::new(), 0);
+    for (line, block) in blocks(tour, "console") {
+        for part in format!("\n{block}").split("\n$ ").skip(1) {
+            let (command, told) = part.split_once('\n').unwrap_or((part, ""));
+            let of = |typed: bool| -> String {
+                let lines = told.lines().filter(|line| line.starts_with("> ") == typed);
+                lines.map(|line| format!("{}\n", line.strip_prefix("> ").unwrap_or(line))).collect()
+            };
+            let (typed, expected) = (of(true), of(false));
+            let shown = shell(command, &typed);
+            count += 1;
+            if !alike(&expected, &shown) {
+                writeln!(wrong, "README, line {line} of the tour: {command}\nsays:\n{expected}\nis:\n{shown}").unwrap();
+            }
+        }
+    }
+    shell("neap down", "");
     assert!(wrong.is_empty(), "{wrong}");
     assert!(count >= 10, "only {count} commands were found");
 }

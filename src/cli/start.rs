@@ -153,7 +153,10 @@ impl Drop for Control {
 pub(super) fn listen(instance: &Instance, endpoints: Vec<Endpoint>, notes: &Notes) -> Result<Control, Failure> {
     instance.keep_definitions().into_iter().for_each(|odd| notes.say(Tone::Warn, odd));
     match instance.serve(endpoints) {
-        Ok(server) => Ok(Control(server, instance.clone())),
+        Ok(server) => {
+            instance.hindrances().into_iter().for_each(|why| notes.say(Tone::Warn, why));
+            Ok(Control(server, instance.clone()))
+        }
         // Whom nobody can talk to can still look after what runs.
         Err(why) if instance.took_over() => {
             notes.say(Tone::Bad, why.as_str());

@@ -10,7 +10,9 @@ use super::graph::relations;
 use super::ids::{CommandId, Pid, ProcessId};
 use super::machine::Machine;
 use super::output::Output;
-use super::process::{Goal, Last, Origin, Process, State, StopPhase, Stopping, WaitFor, Waiter, Waiting, Why};
+use super::process::{
+    Goal, Last, Origin, Process, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Waiter, Waiting, Why,
+};
 use super::reply::{Applied, Done, Refusal, Updated};
 use super::shared::Shared;
 use super::start::Reach;
@@ -138,6 +140,16 @@ impl Machine {
             self.emit(id, EventKind::Updated { fields, needs_restart }, cause.clone());
         }
         let changed = |key: &str| change.fields.iter().any(|field| field.path.starts_with(key));
+        if changed("start_timeout")
+            && let Some(State::Starting(Starting { phase, .. })) = self.state(id)
+            && !matches!(phase, StartPhase::AfterStart(_))
+        {
+            // From now on: when the start began is known to nobody but the timer that it had.
+            self.clear_timer(id, TimerKind::Start);
+            if let Some(timeout) = newer.start_timeout {
+                self.set_timer(id, TimerKind::Start, timeout);
+            }
+        }
         // A run that its health made ready kept a health check that its spec has no more: until now.
         let has_health = self.run_of(id).is_some_and(|run| run.spec.health.is_some());
         if running && (has_health != had_health || changed("health")) {

@@ -229,7 +229,7 @@ fn expected(http: &HttpProbe) -> String {
 }
 
 /// A tokio stream as hyper wants it.
-struct Io<S>(S);
+pub(crate) struct Io<S>(pub(crate) S);
 
 impl<S: AsyncRead + Unpin> hyper::rt::Read for Io<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut out: ReadBufCursor<'_>) -> Poll<io::Result<()>> {

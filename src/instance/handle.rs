@@ -309,6 +309,11 @@ impl Instance {
         self.state().hindrances = hindrances;
     }
 
+    /// What keeps groups with a role from the control socket, as sentences.
+    pub(crate) fn hindrances(&self) -> Vec<String> {
+        self.state().hindrances.clone()
+    }
+
     /// Says that the first plan is in force and clients are answered.
     pub(crate) fn set_ready(&self) {
         self.state().ready = true;

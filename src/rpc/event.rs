@@ -39,6 +39,11 @@ pub(super) fn event(event: &Event, instance: &str) -> v1::Event {
     told
 }
 
+/// A task has none.
+fn some_pid(pid: Pid) -> Option<u32> {
+    Some(pid.0).filter(|_| pid != Pid::TASK)
+}
+
 fn fields(kind: &EventKind, told: &mut v1::Event) {
     match kind {
         EventKind::State { from, to, reason, retry_in } => {
@@ -47,9 +52,9 @@ fn fields(kind: &EventKind, told: &mut v1::Event) {
             told.reason = some(reason);
             told.retry_in = retry_in.map(millis);
         }
-        EventKind::Executed { pid } | EventKind::MainPid { pid } => told.pid = Some(pid.0),
+        EventKind::Executed { pid } | EventKind::MainPid { pid } => told.pid = some_pid(*pid),
         EventKind::ProcessExited { pid, status } => {
-            told.pid = Some(pid.0);
+            told.pid = some_pid(*pid);
             (told.exit_code, told.signal, told.core_dumped) = ending(Some(*status));
         }
         EventKind::Skipped { condition } => told.condition = Some(condition.clone()),
@@ -135,8 +140,10 @@ fn line(event: &Event) -> String {
             let wait = retry_in.map(|wait| format!("; starts again in {}", in_millis(wait)));
             with_reason(to.as_str(), why) + &wait.unwrap_or_default()
         }
+        EventKind::Executed { pid: Pid::TASK } => "begun".into(),
         EventKind::Executed { pid } => format!("executed as pid {pid}"),
         EventKind::MainPid { pid } => format!("its main process is pid {pid} now"),
+        EventKind::ProcessExited { pid: Pid::TASK, status } => format!("over: {}", Ending::Exit(*status)),
         EventKind::ProcessExited { pid, status } => format!("pid {pid}: {}", Ending::Exit(*status)),
         EventKind::Skipped { condition } => format!("not started: condition {condition} does not hold"),
         EventKind::Signalled { signal } => format!("sent {signal}"),
@@ -147,6 +154,7 @@ fn line(event: &Event) -> String {
         EventKind::Status { text } => format!("says: {text}"),
         EventKind::Reloading => "reads its configuration again".into(),
         EventKind::Oom => "the kernel killed a member for lack of memory".into(),
+        EventKind::Stuck { pids } if pids.contains(&Pid::TASK) => "cannot be dropped: it blocks its thread".into(),
         EventKind::Stuck { pids } => {
             let pids: Vec<String> = pids.iter().map(Pid::to_string).collect();
             format!("survived SIGKILL: pid {}", pids.join(", "))

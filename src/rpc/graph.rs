@@ -28,10 +28,13 @@ pub(super) async fn graph(served: &Served, request: Request<v1::GraphRequest>) -
     })
 }
 
+/// Whom a spec names by one kind of relation.
+type Named = fn(&Spec) -> &Vec<String>;
+
 /// All relations, by who declares them and of which kind.
 fn edges(all: &[Found]) -> Vec<v1::Edge> {
     let known: BTreeMap<&str, &Found> = all.iter().map(|found| (&*found.status.name, found)).collect();
-    let kinds: [(&str, fn(&Spec) -> &Vec<String>); 7] = [
+    let kinds: [(&str, Named); 7] = [
         ("requires", |spec| &spec.requires),
         ("wants", |spec| &spec.wants),
         ("binds_to", |spec| &spec.binds_to),

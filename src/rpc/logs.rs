@@ -62,7 +62,7 @@ impl Stream for Reading {
 
 /// Where one process's lines come from.
 enum Source {
-    File(LogReader),
+    File(Box<LogReader>),
     /// What its ring keeps; and of which run that is, when one is meant.
     Ring(Vec<Arc<Line>>, Option<u32>),
     /// Nowhere, for this reason.
@@ -162,7 +162,7 @@ impl Plan {
                     told.keep(lines);
                 }
                 Source::File(reader) => {
-                    let mut file = FromFile { name: name.clone(), id, reader: Some(reader) };
+                    let mut file = FromFile { name: name.clone(), id, reader: Some(*reader) };
                     let going = if meant.is_part() && meant.most < usize::MAX {
                         file.last(sender, meant.most, !follow).await?
                     } else {
@@ -305,7 +305,7 @@ fn open_one(tail: &Tail, wanted: Wanted, meant: Meant, notes: &mut Vec<String>) 
     match reader {
         Ok(Some(mut reader)) => {
             notes.extend(reader.take_note());
-            Source::File(reader)
+            Source::File(Box::new(reader))
         }
         Err(error) if meant.run.is_some() && error.kind() == io::ErrorKind::NotFound => {
             Source::Nowhere(error.to_string())

@@ -48,6 +48,8 @@ fn an_error_goes_to_stderr_with_its_traceback_and_fails() {
     assert_eq!(failed.stdout, "");
     assert!(failed.stderr.contains("eval:1: out of luck"), "{failed:?}");
     assert!(failed.stderr.lines().count() > 1, "no traceback: {failed:?}");
+    let unknown = instance.fails(1, &["eval", "n"]);
+    assert!(unknown.stderr.contains("eval:1:"), "{unknown:?}");
     let wrong = instance.fails(1, &["eval", "1 +"]);
     assert!(wrong.stderr.contains("eval:1:"), "{wrong:?}");
     let object = instance.refusal(1, &["eval", "error('x')", "--json"]);

@@ -175,3 +175,51 @@ fn a_follower_of_files_ends_with_the_instance_and_has_read_its_last_words() {
         assert_eq!(lines.last().unwrap(), "last words", "{lines:?}");
     });
 }
+
+#[test]
+fn what_is_in_memory_is_told_by_run_and_by_time_too() {
+    let world = World::new();
+    let job = world.add(Spec::shell("job", "echo $$; echo done").oneshot());
+    for _ in 0..3 {
+        job.start_blocking().unwrap();
+    }
+    let all: Vec<String> = job.logs(99).iter().map(|line| String::from_utf8_lossy(&line.text).into_owned()).collect();
+    assert_eq!(all.len(), 6);
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    world.run(async {
+        let ask = async |request: v1::LogsRequest| {
+            let mut reader = Reader::open(&world, v1::LogsRequest { names: names(&["job"]), ..request }).await;
+            let mut lines = Vec::new();
+            while let Some(line) = reader.next().await {
+                assert!(line.time.is_some() && line.run.is_some());
+                lines.push(text(&line));
+            }
+            lines
+        };
+        let run = |run| v1::LogsRequest { run: Some(run), ..Default::default() };
+        for (number, lines) in [(1, &all[..2]), (2, &all[2..4]), (3, &all[4..]), (0, &all[4..]), (-2, &all[..2])] {
+            assert_eq!(ask(run(number)).await, lines, "{number}");
+        }
+        assert_eq!(ask(v1::LogsRequest { tail: Some(1), ..run(-1) }).await, ["done"]);
+        let since = |seconds| v1::LogsRequest {
+            since: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+            ..Default::default()
+        };
+        assert_eq!(ask(since(now - 600)).await, all);
+        assert_eq!(ask(since(now + 600)).await, Vec::<String>::new());
+        let mut neap = world.neap().await;
+        for unknown in [9, -3] {
+            let request = v1::LogsRequest { names: names(&["job"]), ..run(unknown) };
+            let refused = neap.logs(request).await.unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+            assert_eq!(refused.message(), "job has no such run: it has had 3 so far");
+        }
+        // A follower of the newest run ends with it.
+        let request = v1::LogsRequest { names: names(&["job"]), follow: true, ..run(0) };
+        let mut reader = Reader::open(&world, request).await;
+        assert_eq!(text(&reader.next().await.unwrap()), all[4]);
+        assert_eq!(text(&reader.next().await.unwrap()), all[5]);
+        job.start().await.unwrap();
+        assert!(reader.next().await.is_none());
+    });
+}

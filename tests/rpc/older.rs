@@ -281,7 +281,11 @@ fn env_and_user_need_a_restart_which_is_made_when_it_is_asked_for() {
     // An empty text takes a key away.
     let asked = pm::UpdateRequest { user: Some(String::new()), restart_process: true, ..change("web") };
     let told = world.old_update(asked).unwrap();
-    assert_eq!((told.restart_required_fields, told.process_restarted), (names(&["user"]), true));
+    assert_eq!(
+        (told.restart_required_fields, told.process_restarted),
+        (names(&["env"]), true),
+        "what waited is made, and the user is what it was when it was executed"
+    );
     let detail = world.detail("web");
     assert!(detail.pid > 0 && detail.pid != pid && detail.user.is_empty());
 }

@@ -4,6 +4,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use neap::rpc::{ConnectError, SocketError, bind_control_socket};
@@ -46,6 +47,37 @@ fn h1_the_sockets_mode_is_its_users_alone_whatever_the_umask() {
             "umask {mask:o}"
         );
     }
+}
+
+#[test]
+fn h1_the_sockets_mode_is_never_wider_not_even_for_a_moment() {
+    let dir = TempDir::new();
+    let path = dir.path().join("run/neap.sock");
+    std::fs::create_dir(dir.path().join("run")).unwrap();
+    let watched = || {
+        umask(Mode::empty());
+        let enough = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watching = scope.spawn(|| {
+                let (mut seen, mut worst) = (0, 0);
+                while seen < 300 {
+                    if let Ok(found) = std::fs::symlink_metadata(&path) {
+                        (seen, worst) = (seen + 1, worst | found.mode() & 0o7777);
+                    }
+                }
+                enough.store(true, Ordering::Release);
+                worst
+            });
+            let mut rounds = 0;
+            while rounds < 300 || !enough.load(Ordering::Acquire) {
+                drop(bind_control_socket(&path).unwrap());
+                std::fs::remove_file(&path).unwrap();
+                rounds += 1;
+            }
+            watching.join().unwrap() == 0o600
+        })
+    };
+    assert!(elsewhere(watched));
 }
 
 #[test]

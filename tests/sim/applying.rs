@@ -303,3 +303,25 @@ fn one_that_starts_is_told_once_it_is_ready_and_one_that_reloads_once_it_has() {
     s.pass(secs(20));
     assert_eq!(reloads(&s), 2);
 }
+
+#[test]
+fn a_start_timeout_that_changes_while_a_process_starts_counts_from_then_on() {
+    let web = |timeout| notify("web").auto_start(true).restart(Restart::never()).start_timeout(timeout);
+    let mut s = Scenario::empty();
+    s.behave("web", silent());
+    s.apply([web(None)]);
+    s.pass(secs(600));
+    s.is("web", Starting);
+    s.apply([web(Some(secs(5)))]);
+    s.pass(secs(4));
+    s.is("web", Starting);
+    s.pass(secs(2));
+    s.is("web", Failed);
+
+    let mut s = Scenario::empty();
+    s.behave("web", silent());
+    s.apply([web(Some(secs(5)))]);
+    s.apply([web(None)]);
+    s.pass(secs(600));
+    s.is("web", Starting);
+}

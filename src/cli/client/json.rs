@@ -84,15 +84,16 @@ impl Json {
 
     /// A list of these on one line, one after another: of many there is never more than one at a time.
     pub(super) fn lines<M: Message + Name>(messages: &[M]) -> String {
-        let mut text = String::from("[");
+        let mut text = vec![b'['];
         for message in messages {
             if text.len() > 1 {
-                text.push(',');
+                text.push(b',');
             }
-            text += &Json::of(message).line();
+            // Neither text nor numbers can fail to be JSON, and memory takes all bytes.
+            let _ = serde_json::to_writer(&mut text, &Json::of(message));
         }
-        text.push(']');
-        text
+        text.push(b']');
+        String::from_utf8(text).unwrap_or_default()
     }
 
     /// What it says, if it is text.
@@ -110,7 +111,8 @@ impl Json {
 /// What the protos say.
 struct Types {
     messages: BTreeMap<String, DescriptorProto>,
-    enums: BTreeMap<String, EnumDescriptorProto>,
+    /// The words of each, by their numbers; none for a number that means nothing was said.
+    enums: BTreeMap<String, Vec<(i32, Json)>>,
 }
 
 fn types() -> &'static Types {
@@ -146,7 +148,16 @@ impl Types {
     }
 
     fn add_enums(&mut self, scope: &str, enums: Vec<EnumDescriptorProto>) {
-        self.enums.extend(enums.into_iter().map(|found| (format!("{scope}.{}", found.name()), found)));
+        for found in enums {
+            let prefix = format!("{}_", found.name().to_ascii_lowercase());
+            let word = |name: &str| {
+                let word = name.to_ascii_lowercase();
+                let word = word.strip_prefix(&prefix).unwrap_or(&word);
+                if word == "unspecified" { Json::Null } else { Json::Text(word.to_owned()) }
+            };
+            let words = found.value.iter().map(|value| (value.number(), word(value.name()))).collect();
+            self.enums.insert(format!("{scope}.{}", found.name()), words);
+        }
     }
 
     fn message(&'static self, type_name: &str, bytes: &[u8]) -> Json {
@@ -225,15 +236,10 @@ impl Types {
     }
 
     fn word(&self, type_name: &str, number: u64) -> Json {
-        let Some(found) = self.enums.get(type_name) else { return Json::Null };
-        let number = i64::from(low(number).cast_signed());
-        let Some(value) = found.value.iter().find(|value| i64::from(value.number()) == number) else {
-            return Json::Int(number.into());
-        };
-        let word = value.name().to_ascii_lowercase();
-        let prefix = format!("{}_", found.name().to_ascii_lowercase());
-        let word = word.strip_prefix(&prefix).unwrap_or(&word);
-        if word == "unspecified" { Json::Null } else { Json::Text(word.to_owned()) }
+        let Some(words) = self.enums.get(type_name) else { return Json::Null };
+        let number = low(number).cast_signed();
+        let word = words.iter().find(|(known, _)| *known == number).map(|(_, word)| word.clone());
+        word.unwrap_or(Json::Int(number.into()))
     }
 }
 

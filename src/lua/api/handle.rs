@@ -217,10 +217,9 @@ impl UserData for Handle {
             let usage = process(lua, this, "stats")?.usage().map_err(|error| refused(&error))?;
             usage.map(|usage| usage_table(lua, &usage)).transpose()
         });
-        methods.add_method("why", |lua, this, ()| -> mlua::Result<()> {
-            process(lua, this, "why")?;
-            let status = format!("{}:status().reason", this.name);
-            Err(misuse(lua, format!("{}:why comes in a later version; {status} has the last reason", this.name)))
+        methods.add_method("why", |lua, this, ()| {
+            let explained = process(lua, this, "why")?.why().map_err(|error| refused(&error))?;
+            super::why::table(lua, &explained)
         });
         methods.add_meta_method(MetaMethod::ToString, |lua, this, ()| Ok(shown(lua, &this.name)));
         methods

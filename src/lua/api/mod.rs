@@ -4,6 +4,7 @@ mod call;
 mod define;
 mod effects;
 mod events;
+mod fetch;
 mod finish;
 mod group;
 mod handle;
@@ -19,6 +20,7 @@ mod process;
 mod run_time;
 mod settings;
 mod update;
+mod why;
 
 pub use super::evaluation::{Declared, Handler, RoleOfGroup, Settings, Timer};
 pub use call::{arguments, outcome};

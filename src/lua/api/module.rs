@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Table, Value};
 
-use super::{events, group, inputs, json, log, plan, probes, process, run_time, settings};
+use super::{events, fetch, group, inputs, json, log, plan, probes, process, run_time, settings};
 use crate::lua::evaluation::Evaluation;
 use crate::lua::host::Host;
 use crate::lua::problem::{did_you_mean, misuse};
@@ -25,6 +25,7 @@ pub fn register(lua: &Lua, host: &Host) -> mlua::Result<Value> {
     json::register(lua, &content)?;
     run_time::register(lua, &content)?;
     plan::register(lua, &content)?;
+    fetch::register(lua, &content)?;
     Ok(Value::Table(sealed(lua, content)?))
 }
 

@@ -15,10 +15,7 @@ use crate::lua::values::Handle;
 use crate::{Events, Next};
 
 /// What comes later, and what to do until then.
-const LATER: [(&str, &str); 2] = [
-    ("fetch", "ask with neap.http as a probe, or run a command as a hook"),
-    ("capture", "run the command as a hook or as a process of its own"),
-];
+const LATER: [(&str, &str); 1] = [("capture", "run the command as a hook or as a process of its own")];
 
 /// Adds the functions to the module.
 pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {

@@ -29,7 +29,11 @@ pub(super) fn compiled(lua: &Lua, chunk: &str, text: &str, env: &Table) -> Compi
     let compile = |source: String| compile::compile(lua, format!("={chunk}"), source.into_bytes(), Some(env.clone()));
     let expression = match compile(format!("return {text}")) {
         // A function that is called in a `return` has taken its caller's place, and no error would know its line.
-        Ok(bare) => return Compiled::Ready(compile(format!("return {RESULTS}({text}\n)")).unwrap_or(bare)),
+        // The line feed is for a comment at the end; without one, it would be counted as the line of a last name.
+        Ok(bare) => {
+            let wrapped = |end| compile(format!("return {RESULTS}({text}{end})"));
+            return Compiled::Ready(wrapped("").or_else(|_| wrapped("\n")).unwrap_or(bare));
+        }
         Err(error) => error,
     };
     let statements = match compile(persistent(text)) {

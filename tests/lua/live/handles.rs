@@ -68,8 +68,8 @@ fn refusals_and_mistakes_are_errors_that_a_script_can_catch() {
         told(p.wait, p, "runing")
         told(q.wait, q, "running", "10ms")
         told(q.reload, q)
-        told(neap.fetch, "http://127.0.0.1/")
-        told(p.why, p)
+        told(neap.capture, "true")
+        told(neap.fetch, "https://127.0.0.1/")
         told(neap.defaults, {})
         "#,
     );
@@ -78,7 +78,7 @@ fn refusals_and_mistakes_are_errors_that_a_script_can_catch() {
     assert!(live.hears("info: told").contains("q:wait \"running\": not within 10ms"));
     assert!(live.hears("info: told").contains("`q`"));
     assert!(live.hears("info: told").contains("comes in a later version"));
-    assert!(live.hears("info: told").contains("comes in a later version"));
+    assert!(live.hears("info: told").contains("expected `http://host:port/path`"));
     assert!(live.hears("info: told").contains("cannot be called at run time"));
     live.shut_down();
 }

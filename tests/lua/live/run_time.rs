@@ -177,3 +177,50 @@ fn a_plan_is_asked_of_the_instance() {
     drop(talk);
     live.shut_down();
 }
+
+#[test]
+fn a_url_is_fetched_within_its_limits() {
+    let live = stack();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = std::thread::spawn(move || {
+        for body in ["hello", "much too long"] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = [0; 4096];
+            let read = std::io::Read::read(&mut stream, &mut asked).unwrap();
+            assert!(asked[..read].starts_with(b"GET /path HTTP/1.1"));
+            let answer = format!("HTTP/1.1 200 OK\r\nx-test: yes\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            std::io::Write::write_all(&mut stream, answer.as_bytes()).unwrap();
+        }
+    });
+    let mut talk = Talk::with(&live, SessionRequest { read_only: true, ..SessionRequest::default() });
+    talk.says(&format!("answer = neap.fetch 'http://127.0.0.1:{port}/path'"));
+    assert_eq!(talk.says("answer.status, answer.headers['x-test'], answer.body"), "200\n\"yes\"\n\"hello\"");
+    let message = talk.fails(&format!("neap.fetch {{ url = 'http://127.0.0.1:{port}/path', max_size = 4 }}")).message;
+    assert!(message.contains("at most 4 bytes"), "{message}");
+    served.join().unwrap();
+    for (text, part) in [
+        ("neap.fetch 'ftp://x'", "expected `http://host:port/path`"),
+        ("neap.fetch { url = 'http://127.0.0.1/', methd = 'GET' }", "did you mean `method`?"),
+        ("neap.fetch { url = 'http://127.0.0.1/', method = 'POST' }", "read-only"),
+        ("neap.fetch 'unix:/no/such/socket:/x'", "cannot connect to /no/such/socket"),
+    ] {
+        let message = talk.fails(text).message;
+        assert!(message.contains(part), "{text}: {message}");
+    }
+    drop(talk);
+    live.shut_down();
+}
+
+#[test]
+fn why_tells_who_asked() {
+    let live = stack();
+    live.reaches("db", StateName::Running);
+    let mut talk = Talk::new(&live);
+    talk.says("p.db:stop()");
+    let told = talk.says("p.db:why()");
+    assert!(told.contains("db is stopped") && told.contains("a test"), "{told}");
+    assert_eq!(talk.says("p.db:why().chain[1].process"), "\"db\"");
+    drop(talk);
+    live.shut_down();
+}

@@ -170,29 +170,33 @@ fn mean(of: &[usize], values: &[f64]) -> Option<f64> {
     (!of.is_empty()).then(|| of.iter().map(|at| values[*at]).sum::<f64>() / of.len() as f64)
 }
 
-/// Draws the places of a layer towards the middle of their neighbours, as far as those above and below them let them.
+/// Draws the places of a layer towards the middle of their neighbours, as near as their order and their size let them: where
+/// they would overlap, they stand together around their common middle (isotonic regression by pooling).
 fn settle(places: &mut [Place], layer: &[usize]) {
     let middle = |place: &Place| place.y + place.height / 2.0;
-    let wanted: Vec<f64> = layer
-        .iter()
-        .map(|at| {
-            let place = &places[*at];
-            let around: Vec<f64> = place.left.iter().chain(&place.right).map(|other| middle(&places[*other])).collect();
-            let mean = around.iter().sum::<f64>() / around.len().max(1) as f64;
-            if around.is_empty() { place.y } else { mean - place.height / 2.0 }
-        })
-        .collect();
-    let mut least = f64::NEG_INFINITY;
-    let (mut moved, mut wished) = (0.0, 0.0);
-    for (at, wanted) in layer.iter().zip(&wanted) {
-        let y = wanted.max(least);
-        (moved, wished) = (moved + y, wished + wanted);
-        places[*at].y = y;
-        least = y + places[*at].height + GAP_Y;
+    // Groups of places that stand together: the sum of where they want to begin, and how many they are.
+    let mut groups: Vec<(f64, usize)> = Vec::new();
+    let mut offset = 0.0;
+    for at in layer {
+        let place = &places[*at];
+        let around: Vec<f64> = place.left.iter().chain(&place.right).map(|other| middle(&places[*other])).collect();
+        let mean = around.iter().sum::<f64>() / around.len().max(1) as f64;
+        let wanted = if around.is_empty() { place.y } else { mean - place.height / 2.0 };
+        let (mut sum, mut count) = (wanted - offset, 1);
+        while let Some((before, of)) = groups.pop_if(|(before, of)| *before / *of as f64 >= sum / count as f64) {
+            (sum, count) = (sum + before, count + of);
+        }
+        groups.push((sum, count));
+        offset += place.height + GAP_Y;
     }
-    // What was pushed down is halfway made good by the whole layer.
-    let shift = (moved - wished) / layer.len().max(1) as f64;
-    layer.iter().for_each(|at| places[*at].y -= shift);
+    let (mut offset, mut next) = (0.0, layer.iter());
+    for (sum, count) in groups {
+        let begin = sum / count as f64;
+        for at in next.by_ref().take(count) {
+            places[*at].y = begin + offset;
+            offset += places[*at].height + GAP_Y;
+        }
+    }
 }
 
 fn finish(places: &[Place], order: &[Vec<usize>], widths: &[f64], bound: &[bool], chains: &[Vec<usize>]) -> Layout {
