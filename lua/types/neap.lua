@@ -301,32 +301,53 @@
 ---@field exit_code? integer
 ---@field signal? string
 
+---What came of something that was asked of a process. It prints itself, and joins with text as its state.
+---@class neap.Outcome
+---@field process string
+---@field state string
+---@field reason? string
+---@field pid? integer
+---@field took number Seconds.
+---@field changed boolean Whether it left the state that it was in.
+---@field along string[] Those that it took with it.
+
 ---A process's handle. Its methods act at run time, and wait for the outcome.
 ---@class neap.Process
 ---@field name string
 local Process = {}
----Starts it, and what it requires and wants; returns its state once it is ready.
+---Starts it, and what it requires and wants; waits until it is ready.
 ---@param options? { timeout: neap.Duration }
----@return string state
+---@return neap.Outcome
 function Process:start(options) end
 ---Stops it, and first what cannot be without it.
 ---@param options? { timeout: neap.Duration }
----@return string state
+---@return neap.Outcome
 function Process:stop(options) end
----Stops and starts it.
+---Stops and starts it, and brings back what the stop took down.
 ---@param options? { timeout: neap.Duration }
----@return string state
+---@return neap.Outcome
 function Process:restart(options) end
 ---Has it read its configuration again.
+---@return neap.Outcome
 function Process:reload() end
 ---Sends a signal to its main process.
 ---@param signal neap.Signal
+---@return neap.Outcome
 function Process:signal(signal) end
+---How it is.
 ---@return neap.Status
 function Process:status() end
+---How it is, and its whole spec.
 ---@return neap.Status
 function Process:describe() end
----Changes its spec until the next apply; maps merge, lists replace.
+---What it uses of the host; nil while nothing of it runs.
+---@return { memory?: integer, memory_limit?: integer, cpu?: number, pids?: integer, io_read?: integer, io_written?: integer, source: string }?
+function Process:stats() end
+---Forgets it. Of one that runs, with `force`, it is stopped first; one of the configuration is refused.
+---@param options? { force: boolean }
+---@return neap.Outcome
+function Process:delete(options) end
+---Changes its spec (one of the configuration until the next apply); maps merge, lists replace, `neap.unset` takes back.
 ---@param changes neap.Spec
 ---@return { fields: string[], needs_restart: string[], restarted: boolean }
 function Process:update(changes) end
@@ -334,7 +355,8 @@ function Process:update(changes) end
 ---@param lines? integer 10 unless given.
 ---@return string[]
 function Process:logs(lines) end
----The chain of reasons behind its state. (In a later version.)
+---The chain of reasons behind its state, what it waits for, and what comes by itself; prints itself.
+---@return { summary: string, text: string, chain: table[], blockers: table[], timers: table[] }
 function Process:why() end
 ---Waits until it is in this state.
 ---@param state string
@@ -346,9 +368,16 @@ function Process:wait(state, timeout) end
 ---@class neap.Group
 ---@field name string
 local Group = {}
+---Starts them all, and waits.
+---@return neap.Outcome[]
 function Group:start() end
+---Stops them all, and waits.
+---@return neap.Outcome[]
 function Group:stop() end
+---Stops and starts them all, and waits.
+---@return neap.Outcome[]
 function Group:restart() end
+---Their handles.
 ---@return neap.Process[]
 function Group:members() end
 
@@ -390,7 +419,8 @@ local neap = {}
 ---@field encode fun(value: any, options?: { pretty: boolean }): string
 ---@field decode fun(text: string): any
 
----Declares a process: `neap.process "name" { command = … }`.
+---Declares a process: `neap.process "name" { command = … }`. At run time it defines and starts it, and waits until it is
+---ready; Lua functions in it take `volatile = true`.
 ---@param name string
 ---@return fun(spec: neap.Spec): neap.Process
 function neap.process(name) end
@@ -405,21 +435,27 @@ function neap.defaults(spec) end
 ---@param name string
 ---@return fun(members: (string|neap.Process|neap.Group)[]): neap.Group
 function neap.group(name) end
+---A probe that asks a URL.
 ---@param probe neap.Http|string
 ---@return neap.Probe
 function neap.http(probe) end
+---A probe that connects.
 ---@param probe neap.Tcp|integer
 ---@return neap.Probe
 function neap.tcp(probe) end
+---A probe that runs a command.
 ---@param probe neap.Exec|neap.Command
 ---@return neap.Probe
 function neap.exec(probe) end
+---A probe that awaits a line of output.
 ---@param probe neap.LogLine|string
 ---@return neap.Probe
 function neap.logline(probe) end
+---A probe that calls a function.
 ---@param probe neap.Check|fun(process: neap.Process): boolean, string?
 ---@return neap.Probe
 function neap.check(probe) end
+---A socket that is listened at for a process.
 ---@param listener neap.Listen
 ---@return neap.Listener
 function neap.listen(listener) end
@@ -474,12 +510,22 @@ function neap.get(name) end
 ---Events from now on: `for event in neap.events() do … end`. At run time.
 ---@return fun(): neap.Event?
 function neap.events() end
----What an apply would do. (In a later version.)
+---Something that a plan changes.
+---@class neap.Change
+---@field name string
+---@field kind string added, removed, updated, restarted or unchanged.
+---@field overridden boolean Whether an update at run time is taken back.
+---@field fields { path: string, effect: string, before?: string, after?: string }[]
+
+---What an apply would do; prints itself as a diff. At run time.
+---@return neap.Change[]
 function neap.plan() end
----Evaluates the configuration again and makes it so. (In a later version.)
+---Evaluates the configuration again and makes it so, all or nothing. At run time.
+---@return neap.Change[]
 function neap.apply() end
----Fetches a URL. (In a later version.)
----@param url string
+---Asks a URL (`http://…` or `unix:/path/to.sock:/path`), and waits for the answer: 10s and 1 MiB unless told. At run time.
+---@param url string|{ url: string, method?: string, headers?: table<string, string>, body?: string, timeout?: neap.Duration, max_size?: integer }
+---@return { status: integer, headers: table<string, string>, body: string }
 function neap.fetch(url) end
 ---Runs a command and returns its output. (In a later version.)
 ---@param command neap.Command

@@ -13,6 +13,7 @@ mod caller;
 mod connect;
 mod convert;
 mod define;
+#[cfg(feature = "cli")]
 mod doors;
 mod environment;
 mod eval;
@@ -44,6 +45,7 @@ pub use access::{Access, Grant};
 pub use address::{Address, AddressError};
 pub use backend::{ApplyOutcome, ApplyRequest, Backend, HostPromise, Info};
 pub use connect::{ClientTls, ConnectError, connect, connect_to};
+#[cfg(feature = "cli")]
 pub(crate) use doors::let_in;
 pub use fault::detail_of as error_detail;
 pub use listen::{ListenError, Listener, Tls, TlsError, TlsFiles};

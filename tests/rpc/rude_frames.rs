@@ -215,21 +215,20 @@ fn h3_deep_nesting_is_refused() {
 #[test]
 fn h3_a_follower_of_events_that_does_not_read_is_told_what_it_lost() {
     beside(|world| {
-        world.run(async {
+        let mut unread = world.run(async {
             let request = v1::WatchRequest { follow: true, names: vec!["brief*".into()], ..Default::default() };
-            let mut unread = world.neap().await.watch(request).await.unwrap().into_inner();
-            let (supervisor, rounds) = (world.supervisor.clone(), 10_000);
-            let made = tokio::task::spawn_blocking(move || {
-                for _ in 0..rounds {
-                    let brief = supervisor.add(sleeper("brief")).unwrap();
-                    brief.delete(false).wait().unwrap();
-                }
-            });
-            made.await.unwrap();
+            world.neap().await.watch(request).await.unwrap().into_inner()
+        });
+        // Twice as many events, at least, and more of them than are kept.
+        let rounds = 6_000;
+        for _ in 0..rounds {
+            let brief = world.supervisor.add(sleeper("brief")).unwrap();
+            brief.delete(false).wait().unwrap();
+        }
+        world.run(async {
             let (mut read, mut lost) = (0, 0);
             while lost == 0 {
-                let message = unread.message().await.unwrap().unwrap();
-                match message.item.unwrap() {
+                match unread.message().await.unwrap().unwrap().item.unwrap() {
                     v1::watch_response::Item::Lag(lag) => lost += lag.lost,
                     v1::watch_response::Item::Event(_) => read += 1,
                 }

@@ -76,7 +76,8 @@ fn text(response: &UpdateResponse, args: &Update, look: Look) -> String {
     if change.fields.is_empty() {
         return format!("{name}: nothing changes");
     }
-    let mut text = diff::text(std::slice::from_ref(change), look);
+    let change_told = if args.dry_run { diff::text_ahead } else { diff::text };
+    let mut text = change_told(std::slice::from_ref(change), look);
     let waiting: Vec<&str> =
         change.fields.iter().filter(|field| field.effect == "restart").map(|field| field.path.as_str()).collect();
     let waiting = escape(waiting.join(", ").as_bytes());
