@@ -58,7 +58,8 @@ fn the_examples_of_the_guide_do_what_they_say() {
     let output = command.output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}{err}");
-    for words in ["1.2.3", "STATE_RUNNING", "on-failure", "did you mean `web`?", "env.PORT restart", "process.running"] {
+    for words in ["1.2.3", "STATE_RUNNING", "on-failure", "did you mean `web`?", "env.PORT restart", "process.running"]
+    {
         assert!(out.contains(words), "no {words} in {out}");
     }
     assert_eq!(world.supervisor.list().unwrap(), []);
