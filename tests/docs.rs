@@ -101,7 +101,8 @@ fn the_page_of_the_command_line_has_every_command_and_flag() {
     for command in commands {
         assert!(page.contains(&format!("`neap {command}")), "docs/cli.md lacks `neap {command}`");
         let (_, help) = neap(&[command, "--help"], root());
-        for word in help.split([' ', '\n', ',', '[', ']', '=']).filter(|word| word.starts_with("--") && word.len() > 2)
+        for word in
+            help.split([' ', '\n', ',', ';', '[', ']', '=']).filter(|word| word.starts_with("--") && word.len() > 2)
         {
             let known = ["--help", "--version"].contains(&word) || page.contains(word);
             assert!(known, "docs/cli.md lacks {word} of `neap {command}`");

@@ -9,7 +9,8 @@ use super::event::Cause;
 use super::ids::CommandId;
 use super::input::Command;
 
-/// A command that somebody gave. It is recorded with what it brought about, so that it is known for as long as that lasts.
+/// A command that somebody gave. It is recorded with what it brought about, so that it is known for as long as that
+/// lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Recorded")]
 pub struct Asked {

@@ -1,4 +1,5 @@
-//! Why a process is in its state: the causes down to the first, what holds up its start or its stop, and for how long still.
+//! Why a process is in its state: the causes down to the first, what holds up its start or its stop, and for how long
+//! still.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,10 +1,10 @@
 //! What lately happened to each process, with what brought it about: enough to say why it is as it is.
 //!
 //! Changes of state are taken together to turns: a start (from waiting to running), an end (from stopping to rest or
-//! backoff). Each turn is kept with the turns that led to it, down to the first cause, as they are known at that moment: so
-//! what another process did then is there still when that has long moved on. A turn that the restart policy made leads
-//! back to the last end, and an end to the start that somebody or something else made: a loop of restarts is no longer
-//! than one round of it.
+//! backoff). Each turn is kept with the turns that led to it, down to the first cause, as they are known at that moment:
+//! so what another process did then is there still when that has long moved on. A turn that the restart policy made
+//! leads back to the last end, and an end to the start that somebody or something else made: a loop of restarts is no
+//! longer than one round of it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::cursor::{HEAD, LogCursor};
 use super::file::LogPlace;
 use super::folder::Folder;
-use super::index::{GRAIN, Index, RunTrace, modified, tag};
+use super::index::{Along, GRAIN, Index, RunTrace, modified, tag};
 use super::rotate::existing;
 use super::target::MAX_LINE;
 use crate::core::WallTime;
@@ -72,6 +72,7 @@ pub struct LogReader {
     begun: Vec<u8>,
     lagged: bool,
     index: Index,
+    along: Along,
     /// Whose log it is, in the index.
     process: u32,
     /// When one run alone is read.
@@ -120,6 +121,7 @@ impl LogReader {
             begun: Vec::new(),
             lagged: false,
             index: Index::default(),
+            along: Along::default(),
             process: tag(process),
             run: None,
             skips_first: false,
@@ -197,9 +199,8 @@ impl LogReader {
             return;
         }
         let start = end.saturating_sub(line.text.len() as u64 + 1);
-        line.time = self.index.at(inode, start).map(|mark| WallTime(mark.time));
-        let own = self.index.of(inode).rev().find(|mark| mark.offset <= start && mark.process == self.process);
-        line.run = own.map(|mark| mark.run).filter(|run| *run > 0);
+        self.along.go(&self.index, (inode, start), self.process);
+        (line.time, line.run) = (self.along.time.map(WallTime), self.along.run);
         batch.lines.push(line);
     }
 
@@ -684,13 +685,13 @@ mod tests {
         let mut log = LogFile::open(place.clone()).unwrap();
         let tag = super::tag("x");
         print(&mut log, 1..=3);
-        for (run, range) in [(1, 4..=9), (2, 10..=9), (3, 10..=15), (3, 16..=20)] {
+        for (run, lines) in [(1, Some(4..=9)), (2, None), (3, Some(10..=15)), (3, Some(16..=20))] {
             log.set_run((tag, run), true);
-            print(&mut log, range);
+            lines.into_iter().for_each(|lines| print(&mut log, lines));
         }
         let run = |run| rest(&mut open(&place, LogFrom::Run(run)));
         assert_eq!(run(1), numbers(4..=9));
-        assert_eq!(run(2), numbers(1..=0));
+        assert!(run(2).is_empty());
         assert_eq!(run(3), numbers(16..=20));
         assert_eq!((run(0), run(-1), run(-2), run(-3)), (numbers(16..=20), numbers(10..=15), vec![], numbers(4..=9)));
         let unknown = LogReader::open(place.clone(), None, LogFrom::Run(7), "x").unwrap_err().to_string();

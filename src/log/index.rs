@@ -278,11 +278,6 @@ impl Index {
         self.marks.iter().filter(move |mark| mark.inode == inode)
     }
 
-    /// The mark that tells when what is at this place was written.
-    pub fn at(&self, inode: u64, offset: u64) -> Option<&Mark> {
-        self.of(inode).rev().find(|mark| mark.offset <= offset)
-    }
-
     /// The runs of a process that left traces, the oldest first.
     pub fn runs(&self, process: u32) -> Vec<RunTrace> {
         let mut runs: Vec<RunTrace> = Vec::new();
@@ -299,6 +294,39 @@ impl Index {
             }
         }
         runs
+    }
+}
+
+/// What is known of the line that is being read: found by going along with the marks, once for a file.
+#[derive(Debug, Default)]
+pub(super) struct Along {
+    /// Of which index, and in which file.
+    within: (u64, u64),
+    /// How many marks have been passed.
+    passed: usize,
+    pub time: Option<i64>,
+    pub run: Option<u32>,
+}
+
+impl Along {
+    /// Goes on to this place, which is after the one before if it is in the same file.
+    pub fn go(&mut self, index: &Index, (inode, offset): (u64, u64), process: u32) {
+        let within = (index.read.0, inode);
+        if self.within != within || self.passed > index.marks.len() {
+            *self = Along { within, ..Along::default() };
+        }
+        while let Some(mark) = index.marks.get(self.passed) {
+            if mark.inode == inode {
+                if mark.offset > offset {
+                    return;
+                }
+                self.time = Some(mark.time);
+                if mark.process == process {
+                    self.run = Some(mark.run).filter(|run| *run > 0);
+                }
+            }
+            self.passed += 1;
+        }
     }
 }
 
@@ -324,7 +352,7 @@ pub(super) fn modified(folder: &Folder, n: u32) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use super::{Index, MOST, Mark, Marks, TITLE, tag};
 
@@ -334,7 +362,7 @@ mod tests {
         folder.join("x.log")
     }
 
-    fn read(path: &PathBuf) -> Vec<Mark> {
+    fn read(path: &Path) -> Vec<Mark> {
         let mut index = Index::default();
         let _ = index.refresh(path);
         index.marks

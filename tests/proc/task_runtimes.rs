@@ -215,7 +215,7 @@ fn starts_and_stops_in_any_order_leave_one_run_or_none() {
                 for _ in 0..number % 5 {
                     tokio::task::yield_now().await;
                 }
-                if number % 3 == 0 {
+                if number.is_multiple_of(3) {
                     task.ready();
                 }
                 match number % 7 {

@@ -554,7 +554,7 @@ fn a_task_and_a_process_depend_on_each_other_in_one_graph() {
     let api = world.add(does("api", &["wait"]).requires("cache"));
     // Starting the last starts all, in order.
     done(api.start()).unwrap();
-    assert_eq!([&db, &cache, &api].map(|p| state(p)), [StateName::Running; 3]);
+    assert_eq!([&db, &cache, &api].map(state), [StateName::Running; 3]);
     // A restart of the first brings back what its stop took down.
     let (first_db, first_api) = (pid(&db), pid(&api));
     done(db.restart()).unwrap();
@@ -564,7 +564,7 @@ fn a_task_and_a_process_depend_on_each_other_in_one_graph() {
     assert_eq!(*order.lock().unwrap(), ["cache began", "cache ended", "cache began"]);
     // A stop of the task stops what requires it, and nothing else.
     done(cache.stop()).unwrap();
-    assert_eq!([&db, &cache, &api].map(|p| state(p)), [StateName::Running, StateName::Stopped, StateName::Stopped]);
+    assert_eq!([&db, &cache, &api].map(state), [StateName::Running, StateName::Stopped, StateName::Stopped]);
     // What binds to a process goes with it, and comes back where it follows.
     let bound = world.supervisor.add_task(task("bound").binds_to("db").follows("db"), waits).unwrap();
     done(bound.start()).unwrap();

@@ -231,8 +231,7 @@ impl Story {
                     _ => format!("{name}: already {state}{pid}{since}"),
                 }
             }
-            (Some(Verb::Create), State::Running) if !outcome.changed => format!("{name}: created, running{pid}"),
-            (Some(Verb::Create), State::Running) => format!("{name}: created, running{pid}, ready {after}"),
+            (Some(Verb::Create), State::Running) => format!("{name}: created, running{pid}"),
             (Some(Verb::Start | Verb::Restart), State::Running) => {
                 format!("{name}: running{pid}, ready {after}")
             }

@@ -37,7 +37,7 @@ pub(in crate::cli) enum Command {
     Plan(Plan),
     /// Make the running instance what its configuration says, all or nothing
     Apply(Apply),
-    /// Make a process at run time, and start it if it has --auto-start; it is kept over restarts and reboots
+    /// Make a process at run time, kept over restarts and reboots; with --auto-start it is started
     Create(Create),
     /// Change what a process is; of a configured one an override, which the next apply takes back
     Update(Update),

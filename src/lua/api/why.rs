@@ -23,8 +23,7 @@ pub(super) fn table(lua: &Lua, explained: &Explanation) -> mlua::Result<Table> {
         entry.set("time", reason.time.0 as f64 / 1000.0)?;
         entry.set("caller", reason.caller.as_deref())?;
         chain.raw_push(entry)?;
-        let caller = reason.caller.as_deref().map(|caller| format!(" (by {caller})")).unwrap_or_default();
-        lines.push(format!("  {} {}{caller}", reason.of, reason.full_text()));
+        lines.push(format!("  {} {}", reason.of, reason.full_text()).trim_end().to_owned());
     }
     table.set("chain", chain)?;
     table.set("blockers", blockers(lua, &explained.blockers, 1, &mut lines)?)?;

@@ -1,8 +1,8 @@
 //! Where things stand in a picture: layers from left to right, what is needed first at the left.
 //!
-//! The layer of a process is the longest way to what needs nothing. Links over several layers get a bend in each between.
-//! Within a layer places are ordered by the mean place of their neighbours, a few times to and fro, and then drawn towards
-//! it. Links that close a circle, and conflicts, decide nothing.
+//! The layer of a process is the longest way to what needs nothing. Links over several layers get a bend in each
+//! between. Within a layer places are ordered by the mean place of their neighbours, a few times to and fro, and then
+//! drawn towards it. Links that close a circle, and conflicts, decide nothing.
 
 use super::model::Graph;
 
@@ -170,8 +170,8 @@ fn mean(of: &[usize], values: &[f64]) -> Option<f64> {
     (!of.is_empty()).then(|| of.iter().map(|at| values[*at]).sum::<f64>() / of.len() as f64)
 }
 
-/// Draws the places of a layer towards the middle of their neighbours, as near as their order and their size let them: where
-/// they would overlap, they stand together around their common middle (isotonic regression by pooling).
+/// Draws the places of a layer towards the middle of their neighbours, as near as their order and their size let them:
+/// where they would overlap, they stand together around their common middle (isotonic regression by pooling).
 fn settle(places: &mut [Place], layer: &[usize]) {
     let middle = |place: &Place| place.y + place.height / 2.0;
     // Groups of places that stand together: the sum of where they want to begin, and how many they are.
