@@ -5,6 +5,7 @@ what it declared with what is served. Needs grpcio and protobuf, and no generate
 """
 
 import sys
+import time
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -161,12 +162,18 @@ class Client:
         self.channel = channel
 
     def __getattr__(self, call):
-        method = self.channel.unary_unary(
+        return lambda timeout=60, **fields: self._method(call)(PM[f"{call}Request"](**fields), timeout=timeout)
+
+    def future(self, call, **fields):
+        """Begins a call, and does not wait for its answer."""
+        return self._method(call).future(PM[f"{call}Request"](**fields), timeout=60)
+
+    def _method(self, call):
+        return self.channel.unary_unary(
             f"/process_manager.ProcessManager/{call}",
             request_serializer=PM[f"{call}Request"].SerializeToString,
             response_deserializer=PM[f"{call}Response"].FromString,
         )
-        return lambda timeout=30, **fields: method(PM[f"{call}Request"](**fields), timeout=timeout)
 
 
 def refused(code, words, call, **fields):
@@ -178,6 +185,12 @@ def refused(code, words, call, **fields):
         assert words in error.details(), f"no {words!r} in {error.details()!r}"
     else:
         raise AssertionError(f"not refused: {answer}")
+
+
+def wait_until(is_so, what):
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline, f"not so in a minute: {what}"
 
 
 def ten_calls(client):
@@ -256,7 +269,10 @@ def statuses(client):
     refused(code.ABORTED, "/nonexistent/program", client.Start, id="gone")
     # It never says that it is ready. What was begun goes on.
     client.Create(name="quiet", command="sleep", args=["1000"], process_type=3)
+    begun = client.future("Start", id="quiet")
+    wait_until(lambda: client.Describe(id="quiet").detail.state == STATE["STARTING"], "it is being started")
     refused(code.DEADLINE_EXCEEDED, "", lambda **fields: client.Start(timeout=0.3, **fields), id="quiet")
+    begun.cancel()
     assert client.Describe(id="quiet").detail.state == STATE["STARTING"]
     for name in ["web", "skipped", "gone", "quiet"]:
         client.Delete(id=name, force=True)
