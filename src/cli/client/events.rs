@@ -58,11 +58,14 @@ pub(super) fn line(event: &Event, paint: Paint) -> String {
     let cause = escape(event.cause_text.as_bytes());
     let why = if cause.is_empty() || text.contains(cause.as_str()) { String::new() } else { format!(" ({cause})") };
     // Of what a command brought about through others, the event of the command says it.
-    let asker = event.caller.as_deref().filter(|_| event.cause == "command");
-    let (text, why) = match asker.map(|asker| escape(asker.as_bytes())) {
+    let asker = event.caller.as_deref().map(|asker| escape(asker.as_bytes()));
+    let (text, why) = match (asker, event.cause.as_str()) {
         // That somebody asked is no news beside who did.
-        Some(asker) => (text.trim_end_matches(": asked for").to_owned(), format!(" (asked for by {asker})")),
-        None => (text, why),
+        (Some(asker), "command") => {
+            (text.trim_end_matches(": asked for").to_owned(), format!(" (asked for by {asker})"))
+        }
+        (Some(asker), _) if event.kind == "instance.evaluated" => (text, format!(" (by {asker})")),
+        _ => (text, why),
     };
     format!(
         "{} {} {}{}",
@@ -106,6 +109,12 @@ mod tests {
         (event.cause, event.caller) = ("command".into(), Some("user ana (uid 7)".into()));
         (event.text, event.cause_text) = ("stopping: asked for".into(), "asked for".into());
         assert_eq!(line(&event, Paint::off()), "2026-11-23T09:52:43.000Z web stopping (asked for by user ana (uid 7))");
+        (event.kind, event.cause, event.text) = ("instance.evaluated".into(), String::new(), "evaluated: f()".into());
+        event.caller = Some("user ana (uid 7), repl".into());
+        assert_eq!(
+            line(&event, Paint::off()),
+            "2026-11-23T09:52:43.000Z web evaluated: f() (by user ana (uid 7), repl)"
+        );
         event.caller = None;
         event.process = None;
         event.text = "refused \x1b[2J".into();
