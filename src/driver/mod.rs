@@ -54,9 +54,9 @@ pub use host::{AnchorState, HostReport, LedgerState};
 #[doc(hidden)]
 pub use keep::{Keep, Store};
 pub(crate) use pool::Pool;
+#[cfg(feature = "grpc")]
 pub(crate) use prepare::{Beside, beside};
 pub(crate) use prepare::{RuntimeDir, Surroundings, inheritable};
-#[cfg(feature = "grpc")]
 #[cfg(feature = "lua")]
 pub(crate) use probe::Io;
 pub(crate) use spawn::Launcher;

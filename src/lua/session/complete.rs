@@ -83,7 +83,7 @@ impl Found<'_> {
             }
             Place::Process => self.processes(),
             Place::State => StateName::ALL.iter().for_each(|state| self.add(state.as_str(), "")),
-            Place::Signal => Signal::names().into_iter().for_each(|name| self.add(name, "")),
+            Place::Signal => Signal::names().for_each(|name| self.add(name, "")),
             Place::Topic => {
                 help::entries().iter().for_each(|entry| self.add(entry.name.as_str(), entry.brief()));
                 self.topics(&SPEC, "");
