@@ -62,7 +62,9 @@ async fn over<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S) -> 
     let mut once = Some(TokioIo::new(stream));
     let connector = tower::service_fn(move |_| std::future::ready(once.take().ok_or(io::ErrorKind::NotConnected)));
     let connector = tower::ServiceExt::map_err(connector, io::Error::from);
-    Endpoint::from_static("http://localhost").connect_with_connector(connector).await.unwrap()
+    // No more is sent ahead than the protocol begins with.
+    let endpoint = Endpoint::from_static("http://localhost").initial_stream_window_size(65_535);
+    endpoint.connect_with_connector(connector).await.unwrap()
 }
 
 /// Calls the method with a message without fields.

@@ -1,5 +1,6 @@
 //! H3: floods and nonsense, frame by frame, each beside a client that behaves and is answered all the while.
 
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -10,6 +11,7 @@ use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Code, Request};
 
+use crate::as_user::channel;
 use crate::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, Raw, SETTINGS, call_headers, frame,
 };
@@ -217,10 +219,11 @@ fn h3_a_follower_of_events_that_does_not_read_is_told_what_it_lost() {
     beside(|world| {
         let mut unread = world.run(async {
             let request = v1::WatchRequest { follow: true, names: vec!["brief*".into()], ..Default::default() };
-            world.neap().await.watch(request).await.unwrap().into_inner()
+            let stream = UnixStream::connect(&world.socket).unwrap();
+            NeapClient::new(channel(stream).await).watch(request).await.unwrap().into_inner()
         });
-        // Twice as many events, at least, and more of them than are kept.
-        let rounds = 6_000;
+        // Twice as many events: more than are kept, and on their way.
+        let rounds = 9_000;
         for _ in 0..rounds {
             let brief = world.supervisor.add(sleeper("brief")).unwrap();
             brief.delete(false).wait().unwrap();
