@@ -130,7 +130,8 @@ pub(super) async fn delete(served: &Served, request: Request<v1::DeleteRequest>)
     Ok(v1::DeleteResponse { outcomes })
 }
 
-/// Refuses to forget what others could not be without: their specs would be wrong then, and with them every later plan.
+/// Refuses to forget what others could not be without: their specs would be wrong then, and with them every later plan. What
+/// is configured is refused for that, by the machine.
 pub(super) async fn refuse_needed(served: &Served, leaving: &[Found]) -> Result<(), Fault> {
     let all = served.all().await?;
     let stays = |one: &&Found| !leaving.iter().any(|other| other.status.id == one.status.id);
@@ -143,7 +144,10 @@ pub(super) async fn refuse_needed(served: &Served, leaving: &[Found]) -> Result<
             ("follows", &spec.follows),
         ];
         for (relation, names) in relations {
-            let Some(name) = names.iter().find(|name| leaving.iter().any(|other| *other.status.name == **name)) else {
+            let Some(name) = names
+                .iter()
+                .find(|name| leaving.iter().any(|other| other.status.runtime && *other.status.name == **name))
+            else {
                 continue;
             };
             let other = &one.status.name;
