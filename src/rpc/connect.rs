@@ -17,6 +17,8 @@ use super::listen::{TlsError, chain, pem};
 
 /// The largest answer: that of a list of very many processes.
 const LARGEST_HEADERS: u32 = 64 << 10;
+/// Of each stream, so much may be on its way to us.
+const WINDOW: u32 = 65_535;
 /// Between two tries while the server's queue is full.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -179,7 +181,8 @@ where
         let stream = once.take().map(TokioIo::new).ok_or_else(|| io::Error::other(ended));
         std::future::ready(stream)
     });
-    let endpoint = endpoint.http2_max_header_list_size(LARGEST_HEADERS);
+    // Of a stream that is not read, no more small messages wait than the HTTP/2 library puts up with.
+    let endpoint = endpoint.http2_max_header_list_size(LARGEST_HEADERS).initial_stream_window_size(WINDOW);
     match timeout_at(until, endpoint.connect_with_connector(connector)).await {
         Ok(Ok(channel)) => Ok(channel),
         Ok(Err(error)) => Err(ConnectError::Other { path: path.to_owned(), why: chain(&error) }),

@@ -105,3 +105,34 @@ fn without_a_terminal_the_repl_evaluates_lines_and_ends_with_the_first_that_fail
     let output = instance.fed(&["repl"], "function f()\n");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn a_secret_in_a_line_that_changed_something_is_in_no_event() {
+    let instance = Instance::start(
+        r#"
+local neap = require "neap"
+neap.process "web" { command = { "sleep", "1000" }, env = { KEY = neap.secret { env = "HOME" } } }
+"#,
+    );
+    instance.ok(&["wait", "web"]);
+    instance.ok(&["eval", "p.web:update { env = { KEY = 'leak-me-now' } }"]);
+    instance.fails(1, &["eval", "p.web:stop() error('leak-me-now')"]);
+    for flags in [&["events"][..], &["events", "--json"]] {
+        let events = instance.ok(flags);
+        assert!(events.contains("p.web:stop()") && !events.contains("leak-me-now"), "{events}");
+    }
+}
+
+#[test]
+fn a_script_that_prints_more_than_its_reader_takes_loses_nothing() {
+    let instance = Instance::start(CONFIGURATION);
+    let slow = instance.child(&["eval", "for i = 1, 60000 do print(i) end"]);
+    // It waits for whoever reads it meanwhile.
+    for _ in 0..20 {
+        instance.ok(&["list"]);
+    }
+    let output = slow.wait_with_output().unwrap();
+    let (stdout, stderr) = text(&output);
+    assert!(output.status.success(), "{stderr}");
+    assert_eq!(stdout.lines().count(), 60_000);
+}

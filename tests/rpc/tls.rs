@@ -99,7 +99,9 @@ fn h1_with_mutual_tls_no_certificate_a_strangers_and_one_that_has_expired_are_re
             [("stranger's", &strangers), ("expired", &expired), ("not valid yet", &future), ("none", &without)]
         {
             let refused = list(at, Some(client)).await.expect_err(what);
-            assert!(refused.contains("certificate is not accepted"), "{what}: {refused}");
+            // Which of the two it is depends on whether the server's last word comes before the connection's end.
+            let told = ["certificate is not accepted", "received fatal alert", "reset by peer", "roken pipe"];
+            assert!(told.iter().any(|words| refused.contains(words)), "{what}: {refused}");
         }
         // Without TLS at all, and one who talks nonsense.
         list(at, None).await.unwrap_err();

@@ -12,6 +12,7 @@ mod help;
 mod outlet;
 mod processes;
 mod records;
+mod redact;
 mod serve;
 mod show;
 mod source;

@@ -12,6 +12,7 @@ use super::complete::complete;
 use super::environment::{Environment, Environments};
 use super::handle::{Open, SessionRequest, lock};
 use super::outlet::Outlet;
+use super::redact::shown;
 use super::show;
 use super::source::{Compiled, compiled};
 use super::trouble::{failed, trouble};
@@ -131,7 +132,7 @@ impl Serving {
         if acting.changed.load(Ordering::Relaxed)
             && let Some(supervisor) = host.supervisor()
         {
-            supervisor.evaluated(&acting.caller, &line.text);
+            supervisor.evaluated(&acting.caller, &shown(&supervisor, &line.text));
         }
         let values = ran.map_err(|stopped| trouble(host, &stopped))?;
         self.shown(environment, values, (acting, line.cancel))

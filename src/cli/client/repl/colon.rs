@@ -49,8 +49,8 @@ pub(super) const OWN: [(&str, &str); 4] = [
     ("events off", "No longer show what happens"),
 ];
 
-/// Reads a line without its colon.
-pub(super) fn read(line: &str) -> Result<Asked, String> {
+/// Reads a line without its colon. At a prompt that only reads, what changes anything is refused.
+pub(super) fn read(line: &str, read_only: bool) -> Result<Asked, String> {
     let words = split_command(line).map_err(|error| format!("`:{line}`: {error}"))?.words;
     let asked = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] | ["help" | "h" | "?"] => Asked::Help,
@@ -63,13 +63,13 @@ pub(super) fn read(line: &str) -> Result<Asked, String> {
         _ => Asked::Run(words),
     };
     if let Asked::Run(words) = &asked {
-        sensible(words)?;
+        sensible(words, read_only)?;
     }
     Ok(asked)
 }
 
 /// Whether the words are a command that means something here.
-fn sensible(words: &[String]) -> Result<(), String> {
+fn sensible(words: &[String], read_only: bool) -> Result<(), String> {
     let typed = std::iter::once("neap").chain(words.iter().map(String::as_str));
     match Cli::try_parse_from(typed) {
         Ok(cli) => match cli.command {
@@ -78,6 +78,9 @@ fn sensible(words: &[String]) -> Result<(), String> {
                 words[0]
             )),
             Command::Client(Client::Repl(_)) => Err("this is the REPL already; :quit leaves it".to_owned()),
+            command if read_only && !only_looks(&command) => {
+                Err(format!("`:{}` changes something, and this prompt only looks (it is read-only)", words[0]))
+            }
             _ => Ok(()),
         },
         // Its own help is what it prints itself.
@@ -89,6 +92,31 @@ fn sensible(words: &[String]) -> Result<(), String> {
             Err(format!("there is no command `:{}`; {tip}", words[0]))
         }
         Err(error) => Err(error.render().to_string().trim_end().trim_start_matches("error: ").to_owned()),
+    }
+}
+
+/// Whether a command changes nothing. What does not stand here counts as one that does.
+fn only_looks(command: &Command) -> bool {
+    match command {
+        Command::Check(_) | Command::Completions(_) => true,
+        Command::Client(client) => match client {
+            Client::Status(_)
+            | Client::List(_)
+            | Client::Describe(_)
+            | Client::Wait(_)
+            | Client::Plan(_)
+            | Client::Logs(_)
+            | Client::Events(_)
+            | Client::Why(_)
+            | Client::Graph(_)
+            | Client::Stats(_)
+            | Client::Health(_) => true,
+            Client::Start(act) | Client::Stop(act) | Client::Restart(act) => act.dry_run,
+            Client::Apply(apply) => apply.dry_run,
+            Client::Eval(eval) => eval.read_only,
+            _ => false,
+        },
+        _ => false,
     }
 }
 
@@ -123,25 +151,57 @@ mod tests {
 
     #[test]
     fn a_colon_means_a_command_of_the_repl_or_of_the_command_line() {
-        assert_eq!(read("help").unwrap(), Asked::Help);
-        assert_eq!(read("").unwrap(), Asked::Help);
-        assert_eq!(read("q").unwrap(), Asked::Quit);
-        assert_eq!(read("events on").unwrap(), Asked::Events(true));
-        assert_eq!(read("events web").unwrap(), run(&["events", "web"]));
-        assert_eq!(read("list --state failed").unwrap(), run(&["list", "--state", "failed"]));
-        assert_eq!(read("logs 'a b' -n 3").unwrap(), run(&["logs", "a b", "-n", "3"]));
-        assert_eq!(read("help list").unwrap(), run(&["list", "--help"]));
+        assert_eq!(read("help", false).unwrap(), Asked::Help);
+        assert_eq!(read("", false).unwrap(), Asked::Help);
+        assert_eq!(read("q", false).unwrap(), Asked::Quit);
+        assert_eq!(read("events on", false).unwrap(), Asked::Events(true));
+        assert_eq!(read("events web", false).unwrap(), run(&["events", "web"]));
+        assert_eq!(read("list --state failed", false).unwrap(), run(&["list", "--state", "failed"]));
+        assert_eq!(read("logs 'a b' -n 3", false).unwrap(), run(&["logs", "a b", "-n", "3"]));
+        assert_eq!(read("help list", false).unwrap(), run(&["list", "--help"]));
     }
 
     #[test]
     fn what_makes_no_sense_at_the_prompt_is_refused_with_words() {
         for line in ["up", "daemon", "run -- true"] {
-            assert!(read(line).unwrap_err().contains("makes no sense here"), "{line}");
+            assert!(read(line, false).unwrap_err().contains("makes no sense here"), "{line}");
         }
-        assert!(read("repl").unwrap_err().contains("already"));
-        let unknown = read("lits").unwrap_err();
+        assert!(read("repl", false).unwrap_err().contains("already"));
+        let unknown = read("lits", false).unwrap_err();
         assert!(unknown.contains("`:lits`") && unknown.contains("list"), "{unknown}");
-        assert!(read("list --nonsense").unwrap_err().contains("--nonsense"));
-        assert!(read("list 'web").unwrap_err().contains("never closed"));
+        assert!(read("list --nonsense", false).unwrap_err().contains("--nonsense"));
+        assert!(read("list 'web", false).unwrap_err().contains("never closed"));
+    }
+
+    #[test]
+    fn a_prompt_that_only_reads_refuses_every_command_that_is_not_known_to_only_look() {
+        let changing = [
+            "start web",
+            "stop web",
+            "restart web",
+            "reload web",
+            "signal web HUP",
+            "apply",
+            "create x -- true",
+            "update web --nice 1",
+            "delete web",
+            "eval 1",
+            "exec web -- true",
+            "down",
+            "upgrade",
+            "types",
+        ];
+        for line in changing {
+            assert!(read(line, false).is_ok(), "{line}");
+            assert!(read(line, true).unwrap_err().contains("read-only"), "{line}");
+        }
+        for line in
+            ["status", "list", "describe web", "wait web", "plan", "logs", "events", "why web", "graph", "stats"]
+        {
+            assert!(read(line, true).is_ok(), "{line}");
+        }
+        for line in ["health", "apply --dry-run", "stop web --dry-run", "eval --read-only 1", "help stop", "quit"] {
+            assert!(read(line, true).is_ok(), "{line}");
+        }
     }
 }

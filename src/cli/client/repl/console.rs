@@ -34,13 +34,15 @@ pub(super) struct Console<'a> {
     /// The lines so far of a text that is not over.
     pending: String,
     terminal: bool,
+    /// Whether nothing may be changed from here.
+    read_only: bool,
 }
 
 impl<'a> Console<'a> {
     /// One for this session, at a terminal or not.
-    pub(super) fn new(context: &'a Context, session: Session, terminal: bool) -> Self {
+    pub(super) fn new(context: &'a Context, session: Session, terminal: bool, read_only: bool) -> Self {
         let (voice, socket) = (context.voice, context.socket());
-        Console { voice, socket, session, printed: Printed::new(), pending: String::new(), terminal }
+        Console { voice, socket, session, printed: Printed::new(), pending: String::new(), terminal, read_only }
     }
 
     /// Whether a text was begun and is not over.
@@ -134,7 +136,7 @@ impl<'a> Console<'a> {
     }
 
     fn obey(&mut self, line: &str) -> Result<Step, Failure> {
-        match colon::read(line) {
+        match colon::read(line, self.read_only) {
             Ok(Asked::Quit) => Ok(Step::Over(Exit::Done)),
             Ok(Asked::Help) => self.printed.said(colon::HELP).map(|()| Step::Done),
             Ok(Asked::Events(on)) => {

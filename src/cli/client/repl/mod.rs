@@ -29,16 +29,16 @@ pub(super) fn repl(args: &args::Repl, context: &mut Context) -> Result<Exit, Fai
     if stdin().is_terminal() && stdout().is_terminal() {
         terminal::converse(args, context, opened)
     } else {
-        read_all(context, opened)
+        read_all(args, context, opened)
     }
 }
 
 /// Evaluates the lines of stdin. The first that fails ends it: the next would do something in a world that is not the
 /// one it was written for.
-fn read_all(context: &Context, opened: Opened) -> Result<Exit, Failure> {
+fn read_all(args: &args::Repl, context: &Context, opened: Opened) -> Result<Exit, Failure> {
     let Opened { session, asides, .. } = opened;
     aside::show(asides, context.voice, Place::Streams)?;
-    let mut console = Console::new(context, session, false);
+    let mut console = Console::new(context, session, false, args.read_only);
     for line in stdin().lock().lines() {
         let line = line.map_err(|error| Failure::new(format!("cannot read stdin: {error}")))?;
         match console.take(&line)? {

@@ -40,7 +40,7 @@ pub(super) fn converse(args: &args::Repl, context: &Context, opened: Opened) -> 
     }
     let prompt = if args.read_only { "neap (read-only)> " } else { "neap> " };
     let prompt = (prompt, paint.tone(Tone::Strong, prompt));
-    let mut console = Console::new(context, session, true);
+    let mut console = Console::new(context, session, true, args.read_only);
     loop {
         if let Some(helper) = editor.helper() {
             helper.follow_on(console.pending());
