@@ -58,7 +58,7 @@ pub(crate) use pool::Pool;
 pub(crate) use prepare::{Beside, beside};
 pub(crate) use prepare::{RuntimeDir, Surroundings, inheritable};
 #[cfg(feature = "lua")]
-pub(crate) use probe::Io;
+pub(crate) use probe::{Io, beside_connection};
 pub(crate) use spawn::Launcher;
 pub(crate) use task::{TaskFunction, Tasks, is_in_task};
 pub use usage::{Usage, UsageSource};

@@ -208,6 +208,15 @@ where
             Err(format!("{} {}: the body does not contain `{needle}`", http.method, http.url))
         }
     };
+    beside_connection(exchange, connection, failed).await
+}
+
+/// Awaits an exchange, and keeps its connection going meanwhile.
+pub(crate) async fn beside_connection<T>(
+    exchange: impl Future<Output = Result<T, String>>,
+    connection: impl Future<Output = hyper::Result<()>>,
+    failed: impl Fn(hyper::Error) -> String,
+) -> Result<T, String> {
     let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
     let mut closed = false;
     poll_fn(|cx| {

@@ -1,8 +1,5 @@
 //! `neap.fetch`: asks a URL, over TCP or a Unix socket.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -15,7 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::effects::changes;
 use super::events::duration;
 use super::process::described;
-use crate::driver::Io;
+use crate::driver::{Io, beside_connection};
 use crate::lua::problem::{did_you_mean, misuse, only_at_run_time};
 use crate::spec::ProbeUrl;
 use crate::spec::units::format_duration;
@@ -149,17 +146,5 @@ where
         let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
         Ok(Got { status: parts.status.as_u16(), headers, body })
     };
-    let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
-    let mut closed = false;
-    poll_fn(|cx| {
-        if !closed && let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-            closed = true;
-            if let Err(error) = ended {
-                return Poll::Ready(Err(failed(error)));
-            }
-        }
-        // The answer may be there although the connection is closed already.
-        exchange.as_mut().poll(cx)
-    })
-    .await
+    beside_connection(exchange, connection, failed).await
 }
