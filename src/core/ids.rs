@@ -31,6 +31,11 @@ id!(
     CommandId, "c"
 );
 
+id!(
+    /// A connection that was accepted for a process with one instance a connection; chosen by the driver, never reused.
+    ConnectionId, "n"
+);
+
 /// A process id of the kernel's. Never signalled by number alone: see `driver::identity`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pid(pub u32);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{CommandId, Pid, ProcessId, RunId};
+use super::ids::{CommandId, ConnectionId, Pid, ProcessId, RunId};
 use crate::spec::{Plan, Signal, Spec};
 
 /// How a process of the kernel's ended.
@@ -36,6 +36,8 @@ pub enum SpawnStep {
     User,
     Group,
     Directory,
+    Socket,
+    Limits,
     Log,
     Pipe,
     Tree,
@@ -238,8 +240,31 @@ pub enum Input {
     Probed(RunId, ProbeKind, Result<(), String>),
     /// When the hook of this kind that was last started ended.
     HookFinished(RunId, HookKind, HookResult),
+    /// When all listeners of a process are bound and watched: the answer to `ArmSockets`.
+    Armed(ProcessId),
+    /// When they could not be: the other answer.
+    ArmFailed(ProcessId, SpawnError),
     /// When a connection (or datagram) waits on a listener of an armed process.
     SocketReadable(ProcessId),
+    /// When a connection was accepted for an armed process that has one instance a connection. It is held until the run
+    /// that it is given to is released, or until `DropConnection`.
+    Connection {
+        /// Whose listener accepted it.
+        process: ProcessId,
+        /// Which one.
+        connection: ConnectionId,
+        /// Who connected, in words: "127.0.0.1:40312", "pid 4711, user root (uid 0)".
+        peer: Arc<str>,
+    },
+    /// How many connections of the run's listeners are open, and whether one came since the last such question.
+    Connections {
+        /// The run that was asked for.
+        run: RunId,
+        /// How many are open.
+        open: u32,
+        /// Whether one came since.
+        came: bool,
+    },
     /// When nothing of the run's tree is left. Never before the main process's `Exited`, unless it was never executed.
     TreeEmpty(RunId),
     /// When something of the tree is left, as the answer to `WatchTree`; `TreeEmpty` follows once it is not.
@@ -248,6 +273,8 @@ pub enum Input {
     TreeStuck(RunId, Vec<Pid>),
     /// When the kernel killed a member of the tree for lack of memory.
     Oom(RunId),
+    /// When the kernel refused the tree a new process for its limit on their number.
+    PidsLimit(RunId),
     /// When a run that outlived its supervisor was looked for.
     Adopted(RunId, Adoption),
     /// When there is something to be told to people that changes nothing here: about this process, or the whole instance.

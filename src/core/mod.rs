@@ -45,7 +45,7 @@ pub use diff::{Change, ChangeKind};
 pub use event::{Cause, Ending, Event, EventKind, HealthStatus, HoldKind, RelationKind, StateName};
 pub use explain::{Blocker, Explanation, Reason, Timer};
 pub use history::History;
-pub use ids::{CommandId, Pid, ProcessId, RunId};
+pub use ids::{CommandId, ConnectionId, Pid, ProcessId, RunId};
 pub use input::{
     Adoption, Command, ExitStatus, HookKind, HookResult, Input, Notification, ProbeKind, SpawnError, SpawnStep,
 };

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Event;
-use super::ids::{CommandId, ProcessId, RunId};
+use super::ids::{CommandId, ConnectionId, ProcessId, RunId};
 use super::input::{HookKind, ProbeKind};
 use super::reply::Reply;
-use crate::spec::{Hook, Probe, Signal, Spec};
+use crate::spec::{Hook, Limits, Probe, Signal, Spec};
 
 /// Who of a run gets a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +31,8 @@ pub enum Output {
         process: ProcessId,
         /// What is to be run.
         spec: Arc<Spec>,
+        /// The connection that it is an instance for.
+        connection: Option<ConnectionId>,
     },
     /// Make the child from what was prepared. Answered by `Executed` or `SpawnFailed`.
     Spawn(RunId),
@@ -79,12 +81,24 @@ pub enum Output {
     },
     /// Kill the hook in flight. Answered by `HookFinished` (failed, "cancelled") once nothing of it is left; a function is given up at once.
     CancelHook(RunId, HookKind),
-    /// Listen, and tell of the first connection.
+    /// Listen, and tell of the first connection; with one instance a connection, accept each and tell of it. Answered by
+    /// `Armed` or `ArmFailed`.
     ArmSockets(ProcessId, Arc<Spec>),
     /// Stop telling of connections; stay bound, so that they queue.
     DisarmSockets(ProcessId),
     /// Close the process's listeners: it is gone from the plan.
     CloseSockets(ProcessId),
+    /// Close a connection that no instance is started for.
+    DropConnection(ConnectionId),
+    /// Count the open connections of a running process's listeners. Answered by `Connections`.
+    CountConnections(RunId, ProcessId),
+    /// Put other limits on a run's tree. What cannot be done is told by a `Warning`.
+    SetLimits {
+        /// Whose.
+        run: RunId,
+        /// All of them; those that are absent are lifted.
+        limits: Limits,
+    },
     /// Answer a command.
     Reply(CommandId, Reply),
     /// Tell the world.

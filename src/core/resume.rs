@@ -120,7 +120,7 @@ impl Machine {
             StartPhase::Preparing | StartPhase::BeforeStart(_) => {
                 self.clear_timer(id, TimerKind::Hook);
                 self.set_start_phase(id, StartPhase::Preparing);
-                self.output(Output::Prepare { run: run.id, process: id, spec: run.spec.to_arc() });
+                self.output(Output::Prepare { run: run.id, process: id, spec: run.spec.to_arc(), connection: None });
             }
             StartPhase::Spawning => {}
             StartPhase::Readying if run.leader == Leader::Sought => self.output(Output::FindMain(run.id)),

@@ -294,7 +294,7 @@ impl Machine {
         if let Some(timeout) = spec.start_timeout {
             self.set_timer(id, TimerKind::Start, timeout);
         }
-        self.output(Output::Prepare { run, process: id, spec: spec.to_arc() });
+        self.output(Output::Prepare { run, process: id, spec: spec.to_arc(), connection: None });
     }
 
     /// The phase of a start, while there is one.

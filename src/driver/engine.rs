@@ -401,7 +401,7 @@ impl Engine {
     fn carry_out(&mut self, output: crate::core::Output) {
         use crate::core::Output;
         match output {
-            Output::Prepare { run, process, spec } => self.prepare(run, process, spec),
+            Output::Prepare { run, process, spec, connection: _ } => self.prepare(run, process, spec),
             Output::Spawn(run) => self.spawns.push_back(run),
             Output::Release(run) => self.release(run),
             Output::Signal { run, signal, scope } => self.signal(run, signal, scope),
@@ -413,7 +413,12 @@ impl Engine {
             Output::RunHook { run, process, kind, spec, hook } => self.run_hook(run, process, kind, (spec, hook)),
             Output::CancelHook(run, kind) => self.cancel_hook(run, kind),
             // Held back until there is a driver for listeners; specs that ask for them are refused.
-            Output::ArmSockets(..) | Output::DisarmSockets(_) | Output::CloseSockets(_) => {}
+            Output::ArmSockets(..)
+            | Output::DisarmSockets(_)
+            | Output::CloseSockets(_)
+            | Output::DropConnection(_)
+            | Output::CountConnections(..)
+            | Output::SetLimits { .. } => {}
             Output::Reply(id, reply) => {
                 self.tasks.answered(id, &reply);
                 self.tells.push(Tell::Reply(id, reply));

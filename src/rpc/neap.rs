@@ -243,6 +243,8 @@ fn detail(one: &Found, all: &[Found]) -> v1::ProcessDetail {
         bound_by: by(|spec| &spec.binds_to),
         followed_by: by(|spec| &spec.follows),
         parts: by(|spec| &spec.part_of),
+        listeners: Vec::new(),
+        limits: Vec::new(),
     }
 }
 

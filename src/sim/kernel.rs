@@ -236,7 +236,7 @@ impl Kernel {
     /// Carries out an output. An error is something that the machine must not have asked for.
     pub(super) fn execute(&mut self, now: Time, output: &Output) -> Result<(), String> {
         match output {
-            Output::Prepare { run, process, spec } => self.prepare(now, *run, *process, spec),
+            Output::Prepare { run, process, spec, .. } => self.prepare(now, *run, *process, spec),
             Output::Spawn(run) => self.spawn(now, *run),
             Output::Release(run) => self.release(*run),
             Output::Signal { run, signal, scope } => self.signal(now, *run, *signal, *scope),
@@ -290,6 +290,7 @@ impl Kernel {
                 self.armed.remove(process);
                 Ok(())
             }
+            Output::DropConnection(_) | Output::CountConnections(..) | Output::SetLimits { .. } => Ok(()),
             Output::Reply(..) | Output::Emit(_) | Output::Finished { .. } => Ok(()),
         }
     }

@@ -66,7 +66,7 @@ struct OutputText<'a>(&'a Output);
 impl fmt::Display for OutputText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Output::Prepare { run, process, spec } => write!(f, "prepare {run} of {process} `{}`", spec.name),
+            Output::Prepare { run, process, spec, .. } => write!(f, "prepare {run} of {process} `{}`", spec.name),
             Output::ArmSockets(process, spec) => write!(f, "arm sockets of {process} `{}`", spec.name),
             Output::StartProbe { run, kind, .. } => write!(f, "start {kind:?} probe of {run}"),
             Output::RunHook { run, kind, .. } => write!(f, "run {} hook of {run}", kind.as_str()),
