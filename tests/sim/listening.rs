@@ -36,7 +36,7 @@ fn armings(s: &Scenario) -> usize {
 fn listeners_that_are_bound_are_told_of() {
     let s = Scenario::with([listening("web")]);
     s.is("web", Waiting);
-    assert_eq!(s.status("web").reason, "for a connection");
+    assert_eq!(s.status("web").reason, "for a connection on tcp:127.0.0.1:8080");
     assert!(s.events("web").iter().any(|event| event.kind == EventKind::Listening));
 }
 
@@ -52,7 +52,7 @@ fn what_is_ordered_after_a_listener_waits_until_that_is_bound() {
     s.is("later", Running);
     s.world.unbindable("web", None);
     s.pass(secs(1));
-    assert_eq!(s.status("web").reason, "for a connection");
+    assert_eq!(s.status("web").reason, "for a connection on tcp:127.0.0.1:8080");
     s.is("client", Running);
 }
 
