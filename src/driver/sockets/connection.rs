@@ -112,6 +112,25 @@ impl Engine {
         }
     }
 
+    /// Accepts no more connections: those that come from now on are for a successor.
+    pub(crate) fn pause_accepting(&mut self) {
+        for listening in self.sockets.of.values().filter(|listening| listening.accepts()) {
+            listening.bound.iter().for_each(|bound| bound.pause(&mut self.poller));
+        }
+    }
+
+    /// Accepts connections again: there is no successor.
+    pub(crate) fn go_on_accepting(&mut self) {
+        for listening in self.sockets.of.values().filter(|listening| listening.accepts()) {
+            listening.bound.iter().for_each(|bound| bound.go_on(&mut self.poller));
+        }
+    }
+
+    /// Whether connections were accepted that no program has yet: they would end with us.
+    pub(crate) fn holds_connections(&self) -> bool {
+        !self.sockets.connections.is_empty() || self.runs.values().any(|run| run.connection.is_some())
+    }
+
     /// Closes a connection that nobody serves.
     pub(crate) fn drop_connection(&mut self, connection: ConnectionId) {
         self.sockets.connections.remove(&connection);
