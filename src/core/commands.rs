@@ -154,7 +154,9 @@ impl Machine {
     fn is_up(&self, id: ProcessId) -> bool {
         match self.state(id) {
             Some(State::Running(_)) => true,
-            Some(State::Waiting(Waiting { on: WaitFor::Socket | WaitFor::Room, .. })) => self.accepts(id),
+            Some(State::Waiting(Waiting { on: WaitFor::Watch | WaitFor::Socket | WaitFor::Room, .. })) => {
+                self.accepts(id)
+            }
             _ => false,
         }
     }

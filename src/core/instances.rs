@@ -87,8 +87,7 @@ impl Machine {
             self.output(Output::DropConnection(connection));
         }
         if self.waits_on(of, &WaitFor::Room) && self.has_room(of) {
-            let fallback = self.process(of).map_or(Why::Created, Process::rest_why);
-            self.listen(of, fallback);
+            self.watch_again(of);
         }
         if self.state(of).is_some_and(State::is_rest) && !self.has_instances(of) {
             self.answer(of, Goal::Down, |state| Ok(Done::State(state)));

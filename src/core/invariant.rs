@@ -111,7 +111,7 @@ impl Machine {
         match (self.state(other), kind) {
             (None | Some(State::Rest(_) | State::Running(_)), _) => false,
             (Some(State::Backoff(_)), HoldKind::Order | HoldKind::Stop | HoldKind::Conflict) => false,
-            (Some(State::Waiting(Waiting { on: WaitFor::Socket | WaitFor::Room, .. })), _) => false,
+            (Some(State::Waiting(Waiting { on: WaitFor::Watch | WaitFor::Socket | WaitFor::Room, .. })), _) => false,
             (Some(_), _) => true,
         }
     }

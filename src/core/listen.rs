@@ -49,11 +49,14 @@ impl Machine {
 
     /// Its listeners are bound and watched.
     pub(super) fn armed(&mut self, id: ProcessId) {
-        if !self.waits_on(id, &WaitFor::Bind) {
+        let Some(State::Waiting(Waiting { on: on @ (WaitFor::Bind | WaitFor::Watch), .. })) = self.state(id) else {
             return self.drop_input();
+        };
+        if *on == WaitFor::Bind {
+            let at = self.process(id).map(|p| p.spec.listening_at()).unwrap_or_default();
+            self.emit(id, EventKind::Listening { at }, Cause::Progress);
+            self.notice(Notice::Armed(id));
         }
-        self.emit(id, EventKind::Listening, Cause::Progress);
-        self.notice(Notice::Armed(id));
         if self.process(id).is_some_and(|p| p.spec.accepts()) {
             self.answer(id, Goal::Ready, |state| Ok(Done::State(state)));
             if !self.has_room(id) {
@@ -69,9 +72,17 @@ impl Machine {
         self.wait_on(id, WaitFor::Room);
     }
 
+    /// There is room for another instance: they are watched again.
+    pub(super) fn watch_again(&mut self, id: ProcessId) {
+        if let Some(spec) = self.process(id).map(|p| p.spec.to_arc()) {
+            self.wait_on(id, WaitFor::Watch);
+            self.output(Output::ArmSockets(id, spec));
+        }
+    }
+
     /// They could not be bound: as a start that failed.
     pub(super) fn arm_failed(&mut self, id: ProcessId, error: SpawnError) {
-        if !self.waits_on(id, &WaitFor::Bind) {
+        if !self.waits_on(id, &WaitFor::Bind) && !self.waits_on(id, &WaitFor::Watch) {
             return self.drop_input();
         }
         let Some(p) = self.processes.get_mut(id) else { return };
@@ -175,19 +186,6 @@ impl Machine {
 /// How long this run may be without a connection: the longest that one of its listeners says.
 fn idle_stop(run: &Run) -> Option<Duration> {
     run.spec.listen.iter().filter_map(|listener| listener.idle_stop).max()
-}
-
-/// Where it listens, for people: the first two places.
-pub(super) fn places(spec: &Spec) -> String {
-    let mut named: Vec<String> = spec.listen.iter().take(2).map(|listener| listener.address.to_string()).collect();
-    if spec.listen.len() > named.len() {
-        named.push(format!("{} more", spec.listen.len() - named.len()));
-    }
-    match named.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
-        None => String::new(),
-    }
 }
 
 /// That there is no room for another instance, for people.

@@ -165,6 +165,8 @@ pub(super) enum WaitFor {
     Bind,
     /// They are; a connection.
     Socket,
+    /// They are bound; that they are watched again.
+    Watch,
     /// There are as many instances as there may be: that one of them ends.
     Room,
     /// Never empty between two inputs.
@@ -424,7 +426,10 @@ impl State {
 
     /// Whether its listeners are watched, or about to be: no run of its own is on its way.
     pub(super) fn listens(&self) -> bool {
-        matches!(self, State::Waiting(Waiting { on: WaitFor::Bind | WaitFor::Socket | WaitFor::Room, .. }))
+        matches!(
+            self,
+            State::Waiting(Waiting { on: WaitFor::Bind | WaitFor::Watch | WaitFor::Socket | WaitFor::Room, .. })
+        )
     }
 }
 

@@ -208,7 +208,8 @@ impl Machine {
         let hard = if binds { HoldKind::BindsTo } else { HoldKind::Requires };
         let Some(state) = self.state(other) else { return Ok(None) };
         Ok(match state {
-            State::Waiting(Waiting { on: WaitFor::Socket | WaitFor::Room, .. }) | State::Running(_) => None,
+            State::Waiting(Waiting { on: WaitFor::Watch | WaitFor::Socket | WaitFor::Room, .. })
+            | State::Running(_) => None,
             State::Waiting(_) | State::Starting(_) | State::Backoff(_) if needs => Some(hard),
             State::Waiting(_) => Some(HoldKind::Order),
             // The first attempt alone holds up what is merely ordered.

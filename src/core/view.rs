@@ -58,7 +58,7 @@ impl Machine {
     fn holds_shown(&self, p: &Process) -> Vec<Hold> {
         match &p.state {
             State::Waiting(waiting) => match &waiting.on {
-                WaitFor::Bind | WaitFor::Socket | WaitFor::Room => Vec::new(),
+                WaitFor::Bind | WaitFor::Watch | WaitFor::Socket | WaitFor::Room => Vec::new(),
                 WaitFor::Holds(holds) => {
                     holds.iter().map(|(id, kind)| Hold { kind: *kind, name: self.name_of(*id) }).collect()
                 }
@@ -83,7 +83,7 @@ impl Machine {
             },
             State::Waiting(waiting) => match &waiting.on {
                 WaitFor::Bind => "for its sockets".into(),
-                WaitFor::Socket => format!("for a connection on {}", listen::places(&p.spec)),
+                WaitFor::Watch | WaitFor::Socket => format!("for a connection on {}", p.spec.listening_at()),
                 WaitFor::Room => listen::full(&p.spec),
                 WaitFor::Holds(holds) => self.hold_text(holds),
             },
