@@ -6,6 +6,7 @@ use super::daemon::{Main, Search};
 use super::engine::{Engine, HelperDone};
 use super::flight::{RunChild, system_error};
 use super::held::Held;
+use super::limit::Told;
 use super::place::{Block, Place};
 use super::prepare::{self, NotPrepared, Prepared, Surroundings, Wanted};
 use super::sources::Owner;
@@ -32,6 +33,8 @@ pub(super) struct Run {
     pub recorded: bool,
     /// Whether another supervisor made it, so that its processes are not our children.
     pub adopted: bool,
+    /// What its limits did that was told already.
+    pub told: Told,
 }
 
 impl Run {
@@ -50,6 +53,7 @@ impl Run {
             emptied: false,
             recorded: false,
             adopted: false,
+            told: Told::default(),
         }
     }
 
