@@ -66,9 +66,10 @@ impl Engine {
         let block = entry.block.clone().ok_or_else(gone)?;
         let place = self.places.get_mut(&entry.process).ok_or_else(gone)?;
         let (name, process) = (place.name.clone(), entry.process);
-        let mut held = Held::new(self.trees.create_limited(&name, run, &entry.spec.limits)?);
+        let mut held = Held::new(self.trees.create_limited(&name, run, &entry.limits)?);
         let mut launch = self.complete(process, run, &block, &held)?;
         self.limit(process, &mut held, &mut launch)?;
+        self.pass_sockets(run, &mut launch)?;
         let flight = self.launcher.launch(launch)?;
         held.tree.set_leader(flight.pid());
         let child = self.watch_flight(Owner::Run(run), flight, &held)?;
@@ -161,6 +162,8 @@ impl Engine {
                         entry.child = child;
                         if let RunChild::Alive(pid, ..) = &entry.child {
                             let pid = *pid;
+                            // Its client is to see the end when the program closes it.
+                            entry.connection = None;
                             self.in_flight -= 1;
                             self.inputs.push_back(Input::Executed(run, pid));
                             self.record_leader(run);
