@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::contain::Trees;
+use super::enforce::LimitState;
 use super::function::Functions;
 use super::held::Held;
 use super::hook::{Call, Job};
@@ -223,6 +224,16 @@ impl Engine {
     pub fn gauge(&self, process: ProcessId) -> Option<Gauge> {
         let run = self.machine.status(process)?.run?;
         Some(self.runs.get(&run)?.held.as_ref()?.tree.gauge())
+    }
+
+    /// What became of a process's limits; of one that does not run, what will.
+    pub fn limits(&self, process: ProcessId) -> Option<Vec<LimitState>> {
+        let run = self.machine.status(process)?.run;
+        let held = run.and_then(|run| self.runs.get(&run)).and_then(|entry| entry.held.as_ref());
+        match held {
+            Some(held) => Some(held.tree.limits().to_vec()),
+            None => self.machine.spec(process).map(|spec| self.expected_limits(&spec)),
+        }
     }
 
     /// Where children come from.

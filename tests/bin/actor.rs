@@ -37,6 +37,8 @@
 //! | `umask OCTAL`, `inherit-fds N` | sets it; opens N descriptors that an executed program keeps |
 //! | `supervise { … }` | launches an actor with the block through Neap, with its descriptors 0 to 2; waits for it and says `ended STATUS` or `failed ERRNO STEP MESSAGE` |
 //! | `starve TREES N { … }` | launches an actor with the block in a tree (of `cgroups` or `groups`); once that has N members takes all descriptors there are, sends TERM to the tree, then KILL, and says `told RESULT` and `killed RESULT` |
+//! | `eat BYTES`, `burn` | takes so much memory and uses it; the processor, for ever |
+//! | `try-fork` | says `forked`, or `refused` and why |
 //! | `forkbomb` | forks as fast as it can, all children too, until killed |
 
 #![no_main] // The Rust runtime ignores SIGPIPE before `main`: this program shows what it really was given.
@@ -154,6 +156,11 @@ fn act(verb: &str, words: &mut Iter<'_, OsString>) {
         "inherit-fds" => inherit_fds(number(words)),
         "supervise" => supervise(words),
         "starve" => starve(words),
+        "eat" => eat(number(words) as usize),
+        "burn" => loop {
+            std::hint::spin_loop();
+        },
+        "try-fork" => try_fork(),
         "forkbomb" => forkbomb(),
         other => fail(&format!("unknown verb `{other}`")),
     }
@@ -485,6 +492,26 @@ fn starve(words: &mut Iter<'_, OsString>) {
 fn await_any(fds: &[BorrowedFd<'_>]) {
     let mut polled: Vec<PollFd<'_>> = fds.iter().map(|f| PollFd::new(*f, PollFlags::POLLIN)).collect();
     let _ = poll(&mut polled, PollTimeout::NONE);
+}
+
+/// Keeps what it takes, a page at a time.
+fn eat(bytes: usize) {
+    let mut eaten = vec![0u8; bytes];
+    eaten.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+    std::mem::forget(std::hint::black_box(eaten));
+}
+
+fn try_fork() {
+    // SAFETY: the program has one thread; the child only ends.
+    match unsafe { libc::fork() } {
+        0 => std::process::exit(0),
+        -1 => print(format!("refused: {}\n", io::Error::last_os_error()).as_bytes()),
+        // SAFETY: reaps the child.
+        child => {
+            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            print(b"forked\n");
+        }
+    }
 }
 
 fn forkbomb() {
