@@ -2,7 +2,7 @@
 
 use super::args;
 use super::context::Context;
-use super::json::Json;
+use super::json;
 use super::look::{tone, word};
 use super::table::{Cell, Sheet};
 use crate::cli::exit::{Exit, Failure};
@@ -15,7 +15,7 @@ pub(super) fn stats(args: &args::Stats, context: &mut Context) -> Result<Exit, F
     let request = StatsRequest { names: args.names.clone(), interval: Some(interval) };
     let usages = context.call(|client| client.stats(request))?.processes;
     if context.voice.json {
-        context.print(&Json::lines(&usages))?;
+        context.print(&json::lines(&usages))?;
     } else if usages.is_empty() {
         context.say("no processes");
     } else {
