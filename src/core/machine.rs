@@ -133,7 +133,9 @@ impl Machine {
             }
             Input::Abandon(id) => self.abandon(id),
             Input::SocketReadable(process) => self.socket_readable(process),
-            Input::Armed(_) | Input::ArmFailed(..) | Input::Connection { .. } | Input::Connections { .. } => {}
+            Input::Armed(process) => self.armed(process),
+            Input::ArmFailed(process, error) => self.arm_failed(process, error),
+            Input::Connection { .. } | Input::Connections { .. } => {}
             Input::Timeout => self.fire_timers(),
             Input::Prepared(run) => self.with_run(run, Machine::prepared),
             Input::PrepareFailed(run, error) => self.with_run(run, |m, id| m.prepare_failed(id, error)),
@@ -151,7 +153,7 @@ impl Machine {
             Input::TreeOccupied(run) => self.with_run(run, Machine::tree_occupied),
             Input::TreeStuck(run, pids) => self.with_run(run, |m, id| m.tree_stuck(id, pids)),
             Input::Oom(run) => self.with_run(run, Machine::oom),
-            Input::PidsLimit(_) => {}
+            Input::PidsLimit(run) => self.with_run(run, Machine::pids_refused),
             Input::Warning(Some(process), text) => self.emit(process, EventKind::Warning { text }, Cause::Progress),
             Input::Warning(None, text) => self.emit_instance(EventKind::Warning { text }, Cause::Progress),
             Input::PlanRefused(reason) => self.emit_instance(EventKind::Refused { reason }, Cause::Progress),

@@ -53,7 +53,7 @@ impl Machine {
     fn holds_shown(&self, p: &Process) -> Vec<Hold> {
         match &p.state {
             State::Waiting(waiting) => match &waiting.on {
-                WaitFor::Socket => Vec::new(),
+                WaitFor::Bind | WaitFor::Socket => Vec::new(),
                 WaitFor::Holds(holds) => {
                     holds.iter().map(|(id, kind)| Hold { kind: *kind, name: self.name_of(*id) }).collect()
                 }
@@ -77,6 +77,7 @@ impl Machine {
                 Why::Crashed(ending) => format!("restarted too often; last: {ending}"),
             },
             State::Waiting(waiting) => match &waiting.on {
+                WaitFor::Bind => "for its sockets".into(),
                 WaitFor::Socket => "for a connection".into(),
                 WaitFor::Holds(holds) => self.hold_text(holds),
             },

@@ -92,6 +92,7 @@ impl Engine {
             self.adopt(live, tree, &mut gap);
         }
         self.kill_strays(trees);
+        self.claim_sockets(&live);
         // What the machine asks for again is done before it hears what became of its runs.
         self.machine.resume(Clock::now());
         self.settle();
@@ -172,6 +173,10 @@ impl Engine {
         for (key, fd) in held {
             let process = match key.kind() {
                 Some(KeyKind::Stdout(p) | KeyKind::Stderr(p) | KeyKind::Staged(p) | KeyKind::Notify(p)) => p,
+                Some(KeyKind::Listener(process, slot)) => {
+                    self.inherit_listener(process, slot, fd);
+                    continue;
+                }
                 _ => continue,
             };
             let of_run = live.iter().find(|run| run.process == process).map(|run| run.spec.clone());

@@ -20,13 +20,14 @@ use super::pool::Pool;
 use super::prepare::{NotPrepared, Prepared, Surroundings};
 use super::probe::Probes;
 use super::run::Run;
+use super::sockets::{Found, Sockets};
 use super::sources::{Clock, JobId, Moment, Owner, Poller, Source, Token};
 use super::spawn::Launcher;
 use super::task::{TaskEnd, Tasks};
 use super::usage::Gauge;
 use crate::core::{
     Command, CommandId, Event, EventKind, Explanation, History, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId,
-    StateName, Time,
+    SpawnError, StateName, Time,
 };
 use crate::log::{LogFile, Logs, Tail, Told};
 use crate::supervisor::{Answer, Message, Shared, Shutdown};
@@ -50,6 +51,7 @@ pub(crate) enum HelperDone {
     Called(u64, Result<(), String>),
     TaskEnded(RunId, TaskEnd),
     Closed(ProcessId),
+    Bound(ProcessId, u64, Result<Vec<Found>, SpawnError>),
 }
 
 /// What an engine is started with.
@@ -109,6 +111,7 @@ pub(crate) struct Engine {
     pub(super) places: HashMap<ProcessId, Place>,
     pub(super) jobs: HashMap<JobId, Job>,
     pub(super) calls: HashMap<u64, Call>,
+    pub(super) sockets: Sockets,
     pub(super) next_id: u64,
     pub(super) inputs: VecDeque<Input>,
     /// Runs whose children are yet to be made.
@@ -181,6 +184,7 @@ impl Engine {
             places: HashMap::new(),
             jobs: HashMap::new(),
             calls: HashMap::new(),
+            sockets: Sockets::default(),
             next_id: 0,
             inputs: VecDeque::new(),
             spawns: VecDeque::new(),
@@ -289,6 +293,8 @@ impl Engine {
             Some(Source::Main(run)) => self.main_event(run),
             Some(Source::Member(owner, pid)) => self.member_ended(owner, pid),
             Some(Source::Notify(process)) => self.read_notify(process),
+            Some(Source::Socket(process, slot)) => self.socket_event(process, slot),
+            Some(Source::Coming(process, slot)) => self.coming_event(process, slot),
             Some(Source::Anchor) => self.anchor_event(),
             None => {}
         }
@@ -339,6 +345,7 @@ impl Engine {
             Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
             Message::Helper(HelperDone::Closed(process)) => self.received_closed(process),
             Message::Helper(HelperDone::TaskEnded(run, how)) => self.task_ended(run, how),
+            Message::Helper(HelperDone::Bound(process, job, result)) => self.sockets_bound(process, job, result),
         }
     }
 
@@ -395,13 +402,14 @@ impl Engine {
             Moment::JobTimeout(job) => self.job_timeout(job),
             Moment::CallTimeout(call) => self.call_timeout(call),
             Moment::DropTask(run) => self.drop_task(run),
+            Moment::Accept(process, slot) => self.accept_again(process, slot),
         }
     }
 
     fn carry_out(&mut self, output: crate::core::Output) {
         use crate::core::Output;
         match output {
-            Output::Prepare { run, process, spec, connection: _ } => self.prepare(run, process, spec),
+            Output::Prepare { run, process, spec, connection } => self.prepare(run, process, spec, connection),
             Output::Spawn(run) => self.spawns.push_back(run),
             Output::Release(run) => self.release(run),
             Output::Signal { run, signal, scope } => self.signal(run, signal, scope),
@@ -412,13 +420,13 @@ impl Engine {
             Output::StopProbe(run, kind) => self.stop_probe(run, kind),
             Output::RunHook { run, process, kind, spec, hook } => self.run_hook(run, process, kind, (spec, hook)),
             Output::CancelHook(run, kind) => self.cancel_hook(run, kind),
-            // Held back until there is a driver for listeners; specs that ask for them are refused.
-            Output::ArmSockets(..)
-            | Output::DisarmSockets(_)
-            | Output::CloseSockets(_)
-            | Output::DropConnection(_)
-            | Output::CountConnections(..)
-            | Output::SetLimits { .. } => {}
+            Output::ArmSockets(process, spec) => self.arm_sockets(process, spec),
+            Output::DisarmSockets(process) => self.disarm_sockets(process),
+            Output::CloseSockets(process) => self.close_sockets(process),
+            Output::DropConnection(connection) => self.drop_connection(connection),
+            Output::CountConnections(run, process) => self.count_connections(run, process),
+            // Held back until there is a driver for it.
+            Output::SetLimits { .. } => {}
             Output::Reply(id, reply) => {
                 self.tasks.answered(id, &reply);
                 self.tells.push(Tell::Reply(id, reply));
@@ -547,6 +555,7 @@ impl Engine {
         }
         self.pool.close();
         self.places.clear();
+        self.close_all_sockets();
         self.surroundings.runtime.clean();
         self.trash.clear();
         self.tasks.clear();

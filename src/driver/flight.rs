@@ -67,7 +67,8 @@ impl Engine {
         let place = self.places.get_mut(&entry.process).ok_or_else(gone)?;
         let (name, process) = (place.name.clone(), entry.process);
         let mut held = Held::new(self.trees.create(&name, run)?);
-        let launch = self.complete(process, run, &block, &held)?;
+        let mut launch = self.complete(process, run, &block, &held)?;
+        self.pass_sockets(run, &mut launch)?;
         let flight = self.launcher.launch(launch)?;
         held.tree.set_leader(flight.pid());
         let child = self.watch_flight(Owner::Run(run), flight, &held)?;
@@ -160,6 +161,8 @@ impl Engine {
                         entry.child = child;
                         if let RunChild::Alive(pid, ..) = &entry.child {
                             let pid = *pid;
+                            // Its client is to see the end when the program closes it.
+                            entry.connection = None;
                             self.in_flight -= 1;
                             self.inputs.push_back(Input::Executed(run, pid));
                             self.record_leader(run);

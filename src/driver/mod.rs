@@ -38,6 +38,7 @@ mod probe;
 mod reserve;
 mod run;
 mod slots;
+mod sockets;
 mod sources;
 pub mod spawn;
 pub mod sys;
@@ -59,6 +60,7 @@ pub(crate) use prepare::{Beside, beside};
 pub(crate) use prepare::{RuntimeDir, Surroundings, inheritable};
 #[cfg(feature = "lua")]
 pub(crate) use probe::{Io, beside_connection};
+pub use sockets::ListenerState;
 pub(crate) use spawn::Launcher;
 pub(crate) use task::{TaskFunction, Tasks, is_in_task};
 pub use usage::{Usage, UsageSource};

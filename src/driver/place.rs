@@ -132,6 +132,7 @@ impl Engine {
             self.poller.remove(&socket, token);
         }
         self.let_go(process);
+        self.close_sockets(process);
         self.forget_task(process);
     }
 }

@@ -8,8 +8,9 @@ use super::flight::{RunChild, system_error};
 use super::held::Held;
 use super::place::{Block, Place};
 use super::prepare::{self, NotPrepared, Prepared, Surroundings, Wanted};
+use super::sockets::Connection;
 use super::sources::Owner;
-use crate::core::{ExitStatus, Input, Pid, ProbeKind, ProcessId, RunId, SpawnStep};
+use crate::core::{ConnectionId, ExitStatus, Input, Pid, ProbeKind, ProcessId, RunId, SpawnStep};
 use crate::spec::{Ready, Spec};
 use crate::supervisor::Message;
 
@@ -32,6 +33,8 @@ pub(super) struct Run {
     pub recorded: bool,
     /// Whether another supervisor made it, so that its processes are not our children.
     pub adopted: bool,
+    /// The connection that it is to serve, until its program has it.
+    pub connection: Option<Connection>,
 }
 
 impl Run {
@@ -50,6 +53,7 @@ impl Run {
             emptied: false,
             recorded: false,
             adopted: false,
+            connection: None,
         }
     }
 
@@ -66,7 +70,25 @@ impl Run {
 }
 
 impl Engine {
-    pub(super) fn prepare(&mut self, run: RunId, process: ProcessId, spec: Arc<Spec>) {
+    pub(super) fn prepare(
+        &mut self,
+        run: RunId,
+        process: ProcessId,
+        spec: Arc<Spec>,
+        connection: Option<ConnectionId>,
+    ) {
+        let mut entry = Run::new(process, spec.clone());
+        entry.connection = connection.and_then(|connection| self.sockets.take_connection(connection));
+        self.runs.insert(run, entry);
+        if self.has_sockets(run, process, &spec) {
+            self.prepare_with_sockets(run);
+        }
+    }
+
+    /// Prepares a run whose listeners are bound.
+    pub(super) fn prepare_with_sockets(&mut self, run: RunId) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        let (process, spec) = (entry.process, entry.spec.clone());
         self.drop_stale_notifications(process);
         let surroundings = self.surroundings.clone();
         let number = self.machine.run_count(process).saturating_add(1);
@@ -75,7 +97,6 @@ impl Engine {
         place.log.set_run(number, true);
         let cached = place.cached(&spec);
         let wanted = wanted(process, &spec, place, &surroundings);
-        self.runs.insert(run, Run::new(process, spec.clone()));
         if let Some(block) = cached {
             self.have_block(run, block);
             return;

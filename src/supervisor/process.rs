@@ -9,7 +9,6 @@ use super::error::Error;
 use super::handle::Owner;
 use super::pending::Pending;
 use super::shared::{Answer, Caller, Message};
-use super::support;
 #[cfg(feature = "grpc")]
 use crate::core::SpawnError;
 use crate::core::{Command, Done, Explanation, ProcessId, Refusal, StateName, Status, Updated};
@@ -132,9 +131,6 @@ impl Process {
     }
 
     fn send_update(&self, spec: Spec, restart: bool, dry_run: bool) -> Pending<Updated> {
-        if let Err(refusal) = support::check_update(&spec) {
-            return Pending::ready(Err(refusal.into()));
-        }
         let command = Command::Update { process: self.id, spec: Box::new(spec), restart, dry_run };
         self.command(command, |answer| match answer {
             Answer::Done(Done::Updated(updated)) => Some(updated),

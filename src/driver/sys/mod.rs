@@ -9,6 +9,7 @@ mod packet;
 mod pages;
 mod permit;
 mod process;
+mod socket;
 mod stack;
 
 pub use clock::utc_offset;
@@ -25,6 +26,7 @@ pub use process::{
     heed_hangups, ignores_child_signals, nofile, pidfd_open, pidfd_signal, process_group, run_last, set_dumpable,
     wait_pidfd,
 };
+pub use socket::listen;
 pub(super) use stack::{Shared, Slot};
 
 use std::io;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::names::account_error;
 use super::super::plan::{Problem, Severity, Source};
 use super::super::process::Spec;
-use super::super::schema::{Availability, LIMITS, SPEC};
+use super::super::schema::{Availability, LIMITS};
 
 /// The longest single argument or variable that the kernel takes, without its NUL (execve(2)).
 const LONGEST_ARGUMENT: usize = 131_071;
@@ -88,15 +88,6 @@ impl<'a> Check<'a> {
     pub(super) fn more_than_zero(&mut self, field: &str, duration: Duration) {
         if duration.is_zero() {
             self.error(field, "must be longer than 0");
-        }
-    }
-
-    /// Keys that nothing can do without.
-    pub(super) fn unsupported(&mut self) {
-        if let Some(Availability::Later(waits_for)) = SPEC.key("listen").map(|key| key.availability)
-            && !self.spec.listen.is_empty()
-        {
-            self.error("listen", format!("waits for {waits_for}: nothing of it is in this version"));
         }
     }
 
