@@ -27,6 +27,7 @@ mod instance;
 #[doc(hidden)]
 pub mod keep;
 mod kin;
+pub mod known;
 mod launch;
 pub mod limits;
 mod notify;
