@@ -131,9 +131,8 @@ fn is_at(have: &Have, address: &ListenAddress, base: &Path) -> bool {
         return false;
     }
     match address.place() {
-        Ok(Place::Internet(wanted)) => internet(fd).is_some_and(|bound| {
-            bound.ip() == wanted.ip() && (wanted.port() == 0 || bound.port() == wanted.port())
-        }),
+        Ok(Place::Internet(wanted)) => internet(fd)
+            .is_some_and(|bound| bound.ip() == wanted.ip() && (wanted.port() == 0 || bound.port() == wanted.port())),
         Ok(Place::Path(path)) => {
             let path = base.join(path);
             let there = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.file_type().is_socket());
@@ -185,9 +184,7 @@ fn make(request: &Request, listener: &Listener) -> Result<Found, SpawnError> {
             let path = request.base.join(path);
             let _only_one = request.paths.lock().unwrap_or_else(PoisonError::into_inner);
             let (fd, file) = match address {
-                ListenAddress::Fifo(_) => {
-                    path::open_fifo(&path, dress(listener)?).map_err(|e| no_path(listener, e))?
-                }
+                ListenAddress::Fifo(_) => path::open_fifo(&path, dress(listener)?).map_err(|e| no_path(listener, e))?,
                 _ => make_at_path(listener, &path)?,
             };
             (fd, Some(file))
@@ -300,11 +297,15 @@ fn no_path(listener: &Listener, error: NoPath) -> SpawnError {
             (why.to_owned(), errno(Errno::EADDRINUSE))
         }
         NoPath::NotOurs(kind) => {
-            let why = format!("what is there is no {kind}, and is a file that is not ours: move it away, or choose another path");
+            let why = format!(
+                "what is there is no {kind}, and is a file that is not ours: move it away, or choose another path"
+            );
             (why, errno(Errno::EEXIST))
         }
         NoPath::Strangers(uid) => {
-            let why = format!("what is there is a FIFO of the user {uid}, and is not ours: remove it, or choose another path");
+            let why = format!(
+                "what is there is a FIFO of the user {uid}, and is not ours: remove it, or choose another path"
+            );
             (why, errno(Errno::EEXIST))
         }
         NoPath::Failed(what, error) => return failed(listener, what, &error),

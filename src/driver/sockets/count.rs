@@ -23,7 +23,8 @@ const SS_CONNECTED: u8 = 3;
 /// Counts those of all these listeners.
 pub(super) fn open(listeners: &[At]) -> io::Result<u32> {
     let mut count = 0;
-    let tcp: Vec<SocketAddr> = listeners.iter().filter_map(|at| if let At::Tcp(at) = at { Some(*at) } else { None }).collect();
+    let tcp: Vec<SocketAddr> =
+        listeners.iter().filter_map(|at| if let At::Tcp(at) = at { Some(*at) } else { None }).collect();
     if !tcp.is_empty() {
         count += lines("/proc/net/tcp", |line| is_open_tcp(line, &tcp))?;
         match lines("/proc/net/tcp6", |line| is_open_tcp(line, &tcp)) {

@@ -93,7 +93,9 @@ pub(super) fn make_room(path: &Path, kind: SockType) -> Result<(), NoPath> {
             }
             _ => Ok(()),
         },
-        Err(error) => Err(NoPath::Failed("cannot find out whether somebody listens at the socket that is there", error)),
+        Err(error) => {
+            Err(NoPath::Failed("cannot find out whether somebody listens at the socket that is there", error))
+        }
     }
 }
 
@@ -159,8 +161,8 @@ pub(super) fn open_fifo(path: &Path, dress: Dress) -> Result<(OwnedFd, OwnFile),
         return Err(NoPath::Strangers(metadata.uid()));
     }
     let file = open_own_fifo(path, &metadata).map_err(|error| NoPath::Failed("cannot open the FIFO", error))?;
-    let dressed = give(&file, &metadata, dress.owner)
-        .and_then(|()| Ok(fchmod(&file, Mode::from_bits_truncate(dress.mode))?));
+    let dressed =
+        give(&file, &metadata, dress.owner).and_then(|()| Ok(fchmod(&file, Mode::from_bits_truncate(dress.mode))?));
     dressed.map_err(|error| NoPath::Failed("cannot give it its owner and mode", error))?;
     let id = FileId::of(&metadata);
     Ok((file.into(), OwnFile { path: path.to_owned(), id }))
