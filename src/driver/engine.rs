@@ -527,13 +527,18 @@ impl Engine {
     /// Has this engine end without touching a child, once those that are on their way to their programs are there; hooks,
     /// which a successor runs again, are given the same time to end.
     fn hand_over(&mut self, answer: oneshot::Sender<Answer>) {
+        self.pause_accepting();
         self.handing_over = Some(HandingOver { until: Clock::now().mono.after(LAST_WORDS), answer });
     }
 
     /// Whether it is time to leave everything to a successor. What it must know has to be written down.
     fn hands_over(&mut self) -> bool {
         let hooks = self.jobs.values().any(Job::is_hook);
-        let busy = self.in_flight > 0 || hooks || !self.spawns.is_empty() || !self.inputs.is_empty();
+        let busy = self.in_flight > 0
+            || hooks
+            || self.holds_connections()
+            || !self.spawns.is_empty()
+            || !self.inputs.is_empty();
         let late = self.handing_over.as_ref().is_some_and(|handing| handing.until <= Clock::now().mono);
         if busy && !late {
             return false;
@@ -541,6 +546,7 @@ impl Engine {
         let written = self.is_written_down();
         if !written && let Some(handing) = self.handing_over.take() {
             let _ = handing.answer.send(Answer::HandedOver(false));
+            self.go_on_accepting();
         }
         written
     }

@@ -30,6 +30,12 @@
 //! | `notify TEXT` | one datagram to NOTIFY_SOCKET; `\n` stands for a line end |
 //! | `pidfile PATH`, `touch PATH` | writes its pid, makes an empty file |
 //! | `listen PORT` | accepts TCP connections on 127.0.0.1 and closes them, for ever; port 0 prints the one it got |
+//! | `sockets` | what it was passed by LISTEN_FDS, a line each: `NUMBER NAME KIND ADDRESS blocks`, of ours (LISTEN_PID) or not |
+//! | `serve N` | accepts connections of the descriptor N for ever; each is told our pid as a line, and closed |
+//! | `answer N` | the connection with the descriptor N is told our pid as a line, and closed |
+//! | `hold N` | accepts connections of the descriptor N for ever, and closes each when its client does |
+//! | `receive N` | prints what comes at the descriptor N in one piece |
+//! | `unblock N` | makes the descriptor N non-blocking, for everybody who has it |
 //! | `read PATH` | waits until the file (a FIFO) was read to its end |
 //! | `gone PATH` | waits until there is no such file |
 //! | `sleep SECONDS`, `wait` | sleeps; waits for ever |
@@ -48,7 +54,7 @@ use std::ffi::{CStr, CString, OsString, c_char, c_int};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -145,6 +151,13 @@ fn act(verb: &str, words: &mut Iter<'_, OsString>) {
         "pidfile" => or_fail("pidfile", fs::write(text(words), format!("{}\n", std::process::id()))),
         "touch" => drop(or_fail("touch", File::create(text(words)))),
         "listen" => listen(number(words) as u16),
+        "sockets" => sockets(),
+        "serve" => serve(number(words) as i32),
+        "answer" => tell_pid(File::from(fd(number(words) as i32))),
+        "hold" => hold(number(words) as i32),
+        "receive" => receive(number(words) as i32),
+        // SAFETY: takes numbers.
+        "unblock" => drop(unsafe { libc::fcntl(number(words) as i32, libc::F_SETFL, libc::O_NONBLOCK) }),
         "read" => drop(or_fail("read", File::open(text(words)).and_then(|mut f| f.read_to_end(&mut Vec::new())))),
         "gone" => await_gone(&text(words)),
         "sleep" => thread::sleep(Duration::from_secs_f64(text(words).parse().unwrap_or_else(|_| fail("sleep what?")))),
@@ -393,6 +406,77 @@ fn listen(port: u16) {
     loop {
         drop(listener.accept());
     }
+}
+
+/// The descriptor of this number, which was passed.
+fn fd(number: i32) -> OwnedFd {
+    // SAFETY: nobody else of this program uses it.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+fn sockets() {
+    let variable = |name: &str| env::var(name).unwrap_or_default();
+    let count: i32 = variable("LISTEN_FDS").parse().unwrap_or(0);
+    let ours = variable("LISTEN_PID") == std::process::id().to_string();
+    print(format!("{count} {}\n", if ours { "of ours" } else { "of a stranger's" }).as_bytes());
+    let names = variable("LISTEN_FDNAMES");
+    for (number, name) in (3..).zip(names.split(':')).take(count as usize) {
+        let option = |option| {
+            let (mut value, mut length) = (0 as c_int, size_of::<c_int>() as u32);
+            // SAFETY: the pointers are to a number and to its length.
+            let got =
+                unsafe { libc::getsockopt(number, libc::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut length) };
+            (got == 0).then_some(value)
+        };
+        let kind = match option(libc::SO_TYPE) {
+            Some(libc::SOCK_STREAM) => "stream",
+            Some(libc::SOCK_DGRAM) => "dgram",
+            Some(libc::SOCK_SEQPACKET) => "seqpacket",
+            _ => "file",
+        };
+        let accepts = if option(libc::SO_ACCEPTCONN) == Some(1) { " listens" } else { "" };
+        // SAFETY: takes a number.
+        let blocks = unsafe { libc::fcntl(number, libc::F_GETFL) } & libc::O_NONBLOCK == 0;
+        let blocks = if blocks { " blocks" } else { "" };
+        print(format!("{number} {name} {kind}{accepts}{blocks}\n").as_bytes());
+    }
+}
+
+fn tell_pid(mut client: File) {
+    let _ = writeln!(client, "{}", std::process::id());
+}
+
+fn accept(listener: i32) -> File {
+    loop {
+        // SAFETY: asks for no address.
+        let client = unsafe { libc::accept(listener, std::ptr::null_mut(), std::ptr::null_mut()) };
+        if client >= 0 {
+            return fd(client).into();
+        }
+        let error = io::Error::last_os_error();
+        if !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) {
+            fail(&format!("accept: {error}"));
+        }
+    }
+}
+
+fn serve(listener: i32) {
+    loop {
+        tell_pid(accept(listener));
+    }
+}
+
+fn hold(listener: i32) {
+    loop {
+        let mut client = accept(listener);
+        thread::spawn(move || client.read_to_end(&mut Vec::new()));
+    }
+}
+
+fn receive(number: i32) {
+    let mut bytes = [0; 4096];
+    let length = or_fail("receive", File::from(fd(number)).read(&mut bytes));
+    print(&[b"got ", &bytes[..length], b"\n"].concat());
 }
 
 fn await_gone(path: &str) {

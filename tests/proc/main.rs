@@ -23,6 +23,7 @@ mod refused;
 mod relations;
 mod run;
 mod scarcity;
+mod sockets;
 mod spawn;
 mod task_runtimes;
 mod tasks;

@@ -13,7 +13,7 @@ use crate::cli::narrate::Talk;
 use crate::cli::paint::Tone;
 use crate::cli::times::Moment;
 use crate::rpc::described;
-use crate::rpc::proto::v1::{DescribeRequest, ProcessDetail, Spec};
+use crate::rpc::proto::v1::{DescribeRequest, ListenerStatus, ProcessDetail, Spec};
 use crate::spec::units::format_duration;
 
 /// Describes.
@@ -69,6 +69,7 @@ fn text(detail: &ProcessDetail, sheet: Sheet, now: Moment, whole: bool) -> Strin
     ];
     let others = others.into_iter().filter(|(_, names)| !names.is_empty());
     pairs.extend(others.map(|(name, names)| (name, plain(names.join(", ")))));
+    pairs.extend(detail.listeners.iter().map(|one| ("  listens at", listener(one, &process.name))));
     text.push_str(&sheet.pairs(pairs));
     if let Some(spec) = &detail.spec {
         text.push_str(&format!("  {}\n", sheet.paint.tone(Tone::Faint, "configuration")));
@@ -76,6 +77,28 @@ fn text(detail: &ProcessDetail, sheet: Sheet, now: Moment, whole: bool) -> Strin
         write_fields(&mut text, &json, 4);
     }
     text
+}
+
+/// `tcp:127.0.0.1:8080 as http, 2 instances, 17 connections so far`.
+fn listener(listener: &ListenerStatus, process: &str) -> Cell {
+    let mut text = listener.address.clone();
+    if listener.name != process {
+        text += &format!(" as {}", listener.name);
+    }
+    if let Some(count) = listener.instances {
+        text += &format!(", {}", count_of(count.into(), "instance"));
+    }
+    if let Some(count) = listener.accepted {
+        text += &format!(", {} so far", count_of(count, "connection"));
+    }
+    match listener.bound {
+        true => (Tone::Plain, text),
+        false => (Tone::Warn, format!("{text}, not bound")),
+    }
+}
+
+fn count_of(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// The configuration of a process that declares its type and nothing else.
@@ -189,7 +212,7 @@ mod tests {
     use super::super::table::Sheet;
     use super::text;
     use crate::cli::paint::Paint;
-    use crate::rpc::proto::v1::{Hook, Hooks, ProcessDetail, Restart, Spec, StartLimit};
+    use crate::rpc::proto::v1::{Hook, Hooks, ListenerStatus, ProcessDetail, Restart, Spec, StartLimit};
 
     #[test]
     fn what_is_at_its_default_is_left_out() {
@@ -209,6 +232,36 @@ mod tests {
             assert_eq!(text(&detail, sheet, NOW, false).split("configuration\n").nth(1), Some(expected));
             assert!(text(&detail, sheet, NOW, true).contains("start_timeout: 1m30s"));
         }
+    }
+
+    #[test]
+    fn listeners_are_told_with_what_became_of_them() {
+        let detail = ProcessDetail {
+            process: Some(web()),
+            listeners: vec![
+                ListenerStatus {
+                    name: "http".into(),
+                    address: "tcp:127.0.0.1:80".into(),
+                    bound: true,
+                    ..Default::default()
+                },
+                ListenerStatus {
+                    name: "web".into(),
+                    address: "unix:/run/web".into(),
+                    bound: false,
+                    instances: Some(1),
+                    accepted: Some(17),
+                },
+            ],
+            ..ProcessDetail::default()
+        };
+        let text = text(&detail, Sheet { paint: Paint::off(), width: None }, NOW, false);
+        let lines: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("listens at")).collect();
+        let trimmed: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+        assert_eq!(
+            trimmed,
+            ["tcp:127.0.0.1:80 as http", "unix:/run/web, 1 instance, 17 connections so far, not bound"]
+        );
     }
 
     #[test]
