@@ -192,11 +192,13 @@ fn refusal(world: &World, listener: Listener) -> String {
 fn an_address_that_cannot_be_had_fails_the_start_with_the_reason_and_touches_nothing() {
     let world = World::new();
     let dir = world.dir.path();
+    let name = fs::read_to_string("/proc/self/comm").unwrap();
+    let us = format!("{} (pid {})", name.trim_end(), std::process::id());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap();
     let why = refusal(&world, Listener::tcp(at.to_string()));
     assert!(
-        why.contains(&format!("cannot listen at `tcp:{at}`: it is in use by another program: end that, or")),
+        why.contains(&format!("cannot listen at `tcp:{at}`: it is in use by another program, {us}: end that, or")),
         "{why}"
     );
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -226,7 +228,10 @@ fn an_address_that_cannot_be_had_fails_the_start_with_the_reason_and_touches_not
 
     let live = UnixListener::bind(dir.join("live")).unwrap();
     let why = refusal(&world, Listener::unix("live"));
-    assert!(why.contains("cannot listen at `unix:live`: it is in use by another program: end that, or"), "{why}");
+    assert!(
+        why.contains(&format!("cannot listen at `unix:live`: it is in use by another program, {us}: end that, or")),
+        "{why}"
+    );
     let why = refusal(&world, Listener::unix_seqpacket("live"));
     assert!(why.contains("cannot listen at `unix_seqpacket:live`: it is in use by another program"), "{why}");
     drop(live);
