@@ -24,6 +24,7 @@ mod relations;
 mod run;
 mod scarcity;
 mod sockets;
+mod sockets_accept;
 mod spawn;
 mod task_runtimes;
 mod tasks;
