@@ -92,6 +92,7 @@ impl Engine {
             self.adopt(live, tree, &mut gap);
         }
         self.kill_strays(trees);
+        self.trees.adopted_all();
         self.claim_sockets(&live);
         // What the machine asks for again is done before it hears what became of its runs.
         self.machine.resume(Clock::now());
@@ -251,7 +252,7 @@ impl Engine {
         entry.adopted = true;
         let daemon = gap.daemons.remove(&run);
         entry.recorded = leader.is_some() || daemon.is_some();
-        entry.held = self.trees.adopt(run, tree, leader.clone()).map(Held::new);
+        entry.held = self.trees.adopt((spec, run), tree, leader.clone()).map(Held::new);
         if let (Some(held), Some(daemon)) = (&mut entry.held, &daemon) {
             held.tree.set_daemon(daemon.clone());
         }
@@ -286,7 +287,11 @@ impl Engine {
         {
             self.led_by(run, pid);
             match self.follow_by(run, pid, fd) {
-                Ok(()) => return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid))),
+                Ok(()) => {
+                    self.forget_bites(run);
+                    self.watch_limits(run);
+                    return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid)));
+                }
                 Err(error) => self.warn(None, format!("cannot watch {pid}, which run {run} left: {error}")),
             }
         }
@@ -313,6 +318,7 @@ impl Engine {
     }
 
     fn adopt_ended(&mut self, run: RunId, status: ExitStatus) {
+        self.explain_end(run, status);
         let Some(entry) = self.runs.get_mut(&run) else { return };
         entry.exit = Some(status);
         let empty = entry.held.as_ref().is_none_or(Held::is_empty);

@@ -10,10 +10,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::contain::Trees;
+use super::enforce::LimitState;
 use super::function::Functions;
 use super::held::Held;
 use super::hook::{Call, Job};
 use super::keep::{Heritage, Kept, acts};
+use super::limit::Changed;
 use super::notify::NotifyBuffer;
 use super::place::Place;
 use super::pool::Pool;
@@ -38,6 +40,8 @@ const SPAWNS_A_TURN: usize = 16;
 const MAX_IN_FLIGHT: usize = 64;
 /// What hooks and probes that were killed at the end may take to be gone.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Batches of events that are heard before time passes, unless there are fewer.
+const BATCHES_A_TURN: usize = 16;
 /// Inputs handled before events are looked at again, so that a machine that keeps itself busy starves nobody.
 const INPUTS_A_TURN: usize = 4096;
 
@@ -50,6 +54,7 @@ pub(crate) enum HelperDone {
     PidRead(RunId, io::Result<Option<Pid>>),
     Called(u64, Result<(), String>),
     TaskEnded(RunId, TaskEnd),
+    LimitsSet(RunId, Box<Changed>),
     Closed(ProcessId),
     Bound(ProcessId, u64, Result<Vec<Found>, SpawnError>),
 }
@@ -119,6 +124,8 @@ pub(crate) struct Engine {
     pub(super) in_flight: usize,
     /// Trees that are over, to be removed when there is time.
     pub(super) trash: Vec<Held>,
+    /// Whether what tells of cgroups that ran out of memory is watched.
+    pub(super) watches_memory: bool,
     pub(super) notify_buffer: NotifyBuffer,
     /// What is kept for a successor.
     pub(super) kept: Option<Kept>,
@@ -190,6 +197,7 @@ impl Engine {
             spawns: VecDeque::new(),
             in_flight: 0,
             trash: Vec::new(),
+            watches_memory: false,
             notify_buffer: NotifyBuffer::new(),
             kept,
             heritage,
@@ -223,6 +231,16 @@ impl Engine {
     pub fn gauge(&self, process: ProcessId) -> Option<Gauge> {
         let run = self.machine.status(process)?.run?;
         Some(self.runs.get(&run)?.held.as_ref()?.tree.gauge())
+    }
+
+    /// What became of a process's limits; of one that does not run, what will.
+    pub fn limits(&self, process: ProcessId) -> Option<Vec<LimitState>> {
+        let run = self.machine.status(process)?.run;
+        let held = run.and_then(|run| self.runs.get(&run)).and_then(|entry| entry.held.as_ref());
+        match held {
+            Some(held) => Some(held.tree.limits().to_vec()),
+            None => self.machine.spec(process).map(|spec| self.expected_limits(&spec)),
+        }
     }
 
     /// Where children come from.
@@ -266,10 +284,17 @@ impl Engine {
             Ok(_) => {}
             Err(_) => return false,
         }
-        for token in room.ready.drain(..) {
-            self.event(token, &mut room.messages);
+        // What has happened is heard before time passes, so that nobody misses a deadline because we came late.
+        for _ in 0..BATCHES_A_TURN {
+            let more = room.ready.len() == Poller::BATCH;
+            for token in room.ready.drain(..) {
+                self.event(token, &mut room.messages);
+            }
+            if !more || self.poller.wait(true, &mut room.ready).is_err() {
+                break;
+            }
         }
-        self.settle();
+        self.settle_with(true);
         true
     }
 
@@ -286,8 +311,10 @@ impl Engine {
             Some(Source::Notices) => {
                 for run in self.trees.read_notices() {
                     self.look_again(Owner::Run(run));
+                    self.limits_bite(run);
                 }
             }
+            Some(Source::Limits) => self.out_of_memory(),
             Some(Source::Exec(owner)) => self.flight_event(owner),
             Some(Source::Child(owner)) => self.child_event(owner),
             Some(Source::Main(run)) => self.main_event(run),
@@ -345,13 +372,19 @@ impl Engine {
             Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
             Message::Helper(HelperDone::Closed(process)) => self.received_closed(process),
             Message::Helper(HelperDone::TaskEnded(run, how)) => self.task_ended(run, how),
+            Message::Helper(HelperDone::LimitsSet(run, changed)) => self.limits_set(run, *changed),
             Message::Helper(HelperDone::Bound(process, job, result)) => self.sockets_bound(process, job, result),
         }
     }
 
-    /// Hands in all inputs and carries out all outputs, with what is due by now; then makes children, and at last tells
-    /// the world, which may take its time.
+    /// Hands in all inputs and carries out all outputs; then makes children, and at last tells the world, which may take
+    /// its time.
     pub(super) fn settle(&mut self) {
+        self.settle_with(false);
+    }
+
+    /// The same; with time, what is due by now is done, too.
+    fn settle_with(&mut self, time: bool) {
         let mut spawned = 0;
         for _ in 0..INPUTS_A_TURN {
             self.carry_out_all();
@@ -366,6 +399,9 @@ impl Engine {
                 spawned += 1;
                 self.spawn(run);
                 continue;
+            }
+            if !time {
+                break;
             }
             let now = Clock::now();
             if let Some(moment) = self.clock.due(now.mono) {
@@ -402,6 +438,7 @@ impl Engine {
             Moment::JobTimeout(job) => self.job_timeout(job),
             Moment::CallTimeout(call) => self.call_timeout(call),
             Moment::DropTask(run) => self.drop_task(run),
+            Moment::LookForKilled(times) => self.look_for_killed(times),
             Moment::Accept(process, slot) => self.accept_again(process, slot),
         }
     }
@@ -425,8 +462,7 @@ impl Engine {
             Output::CloseSockets(process) => self.close_sockets(process),
             Output::DropConnection(connection) => self.drop_connection(connection),
             Output::CountConnections(run, process) => self.count_connections(run, process),
-            // Held back until there is a driver for it.
-            Output::SetLimits { .. } => {}
+            Output::SetLimits { run, limits } => self.set_limits(run, limits),
             Output::Reply(id, reply) => {
                 self.tasks.answered(id, &reply);
                 self.tells.push(Tell::Reply(id, reply));

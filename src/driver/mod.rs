@@ -10,6 +10,7 @@ pub mod creds;
 mod daemon;
 mod dumpable;
 mod ending;
+mod enforce;
 mod engine;
 mod envfile;
 pub mod exit;
@@ -27,7 +28,9 @@ mod instance;
 #[doc(hidden)]
 pub mod keep;
 mod kin;
+pub mod known;
 mod launch;
+mod limit;
 pub mod limits;
 mod notify;
 mod pidfile;
@@ -47,7 +50,10 @@ mod tell;
 mod usage;
 mod workers;
 
+#[cfg(feature = "cli")]
+pub(crate) use cgroup::step_aside;
 pub(crate) use contain::Trees;
+pub use enforce::{Enforcer, Limit, LimitState};
 pub(crate) use engine::{Engine, HelperDone, Parts};
 pub(crate) use function::Functions;
 pub use function::{FunctionCall, FunctionDone, FunctionHost, Purpose};

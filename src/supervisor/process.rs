@@ -14,7 +14,7 @@ use crate::core::SpawnError;
 use crate::core::{Command, Done, Explanation, ProcessId, Refusal, StateName, Status, Updated};
 #[cfg(feature = "grpc")]
 use crate::driver::{Beside, beside};
-use crate::driver::{ListenerState, Usage};
+use crate::driver::{LimitState, ListenerState, Usage};
 use crate::log::{Line, LogFrom, LogReader};
 use crate::spec::{Signal, Spec};
 
@@ -209,6 +209,16 @@ impl Process {
     pub fn listeners(&self) -> Result<Vec<ListenerState>, Error> {
         let id = self.id;
         let found = self.owner.shared.query(move |engine| engine.machine().status(id).map(|_| engine.listeners(id)))?;
+        found.ok_or(Error::Refused(Refusal::NotFound))
+    }
+
+    /// Who sees to each limit that its spec has; before it runs for the first time, who would.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it was deleted; [`Error::Ended`] when the supervisor has ended.
+    pub fn limits(&self) -> Result<Vec<LimitState>, Error> {
+        let id = self.id;
+        let found = self.owner.shared.query(move |engine| engine.limits(id))?;
         found.ok_or(Error::Refused(Refusal::NotFound))
     }
 

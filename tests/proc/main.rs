@@ -13,6 +13,7 @@ mod forking;
 mod hooks;
 mod kept;
 mod lifecycle;
+mod limits;
 mod notify;
 mod output;
 mod output_files;
