@@ -65,6 +65,23 @@ impl Limit {
         }
     }
 
+    /// A value as a configuration would write it: `512MiB`, `1.5`, `200`.
+    pub fn written(self, value: u64) -> String {
+        const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        match self {
+            Limit::Memory | Limit::MemoryHigh | Limit::MemoryLow => {
+                let unit = UNITS.iter().find(|(_, size)| value > 0 && value.is_multiple_of(*size));
+                unit.map_or_else(|| value.to_string(), |(unit, size)| format!("{}{unit}", value / size))
+            }
+            Limit::Cpu => {
+                let (cores, millis) = (value / 1000, format!("{:03}", value % 1000));
+                let millis = millis.trim_end_matches('0');
+                if millis.is_empty() { cores.to_string() } else { format!("{cores}.{millis}") }
+            }
+            Limit::CpuWeight | Limit::Pids | Limit::IoWeight => value.to_string(),
+        }
+    }
+
     /// The kernel's resource limit of each process that comes closest to it.
     fn rlimit(self) -> Option<&'static str> {
         match self {
@@ -233,6 +250,21 @@ mod tests {
 
     fn state(limit: Limit, enforcer: Enforcer) -> LimitState {
         LimitState { limit, value: Some(100), enforcer, why: "no cgroup".into() }
+    }
+
+    #[test]
+    fn a_limit_is_told_as_a_configuration_would_write_it() {
+        for (limit, value, text) in [
+            (Limit::Memory, 512 << 20, "512MiB"),
+            (Limit::MemoryHigh, 1000, "1000"),
+            (Limit::MemoryLow, 0, "0"),
+            (Limit::Cpu, 1500, "1.5"),
+            (Limit::Cpu, 50, "0.05"),
+            (Limit::Cpu, 2000, "2"),
+            (Limit::Pids, 200, "200"),
+        ] {
+            assert_eq!(limit.written(value), text);
+        }
     }
 
     #[test]

@@ -21,7 +21,8 @@ use super::select::Found;
 use super::spec::spec;
 use super::watch::Watching;
 use super::{define, environment, eval, graph, plan, stats, why};
-use crate::spec::{Signal, Spec};
+use crate::spec::{Limits, Signal, Spec};
+use crate::supervisor::LimitState;
 
 /// Answers for an instance.
 pub(super) struct NeapService {
@@ -86,8 +87,13 @@ impl Neap for NeapService {
         let found = self.served.these(request.into_inner().names).await?;
         let all = self.served.all().await?;
         let mut processes: Vec<v1::ProcessDetail> = found.iter().map(|one| detail(one, &all)).collect();
-        for (one, told) in found.iter().zip(&mut processes).filter(|(one, _)| !one.spec.listen.is_empty()) {
-            told.listeners = listeners(&self.served, one, &all).await?;
+        for (one, told) in found.iter().zip(&mut processes) {
+            if !one.spec.listen.is_empty() {
+                told.listeners = listeners(&self.served, one, &all).await?;
+            }
+            if one.spec.limits != Limits::default() {
+                told.limits = limits(&self.served, one).await?;
+            }
         }
         Ok(Response::new(v1::DescribeResponse { processes }))
     }
@@ -250,6 +256,19 @@ fn detail(one: &Found, all: &[Found]) -> v1::ProcessDetail {
         listeners: Vec::new(),
         limits: Vec::new(),
     }
+}
+
+/// Who sees to a process's limits. Of one that was deleted meanwhile there are none.
+async fn limits(served: &Served, one: &Found) -> Result<Vec<v1::LimitStatus>, Fault> {
+    let handle = served.handle(one);
+    let limits = blocking(move || handle.limits().unwrap_or_default()).await?;
+    let told = |state: LimitState| v1::LimitStatus {
+        limit: state.limit.name().to_owned(),
+        value: state.value.map(|value| state.limit.written(value)).unwrap_or_default(),
+        enforced_by: state.enforcer.as_str().to_owned(),
+        why: Some(state.why).filter(|why| !why.is_empty()),
+    };
+    Ok(limits.into_iter().map(told).collect())
 }
 
 /// A process's listeners. Of one that was deleted meanwhile there are none.
