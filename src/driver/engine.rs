@@ -39,6 +39,8 @@ const SPAWNS_A_TURN: usize = 16;
 const MAX_IN_FLIGHT: usize = 64;
 /// What hooks and probes that were killed at the end may take to be gone.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Batches of events that are heard before time passes, unless there are fewer.
+const BATCHES_A_TURN: usize = 16;
 /// Inputs handled before events are looked at again, so that a machine that keeps itself busy starves nobody.
 const INPUTS_A_TURN: usize = 4096;
 
@@ -277,10 +279,17 @@ impl Engine {
             Ok(_) => {}
             Err(_) => return false,
         }
-        for token in room.ready.drain(..) {
-            self.event(token, &mut room.messages);
+        // What has happened is heard before time passes, so that nobody misses a deadline because we came late.
+        for _ in 0..BATCHES_A_TURN {
+            let more = room.ready.len() == Poller::BATCH;
+            for token in room.ready.drain(..) {
+                self.event(token, &mut room.messages);
+            }
+            if !more || self.poller.wait(true, &mut room.ready).is_err() {
+                break;
+            }
         }
-        self.settle();
+        self.settle_with(true);
         true
     }
 
@@ -360,9 +369,14 @@ impl Engine {
         }
     }
 
-    /// Hands in all inputs and carries out all outputs, with what is due by now; then makes children, and at last tells
-    /// the world, which may take its time.
+    /// Hands in all inputs and carries out all outputs; then makes children, and at last tells the world, which may take
+    /// its time.
     pub(super) fn settle(&mut self) {
+        self.settle_with(false);
+    }
+
+    /// The same; with time, what is due by now is done, too.
+    fn settle_with(&mut self, time: bool) {
         let mut spawned = 0;
         for _ in 0..INPUTS_A_TURN {
             self.carry_out_all();
@@ -377,6 +391,9 @@ impl Engine {
                 spawned += 1;
                 self.spawn(run);
                 continue;
+            }
+            if !time {
+                break;
             }
             let now = Clock::now();
             if let Some(moment) = self.clock.due(now.mono) {

@@ -202,16 +202,6 @@ impl Process {
         Ok(gauge.and_then(|gauge| gauge.read().ok()))
     }
 
-    /// Who sees to each limit that its spec has; before it runs for the first time, who would.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`] when it was deleted; [`Error::Ended`] when the supervisor has ended.
-    pub fn limits(&self) -> Result<Vec<LimitState>, Error> {
-        let id = self.id;
-        let found = self.owner.shared.query(move |engine| engine.limits(id))?;
-        found.ok_or(Error::Refused(Refusal::NotFound))
-    }
-
     /// Its listeners, in the order of its spec.
     ///
     /// # Errors
@@ -219,6 +209,16 @@ impl Process {
     pub fn listeners(&self) -> Result<Vec<ListenerState>, Error> {
         let id = self.id;
         let found = self.owner.shared.query(move |engine| engine.machine().status(id).map(|_| engine.listeners(id)))?;
+        found.ok_or(Error::Refused(Refusal::NotFound))
+    }
+
+    /// Who sees to each limit that its spec has; before it runs for the first time, who would.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it was deleted; [`Error::Ended`] when the supervisor has ended.
+    pub fn limits(&self) -> Result<Vec<LimitState>, Error> {
+        let id = self.id;
+        let found = self.owner.shared.query(move |engine| engine.limits(id))?;
         found.ok_or(Error::Refused(Refusal::NotFound))
     }
 

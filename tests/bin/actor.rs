@@ -36,6 +36,9 @@
 //! | `hold N` | accepts connections of the descriptor N for ever, and closes each when its client does |
 //! | `receive N` | prints what comes at the descriptor N in one piece |
 //! | `unblock N` | makes the descriptor N non-blocking, for everybody who has it |
+//! | `pretend tcp PORT FILE` | accepts TCP connections on 127.0.0.1 while there is such a file, and refuses them while there is none |
+//! | `pretend http ADDRESS FILE` | answers HTTP on a port of 127.0.0.1, or on a Unix socket at a path: 200 with the file, 503 while there is none |
+//! | `while FILE { … }` | does the block again and again while there is such a file |
 //! | `read PATH` | waits until the file (a FIFO) was read to its end |
 //! | `gone PATH` | waits until there is no such file |
 //! | `sleep SECONDS`, `wait` | sleeps; waits for ever |
@@ -57,7 +60,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::Path;
 use std::slice::Iter;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -158,6 +161,8 @@ fn act(verb: &str, words: &mut Iter<'_, OsString>) {
         "receive" => receive(number(words) as i32),
         // SAFETY: takes numbers.
         "unblock" => drop(unsafe { libc::fcntl(number(words) as i32, libc::F_SETFL, libc::O_NONBLOCK) }),
+        "pretend" => pretend(&text(words), &text(words), &text(words)),
+        "while" => repeat_while(words),
         "read" => drop(or_fail("read", File::open(text(words)).and_then(|mut f| f.read_to_end(&mut Vec::new())))),
         "gone" => await_gone(&text(words)),
         "sleep" => thread::sleep(Duration::from_secs_f64(text(words).parse().unwrap_or_else(|_| fail("sleep what?")))),
@@ -292,6 +297,15 @@ fn repeat(words: &mut Iter<'_, OsString>) {
     let times = number(words);
     open_block(words);
     for _ in 0..times {
+        run(&mut words.clone(), true);
+    }
+    skip_block(words);
+}
+
+fn repeat_while(words: &mut Iter<'_, OsString>) {
+    let file = text(words);
+    open_block(words);
+    while Path::new(&file).exists() {
         run(&mut words.clone(), true);
     }
     skip_block(words);
@@ -477,6 +491,47 @@ fn receive(number: i32) {
     let mut bytes = [0; 4096];
     let length = or_fail("receive", File::from(fd(number)).read(&mut bytes));
     print(&[b"got ", &bytes[..length], b"\n"].concat());
+}
+
+fn pretend(protocol: &str, address: &str, file: &str) {
+    match (protocol, address.parse::<u16>()) {
+        ("tcp", Ok(port)) => loop {
+            while !Path::new(file).exists() {
+                thread::sleep(Duration::from_millis(2));
+            }
+            let listener = or_fail("pretend", TcpListener::bind(("127.0.0.1", port)));
+            or_fail("pretend", listener.set_nonblocking(true));
+            while Path::new(file).exists() {
+                if listener.accept().is_err() {
+                    thread::sleep(Duration::from_millis(2));
+                }
+            }
+        },
+        ("http", Ok(port)) => {
+            let listener = or_fail("pretend", TcpListener::bind(("127.0.0.1", port)));
+            listener.incoming().flatten().for_each(|stream| answer(stream, file));
+        }
+        ("http", Err(_)) => {
+            let _ = fs::remove_file(address);
+            let listener = or_fail("pretend", UnixListener::bind(address));
+            listener.incoming().flatten().for_each(|stream| answer(stream, file));
+        }
+        _ => fail("pretend what?"),
+    }
+}
+
+/// Answers one request.
+fn answer(mut stream: impl Read + Write, file: &str) {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        head.push(byte[0]);
+    }
+    let (status, body) = match fs::read(file) {
+        Ok(body) => ("200 OK", body),
+        Err(_) => ("503 Busy", b"not well\n".to_vec()),
+    };
+    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    let _ = stream.write_all(&[head.as_bytes(), &body].concat());
 }
 
 fn await_gone(path: &str) {
