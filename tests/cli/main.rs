@@ -10,6 +10,7 @@ mod defining;
 mod evaluating;
 mod following;
 mod instance;
+mod limits;
 mod log_times;
 mod planning;
 mod repl;

@@ -123,7 +123,8 @@ impl Ground {
     /// What processes use, as JSON.
     #[track_caller]
     pub fn stats(&self, name: &str) -> Value {
-        let all: Value = serde_json::from_str(&self.home.neap(["stats", name, "--json", "--interval", "100ms"])).unwrap();
+        let all: Value =
+            serde_json::from_str(&self.home.neap(["stats", name, "--json", "--interval", "100ms"])).unwrap();
         all[0].clone()
     }
 

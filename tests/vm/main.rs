@@ -5,6 +5,7 @@
 mod common;
 mod ground;
 mod limits;
+mod page;
 mod places;
 #[path = "../daemon/support.rs"]
 mod support;

@@ -33,7 +33,10 @@ fn bite(ground: &Ground, daemon: Daemon<'_>) {
     let promises = status["promises"].as_array().unwrap();
     let limits: Vec<_> = promises.iter().filter(|one| one["what"].as_str().unwrap().starts_with("limits.")).collect();
     assert_eq!(limits.len(), 7, "{status}");
-    assert!(limits.iter().all(|one| one["kept"] == true && one["why"].as_str().unwrap().contains("cgroup2")), "{status}");
+    assert!(
+        limits.iter().all(|one| one["kept"] == true && one["why"].as_str().unwrap().contains("cgroup2")),
+        "{status}"
+    );
     assert_eq!(ground.home.list()["other"]["state"], "running");
     // Nobody lives in the cgroup itself: the kernel would give nothing to what is below.
     assert_eq!(read(&ground.cgroup, "cgroup.procs"), "");
