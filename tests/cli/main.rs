@@ -11,6 +11,7 @@ mod evaluating;
 mod following;
 mod here;
 mod instance;
+mod limits;
 mod log_times;
 mod planning;
 mod repl;
