@@ -8,6 +8,7 @@ mod condition;
 pub mod contain;
 pub mod creds;
 mod daemon;
+mod directories;
 mod dumpable;
 mod ending;
 mod engine;
@@ -47,8 +48,11 @@ mod usage;
 mod workers;
 
 pub(crate) use contain::Trees;
+pub(crate) use directories::{Bases as DirectoryBases, Directories};
 pub(crate) use engine::{Engine, HelperDone, Parts};
 pub(crate) use function::Functions;
+#[cfg(all(test, feature = "lua"))]
+pub(crate) use function::Shortfall;
 pub use function::{FunctionCall, FunctionDone, FunctionHost, Purpose};
 pub use host::{AnchorState, HostReport, LedgerState};
 #[doc(hidden)]

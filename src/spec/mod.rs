@@ -35,7 +35,8 @@ pub use order::{OrderEdge, order_cycles, order_edges};
 pub use plan::{Plan, PlanError, Problem, Severity, Source};
 pub use probe::{Health, HttpProbe, LogLine, Probe, ProbeTarget, Ready};
 pub use process::{
-    Conditions, EnvFile, Limits, ListenAddress, Listener, LogSettings, ProcessType, Rlimit, Secret, Spec, Stream,
+    Conditions, Directory, EnvFile, Limits, ListenAddress, Listener, LogSettings, ProcessType, Rlimit, Secret, Spec,
+    Stream,
 };
 pub use restart::{Restart, RestartPolicy, StartLimit};
 pub use schema::{Effect, FieldChange, changed_fields};
