@@ -293,7 +293,9 @@ impl Reader {
         if valid {
             self.found.variables.push((std::mem::take(&mut self.name), std::mem::take(&mut self.value)));
         } else {
-            let mut what = format!("`{}` is no name of a variable", name.escape_debug());
+            // No quotes are added, so that none need be escaped.
+            let shown = name.escape_debug().to_string().replace("\\'", "'");
+            let mut what = format!("`{shown}` is no name of a variable");
             if name.starts_with("export ") {
                 what.push_str(" (this is no shell: leave out `export`)");
             }
