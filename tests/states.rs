@@ -101,6 +101,12 @@ impl Scene {
         self
     }
 
+    fn armed(mut self) -> Scene {
+        let id = self.id();
+        self.input(Input::Armed(id));
+        self
+    }
+
     fn timeout(mut self) -> Scene {
         self.pass();
         self
@@ -182,6 +188,10 @@ fn listening() -> Spec {
     spec
 }
 
+fn in_use() -> SpawnError {
+    SpawnError { step: SpawnStep::Socket, errno: Some(98), message: "127.0.0.1:1 is in use".into() }
+}
+
 /// `y` is needed by nobody yet and takes its time; `x` is ordered after it.
 fn after_y() -> Vec<Spec> {
     let mut spec = x();
@@ -215,7 +225,8 @@ fn situations() -> Vec<(&'static str, &'static str, Build)> {
     vec![
         ("created", "never started", || Scene::new(vec![x()])),
         ("waiting", "for what it requires", || Scene::new(after_y()).start()),
-        ("waiting", "for a connection", || Scene::new(vec![listening()])),
+        ("waiting", "for its sockets", || Scene::new(vec![listening()])),
+        ("waiting", "for a connection", || Scene::new(vec![listening()]).armed()),
         ("starting", "being prepared", || Scene::new(vec![x()]).start()),
         ("starting", "in a before_start hook", || {
             Scene::new(vec![with_hooks(|h| h.before_start = hook())]).start().prepared()
@@ -303,6 +314,12 @@ fn situations() -> Vec<(&'static str, &'static str, Build)> {
             Scene::new(vec![with_hooks(|h| h.after_stop = hook())]).start().executed().exited(BAD).empty()
         }),
         ("backoff", "", || Scene::new(vec![x()]).start().executed().exited(BAD).empty()),
+        ("backoff", "its sockets could not be bound", || {
+            let mut scene = Scene::new(vec![listening()]);
+            let id = scene.id();
+            scene.input(Input::ArmFailed(id, in_use()));
+            scene
+        }),
         ("stopped", "", || Scene::new(vec![x()]).start().executed().stop().exited(OK).empty()),
         ("exited", "", || Scene::new(vec![x()]).start().executed().exited(OK).empty()),
         ("failed", "", || Scene::new(vec![never(x())]).start().executed().exited(BAD).empty()),
@@ -399,6 +416,14 @@ fn inputs() -> Vec<(&'static str, Act)> {
         ("health probe failed", |s| with(s, |run| Input::Probed(run, ProbeKind::Health, Err("refused".into())))),
         ("hook done", |s| hook(s, HookResult::Done)),
         ("hook failed", |s| hook(s, HookResult::Failed("exit code 1".into()))),
+        ("listeners bound", |s| {
+            let id = s.id();
+            s.input(Input::Armed(id))
+        }),
+        ("listeners not bound", |s| {
+            let id = s.id();
+            s.input(Input::ArmFailed(id, in_use()))
+        }),
         ("socket readable", |s| {
             let id = s.id();
             s.input(Input::SocketReadable(id))
@@ -407,6 +432,13 @@ fn inputs() -> Vec<(&'static str, Act)> {
         ("tree occupied", |s| with(s, Input::TreeOccupied)),
         ("tree stuck", |s| with(s, |run| Input::TreeStuck(run, vec![PID]))),
         ("out of memory", |s| with(s, Input::Oom)),
+        ("out of processes", |s| with(s, Input::PidsLimit)),
+        ("update of its limits", |s| {
+            let mut spec = s.machine.spec(s.id()).map(|spec| Spec::clone(&spec)).expect("x has a spec");
+            spec.limits.pids = Some(7);
+            let (process, spec) = (s.id(), Box::new(spec));
+            s.command(Command::Update { process, spec, restart: false, dry_run: false })
+        }),
         ("next deadline", Scene::pass),
         ("the next supervisor", Scene::reborn),
         ("… finds it alive", |s| s.outlived(|run| Input::Adopted(run, Adoption::Alive(PID)))),

@@ -11,7 +11,7 @@ use super::ids::{ProcessId, RunId};
 use super::machine::Machine;
 use super::output::HOOK_GRACE;
 use super::process::{
-    Process, Rest, Rung, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Waiting,
+    Backoff, Due, Process, Rest, Rung, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Waiting,
 };
 use super::status::Status;
 use super::time::{Now, WallTime};
@@ -209,7 +209,7 @@ impl Machine {
 
     fn timer(&self, p: &Process, kind: TimerKind, remaining: Duration) -> Option<Timer> {
         Some(match kind {
-            TimerKind::Backoff => timer("backoff", remaining, "it is started again"),
+            TimerKind::Backoff => timer("backoff", remaining, next_try(p)),
             TimerKind::Start => timer("start_timeout", remaining, "it counts as failed to start, and is ended"),
             TimerKind::Stop => timer("stop", remaining, self.next_rung(p)),
             TimerKind::Stuck => timer("kill", remaining, "what is left of it counts as stuck"),
@@ -241,6 +241,14 @@ fn timer(what: &str, remaining: Duration, then: impl Into<String>) -> Timer {
     // People do not want to know of nanoseconds.
     let remaining = Duration::from_millis(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX));
     Timer { what: what.to_owned(), remaining, then: then.into() }
+}
+
+/// What is tried again.
+fn next_try(p: &Process) -> &'static str {
+    match &p.state {
+        State::Backoff(Backoff { due: Due::Listen, .. }) => "its sockets are tried again",
+        _ => "it is started again",
+    }
 }
 
 /// Which hook runs, and what follows if it takes too long.

@@ -133,7 +133,9 @@ impl Machine {
             }
             Input::Abandon(id) => self.abandon(id),
             Input::SocketReadable(process) => self.socket_readable(process),
-            Input::Armed(_) | Input::ArmFailed(..) | Input::Connection { .. } | Input::Connections { .. } => {}
+            Input::Armed(process) => self.armed(process),
+            Input::ArmFailed(process, error) => self.arm_failed(process, error),
+            Input::Connection { .. } | Input::Connections { .. } => {}
             Input::Timeout => self.fire_timers(),
             Input::Prepared(run) => self.with_run(run, Machine::prepared),
             Input::PrepareFailed(run, error) => self.with_run(run, |m, id| m.prepare_failed(id, error)),
@@ -151,7 +153,7 @@ impl Machine {
             Input::TreeOccupied(run) => self.with_run(run, Machine::tree_occupied),
             Input::TreeStuck(run, pids) => self.with_run(run, |m, id| m.tree_stuck(id, pids)),
             Input::Oom(run) => self.with_run(run, Machine::oom),
-            Input::PidsLimit(_) => {}
+            Input::PidsLimit(run) => self.with_run(run, Machine::pids_refused),
             Input::Warning(Some(process), text) => self.emit(process, EventKind::Warning { text }, Cause::Progress),
             Input::Warning(None, text) => self.emit_instance(EventKind::Warning { text }, Cause::Progress),
             Input::PlanRefused(reason) => self.emit_instance(EventKind::Refused { reason }, Cause::Progress),
@@ -304,18 +306,19 @@ impl Machine {
 
     fn fire_timers(&mut self) {
         while let Some((id, kind)) = self.timers.expired(self.now.mono) {
+            let late = self.timers.next().map_or(Duration::ZERO, |at| self.now.mono.since(at));
             if id == INSTANCE {
                 self.timers.clear(&mut self.deadlines, id, kind);
                 self.escalate_all();
             } else {
                 self.clear_timer(id, kind);
-                self.timer_fired(id, kind);
+                self.timer_fired(id, kind, late);
             }
             self.settle();
         }
     }
 
-    fn timer_fired(&mut self, id: ProcessId, kind: TimerKind) {
+    fn timer_fired(&mut self, id: ProcessId, kind: TimerKind, late: Duration) {
         match kind {
             TimerKind::Backoff => self.backoff_over(id),
             TimerKind::Start => self.start_timed_out(id),
@@ -323,7 +326,7 @@ impl Machine {
             TimerKind::Hook => self.hook_timed_out(id),
             TimerKind::Ready => self.ask_whether_ready(id),
             TimerKind::Health => self.ask_for_health(id),
-            TimerKind::Watchdog => self.watchdog_missed(id),
+            TimerKind::Watchdog => self.watchdog_over(id, late),
             TimerKind::Stuck => self.kill_timed_out(id),
             TimerKind::Shutdown => {}
         }

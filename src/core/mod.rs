@@ -19,6 +19,7 @@ mod ids;
 mod input;
 mod invariant;
 mod journal;
+mod listen;
 mod machine;
 mod output;
 mod over;

@@ -19,7 +19,7 @@ use super::start::Reach;
 use super::status::Want;
 use super::timers::{Deadlines, TimerKind};
 use crate::spec::schema::changed_fields;
-use crate::spec::{Plan, PlanError, Problem, Ready, Severity, Spec};
+use crate::spec::{Limits, Plan, PlanError, Problem, Ready, Severity, Spec};
 
 impl Machine {
     // One at a time.
@@ -129,12 +129,13 @@ impl Machine {
         let live = self.run_spec_after(id, &newer);
         let Some(p) = self.processes.get_mut(id) else { return };
         let had_health = p.state.run().is_some_and(|run| run.spec.health.is_some());
+        let limits = p.state.run().map(|run| run.spec.limits.clone());
         let closes = !p.spec.listen.is_empty() && newer.listen.is_empty();
         p.spec = newer.clone();
         if let (Some(run), Some(live)) = (p.state.run_mut(), live) {
             run.spec = live;
         }
-        let (had_listeners, running) = (p.state.is_armed(), matches!(p.state, State::Running(_)));
+        let (listened, running) = (p.state.listens(), matches!(p.state, State::Running(_)));
         if !change.fields.is_empty() {
             let (fields, needs_restart) = (change.paths(), change.needs_restart());
             self.emit(id, EventKind::Updated { fields, needs_restart }, cause.clone());
@@ -155,16 +156,31 @@ impl Machine {
         if running && (has_health != had_health || changed("health")) {
             self.health_changed(id, had_health);
         }
-        if had_listeners && changed("listen") {
+        if listened && changed("listen") {
             self.output(Output::DisarmSockets(id));
             if newer.listen.is_empty() {
                 self.rest(id, Why::Stopped(cause.clone()), cause);
             } else {
-                self.output(Output::ArmSockets(id, newer.to_arc()));
+                let fallback = self.process(id).map_or(Why::Created, Process::rest_why);
+                self.listen(id, fallback);
             }
+        } else if changed("listen") {
+            self.arm_if_listening(id);
         }
+        self.limits_changed(id, limits);
         if closes {
             self.output(Output::CloseSockets(id));
+        }
+    }
+
+    /// Puts the limits that the live run has now in force, where they are others than these.
+    fn limits_changed(&mut self, id: ProcessId, before: Option<Limits>) {
+        let (Some(run), Some(before)) = (self.run_of(id), before) else { return };
+        let limits = run.spec.limits.clone();
+        // The kernel's choice when memory runs out is a matter of each process, made when it is executed.
+        if limits != (Limits { oom_score_adj: limits.oom_score_adj, ..before }) {
+            let run = run.id;
+            self.output(Output::SetLimits { run, limits });
         }
     }
 
@@ -206,7 +222,7 @@ impl Machine {
 
     pub(super) fn delete(&mut self, command: CommandId, id: ProcessId, force: bool) {
         let Some(p) = self.process(id) else { return self.reply(command, Err(Refusal::NotFound)) };
-        match (&p.origin, p.state.is_rest() || p.state.is_armed()) {
+        match (&p.origin, p.state.is_rest() || p.state.listens()) {
             (Origin::Plan { .. }, _) => {
                 return self.refuse_state(command, id, "it is part of the configuration; take it out there and apply");
             }

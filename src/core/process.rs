@@ -150,6 +150,9 @@ pub(super) struct Waiting {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum WaitFor {
+    /// That its listeners are bound and watched.
+    Bind,
+    /// They are; a connection.
     Socket,
     /// Never empty between two inputs.
     Holds(BTreeSet<(ProcessId, HoldKind)>),
@@ -177,6 +180,12 @@ pub(super) struct Run {
     pub(super) watchdog: Option<Duration>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) ooms: u32,
+    /// How often the kernel refused it a process for its limit on their number.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) pids_refused: u32,
+    /// The number of the spec that it was prepared with: its limits are those of that one until it is given others.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) prepared_with: u64,
     /// What was heard of it before the news that it was executed, which it may overtake.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) early: Vec<Early>,
@@ -317,8 +326,20 @@ pub(super) struct Backoff {
     pub(super) until: Time,
     pub(super) delay: Duration,
     pub(super) ending: Ending,
-    /// Whether the start that is due counts as an automatic restart.
+    /// Whether what is due counts as an automatic restart.
     pub(super) counts: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) due: Due,
+}
+
+/// What is tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Due {
+    /// A start.
+    #[default]
+    Start,
+    /// To bind its listeners.
+    Listen,
 }
 
 /// For fields that a record leaves out while they say nothing, and that an older record does not have.
@@ -383,14 +404,15 @@ impl State {
         matches!(self, State::Stopping(Stopping { phase: StopPhase::Stuck(_), .. }))
     }
 
-    pub(super) fn is_armed(&self) -> bool {
-        matches!(self, State::Waiting(Waiting { on: WaitFor::Socket, .. }))
+    /// Whether its listeners are watched, or about to be: no run of its own is on its way.
+    pub(super) fn listens(&self) -> bool {
+        matches!(self, State::Waiting(Waiting { on: WaitFor::Bind | WaitFor::Socket, .. }))
     }
 }
 
 impl Run {
     pub(super) fn new(id: RunId, spec: Shared, start: Start) -> Run {
-        let watchdog = spec.watchdog;
+        let (watchdog, prepared_with) = (spec.watchdog, spec.number);
         Run {
             id,
             spec,
@@ -403,6 +425,8 @@ impl Run {
             health: Health::default(),
             watchdog,
             ooms: 0,
+            pids_refused: 0,
+            prepared_with,
             early: Vec::new(),
             reloading: false,
             failure: None,

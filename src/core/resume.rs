@@ -12,7 +12,7 @@ use super::ids::{Pid, ProcessId, RunId};
 use super::input::{Adoption, ExitStatus, HookKind, Notification, ProbeKind};
 use super::machine::{Machine, Mode};
 use super::output::{Output, Scope};
-use super::process::{Early, Leader, Rest, Run, Running, StartPhase, Starting, State, StopPhase, Stopping};
+use super::process::{Early, Leader, Rest, Run, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor};
 use super::time::Now;
 use super::timers::TimerKind;
 use crate::spec::{ProcessType, Reload, Signal, Spec, StopMode};
@@ -58,6 +58,7 @@ impl Machine {
     /// - A spawn is not asked for again: its child may live. It is one of the [`live_runs`](Machine::live_runs).
     /// - The signal of the rung that a stop stands on is sent again; a tree that was being killed is killed again.
     /// - Probes in flight are made again; sockets that were armed are armed again; a search for a daemon is made again.
+    /// - Limits that may have been changed while a run lived are set again.
     /// - The end of a shutdown is told again.
     ///
     /// Deadlines stay what they were, but none that would end or kill something comes before the news that are
@@ -86,6 +87,7 @@ impl Machine {
                 self.set_timer(id, kind, MOMENT);
             }
         }
+        self.resume_limits(id);
         match self.state(id).cloned() {
             Some(State::Starting(Starting { run, phase })) => self.resume_start(id, run, phase),
             Some(State::Running(Running { after_start, run })) => {
@@ -106,12 +108,31 @@ impl Machine {
             }
             Some(State::Stopping(stopping)) => self.resume_stop(id, &stopping),
             Some(State::Rest(Rest { alarm: Some(alarm), .. })) => self.on_failure(id, alarm.index),
-            Some(state) if state.is_armed() => {
-                if let Some(spec) = self.spec(id) {
-                    self.output(Output::ArmSockets(id, spec));
-                }
+            // Whether they can be had again is to be seen.
+            // Whether its listeners can be had again is to be seen.
+            Some(State::Waiting(waiting)) if !matches!(waiting.on, WaitFor::Holds(_)) => {
+                self.listen(id, waiting.start.fallback);
             }
             _ => {}
+        }
+    }
+
+    /// Limits that may have been changed since the run was prepared are put in force again.
+    fn resume_limits(&mut self, id: ProcessId) {
+        let Some(p) = self.processes.get(id) else { return };
+        // Of these nothing lives that could have limits.
+        let bare = match &p.state {
+            State::Starting(Starting { phase, .. }) => {
+                matches!(phase, StartPhase::Preparing | StartPhase::BeforeStart(_))
+            }
+            State::Stopping(Stopping { phase, .. }) => {
+                matches!(phase, StopPhase::CancelledHook | StopPhase::AfterStop(_))
+            }
+            _ => false,
+        };
+        if let Some(run) = p.state.run().filter(|run| !bare && run.prepared_with != run.spec.number) {
+            let (run, limits) = (run.id, run.spec.limits.clone());
+            self.output(Output::SetLimits { run, limits });
         }
     }
 
@@ -119,7 +140,10 @@ impl Machine {
         match phase {
             StartPhase::Preparing | StartPhase::BeforeStart(_) => {
                 self.clear_timer(id, TimerKind::Hook);
-                self.set_start_phase(id, StartPhase::Preparing);
+                if let Some(State::Starting(starting)) = self.processes.get_mut(id).map(|p| &mut p.state) {
+                    starting.phase = StartPhase::Preparing;
+                    starting.run.prepared_with = starting.run.spec.number;
+                }
                 self.output(Output::Prepare { run: run.id, process: id, spec: run.spec.to_arc(), connection: None });
             }
             StartPhase::Spawning => {}

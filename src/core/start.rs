@@ -8,7 +8,7 @@ use super::input::{ExitStatus, HookKind, SpawnError};
 use super::machine::Machine;
 use super::output::Output;
 use super::process::{
-    Backoff, Early, Goal, Leader, Next, Origin, Rest, Run, Running, Start, StartPhase, StartedBy, Starting, State,
+    Backoff, Due, Early, Goal, Leader, Next, Origin, Rest, Run, Running, Start, StartPhase, StartedBy, Starting, State,
     StopPhase, Stopping, WaitFor, Waiting, Why,
 };
 use super::propagate::Notice;
@@ -103,7 +103,7 @@ impl Machine {
         let fallback = p.rest_why();
         match &mut p.state {
             State::Rest(_) => {}
-            State::Waiting(waiting) if waiting.on == WaitFor::Socket && root => {}
+            state if state.listens() && root => {}
             State::Backoff(_) if root => {}
             State::Waiting(_) | State::Starting(_) | State::Running(_) | State::Backoff(_) => return false,
             State::Stopping(stopping) => {
@@ -119,7 +119,7 @@ impl Machine {
             p.tally.reset();
         }
         self.clear_timer(id, TimerKind::Backoff);
-        let disarm = self.state(id).is_some_and(State::is_armed);
+        let disarm = self.state(id).is_some_and(State::listens);
         if disarm {
             self.output(Output::DisarmSockets(id));
         }
@@ -501,17 +501,25 @@ impl Machine {
         }
     }
 
-    /// A start that was put off is due.
+    /// What was put off is due.
     pub(super) fn backoff_over(&mut self, id: ProcessId) {
         let now = self.now.mono;
         let Some(p) = self.processes.get_mut(id) else { return };
-        let State::Backoff(Backoff { ending, counts, .. }) = &p.state else { return };
-        let (fallback, counts) = (Why::Failed(ending.clone()), *counts);
+        let State::Backoff(Backoff { ending, counts, due, .. }) = &p.state else { return };
+        let (fallback, counts, due) = (Why::Failed(ending.clone()), *counts, *due);
         if counts {
             let spec = p.spec.clone();
             p.tally.count(&spec.restart, now);
         }
-        self.start_by_policy(id, fallback);
+        self.try_again(id, due, fallback);
+    }
+
+    /// Makes another attempt at what failed.
+    pub(super) fn try_again(&mut self, id: ProcessId, due: Due, fallback: Why) {
+        match due {
+            Due::Start => self.start_by_policy(id, fallback),
+            Due::Listen => self.listen(id, fallback),
+        }
     }
 
     /// A start that nobody asked for: the restart policy's, or the follow-up of a stop.
@@ -553,52 +561,6 @@ impl Machine {
             Some(StartPhase::Preparing) => self.run_over(id, Ending::StartTimeout),
             Some(_) => self.end_run(id, Ending::StartTimeout),
         }
-    }
-
-    /// A connection came for a process that waits for one.
-    pub(super) fn socket_readable(&mut self, id: ProcessId) {
-        let now = self.now.mono;
-        if !self.state(id).is_some_and(State::is_armed) {
-            return self.drop_input();
-        }
-        let Some(p) = self.processes.get_mut(id) else { return };
-        let spec = p.spec.clone();
-        let fallback = p.rest_why();
-        let again = matches!(fallback, Why::Failed(_) | Why::Exited(_));
-        if again {
-            if !p.tally.allows(&spec.restart, now) {
-                self.output(Output::DisarmSockets(id));
-                let ending = match fallback {
-                    Why::Failed(ending) | Why::Exited(ending) => ending,
-                    _ => Ending::StartTimeout,
-                };
-                return self.rest(id, Why::Crashed(ending), Cause::Socket);
-            }
-            if let Some(p) = self.processes.get_mut(id) {
-                p.tally.count(&spec.restart, now);
-            }
-        }
-        self.output(Output::DisarmSockets(id));
-        self.start_again(id, Start { by: StartedBy::Socket, cause: Cause::Socket, fallback });
-    }
-
-    /// Arms the listeners of a process at rest that has some, unless it was stopped on purpose or has to be looked at.
-    pub(super) fn arm_if_listening(&mut self, id: ProcessId) {
-        if self.is_shutting_down() {
-            return;
-        }
-        let Some(p) = self.processes.get(id) else { return };
-        let State::Rest(rest) = &p.state else { return };
-        if p.spec.listen.is_empty() || matches!(rest.why, Why::Stopped(_) | Why::Crashed(_)) {
-            return;
-        }
-        let (fallback, spec) = (rest.why.clone(), p.spec.clone());
-        self.forget_alarm(id);
-        let start = Start { by: StartedBy::Socket, cause: Cause::Socket, fallback };
-        let waiting = State::Waiting(Waiting { start, on: WaitFor::Socket });
-        self.enter(id, waiting, "for a connection".into(), Cause::Progress);
-        self.output(Output::ArmSockets(id, spec.to_arc()));
-        self.notice(Notice::Armed(id));
     }
 
     /// A waiting process cannot be started.

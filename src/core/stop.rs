@@ -69,6 +69,10 @@ impl Machine {
     /// Makes it stopping where it lives, and at rest where it does not. Whether it is down already and has to be brought back.
     fn mark_stop(&mut self, id: ProcessId, cause: &Cause, bring_back: bool) -> bool {
         let Some(p) = self.processes.get_mut(id) else { return false };
+        if bring_back && p.state.listens() && !matches!(cause, Cause::Command(_)) {
+            // It listens on: whoever connects meanwhile waits with it for what is brought back.
+            return false;
+        }
         let was_wanted = p.want == Want::Up;
         let bring_back = bring_back && (was_wanted || matches!(cause, Cause::Command(_)));
         p.want = if bring_back { Want::Up } else { Want::Down };
@@ -105,7 +109,7 @@ impl Machine {
                 return true;
             }
             State::Waiting(waiting) => {
-                if waiting.on == WaitFor::Socket {
+                if !matches!(waiting.on, WaitFor::Holds(_)) {
                     self.output(Output::DisarmSockets(id));
                 }
                 self.rest(id, Why::Stopped(cause.clone()), cause.clone());

@@ -53,7 +53,7 @@ impl Machine {
     fn holds_shown(&self, p: &Process) -> Vec<Hold> {
         match &p.state {
             State::Waiting(waiting) => match &waiting.on {
-                WaitFor::Socket => Vec::new(),
+                WaitFor::Bind | WaitFor::Socket => Vec::new(),
                 WaitFor::Holds(holds) => {
                     holds.iter().map(|(id, kind)| Hold { kind: *kind, name: self.name_of(*id) }).collect()
                 }
@@ -77,7 +77,8 @@ impl Machine {
                 Why::Crashed(ending) => format!("restarted too often; last: {ending}"),
             },
             State::Waiting(waiting) => match &waiting.on {
-                WaitFor::Socket => "for a connection".into(),
+                WaitFor::Bind => "for its sockets".into(),
+                WaitFor::Socket => format!("for a connection on {}", p.spec.listening_at()),
                 WaitFor::Holds(holds) => self.hold_text(holds),
             },
             State::Starting(Starting { phase, run }) => match phase {

@@ -92,6 +92,8 @@ impl Engine {
             self.adopt(live, tree, &mut gap);
         }
         self.kill_strays(trees);
+        self.trees.adopted_all();
+        self.claim_sockets(&live);
         // What the machine asks for again is done before it hears what became of its runs.
         self.machine.resume(Clock::now());
         self.settle();
@@ -173,6 +175,10 @@ impl Engine {
         for (key, fd) in held {
             let process = match key.kind() {
                 Some(KeyKind::Stdout(p) | KeyKind::Stderr(p) | KeyKind::Staged(p) | KeyKind::Notify(p)) => p,
+                Some(KeyKind::Listener(process, slot)) => {
+                    self.inherit_listener(process, slot, fd);
+                    continue;
+                }
                 _ => continue,
             };
             let of_run = live.iter().find(|run| run.process == process).map(|run| run.spec.clone());
@@ -247,7 +253,7 @@ impl Engine {
         entry.adopted = true;
         let daemon = gap.daemons.remove(&run);
         entry.recorded = leader.is_some() || daemon.is_some();
-        entry.held = self.trees.adopt(run, tree, leader.clone()).map(Held::new);
+        entry.held = self.trees.adopt((spec, run), tree, leader.clone()).map(Held::new);
         if let (Some(held), Some(daemon)) = (&mut entry.held, &daemon) {
             held.tree.set_daemon(daemon.clone());
         }
@@ -282,7 +288,11 @@ impl Engine {
         {
             self.led_by(run, pid);
             match self.follow_by(run, pid, fd) {
-                Ok(()) => return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid))),
+                Ok(()) => {
+                    self.forget_bites(run);
+                    self.watch_limits(run);
+                    return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid)));
+                }
                 Err(error) => self.warn(None, format!("cannot watch {pid}, which run {run} left: {error}")),
             }
         }
@@ -309,6 +319,7 @@ impl Engine {
     }
 
     fn adopt_ended(&mut self, run: RunId, status: ExitStatus) {
+        self.explain_end(run, status);
         let Some(entry) = self.runs.get_mut(&run) else { return };
         entry.exit = Some(status);
         let empty = entry.held.as_ref().is_none_or(Held::is_empty);

@@ -457,6 +457,9 @@ pub(crate) fn inheritable(env: impl IntoIterator<Item = (OsString, OsString)>) -
         name.starts_with(b"NEAP_")
             || name.starts_with(b"LISTEN_")
             || matches!(name, b"NOTIFY_SOCKET" | b"WATCHDOG_USEC" | b"WATCHDOG_PID")
+            // Of the service that the supervisor is: its own state is nothing for a process to write into.
+            || matches!(name, b"RUNTIME_DIRECTORY" | b"STATE_DIRECTORY" | b"CACHE_DIRECTORY" | b"LOGS_DIRECTORY")
+            || name == b"CONFIGURATION_DIRECTORY"
     };
     env.into_iter().filter(|(name, _)| !own(name)).collect()
 }

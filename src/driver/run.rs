@@ -8,11 +8,13 @@ use super::engine::{Engine, HelperDone};
 use super::flight::{RunChild, system_error};
 use super::function::Shortfall;
 use super::held::Held;
+use super::limit::Told;
 use super::place::{Block, Place};
 use super::prepare::{self, NotPrepared, Prepared, Surroundings, Wanted};
+use super::sockets::Connection;
 use super::sources::Owner;
-use crate::core::{ExitStatus, Input, Pid, ProbeKind, ProcessId, RunId, SpawnError, SpawnStep};
-use crate::spec::{Ready, Spec};
+use crate::core::{ConnectionId, ExitStatus, Input, Pid, ProbeKind, ProcessId, RunId, SpawnError, SpawnStep};
+use crate::spec::{Limits, Ready, Spec};
 use crate::supervisor::Message;
 
 /// One run, as far as the driver is concerned.
@@ -34,6 +36,14 @@ pub(super) struct Run {
     pub recorded: bool,
     /// Whether another supervisor made it, so that its processes are not our children.
     pub adopted: bool,
+    /// What its tree may use; its spec's, but for what changed since it was prepared.
+    pub limits: Limits,
+    /// Whether other limits are being put on its tree, and those that are to follow them.
+    pub changing: Option<Option<Limits>>,
+    /// What its limits did that was told already.
+    pub told: Told,
+    /// The connection that it is to serve, until its program has it.
+    pub connection: Option<Connection>,
 }
 
 impl Run {
@@ -41,6 +51,8 @@ impl Run {
     pub fn new(process: ProcessId, spec: Arc<Spec>) -> Run {
         Run {
             process,
+            limits: spec.limits.clone(),
+            changing: None,
             spec,
             block: None,
             held: None,
@@ -52,6 +64,8 @@ impl Run {
             emptied: false,
             recorded: false,
             adopted: false,
+            told: Told::default(),
+            connection: None,
         }
     }
 
@@ -68,7 +82,25 @@ impl Run {
 }
 
 impl Engine {
-    pub(super) fn prepare(&mut self, run: RunId, process: ProcessId, spec: Arc<Spec>) {
+    pub(super) fn prepare(
+        &mut self,
+        run: RunId,
+        process: ProcessId,
+        spec: Arc<Spec>,
+        connection: Option<ConnectionId>,
+    ) {
+        let mut entry = Run::new(process, spec.clone());
+        entry.connection = connection.and_then(|connection| self.sockets.take_connection(connection));
+        self.runs.insert(run, entry);
+        if self.has_sockets(run, process, &spec) {
+            self.prepare_with_sockets(run);
+        }
+    }
+
+    /// Prepares a run whose listeners are bound.
+    pub(super) fn prepare_with_sockets(&mut self, run: RunId) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        let (process, spec) = (entry.process, entry.spec.clone());
         self.drop_stale_notifications(process);
         let surroundings = self.surroundings.clone();
         let number = self.machine.run_count(process).saturating_add(1);
@@ -77,7 +109,6 @@ impl Engine {
         place.log.set_run(number, true);
         let cached = place.cached(&spec);
         let wanted = wanted(process, &spec, place, &surroundings);
-        self.runs.insert(run, Run::new(process, spec.clone()));
         self.want_directories(process, &spec);
         if let Some(block) = cached {
             self.have_block(run, block);

@@ -268,14 +268,17 @@ fn limits(limits: &Limits) -> v1::Limits {
 }
 
 fn listener(listener: &Listener) -> v1::Listen {
+    // What has no path has no mode, and what has no connections queues none.
+    let mode = listener.address.path().is_some() || listener.mode != Listener::DEFAULT_MODE;
+    let backlog = listener.address.is_stream() || listener.backlog != Listener::DEFAULT_BACKLOG;
     let mut told = v1::Listen {
         name: listener.name.clone(),
         accept: listener.accept,
         idle_stop: listener.idle_stop.map(millis),
-        mode: Some(format_mode(listener.mode)),
+        mode: mode.then(|| format_mode(listener.mode)),
         user: listener.user.clone(),
         group: listener.group.clone(),
-        backlog: Some(listener.backlog),
+        backlog: backlog.then_some(listener.backlog),
         fd_env: listener.fd_env.clone(),
         client_fd_env: listener.client_fd_env.clone(),
         ..Default::default()

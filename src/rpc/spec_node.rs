@@ -361,8 +361,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn a_spec_that_is_shown_and_written_back_is_the_same(mut spec in specs()) {
-            // Listeners come later; without a folder it has that of this door.
-            spec.listen.clear();
+            // Without a folder it has that of this door.
             spec.working_dir.get_or_insert_with(|| "/".into());
             let back = written_back(&spec);
             spec.secret_env.clear();

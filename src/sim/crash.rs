@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::behaviour;
 use super::kernel::{Due, Happening, Kernel, Run, Stage};
+use super::sockets::Listening;
 use super::world::{Failure, World};
 use crate::core::{
     Adoption, ExitStatus, History, Input, LiveRun, Machine, Output, Pid, ProcessId, RecordKey, RunId, StateName, Time,
@@ -260,8 +261,8 @@ impl Kernel {
             }
         }
         let listens = |id: &ProcessId| machine.spec(*id).is_some_and(|spec| !spec.listen.is_empty());
-        self.armed.retain(|id, _| listens(id));
-        self.armed.values_mut().for_each(|armed| *armed = false);
+        self.listeners.retain(|id, _| listens(id));
+        self.listeners.values_mut().for_each(|is| *is = Listening::Held);
         Ok(again)
     }
 

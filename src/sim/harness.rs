@@ -4,7 +4,8 @@ use super::behaviour::Behaviour;
 use super::kernel::Happening;
 use super::trace::Trace;
 use super::world::{Failure, Hostility, World};
-use crate::core::{Event, ExitStatus, Input, Output, Pid, ProcessId, RunId, Settings, Time};
+use crate::core::{Event, ExitStatus, Input, Output, Pid, ProcessId, RunId, Settings, SpawnError, Time};
+use crate::spec::Limits;
 
 impl World {
     /// A world in which everything answers at once and well unless told otherwise, and that remembers all that came out.
@@ -30,6 +31,19 @@ impl World {
         if let Some(run) = self.live_run(name) {
             self.kernel.change(run, change);
         }
+    }
+
+    /// From now on the listeners of this process cannot be bound, for this reason, or can be again.
+    pub fn unbindable(&mut self, name: &str, error: Option<SpawnError>) {
+        match error {
+            Some(error) => drop(self.kernel.unbindable.insert(name.to_owned(), error)),
+            None => drop(self.kernel.unbindable.remove(name)),
+        }
+    }
+
+    /// The limits that the tree of this process has.
+    pub fn limits(&self, name: &str) -> Option<Limits> {
+        self.live_run(name).and_then(|run| self.kernel.runs.get(&run)).map(|it| it.limits.clone())
     }
 
     /// The run of this process that the kernel has (and the machine has not released), if there is one.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::agenda::Agenda;
 use super::behaviour::{Behaviour, Killing, Preparation};
 use super::rng::Rng;
+use super::sockets::Listening;
 use crate::core::{
     ExitStatus, HookKind, HookResult, Input, Output, Pid, ProbeKind, ProcessId, RunId, Scope, SpawnError, SpawnStep,
     Time,
 };
-use crate::spec::{Hook, Probe, Signal, Spec};
+use crate::spec::{Hook, Limits, Probe, Signal, Spec};
 
 /// How long the driver tries to kill a tree before it reports who is left.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -105,6 +106,8 @@ pub(super) struct Run {
     pub(super) heir: bool,
     /// Whether the driver waits for its child to be executed, to say that it was found alive.
     pub(super) adopting: bool,
+    /// The limits of its tree.
+    pub(super) limits: Limits,
 }
 
 impl Run {
@@ -114,7 +117,9 @@ impl Run {
     }
 
     fn new(process: ProcessId, spec: Arc<Spec>, does: Behaviour, (stage, now): (Stage, Time)) -> Self {
+        let limits = spec.limits.clone();
         Run {
+            limits,
             process,
             spec,
             does,
@@ -162,9 +167,11 @@ pub(super) struct Kernel {
     /// Runs that were released with nothing left of them.
     pub(super) over: BTreeSet<RunId>,
     pub(super) agenda: Agenda<Due>,
-    pub(super) armed: BTreeMap<ProcessId, bool>,
+    pub(super) listeners: BTreeMap<ProcessId, Listening>,
     /// How many runs of each process were executed, in truth.
     pub(super) executed: BTreeMap<ProcessId, u32>,
+    /// Processes whose listeners cannot be bound.
+    pub(super) unbindable: BTreeMap<String, SpawnError>,
     used: BTreeSet<Pid>,
     freed: Vec<Pid>,
     next_pid: u32,
@@ -181,8 +188,9 @@ impl Kernel {
             runs: BTreeMap::new(),
             over: BTreeSet::new(),
             agenda: Agenda::new(),
-            armed: BTreeMap::new(),
+            listeners: BTreeMap::new(),
             executed: BTreeMap::new(),
+            unbindable: BTreeMap::new(),
             used: BTreeSet::new(),
             freed: Vec::new(),
             next_pid: 100,
@@ -269,34 +277,20 @@ impl Kernel {
                 self.run_hook(now, *run, (*process, *kind), hook)
             }
             Output::CancelHook(run, kind) => self.cancel_hook(now, *run, *kind),
-            Output::ArmSockets(process, _) => {
-                self.armed.insert(*process, true);
-                if self.sociable {
-                    self.tell(now, Input::SocketReadable(*process));
-                } else if self.hostile && self.rng.chance(500) {
-                    let at = now.after(self.rng.millis(0, 60_000));
-                    self.tell(at, Input::SocketReadable(*process));
-                }
+            Output::ArmSockets(process, spec) => self.arm(now, *process, spec),
+            Output::DisarmSockets(process) => self.disarm(*process),
+            Output::CloseSockets(process) => self.close(*process),
+            Output::SetLimits { run, limits } => {
+                self.held(*run, "SetLimits")?.limits = limits.clone();
                 Ok(())
             }
-            Output::DisarmSockets(process) => match self.armed.get_mut(process) {
-                Some(armed) => {
-                    *armed = false;
-                    Ok(())
-                }
-                None => Err(format!("DisarmSockets({process}), but it was never armed")),
-            },
-            Output::CloseSockets(process) => {
-                self.armed.remove(process);
-                Ok(())
-            }
-            Output::DropConnection(_) | Output::CountConnections(..) | Output::SetLimits { .. } => Ok(()),
+            Output::DropConnection(_) | Output::CountConnections(..) => Ok(()),
             Output::Reply(..) | Output::Emit(_) | Output::Finished { .. } => Ok(()),
         }
     }
 
     /// A run that is still held for the machine.
-    fn held(&mut self, run: RunId, what: &str) -> Result<&mut Run, String> {
+    pub(super) fn held(&mut self, run: RunId, what: &str) -> Result<&mut Run, String> {
         match self.runs.get_mut(&run) {
             Some(it) if it.released => Err(format!("{what}({run}) after the run was released")),
             Some(it) => Ok(it),

@@ -9,7 +9,7 @@ use crate::core::{
     Cause, Command, CommandId, Done, Event, EventKind, ExitStatus, HookKind, Machine, Output, ProcessId, Reply, RunId,
     StateName, Time,
 };
-use crate::spec::{ProcessType, Spec, StopMode};
+use crate::spec::{Limits, ProcessType, Spec, StopMode};
 
 /// A process as its events tell it.
 #[derive(Clone, Debug)]
@@ -439,6 +439,12 @@ impl Watch {
             });
             if !knows && !self.leaves_others_alone(it) {
                 return Err(format!("{run} of `{}` is alive, and no process knows it", it.spec.name));
+            }
+            if knows && let Some(spec) = scene.machine.spec(it.process) {
+                let wanted = Limits { oom_score_adj: it.limits.oom_score_adj, ..spec.limits.clone() };
+                if it.limits != wanted {
+                    return Err(format!("`{}` lives with {:?} instead of {wanted:?}", it.spec.name, it.limits));
+                }
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::crash::Mortal;
 use super::kernel::{Due, Kernel};
 use super::rng::Rng;
+use super::sockets::Listening;
 use super::trace::{Fingerprint, Trace};
 use super::watch::{Scene, Watch};
 use crate::core::{
@@ -272,6 +273,7 @@ impl World {
         if let Input::Prepared(run) = &input {
             self.kernel.told_prepared(*run);
         }
+        self.kernel.told_of_sockets(self.clock.mono, &input);
         if let Some(trace) = &mut self.story.trace {
             trace.input(self.clock.mono, &input);
         }
@@ -421,9 +423,12 @@ impl World {
     /// Whether an input that comes once more is still what a driver could say.
     fn still_true(&self, input: &Input) -> bool {
         let run = |run: &RunId| self.kernel.runs.get(run);
+        let listening = |process: &ProcessId| self.kernel.listeners.get(process);
         match input {
             Input::HookFinished(id, kind, _) => run(id).is_none_or(|it| !it.hooks.contains_key(kind)),
             Input::Probed(id, kind, _) => run(id).is_none_or(|it| !it.probes.contains_key(kind)),
+            Input::Armed(process) => listening(process) == Some(&Listening::Armed),
+            Input::ArmFailed(process, _) => listening(process) == Some(&Listening::Failed),
             Input::Notified(id, Notification::MainPid(pid)) => run(id).is_some_and(|it| it.members.contains(pid)),
             _ => true,
         }
@@ -433,7 +438,9 @@ impl World {
     fn may_come_twice(&self, input: &Input) -> bool {
         match input {
             // A driver says once what it found.
-            Input::Command { .. } | Input::Abandon(_) | Input::Oom(_) | Input::Adopted(..) => false,
+            Input::Command { .. } | Input::Abandon(_) | Input::Oom(_) | Input::PidsLimit(_) | Input::Adopted(..) => {
+                false
+            }
             Input::Notified(_, what) => matches!(what, Notification::Ready),
             _ => true,
         }

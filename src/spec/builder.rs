@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use super::hook::{FunctionId, Hook, Hooks};
+use super::listener::Listener;
 use super::plan::Source;
 use super::probe::{Health, Ready};
-use super::process::{
-    Conditions, Directory, EnvFile, Limits, ListenAddress, Listener, LogSettings, ProcessType, Rlimit, Secret, Spec,
-    Stream,
-};
+use super::process::{Conditions, Directory, EnvFile, Limits, LogSettings, ProcessType, Rlimit, Secret, Spec, Stream};
 use super::restart::{Restart, RestartPolicy};
 use super::signal::Signal;
 use super::stop::{Reload, Stop, mark};
@@ -571,24 +569,6 @@ impl EnvFile {
         match text.strip_prefix('-') {
             Some(path) => EnvFile { path: path.to_owned(), optional: true },
             None => EnvFile { path: text.to_owned(), optional: false },
-        }
-    }
-}
-
-impl Listener {
-    /// A listener at this address with the defaults: a backlog of 4096, mode 0660, not by connection, no idle stop.
-    pub fn new(address: ListenAddress) -> Self {
-        Listener {
-            name: None,
-            address,
-            accept: None,
-            idle_stop: None,
-            mode: 0o660,
-            user: None,
-            group: None,
-            backlog: 4096,
-            fd_env: None,
-            client_fd_env: None,
         }
     }
 }

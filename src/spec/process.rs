@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::hook::{FunctionId, HookAction, Hooks};
+use super::listener::Listener;
 use super::plan::Source;
 use super::probe::{Health, ProbeTarget, Ready};
 use super::restart::Restart;
@@ -106,48 +107,6 @@ pub struct Limits {
     pub io_weight: Option<u64>,
     /// How readily the kernel picks it when memory runs out, -1,000 to 1,000.
     pub oom_score_adj: Option<i32>,
-}
-
-/// Where a listener listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// A TCP address, `host:port`.
-    Tcp(String),
-    /// A UDP address, `host:port`.
-    Udp(String),
-    /// A Unix stream socket's path.
-    Unix(String),
-    /// A Unix datagram socket's path.
-    UnixDgram(String),
-    /// A Unix seqpacket socket's path.
-    UnixSeqpacket(String),
-    /// A FIFO's path.
-    Fifo(String),
-}
-
-/// A socket that Neap holds for a process (systemd.socket(5)).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
-    /// Its name in LISTEN_FDNAMES.
-    pub name: Option<String>,
-    /// Where it listens.
-    pub address: ListenAddress,
-    /// One instance a connection instead of handing over the listener; at most this many.
-    pub accept: Option<u32>,
-    /// Stop the process after it had no connection for this long.
-    pub idle_stop: Option<Duration>,
-    /// Mode of a path, as octal bits.
-    pub mode: u32,
-    /// Owner of a path.
-    pub user: Option<String>,
-    /// Group of a path.
-    pub group: Option<String>,
-    /// Connections the kernel may queue.
-    pub backlog: u32,
-    /// Variable that carries the listener's descriptor number.
-    pub fd_env: Option<String>,
-    /// Variable that carries the first connection's descriptor number.
-    pub client_fd_env: Option<String>,
 }
 
 /// Where a stream of output goes.

@@ -61,7 +61,7 @@ impl Builder {
     }
 
     /// What children inherit; the program's own environment at [`build`](Builder::build) unless given. `NEAP_*`,
-    /// `LISTEN_*` and `NOTIFY_SOCKET` are left out.
+    /// `LISTEN_*`, `NOTIFY_SOCKET` and others that are about the program itself as a service are left out.
     pub fn env<I: IntoIterator<Item = (OsString, OsString)>>(mut self, env: I) -> Self {
         self.env = Some(env.into_iter().collect());
         self

@@ -10,6 +10,7 @@ mod defining;
 mod environment;
 mod evaluating;
 mod following;
+mod here;
 mod instance;
 mod log_times;
 mod planning;

@@ -7,5 +7,7 @@ mod definitions;
 mod life;
 mod listen;
 mod service;
+mod sockets;
+mod sockets_programs;
 mod support;
 mod takeover;

@@ -18,6 +18,7 @@ fn world() -> World {
             ("NEAP_TOKEN", "x"),
             ("LISTEN_FDS", "3"),
             ("NOTIFY_SOCKET", "/run/host"),
+            ("STATE_DIRECTORY", "/var/lib/host"),
         ];
         builder.env(env.map(|(name, value)| (OsString::from(name), OsString::from(value))))
     })

@@ -7,6 +7,8 @@ mod changes;
 mod dying;
 mod endings;
 mod harness;
+mod limiting;
+mod listening;
 mod model;
 mod schedules;
 mod shutting;

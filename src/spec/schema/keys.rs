@@ -132,8 +132,7 @@ pub static SPEC: Table = Table::new(
             "Sockets that are held for it; it starts on the first connection.",
         )
         .table(&LISTEN)
-        .of(field!(listen))
-        .later("socket activation"),
+        .of(field!(listen)),
         Key::restart(
             "runtime_directory",
             "string|neap.Directory|(string|neap.Directory)[]",
@@ -433,21 +432,41 @@ pub static LISTEN: Table = Table::new(
     "neap.Listen",
     "A socket that is held for a process.",
     &[
-        Key::restart("tcp", "string|integer", "A TCP address, `host:port`, or a port on 127.0.0.1."),
-        Key::restart("udp", "string|integer", "A UDP address, `host:port`, or a port on 127.0.0.1."),
-        Key::restart("unix", "string", "The path of a Unix stream socket."),
+        Key::restart(
+            "tcp",
+            "string|integer",
+            "A TCP address, `127.0.0.1:8080`, or a port on 127.0.0.1; with port 0 the kernel chooses one.",
+        ),
+        Key::restart("udp", "string|integer", "A UDP address, likewise."),
+        Key::restart(
+            "unix",
+            "string",
+            "The path of a Unix stream socket; `@name` is in the abstract namespace, here and in the next two.",
+        ),
         Key::restart("unix_dgram", "string", "The path of a Unix datagram socket."),
         Key::restart("unix_seqpacket", "string", "The path of a Unix seqpacket socket."),
         Key::restart("fifo", "string", "The path of a FIFO."),
-        Key::restart("name", "string", "Its name in LISTEN_FDNAMES."),
-        Key::restart("accept", "boolean|integer", "One instance a connection, at most this many (64 for true)."),
-        Key::restart("idle_stop", "neap.Duration", "Stop the process after it had no connection for this long."),
+        Key::restart("name", "string", "Its name in LISTEN_FDNAMES (the process's unless given)."),
+        Key::restart(
+            "accept",
+            "boolean|integer",
+            "One instance a connection, at most this many at a time (64 for true).",
+        ),
+        Key::restart(
+            "idle_stop",
+            "neap.Duration",
+            "Stops the process after it had no connection for this long; the next one starts it again.",
+        ),
         Key::restart("mode", "neap.Mode", "Mode of a path (\"0660\" unless given)."),
         Key::restart("user", "string|integer", "Owner of a path."),
         Key::restart("group", "string|integer", "Group of a path."),
         Key::restart("backlog", "integer", "Connections that the kernel may queue (4096 unless given)."),
         Key::restart("fd_env", "string", "Variable that carries the listener's descriptor number."),
-        Key::restart("client_fd_env", "string", "Variable that carries the connection's descriptor number."),
+        Key::restart(
+            "client_fd_env",
+            "string",
+            "Variable that carries the descriptor number of the first connection, accepted already; with accept, of the instance's.",
+        ),
     ],
 );
 

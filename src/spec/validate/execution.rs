@@ -2,7 +2,7 @@
 
 use super::super::hook::{Hook, HookAction};
 use super::super::names::{capability_error, process_name_error};
-use super::super::process::{Directory, Limits, ListenAddress, Listener, Stream};
+use super::super::process::{Directory, Limits, Stream};
 use super::super::schema::{RLIMITS, nearest};
 use super::super::units::{format_size, quote};
 use super::check::{Check, is_kernel_text};
@@ -35,10 +35,7 @@ impl Check<'_> {
         self.rights();
         self.rlimits();
         self.limits(&spec.limits);
-        for (place, listener) in spec.listen.iter().enumerate() {
-            let field = if spec.listen.len() == 1 { "listen".to_owned() } else { format!("listen[{}]", place + 1) };
-            self.listener(&field, listener);
-        }
+        self.listeners();
         self.log();
     }
 
@@ -212,41 +209,6 @@ impl Check<'_> {
                 }
             }
         }
-    }
-
-    fn listener(&mut self, field: &str, listener: &Listener) {
-        match &listener.address {
-            ListenAddress::Tcp(address) | ListenAddress::Udp(address) => {
-                let port = address
-                    .rsplit_once(':')
-                    .and_then(|(host, port)| port.parse::<u16>().ok().filter(|port| *port > 0 && !host.is_empty()));
-                if port.is_none() {
-                    let message = format!("expected an address such as \"127.0.0.1:8080\", found {}", quote(address));
-                    self.error(field, message);
-                }
-            }
-            ListenAddress::Unix(path)
-            | ListenAddress::UnixDgram(path)
-            | ListenAddress::UnixSeqpacket(path)
-            | ListenAddress::Fifo(path) => self.path(field, path),
-        }
-        if listener.mode > 0o777 {
-            self.error(&format!("{field}.mode"), "is at most 0777");
-        }
-        if listener.backlog == 0 {
-            self.error(&format!("{field}.backlog"), "must be more than 0");
-        }
-        if listener.accept == Some(0) {
-            self.error(&format!("{field}.accept"), "must be more than 0");
-        }
-        if let Some(idle) = listener.idle_stop {
-            self.more_than_zero(&format!("{field}.idle_stop"), idle);
-        }
-        if listener.name.as_ref().is_some_and(|name| name.is_empty() || name.contains([':', '\n', '\0'])) {
-            self.error(&format!("{field}.name"), "is not empty and holds no colon");
-        }
-        self.account(&format!("{field}.user"), listener.user.as_ref());
-        self.account(&format!("{field}.group"), listener.group.as_ref());
     }
 
     fn log(&mut self) {

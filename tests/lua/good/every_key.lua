@@ -53,6 +53,12 @@ neap.process "full" {
     on_failure = { function() end },
   },
   limits = { oom_score_adj = 500 },
+  listen = {
+    neap.listen { tcp = 8080, name = "http", idle_stop = "5m", backlog = 128, fd_env = "HTTP_FD" },
+    neap.listen { unix = "web.sock", mode = "0600", user = "root", group = 0, client_fd_env = "CLIENT_FD" },
+    neap.listen { udp = "[::1]:8125" },
+    neap.listen { unix_seqpacket = "@control" },
+  },
   runtime_directory = "full",
   state_directory = { path = "full", mode = "0700" },
   cache_directory = { "full", { path = "full/more", mode = "0750" } },
