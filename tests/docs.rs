@@ -62,7 +62,18 @@ fn every_configuration_in_the_guide_is_accepted() {
     // What one of them reads.
     std::fs::write(folder.0.join("nginx.conf"), "events {}").unwrap();
     let mut count = 0;
-    for page in ["README.md", "docs/lua.md", "docs/cli.md", "docs/repl.md", "docs/socket-activation.md"] {
+    let pages = [
+        "README.md",
+        "docs/lua.md",
+        "docs/cli.md",
+        "docs/repl.md",
+        "docs/environment.md",
+        "docs/health-checks.md",
+        "docs/privileges.md",
+        "docs/resource-limits.md",
+        "docs/socket-activation.md",
+    ];
+    for page in pages.into_iter().filter(|page| std::path::Path::new(page).exists()) {
         for (line, block) in blocks(&read(page), "lua") {
             std::fs::write(folder.0.join("neap.lua"), &block).unwrap();
             for profile in ["dev", "prod"] {

@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod completing;
 mod defining;
+mod environment;
 mod evaluating;
 mod following;
 mod here;

@@ -4,8 +4,10 @@
 mod support;
 
 mod adoption;
+mod conditions;
 mod contain;
 mod containment;
+mod directories;
 mod embedding;
 mod environment;
 mod fault;
