@@ -63,7 +63,10 @@ fn what_may_be_there_by_the_time_of_a_start_is_a_warning() {
             "command = { \"true\" },\n  hooks = { before_start = { { \"true\" }, { \"no-such-program\" } } }",
             "hooks.before_start[2]: there is no program",
         ),
-        ("command = { \"true\" },\n  health = { exec = { \"no-such-program\" } }", "health.exec: there is no program"),
+        (
+            "command = { \"true\" },\n  health = require(\"neap\").exec { \"no-such-program\" }",
+            "health.exec: there is no program",
+        ),
         (
             "command = { \"true\" },\n  reload = { command = { \"no-such-program\" } }",
             "reload.command: there is no program",

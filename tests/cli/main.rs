@@ -13,6 +13,7 @@ mod here;
 mod instance;
 mod log_times;
 mod planning;
+mod privileges;
 mod repl;
 mod run;
 mod scripted;

@@ -16,6 +16,7 @@ mod lifecycle;
 mod notify;
 mod output;
 mod output_files;
+mod privileges;
 mod readiness;
 mod reap;
 mod refused;
