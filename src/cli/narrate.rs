@@ -188,7 +188,7 @@ fn other(kind: &EventKind) -> Option<(Talk, Sentence)> {
         EventKind::Reloading => (Talk::Normal, faint("reads its configuration again".into())),
         EventKind::Oom => (Talk::Quiet, say(Tone::Bad, "the kernel killed a member for lack of memory".into())),
         EventKind::PidsLimit => (Talk::Quiet, say(Tone::Bad, "the kernel refused it a process: its pids limit".into())),
-        EventKind::Listening => (Talk::Normal, faint("waiting for a connection".into())),
+        EventKind::Listening { at } => (Talk::Normal, faint(format!("waiting for a connection on {at}"))),
         EventKind::Stuck { pids } => {
             let pids: Vec<String> = pids.iter().map(Pid::to_string).collect();
             (Talk::Quiet, say(Tone::Bad, format!("survived SIGKILL: pid {}", pids.join(", "))))

@@ -352,7 +352,10 @@ pub enum EventKind {
     /// The kernel refused its tree a process: there are as many as its limit allows.
     PidsLimit,
     /// Its listeners are bound, and a connection starts it.
-    Listening,
+    Listening {
+        /// Where, for people.
+        at: String,
+    },
     /// These survived SIGKILL.
     Stuck {
         /// Their pids.

@@ -158,6 +158,7 @@ impl Machine {
         let health = &mut run.health;
         health.checked_at = Some(wall);
         let from = health.status;
+        let mut restart = false;
         match result {
             Ok(()) => {
                 health.failures = 0;
@@ -167,21 +168,22 @@ impl Machine {
                     health.reason.clear();
                 }
             }
-            Err(_) if from == HealthStatus::Starting && lived < settings.start_period => {}
+            Err(reason) if from == HealthStatus::Starting && lived < settings.start_period => health.reason = reason,
             Err(reason) => {
                 health.successes = 0;
                 health.failures = health.failures.saturating_add(1);
                 health.reason = reason;
-                if health.failures >= settings.retries.max(1) {
+                restart = settings.restart_after > 0 && health.failures >= settings.restart_after;
+                if restart || health.failures >= settings.retries.max(1) {
                     health.status = HealthStatus::Unhealthy;
                 }
             }
         }
-        let (to, failures, reason) = (health.status, health.failures, health.reason.clone());
+        let (to, reason) = (health.status, health.reason.clone());
         if from != to {
             self.emit(id, EventKind::Health { from, to, reason: reason.clone() }, Cause::Progress);
         }
-        if settings.restart_after > 0 && failures >= settings.restart_after {
+        if restart {
             // The answer is in: there is no probe in flight to be called off.
             self.next_health(id);
             return self.end_run(id, Ending::Unhealthy(reason));
@@ -194,6 +196,14 @@ impl Machine {
         match wait.filter(|wait| !wait.is_zero()) {
             Some(wait) => self.set_timer(id, TimerKind::Watchdog, wait),
             None => self.clear_timer(id, TimerKind::Watchdog),
+        }
+    }
+
+    /// Its time to report is over. What is noticed late was missed by us first: it may report once more.
+    pub(super) fn watchdog_over(&mut self, id: ProcessId, late: Duration) {
+        match self.run_of(id).and_then(|run| run.watchdog) {
+            Some(wait) if late > wait / 4 => self.set_timer(id, TimerKind::Watchdog, wait / 2),
+            _ => self.watchdog_missed(id),
         }
     }
 

@@ -47,7 +47,8 @@ impl Machine {
             return self.drop_input();
         }
         self.wait_on(id, WaitFor::Socket);
-        self.emit(id, EventKind::Listening, Cause::Progress);
+        let at = self.process(id).map(|p| p.spec.listening_at()).unwrap_or_default();
+        self.emit(id, EventKind::Listening { at }, Cause::Progress);
         self.notice(Notice::Armed(id));
     }
 

@@ -306,18 +306,19 @@ impl Machine {
 
     fn fire_timers(&mut self) {
         while let Some((id, kind)) = self.timers.expired(self.now.mono) {
+            let late = self.timers.next().map_or(Duration::ZERO, |at| self.now.mono.since(at));
             if id == INSTANCE {
                 self.timers.clear(&mut self.deadlines, id, kind);
                 self.escalate_all();
             } else {
                 self.clear_timer(id, kind);
-                self.timer_fired(id, kind);
+                self.timer_fired(id, kind, late);
             }
             self.settle();
         }
     }
 
-    fn timer_fired(&mut self, id: ProcessId, kind: TimerKind) {
+    fn timer_fired(&mut self, id: ProcessId, kind: TimerKind, late: Duration) {
         match kind {
             TimerKind::Backoff => self.backoff_over(id),
             TimerKind::Start => self.start_timed_out(id),
@@ -325,7 +326,7 @@ impl Machine {
             TimerKind::Hook => self.hook_timed_out(id),
             TimerKind::Ready => self.ask_whether_ready(id),
             TimerKind::Health => self.ask_for_health(id),
-            TimerKind::Watchdog => self.watchdog_missed(id),
+            TimerKind::Watchdog => self.watchdog_over(id, late),
             TimerKind::Stuck => self.kill_timed_out(id),
             TimerKind::Shutdown => {}
         }

@@ -78,7 +78,7 @@ impl Machine {
             },
             State::Waiting(waiting) => match &waiting.on {
                 WaitFor::Bind => "for its sockets".into(),
-                WaitFor::Socket => "for a connection".into(),
+                WaitFor::Socket => format!("for a connection on {}", p.spec.listening_at()),
                 WaitFor::Holds(holds) => self.hold_text(holds),
             },
             State::Starting(Starting { phase, run }) => match phase {

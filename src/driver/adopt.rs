@@ -92,6 +92,7 @@ impl Engine {
             self.adopt(live, tree, &mut gap);
         }
         self.kill_strays(trees);
+        self.trees.adopted_all();
         self.claim_sockets(&live);
         // What the machine asks for again is done before it hears what became of its runs.
         self.machine.resume(Clock::now());
@@ -251,7 +252,7 @@ impl Engine {
         entry.adopted = true;
         let daemon = gap.daemons.remove(&run);
         entry.recorded = leader.is_some() || daemon.is_some();
-        entry.held = self.trees.adopt(run, tree, leader.clone()).map(Held::new);
+        entry.held = self.trees.adopt((spec, run), tree, leader.clone()).map(Held::new);
         if let (Some(held), Some(daemon)) = (&mut entry.held, &daemon) {
             held.tree.set_daemon(daemon.clone());
         }

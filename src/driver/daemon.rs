@@ -91,6 +91,7 @@ impl Engine {
         };
         let ended = entry.main.take();
         entry.exit = Some(status);
+        self.explain_end(run, status);
         self.inputs.push_back(Input::Exited(run, pid, status));
         if let Some(main) = ended {
             self.poller.remove(&main.fd, main.token);

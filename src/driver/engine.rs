@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::contain::Trees;
+use super::enforce::LimitState;
 use super::function::Functions;
 use super::held::Held;
 use super::hook::{Call, Job};
@@ -38,6 +39,8 @@ const SPAWNS_A_TURN: usize = 16;
 const MAX_IN_FLIGHT: usize = 64;
 /// What hooks and probes that were killed at the end may take to be gone.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Batches of events that are heard before time passes, unless there are fewer.
+const BATCHES_A_TURN: usize = 16;
 /// Inputs handled before events are looked at again, so that a machine that keeps itself busy starves nobody.
 const INPUTS_A_TURN: usize = 4096;
 
@@ -225,6 +228,16 @@ impl Engine {
         Some(self.runs.get(&run)?.held.as_ref()?.tree.gauge())
     }
 
+    /// What became of a process's limits; of one that does not run, what will.
+    pub fn limits(&self, process: ProcessId) -> Option<Vec<LimitState>> {
+        let run = self.machine.status(process)?.run;
+        let held = run.and_then(|run| self.runs.get(&run)).and_then(|entry| entry.held.as_ref());
+        match held {
+            Some(held) => Some(held.tree.limits().to_vec()),
+            None => self.machine.spec(process).map(|spec| self.expected_limits(&spec)),
+        }
+    }
+
     /// Where children come from.
     #[cfg(feature = "grpc")]
     pub fn surroundings(&self) -> Arc<Surroundings> {
@@ -266,10 +279,17 @@ impl Engine {
             Ok(_) => {}
             Err(_) => return false,
         }
-        for token in room.ready.drain(..) {
-            self.event(token, &mut room.messages);
+        // What has happened is heard before time passes, so that nobody misses a deadline because we came late.
+        for _ in 0..BATCHES_A_TURN {
+            let more = room.ready.len() == Poller::BATCH;
+            for token in room.ready.drain(..) {
+                self.event(token, &mut room.messages);
+            }
+            if !more || self.poller.wait(true, &mut room.ready).is_err() {
+                break;
+            }
         }
-        self.settle();
+        self.settle_with(true);
         true
     }
 
@@ -349,9 +369,14 @@ impl Engine {
         }
     }
 
-    /// Hands in all inputs and carries out all outputs, with what is due by now; then makes children, and at last tells
-    /// the world, which may take its time.
+    /// Hands in all inputs and carries out all outputs; then makes children, and at last tells the world, which may take
+    /// its time.
     pub(super) fn settle(&mut self) {
+        self.settle_with(false);
+    }
+
+    /// The same; with time, what is due by now is done, too.
+    fn settle_with(&mut self, time: bool) {
         let mut spawned = 0;
         for _ in 0..INPUTS_A_TURN {
             self.carry_out_all();
@@ -366,6 +391,9 @@ impl Engine {
                 spawned += 1;
                 self.spawn(run);
                 continue;
+            }
+            if !time {
+                break;
             }
             let now = Clock::now();
             if let Some(moment) = self.clock.due(now.mono) {
@@ -508,13 +536,18 @@ impl Engine {
     /// Has this engine end without touching a child, once those that are on their way to their programs are there; hooks,
     /// which a successor runs again, are given the same time to end.
     fn hand_over(&mut self, answer: oneshot::Sender<Answer>) {
+        self.pause_accepting();
         self.handing_over = Some(HandingOver { until: Clock::now().mono.after(LAST_WORDS), answer });
     }
 
     /// Whether it is time to leave everything to a successor. What it must know has to be written down.
     fn hands_over(&mut self) -> bool {
         let hooks = self.jobs.values().any(Job::is_hook);
-        let busy = self.in_flight > 0 || hooks || !self.spawns.is_empty() || !self.inputs.is_empty();
+        let busy = self.in_flight > 0
+            || hooks
+            || self.holds_connections()
+            || !self.spawns.is_empty()
+            || !self.inputs.is_empty();
         let late = self.handing_over.as_ref().is_some_and(|handing| handing.until <= Clock::now().mono);
         if busy && !late {
             return false;
@@ -522,6 +555,7 @@ impl Engine {
         let written = self.is_written_down();
         if !written && let Some(handing) = self.handing_over.take() {
             let _ = handing.answer.send(Answer::HandedOver(false));
+            self.go_on_accepting();
         }
         written
     }

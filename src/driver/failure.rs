@@ -15,7 +15,8 @@ use super::launch::Launch;
 use super::{caps, limits};
 
 /// The steps a child reports, found again by their numbers.
-const STEPS: [SpawnStep; 17] = [
+const STEPS: [SpawnStep; 18] = [
+    SpawnStep::Limits,
     SpawnStep::Tree,
     SpawnStep::Session,
     SpawnStep::Descriptors,
@@ -92,6 +93,7 @@ fn what_failed(launch: &Launch, step: SpawnStep, index: u32) -> String {
     let (uid, gid) = launch.ids.as_ref().map_or((0, 0), |i| (i.uid, i.gid));
     match step {
         SpawnStep::Tree => "cannot enter the process's cgroup".to_owned(),
+        SpawnStep::Limits => "cannot enter a cgroup with its limits".to_owned(),
         SpawnStep::Session => "cannot begin a session".to_owned(),
         SpawnStep::Descriptors => format!("cannot put descriptor {index} in its place"),
         SpawnStep::Rlimit => launch.rlimits.get(index as usize).map_or_else(String::new, |l| {

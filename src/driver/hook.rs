@@ -13,9 +13,9 @@ use super::function::{FunctionCall, FunctionDone, Purpose};
 use super::held::{Held, Look};
 use super::place::{Block, Place};
 use super::prepare::{self, NotPrepared, Prepared, Wanted};
-use super::probe::NetProbe;
+use super::probe::{NetProbe, PARTS};
 use super::sources::{Clock, JobId, Moment, Owner};
-use crate::core::{ExitStatus, HookKind, HookResult, Input, ProbeKind, ProcessId, RunId, SpawnError};
+use crate::core::{ExitStatus, HookKind, HookResult, Input, ProbeKind, ProcessId, RunId, SpawnError, Time};
 use crate::spec::units::format_duration;
 use crate::spec::{FunctionId, Hook, HookAction, Probe, ProbeTarget, Spec};
 use crate::supervisor::Message;
@@ -32,16 +32,42 @@ pub(super) struct Job {
     pub held: Option<Held>,
     /// How it ended, while what it left behind is being killed.
     outcome: Option<Result<(), String>>,
-    timeout: Duration,
+    patience: Patience,
     /// Whether nobody wants to hear of it any more.
     silent: bool,
 }
 
-/// A function call on its way.
+/// A function call on its way: until it comes back, which nobody can make it do.
 pub(super) struct Call {
     run: RunId,
     purpose: Purpose,
+    patience: Patience,
+    /// Whether nobody wants to hear of it any more.
+    silent: bool,
+}
+
+/// How long something may take. Of a probe's timeout, each part begins when the end of the one before was noticed.
+struct Patience {
     timeout: Duration,
+    parts: u32,
+    left: u32,
+}
+
+impl Patience {
+    fn of(purpose: Purpose, timeout: Duration) -> Patience {
+        let parts = match purpose {
+            Purpose::Probe(_) => PARTS,
+            // The machine counts the time of a hook, too.
+            Purpose::Hook(_) => 1,
+        };
+        Patience { timeout, parts, left: parts }
+    }
+
+    /// When the next part is over; `None` when the last one is.
+    fn next(&mut self) -> Option<Time> {
+        self.left = self.left.checked_sub(1)?;
+        Some(Clock::now().mono.after(self.timeout / self.parts))
+    }
 }
 
 /// A function or command that is begun.
@@ -69,7 +95,7 @@ impl Job {
             child: RunChild::Gone,
             held: Some(held),
             outcome: Some(Ok(())),
-            timeout: Duration::ZERO,
+            patience: Patience::of(Purpose::Probe(ProbeKind::Ready), Duration::ZERO),
             silent: true,
         }
     }
@@ -94,6 +120,9 @@ impl Engine {
     pub(super) fn start_probe(&mut self, run: RunId, kind: ProbeKind, probe: Probe) {
         let timeout = probe.timeout.unwrap_or(PROBE_TIMEOUT);
         let Some(entry) = self.runs.get(&run) else { return };
+        if let Some(reason) = self.still_there(run, Purpose::Probe(kind)) {
+            return self.inputs.push_back(Input::Probed(run, kind, Err(reason.into())));
+        }
         let begin =
             Begin { run, process: entry.process, purpose: Purpose::Probe(kind), timeout, spec: entry.spec.clone() };
         let net = match probe.target {
@@ -110,7 +139,9 @@ impl Engine {
     pub(super) fn stop_probe(&mut self, run: RunId, kind: ProbeKind) {
         self.probes.stop(run, kind);
         let purpose = Purpose::Probe(kind);
-        self.calls.retain(|_, call| call.run != run || call.purpose != purpose);
+        for call in self.calls.values_mut().filter(|call| call.run == run && call.purpose == purpose) {
+            call.silent = true;
+        }
         for job in self.jobs_of(run, purpose) {
             if let Some(job) = self.jobs.get_mut(&job) {
                 job.silent = true;
@@ -119,9 +150,21 @@ impl Engine {
         }
     }
 
+    /// What is left of a run's last probe of this kind, for which no other is begun: so they never pile up.
+    fn still_there(&self, run: RunId, purpose: Purpose) -> Option<&'static str> {
+        if self.calls.values().any(|call| call.run == run && call.purpose == purpose) {
+            return Some("the call before this one has not come back yet");
+        }
+        let left = !self.jobs_of(run, purpose).is_empty();
+        left.then_some("what is left of the command before this one is still being killed")
+    }
+
     pub(super) fn cancel_hook(&mut self, run: RunId, kind: HookKind) {
         let purpose = Purpose::Hook(kind);
-        let called = self.calls.extract_if(|_, call| call.run == run && call.purpose == purpose).count();
+        let mut called = 0;
+        for call in self.calls.values_mut().filter(|call| call.run == run && call.purpose == purpose && !call.silent) {
+            (call.silent, called) = (true, called + 1);
+        }
         for _ in 0..called {
             self.tell_outcome(run, purpose, Err("cancelled".into()));
         }
@@ -181,8 +224,8 @@ impl Engine {
             exit: self.runs.get(&run).and_then(|entry| entry.exit),
             timeout,
         };
-        self.calls.insert(id, Call { run, purpose, timeout });
-        self.clock.at(Clock::now().mono.after(timeout), Moment::CallTimeout(id));
+        self.calls.insert(id, Call { run, purpose, patience: Patience::of(purpose, timeout), silent: false });
+        self.call_timeout(id);
         let shared = self.shared.clone();
         let done = FunctionDone::new(move |result| {
             let _ = shared.mailbox.post(Message::Helper(HelperDone::Called(id, result)));
@@ -203,15 +246,20 @@ impl Engine {
     }
 
     pub(super) fn call_ended(&mut self, id: u64, result: Result<(), String>) {
-        if let Some(call) = self.calls.remove(&id) {
+        if let Some(call) = self.calls.remove(&id).filter(|call| !call.silent) {
             self.tell_outcome(call.run, call.purpose, result);
         }
     }
 
+    /// A part of its time is over, or begins.
     pub(super) fn call_timeout(&mut self, id: u64) {
-        if let Some(timeout) = self.calls.get(&id).map(|call| call.timeout) {
-            self.call_ended(id, Err(timed_out(timeout)));
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.silent) else { return };
+        if let Some(at) = call.patience.next() {
+            return self.clock.at(at, Moment::CallTimeout(id));
         }
+        call.silent = true;
+        let (run, purpose, timeout) = (call.run, call.purpose, call.patience.timeout);
+        self.tell_outcome(run, purpose, Err(timed_out(timeout)));
     }
 
     // Commands.
@@ -230,10 +278,11 @@ impl Engine {
             command: Some(command),
             user,
         };
+        let patience = Patience::of(purpose, timeout);
         let job =
-            Job { run, process, purpose, child: RunChild::None, held: None, outcome: None, timeout, silent: false };
+            Job { run, process, purpose, child: RunChild::None, held: None, outcome: None, patience, silent: false };
         self.jobs.insert(id, job);
-        self.clock.at(Clock::now().mono.after(timeout), Moment::JobTimeout(id));
+        self.job_timeout(id);
         if wanted.is_prompt() {
             let result = prepare::prepare(&wanted, &self.surroundings).map(Box::new);
             self.job_prepared(id, result);
@@ -334,9 +383,15 @@ impl Engine {
         self.end_job(id, outcome);
     }
 
+    /// A part of its time is over, or begins.
     pub(super) fn job_timeout(&mut self, id: JobId) {
-        if let Some(timeout) = self.jobs.get(&id).map(|job| job.timeout) {
-            self.end_job(id, Err(timed_out(timeout)));
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        match job.patience.next() {
+            Some(at) => self.clock.at(at, Moment::JobTimeout(id)),
+            None => {
+                let timeout = job.patience.timeout;
+                self.end_job(id, Err(timed_out(timeout)));
+            }
         }
     }
 

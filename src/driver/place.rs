@@ -40,6 +40,8 @@ pub(super) struct Place {
     pub pidfile: Option<PidFile>,
     pub log_file: Option<LogPlace>,
     owner: Option<(u32, u32)>,
+    /// What was said of limits that nobody sees to.
+    pub unlimited: String,
 }
 
 impl Place {
@@ -77,6 +79,7 @@ impl Engine {
                 pidfile: None,
                 log_file: None,
                 owner: None,
+                unlimited: String::new(),
             }
         })
     }

@@ -6,12 +6,13 @@ use super::daemon::{Main, Search};
 use super::engine::{Engine, HelperDone};
 use super::flight::{RunChild, system_error};
 use super::held::Held;
+use super::limit::Told;
 use super::place::{Block, Place};
 use super::prepare::{self, NotPrepared, Prepared, Surroundings, Wanted};
 use super::sockets::Connection;
 use super::sources::Owner;
 use crate::core::{ConnectionId, ExitStatus, Input, Pid, ProbeKind, ProcessId, RunId, SpawnStep};
-use crate::spec::{Ready, Spec};
+use crate::spec::{Limits, Ready, Spec};
 use crate::supervisor::Message;
 
 /// One run, as far as the driver is concerned.
@@ -33,6 +34,12 @@ pub(super) struct Run {
     pub recorded: bool,
     /// Whether another supervisor made it, so that its processes are not our children.
     pub adopted: bool,
+    /// What its tree may use; its spec's, but for what changed since it was prepared.
+    pub limits: Limits,
+    /// Whether other limits are being put on its tree, and those that are to follow them.
+    pub changing: Option<Option<Limits>>,
+    /// What its limits did that was told already.
+    pub told: Told,
     /// The connection that it is to serve, until its program has it.
     pub connection: Option<Connection>,
 }
@@ -42,6 +49,8 @@ impl Run {
     pub fn new(process: ProcessId, spec: Arc<Spec>) -> Run {
         Run {
             process,
+            limits: spec.limits.clone(),
+            changing: None,
             spec,
             block: None,
             held: None,
@@ -53,6 +62,7 @@ impl Run {
             emptied: false,
             recorded: false,
             adopted: false,
+            told: Told::default(),
             connection: None,
         }
     }

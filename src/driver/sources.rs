@@ -64,9 +64,12 @@ pub(super) struct Poller {
 }
 
 impl Poller {
+    /// As many events as come at a time.
+    pub const BATCH: usize = 256;
+
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Poller { epoll, slots: Vec::new(), free: Vec::new(), events: vec![EpollEvent::empty(); 256] })
+        Ok(Poller { epoll, slots: Vec::new(), free: Vec::new(), events: vec![EpollEvent::empty(); Self::BATCH] })
     }
 
     /// Tells when this descriptor is readable.

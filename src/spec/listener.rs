@@ -297,6 +297,16 @@ impl Spec {
         listener.name.as_deref().unwrap_or(&self.name)
     }
 
+    /// Where it listens, for people: `tcp:127.0.0.1:8080, unix:/run/x and 2 more`; empty without listeners.
+    pub fn listening_at(&self) -> String {
+        const MOST: usize = 2;
+        let shown: Vec<String> = self.listen.iter().take(MOST).map(|listener| listener.address.to_string()).collect();
+        match self.listen.len().saturating_sub(MOST) {
+            0 => shown.join(" and "),
+            more => format!("{} and {more} more", shown.join(", ")),
+        }
+    }
+
     /// Whether each connection is served by an instance of its own.
     pub fn accepts(&self) -> bool {
         self.most_instances().is_some()
@@ -362,6 +372,16 @@ mod tests {
         assert!(!clash(&tcp("127.0.0.1:80"), &ListenAddress::Udp("127.0.0.1:80".into())));
         assert!(clash(&ListenAddress::Unix("/a//b".into()), &ListenAddress::Fifo("/a/./b".into())));
         assert!(!clash(&ListenAddress::Unix("@a".into()), &ListenAddress::Unix("a".into())));
+    }
+
+    #[test]
+    fn where_it_listens_is_said_in_few_words() {
+        let listening = |count: u16| {
+            (1..=count).fold(Spec::new("web", ["web"]), |spec, n| spec.listen(Listener::tcp(format!("[::1]:{n}"))))
+        };
+        let said = [0, 1, 2, 4].map(|count| listening(count).listening_at());
+        let expected = ["", "tcp:[::1]:1", "tcp:[::1]:1 and tcp:[::1]:2", "tcp:[::1]:1, tcp:[::1]:2 and 2 more"];
+        assert_eq!(said, expected);
     }
 
     #[test]

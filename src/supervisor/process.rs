@@ -12,9 +12,9 @@ use super::shared::{Answer, Caller, Message};
 #[cfg(feature = "grpc")]
 use crate::core::SpawnError;
 use crate::core::{Command, Done, Explanation, ProcessId, Refusal, StateName, Status, Updated};
-use crate::driver::Usage;
 #[cfg(feature = "grpc")]
 use crate::driver::{Beside, beside};
+use crate::driver::{LimitState, ListenerState, Usage};
 use crate::log::{Line, LogFrom, LogReader};
 use crate::spec::{Signal, Spec};
 
@@ -200,6 +200,26 @@ impl Process {
         let found = self.owner.shared.query(move |engine| engine.machine().status(id).map(|_| engine.gauge(id)))?;
         let gauge = found.ok_or(Error::Refused(Refusal::NotFound))?;
         Ok(gauge.and_then(|gauge| gauge.read().ok()))
+    }
+
+    /// Its listeners, in the order of its spec.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it was deleted; [`Error::Ended`] when the supervisor has ended.
+    pub fn listeners(&self) -> Result<Vec<ListenerState>, Error> {
+        let id = self.id;
+        let found = self.owner.shared.query(move |engine| engine.machine().status(id).map(|_| engine.listeners(id)))?;
+        found.ok_or(Error::Refused(Refusal::NotFound))
+    }
+
+    /// Who sees to each limit that its spec has; before it runs for the first time, who would.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it was deleted; [`Error::Ended`] when the supervisor has ended.
+    pub fn limits(&self) -> Result<Vec<LimitState>, Error> {
+        let id = self.id;
+        let found = self.owner.shared.query(move |engine| engine.limits(id))?;
+        found.ok_or(Error::Refused(Refusal::NotFound))
     }
 
     /// What another program is to be executed with, to be beside it. May block for as long as disks do.

@@ -8,5 +8,7 @@ mod life;
 mod listen;
 mod secrets;
 mod service;
+mod sockets;
+mod sockets_programs;
 mod support;
 mod takeover;

@@ -36,8 +36,9 @@ fn armings(s: &Scenario) -> usize {
 fn listeners_that_are_bound_are_told_of() {
     let s = Scenario::with([listening("web")]);
     s.is("web", Waiting);
-    assert_eq!(s.status("web").reason, "for a connection");
-    assert!(s.events("web").iter().any(|event| event.kind == EventKind::Listening));
+    assert_eq!(s.status("web").reason, "for a connection on tcp:127.0.0.1:8080");
+    let told = EventKind::Listening { at: "tcp:127.0.0.1:8080".into() };
+    assert!(s.events("web").iter().any(|event| event.kind == told));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! block, and none of it is done on the engine's thread.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind, getsockname, getsockopt,
-    setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, getsockname, getsockopt, socket, sockopt};
 use nix::sys::stat::{Mode, fchmod};
 
 use super::path::{self, Dress, FileId, NoPath, OwnFile};
@@ -147,16 +144,8 @@ fn is_at(have: &Have, address: &ListenAddress, base: &Path) -> bool {
 
 /// The internet address that a socket is bound to.
 pub(super) fn internet(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
-    to_internet(&getsockname::<SockaddrStorage>(fd.as_raw_fd()).ok()?)
-}
-
-/// A socket address as that of the internet.
-pub(super) fn to_internet(address: &SockaddrStorage) -> Option<SocketAddr> {
-    match address.family()? {
-        AddressFamily::Inet => address.as_sockaddr_in().map(|a| SocketAddr::V4((*a).into())),
-        AddressFamily::Inet6 => address.as_sockaddr_in6().map(|a| SocketAddr::V6((*a).into())),
-        _ => None,
-    }
+    // Asks for the name of any socket; one of another family has none.
+    TcpListener::from(fd.try_clone_to_owned().ok()?).local_addr().ok()
 }
 
 /// The type of a listener's socket.
@@ -202,17 +191,13 @@ fn make(request: &Request, listener: &Listener) -> Result<Found, SpawnError> {
 }
 
 fn make_internet(listener: &Listener, at: SocketAddr) -> Result<OwnedFd, SpawnError> {
-    let family = if at.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let make = || -> io::Result<OwnedFd> {
-        let fd = socket(family, kind(&listener.address), SockFlag::SOCK_CLOEXEC, None)?;
-        if listener.address.is_stream() {
-            // Connections of an earlier listener that are still being closed do not stand in the way.
-            setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+        if !listener.address.is_stream() {
+            return Ok(UdpSocket::bind(at)?.into());
         }
-        bind(fd.as_raw_fd(), &SockaddrStorage::from(at))?;
-        if listener.address.is_stream() {
-            sys::listen(fd.as_fd(), listener.backlog)?;
-        }
+        // With SO_REUSEADDR: connections of an earlier listener that are still being closed do not stand in the way.
+        let fd = OwnedFd::from(TcpListener::bind(at)?);
+        sys::listen(fd.as_fd(), listener.backlog)?;
         Ok(fd)
     };
     make().map_err(|e| not_bound(listener, &e))

@@ -1,14 +1,13 @@
 //! One instance a connection: accepted while the process is armed, kept for the run that serves it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{SockFlag, SockaddrStorage, UnixAddr, accept4, getpeername, getsockopt, sockopt};
+use nix::sys::socket::{SockFlag, UnixAddr, accept4, getpeername, getsockopt, sockopt};
 
-use super::bind::to_internet;
 use super::count::{self, At};
 use super::table::counted_at;
 use crate::core::{ConnectionId, Input, ProcessId, RunId};
@@ -57,7 +56,7 @@ pub(super) fn take(fd: &OwnedFd, listener: &Listener) -> Result<Option<(Connecti
         Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED | Errno::EPROTO) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let address = getpeername::<SockaddrStorage>(fd.as_raw_fd()).ok().and_then(|address| to_internet(&address));
+    let address = fd.try_clone().ok().and_then(|fd| TcpStream::from(fd).peer_addr().ok());
     let (peer, words) = match address {
         Some(address) => {
             let shown = SocketAddr::new(address.ip().to_canonical(), address.port());
@@ -111,6 +110,25 @@ impl Engine {
         if let Some(bound) = self.sockets.of.get_mut(&process).and_then(|listening| listening.at(slot)) {
             bound.go_on(&mut self.poller);
         }
+    }
+
+    /// Accepts no more connections: those that come from now on are for a successor.
+    pub(crate) fn pause_accepting(&mut self) {
+        for listening in self.sockets.of.values().filter(|listening| listening.accepts()) {
+            listening.bound.iter().for_each(|bound| bound.pause(&mut self.poller));
+        }
+    }
+
+    /// Accepts connections again: there is no successor.
+    pub(crate) fn go_on_accepting(&mut self) {
+        for listening in self.sockets.of.values().filter(|listening| listening.accepts()) {
+            listening.bound.iter().for_each(|bound| bound.go_on(&mut self.poller));
+        }
+    }
+
+    /// Whether connections were accepted that no program has yet: they would end with us.
+    pub(crate) fn holds_connections(&self) -> bool {
+        !self.sockets.connections.is_empty() || self.runs.values().any(|run| run.connection.is_some())
     }
 
     /// Closes a connection that nobody serves.

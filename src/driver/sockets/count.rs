@@ -55,11 +55,9 @@ fn lines(path: &str, counts: impl Fn(&str) -> bool) -> io::Result<u32> {
 fn is_open_tcp(line: &str, listeners: &[SocketAddr]) -> bool {
     let mut fields = line.split_ascii_whitespace();
     let (Some(local), Some(state)) = (fields.nth(1), fields.nth(1)) else { return false };
-    let Some(state) = u8::from_str_radix(state, 16).ok().filter(|state| [ESTABLISHED, CLOSE_WAIT].contains(state))
-    else {
+    if !u8::from_str_radix(state, 16).is_ok_and(|state| [ESTABLISHED, CLOSE_WAIT].contains(&state)) {
         return false;
-    };
-    let _ = state;
+    }
     let Some(local) = address(local) else { return false };
     let is_of = |listener: &SocketAddr| {
         let ip = listener.ip();

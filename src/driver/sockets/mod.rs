@@ -11,4 +11,4 @@ mod table;
 pub(super) use bind::Found;
 pub(super) use connection::Connection;
 pub use table::ListenerState;
-pub(super) use table::{Asked, Sockets};
+pub(super) use table::Sockets;

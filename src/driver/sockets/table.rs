@@ -66,12 +66,14 @@ pub(crate) enum Asked {
     Start(RunId, Arc<Spec>),
     /// Nobody: those that a supervisor before us bound are taken up.
     Claim(Arc<Spec>),
+    /// Nobody any more: what is bound by the time is kept.
+    Given(Arc<Spec>),
 }
 
 impl Asked {
     fn spec(&self) -> &Arc<Spec> {
         match self {
-            Asked::Arm(spec) | Asked::Start(_, spec) | Asked::Claim(spec) => spec,
+            Asked::Arm(spec) | Asked::Start(_, spec) | Asked::Claim(spec) | Asked::Given(spec) => spec,
         }
     }
 }
@@ -163,6 +165,11 @@ impl Listening {
         Ok(())
     }
 
+    /// Whether each connection is served by an instance of its own.
+    pub fn accepts(&self) -> bool {
+        self.spec.as_ref().is_some_and(|spec| spec.accepts())
+    }
+
     fn free_slot(&self) -> Option<u8> {
         let taken = |slot: &u8| {
             self.bound.iter().any(|bound| bound.slot == *slot) || self.found.iter().any(|have| have.slot == *slot)
@@ -211,7 +218,7 @@ impl Engine {
         listening.unwatch(&mut self.poller);
         listening.asked.retain(|asked| !matches!(asked, Asked::Arm(_)));
         if let Some((_, asked @ Asked::Arm(_))) = &mut listening.job {
-            *asked = Asked::Claim(asked.spec().clone());
+            *asked = Asked::Given(asked.spec().clone());
         }
     }
 
@@ -395,7 +402,7 @@ impl Engine {
     fn have_sockets(&mut self, process: ProcessId, asked: Asked) {
         match asked {
             Asked::Start(run, _) => self.prepare_with_sockets(run),
-            Asked::Claim(_) => {}
+            Asked::Claim(_) | Asked::Given(_) => {}
             Asked::Arm(spec) => {
                 let Some(listening) = self.sockets.of.get_mut(&process) else { return };
                 let accepts = spec.accepts();
@@ -416,6 +423,7 @@ impl Engine {
         match asked {
             Asked::Start(run, _) => self.inputs.push_back(Input::PrepareFailed(run, error)),
             Asked::Arm(_) => self.inputs.push_back(Input::ArmFailed(process, error)),
+            Asked::Given(_) => {}
             Asked::Claim(_) => {
                 let warning = format!("cannot go on with a listener of an earlier supervisor's: {}", error.message);
                 self.inputs.push_back(Input::Warning(Some(process), warning));
@@ -426,7 +434,7 @@ impl Engine {
     /// Something waits at a listener of an armed process.
     pub(crate) fn socket_event(&mut self, process: ProcessId, slot: u8) {
         let Some(listening) = self.sockets.of.get_mut(&process) else { return };
-        if listening.spec.as_ref().is_some_and(|spec| spec.accepts()) {
+        if listening.accepts() {
             return self.accept_connection(process, slot);
         }
         // It waits on, and would be told of again and again.

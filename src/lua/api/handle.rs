@@ -253,7 +253,11 @@ fn usage_table(lua: &Lua, usage: &Usage) -> mlua::Result<Table> {
     table.set("memory", usage.memory)?;
     table.set("memory_limit", usage.memory_limit)?;
     table.set("cpu", usage.cpu.map(|cpu| cpu.as_secs_f64()))?;
+    #[expect(clippy::cast_precision_loss, reason = "thousandths of cores")]
+    table.set("cpu_limit", usage.cpu_limit_millis.map(|millis| millis as f64 / 1000.0))?;
+    table.set("cpu_throttled", usage.cpu_throttled.map(|time| time.as_secs_f64()))?;
     table.set("pids", usage.pids)?;
+    table.set("pids_limit", usage.pids_limit)?;
     table.set("io_read", usage.io_read)?;
     table.set("io_written", usage.io_written)?;
     table.set("source", usage.source.as_str())?;
