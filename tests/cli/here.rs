@@ -110,6 +110,15 @@ fn a_path_that_a_strangers_file_has_is_no_place_for_a_socket() {
 }
 
 #[test]
+fn what_is_for_another_host_is_not_looked_for_on_this_one() {
+    let folder = Folder::new();
+    folder.write("data.sock", "precious\n");
+    let keys = "command = { \"no-such-program\" }, user = \"nobody-here\", working_dir = \"nowhere\",\n  listen = { unix = \"data.sock\" }";
+    assert_eq!(check(&folder, keys, &["--strict", "--elsewhere"]).expect_code(0).stderr, "");
+    assert!(check(&folder, keys, &[]).expect_code(1).stderr.contains("2 errors and 2 warnings"));
+}
+
+#[test]
 fn unknown_capabilities_and_negative_limits_are_refused() {
     let folder = Folder::new();
     for (key, field) in [
