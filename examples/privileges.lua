@@ -35,7 +35,7 @@ neap.process "web" {
   -- Others go first, for the processor and when memory is short.
   nice = 5,
   limits = { oom_score_adj = 500 },
-  health = neap.tcp("127.0.0.1:" .. port),
+  health = neap.tcp(tonumber(port)),
   ready = "health",
 }
 

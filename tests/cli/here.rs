@@ -17,7 +17,7 @@ fn accounts_that_do_not_exist_are_errors_with_their_lines() {
         ("user = \"nobody-here\"", "user", "user `nobody-here` does not exist; create it, or name another"),
         ("group = \"nobody-here\"", "group", "group `nobody-here` does not exist"),
         ("groups = { \"root\", \"nobody-here\" }", "groups[2]", "group `nobody-here` does not exist"),
-        ("user = \"3999999999\"", "group", "user 3999999999 has no entry in the user database"),
+        ("user = \"3999999999\"", "user", "user 3999999999 has no entry in the user database"),
         (
             "hooks = { after_stop = { command = { \"true\" }, user = \"nobody-here\" } }",
             "hooks.after_stop.user",

@@ -109,7 +109,7 @@ fn h10_a_secret_goes_to_its_program_and_is_shown_nowhere_else() {
     // A configuration with another secret, and ones that are refused.
     std::fs::write(home.path("token"), format!("{}\n", SECRETS[5])).unwrap();
     let changes = look(&home, &["plan"]);
-    assert!(changes.contains("env.TOKEN: *** > ***"), "{changes}");
+    assert!(changes.contains("env.TOKEN = *** -> ***"), "{changes}");
     all_views(&home);
     std::fs::write(home.path("token"), format!("{}\n", SECRETS[6])).unwrap();
     for wrong in [
