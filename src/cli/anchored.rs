@@ -51,6 +51,9 @@ pub(super) fn run(lack: Lack, work: impl FnOnce(Given) -> Result<Ending, Failure
     let link =
         Link::from_env().map_err(|error| Failure::new(format!("cannot use the anchor's descriptor: {error}")))?;
     let Some(link) = link else {
+        // The anchor, and every supervisor that it starts, is then where we are. Where it is not done, the limits that this
+        // costs say why.
+        let _ = crate::driver::step_aside();
         let error = become_anchor(std::env::args_os().skip(1));
         return match lack {
             Lack::Refused => Err(Failure::new(error.to_string())),

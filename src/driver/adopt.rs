@@ -287,7 +287,11 @@ impl Engine {
         {
             self.led_by(run, pid);
             match self.follow_by(run, pid, fd) {
-                Ok(()) => return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid))),
+                Ok(()) => {
+                    self.forget_bites(run);
+                    self.watch_limits(run);
+                    return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid)));
+                }
                 Err(error) => self.warn(None, format!("cannot watch {pid}, which run {run} left: {error}")),
             }
         }
@@ -314,6 +318,7 @@ impl Engine {
     }
 
     fn adopt_ended(&mut self, run: RunId, status: ExitStatus) {
+        self.explain_end(run, status);
         let Some(entry) = self.runs.get_mut(&run) else { return };
         entry.exit = Some(status);
         let empty = entry.held.as_ref().is_none_or(Held::is_empty);

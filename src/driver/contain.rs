@@ -441,10 +441,12 @@ impl Tree {
 
     /// Where its figures can be read, by others than the engine.
     pub(super) fn gauge(&self) -> Gauge {
-        match &self.members {
+        let gauge = match &self.members {
             Members::Cgroup(leaf) => Gauge::Cgroup(leaf.path()),
             Members::Group(group) => Gauge::Group(Box::new(group.clone())),
-        }
+        };
+        let cages = self.limited.cages();
+        if cages.is_empty() { gauge } else { Gauge::Limited(Box::new(gauge), cages) }
     }
 
     /// Gives back its folder. Also done, as well as it goes, when it is dropped: a folder that is still busy then is

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use nix::unistd::Uid;
+
 use super::launch::{Launch, RlimitSet};
 use super::limits::resource;
 use crate::spec::Limits;
@@ -111,6 +113,11 @@ pub enum Enforcer {
 }
 
 impl Enforcer {
+    /// Whether the whole tree is counted together.
+    pub fn is_cgroup(self) -> bool {
+        matches!(self, Enforcer::Cgroup2 | Enforcer::Cgroup1)
+    }
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -155,8 +162,13 @@ pub(super) enum Who {
 impl Who {
     /// As whom a launch runs.
     pub fn of(launch: &Launch) -> Who {
-        let us = nix::unistd::Uid::effective().as_raw();
-        match launch.ids.as_ref().map_or(us, |ids| ids.uid) {
+        Who::with(launch.ids.as_ref().map_or(Uid::effective().as_raw(), |ids| ids.uid))
+    }
+
+    /// Who has this number.
+    pub fn with(uid: u32) -> Who {
+        let us = Uid::effective().as_raw();
+        match uid {
             0 => Who::Root,
             uid if uid == us => Who::Ourselves,
             _ => Who::Another,
@@ -164,10 +176,18 @@ impl Who {
     }
 }
 
+/// What is said where a change was refused.
+const STANDS: &str = "; what it was before still counts";
+
 impl LimitState {
+    /// Tells that what was there before goes on.
+    pub(super) fn stand(&mut self) {
+        self.why.push_str(STANDS);
+    }
+
     /// Makes do with a resource limit where no cgroup sees to it.
     pub(super) fn fall_back(&mut self, who: Who) {
-        if self.enforcer != Enforcer::None {
+        if self.enforcer != Enforcer::None || self.why.ends_with(STANDS) {
             return;
         }
         let weaker = match (self.limit, who) {
@@ -190,9 +210,18 @@ impl LimitState {
 
     /// The resource limit that it comes to, by the kernel's number, when that is what sees to it.
     pub(super) fn rlimit(&self) -> Option<RlimitSet> {
-        let value = self.value.filter(|_| self.enforcer == Enforcer::Rlimit)?;
+        self.as_rlimit().filter(|_| self.enforcer == Enforcer::Rlimit)
+    }
+
+    fn as_rlimit(&self) -> Option<RlimitSet> {
+        let value = self.value?;
         let resource = resource(self.limit.rlimit()?)?;
         Some(RlimitSet { resource, soft: value, hard: value })
+    }
+
+    /// The resource limit that lifts it again.
+    pub(super) fn lifted(&self) -> Option<RlimitSet> {
+        self.rlimit().map(|limit| RlimitSet { soft: u64::MAX, hard: u64::MAX, ..limit })
     }
 }
 

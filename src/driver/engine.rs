@@ -15,6 +15,7 @@ use super::function::Functions;
 use super::held::Held;
 use super::hook::{Call, Job};
 use super::keep::{Heritage, Kept, acts};
+use super::limit::Changed;
 use super::notify::NotifyBuffer;
 use super::place::Place;
 use super::pool::Pool;
@@ -53,6 +54,7 @@ pub(crate) enum HelperDone {
     PidRead(RunId, io::Result<Option<Pid>>),
     Called(u64, Result<(), String>),
     TaskEnded(RunId, TaskEnd),
+    LimitsSet(RunId, Box<Changed>),
     Closed(ProcessId),
     Bound(ProcessId, u64, Result<Vec<Found>, SpawnError>),
 }
@@ -122,6 +124,8 @@ pub(crate) struct Engine {
     pub(super) in_flight: usize,
     /// Trees that are over, to be removed when there is time.
     pub(super) trash: Vec<Held>,
+    /// Whether what tells of cgroups that ran out of memory is watched.
+    pub(super) watches_memory: bool,
     pub(super) notify_buffer: NotifyBuffer,
     /// What is kept for a successor.
     pub(super) kept: Option<Kept>,
@@ -193,6 +197,7 @@ impl Engine {
             spawns: VecDeque::new(),
             in_flight: 0,
             trash: Vec::new(),
+            watches_memory: false,
             notify_buffer: NotifyBuffer::new(),
             kept,
             heritage,
@@ -306,8 +311,10 @@ impl Engine {
             Some(Source::Notices) => {
                 for run in self.trees.read_notices() {
                     self.look_again(Owner::Run(run));
+                    self.limits_bite(run);
                 }
             }
+            Some(Source::Limits) => self.out_of_memory(),
             Some(Source::Exec(owner)) => self.flight_event(owner),
             Some(Source::Child(owner)) => self.child_event(owner),
             Some(Source::Main(run)) => self.main_event(run),
@@ -365,6 +372,7 @@ impl Engine {
             Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
             Message::Helper(HelperDone::Closed(process)) => self.received_closed(process),
             Message::Helper(HelperDone::TaskEnded(run, how)) => self.task_ended(run, how),
+            Message::Helper(HelperDone::LimitsSet(run, changed)) => self.limits_set(run, *changed),
             Message::Helper(HelperDone::Bound(process, job, result)) => self.sockets_bound(process, job, result),
         }
     }
@@ -430,6 +438,7 @@ impl Engine {
             Moment::JobTimeout(job) => self.job_timeout(job),
             Moment::CallTimeout(call) => self.call_timeout(call),
             Moment::DropTask(run) => self.drop_task(run),
+            Moment::LookForKilled(times) => self.look_for_killed(times),
             Moment::Accept(process, slot) => self.accept_again(process, slot),
         }
     }
@@ -453,8 +462,7 @@ impl Engine {
             Output::CloseSockets(process) => self.close_sockets(process),
             Output::DropConnection(connection) => self.drop_connection(connection),
             Output::CountConnections(run, process) => self.count_connections(run, process),
-            // Held back until there is a driver for it.
-            Output::SetLimits { .. } => {}
+            Output::SetLimits { run, limits } => self.set_limits(run, limits),
             Output::Reply(id, reply) => {
                 self.tasks.answered(id, &reply);
                 self.tells.push(Tell::Reply(id, reply));

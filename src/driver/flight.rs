@@ -76,6 +76,7 @@ impl Engine {
         let Some(entry) = self.runs.get_mut(&run) else { return Err(gone()) };
         entry.child = child;
         entry.held = Some(held);
+        self.watch_limits(run);
         Ok(())
     }
 

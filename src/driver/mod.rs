@@ -50,6 +50,8 @@ mod tell;
 mod usage;
 mod workers;
 
+#[cfg(feature = "cli")]
+pub(crate) use cgroup::step_aside;
 pub(crate) use contain::Trees;
 pub use enforce::{Enforcer, Limit, LimitState};
 pub(crate) use engine::{Engine, HelperDone, Parts};

@@ -47,6 +47,8 @@ pub(super) enum Source {
     Socket(ProcessId, u8),
     /// Something came at a listener of a process that runs.
     Coming(ProcessId, u8),
+    /// Some cgroup of version 1 ran out of memory.
+    Limits,
     /// The anchor has news.
     Anchor,
 }
@@ -164,6 +166,8 @@ pub(super) enum Moment {
     CallTimeout(u64),
     /// Have a task that was to be dropped dropped, if it still is not.
     DropTask(RunId),
+    /// Look whom the kernel killed for lack of memory, and so many times more.
+    LookForKilled(u32),
     /// Accept connections of this listener again.
     Accept(ProcessId, u8),
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 
+use super::cgroup::Controller;
 use super::group::Group;
 use super::tell::Roll;
 use crate::core::Pid;
@@ -72,6 +73,8 @@ pub(crate) enum Gauge {
     Cgroup(PathBuf),
     /// Who belongs to it.
     Group(Box<Group>),
+    /// One of these, and the folders of version 1 in which it is limited.
+    Limited(Box<Gauge>, Vec<(Controller, PathBuf)>),
 }
 
 impl Gauge {
@@ -80,6 +83,24 @@ impl Gauge {
         match self {
             Gauge::Cgroup(folder) => Ok(of_cgroup(folder)),
             Gauge::Group(group) => Ok(of_members(&group.members()?)),
+            Gauge::Limited(tree, cages) => {
+                let mut usage = tree.read()?;
+                cages.iter().for_each(|(controller, folder)| count_version1(&mut usage, *controller, folder));
+                Ok(usage)
+            }
+        }
+    }
+
+    /// Who is in it.
+    pub(super) fn members(&self) -> io::Result<Vec<Pid>> {
+        match self {
+            Gauge::Cgroup(folder) => {
+                let mut pids = BTreeSet::new();
+                collect(folder, DEEPEST, &mut pids);
+                Ok(pids.into_iter().map(Pid).collect())
+            }
+            Gauge::Group(group) => group.members(),
+            Gauge::Limited(tree, _) => tree.members(),
         }
     }
 }
@@ -115,6 +136,25 @@ fn of_cgroup(folder: &Path) -> Usage {
         }
     }
     usage
+}
+
+/// Takes the figures of a cgroup of version 1 in place of sums. Of the processor it counts the time in which it was
+/// throttled alone.
+fn count_version1(usage: &mut Usage, controller: Controller, folder: &Path) {
+    let number = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
+    match controller {
+        Controller::Memory => {
+            usage.memory = number("memory.usage_in_bytes").or(usage.memory);
+            // As many as there can be pages is no limit.
+            usage.memory_limit = number("memory.limit_in_bytes").filter(|limit| *limit < 1 << 62);
+        }
+        Controller::Pids => {
+            usage.pids = number("pids.current").or(usage.pids);
+            usage.pids_limit = number("pids.max");
+        }
+        Controller::Cpu | Controller::Io => return,
+    }
+    usage.source = UsageSource::Cgroup;
 }
 
 /// The processes in a cgroup and in those below it.

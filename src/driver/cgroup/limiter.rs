@@ -1,9 +1,12 @@
 //! Which limit is seen to where, and those of one tree.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::controller::Controller;
 use super::files::{self, Version};
@@ -21,6 +24,8 @@ const PASSES: usize = 16;
 /// Where trees are limited: one an engine.
 pub(in crate::driver) struct Limiter {
     base: Option<Arc<Base>>,
+    /// Readable when a cgroup of version 1 ran out of memory; made when there is the first.
+    out_of_memory: OnceLock<EventFd>,
     /// Why version 2 is out of the question, when it is.
     reason: String,
     version1: Option<Version1>,
@@ -44,12 +49,12 @@ impl Limiter {
     pub(in crate::driver) fn new(base: Result<&Arc<Base>, &str>, instance: Option<&str>) -> Limiter {
         let version1 = Some(instance.map_or_else(Version1::fresh, Version1::of_instance));
         let reason = base.err().unwrap_or_default().to_owned();
-        Limiter { base: base.ok().cloned(), reason, version1 }
+        Limiter { base: base.ok().cloned(), out_of_memory: OnceLock::new(), reason, version1 }
     }
 
     /// Without cgroups, for this reason.
     pub(in crate::driver) fn none(reason: &str) -> Limiter {
-        Limiter { base: None, reason: reason.to_owned(), version1: None }
+        Limiter { base: None, out_of_memory: OnceLock::new(), reason: reason.to_owned(), version1: None }
     }
 
     /// What this host could do for each limit. Changes nothing.
@@ -142,6 +147,45 @@ impl Limiter {
         }
     }
 
+    /// Has the kernel tell when a run's limits bite, where it does: the end of a run tells, too.
+    pub(in crate::driver) fn watch(&self, run: RunId, limited: &Limited) {
+        for state in &limited.states {
+            let place = limited.place(files::controller(state.limit));
+            // One that cannot be watched is not missed.
+            let _ = match (state.limit, place) {
+                (Limit::Memory, Some((path, Version::One))) => self.watch_memory(path),
+                (Limit::Memory, Some((path, Version::Two))) => self.watch_file(&path.join("memory.events"), run),
+                (Limit::Pids, Some((path, _))) => self.watch_file(&path.join("pids.events"), run),
+                _ => Ok(()),
+            };
+        }
+    }
+
+    fn watch_file(&self, path: &Path, run: RunId) -> io::Result<()> {
+        self.base.as_ref().map_or(Ok(()), |base| base.watch_file(path, run))
+    }
+
+    fn watch_memory(&self, path: &Path) -> io::Result<()> {
+        if self.out_of_memory.get().is_none() {
+            let made = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+            let _ = self.out_of_memory.set(made);
+        }
+        let Some(told) = self.out_of_memory.get() else { return Ok(()) };
+        let control = File::open(path.join("memory.oom_control"))?;
+        let line = format!("{} {}", told.as_fd().as_raw_fd(), control.as_raw_fd());
+        super::tree::write(&path.join("cgroup.event_control"), &line)
+    }
+
+    /// Readable when some cgroup of version 1 ran out of memory, shortly before somebody is killed for it.
+    pub(in crate::driver) fn out_of_memory(&self) -> Option<BorrowedFd<'_>> {
+        self.out_of_memory.get().map(|told| told.as_fd())
+    }
+
+    /// Takes that notice.
+    pub(in crate::driver) fn quiet(&self) {
+        let _ = self.out_of_memory.get().map(EventFd::read);
+    }
+
     fn put(&self, limited: &mut Limited, limit: Limit, value: u64) -> io::Result<LimitState> {
         let controller = files::controller(limit);
         let state = |enforcer, why: String| LimitState { limit, value: Some(value), enforcer, why };
@@ -180,19 +224,23 @@ impl Limiter {
         &self,
         limited: &mut Limited,
         limits: &Limits,
-        members: impl Fn() -> io::Result<Vec<Pid>>,
+        members: &impl Fn() -> io::Result<Vec<Pid>>,
     ) {
         let before = std::mem::take(&mut limited.states);
         let old = limited.cages.len();
         for limit in Limit::ALL {
             match limit.of(limits) {
                 Some(value) => {
-                    let state = self.put(limited, limit, value).unwrap_or_else(|e| LimitState {
+                    let mut state = self.put(limited, limit, value).unwrap_or_else(|e| LimitState {
                         limit,
                         value: Some(value),
                         enforcer: Enforcer::None,
                         why: e.to_string(),
                     });
+                    let was = before.iter().find(|was| was.limit == limit && was.enforcer.is_cgroup());
+                    if state.enforcer == Enforcer::None && was.is_some() {
+                        state.stand();
+                    }
                     limited.states.push(state);
                 }
                 None if before.iter().any(|state| state.limit == limit) => limited.lift(limit),
@@ -201,7 +249,7 @@ impl Limiter {
         }
         let new = limited.cages.get(old..).unwrap_or_default().to_vec();
         for cage in new {
-            if let Err(e) = bring_in(&cage, &members) {
+            if let Err(e) = bring_in(&cage, members) {
                 let of = |state: &&mut LimitState| files::controller(state.limit) == cage.controller;
                 for state in limited.states.iter_mut().filter(of) {
                     (state.enforcer, state.why) =
@@ -263,6 +311,11 @@ impl Limited {
         let limited = self.states.iter().any(|state| state.limit == Limit::Pids);
         let place = self.place(Controller::Pids).filter(|_| limited);
         place.and_then(|(path, _)| files::forks_refused(path)).unwrap_or_default()
+    }
+
+    /// Whether it is told of by [`Limiter::out_of_memory`].
+    pub(in crate::driver) fn is_told_of_memory(&self) -> bool {
+        matches!(self.place(Controller::Memory), Some((_, Version::One)))
     }
 
     /// The folders of version 1 that count for it.

@@ -1,5 +1,7 @@
 //! Cgroups: what holds trees together (version 2), and limits on them (both versions).
 
+#[cfg(feature = "cli")]
+mod aside;
 mod controller;
 mod files;
 mod limiter;
@@ -10,6 +12,9 @@ mod version1;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+#[cfg(feature = "cli")]
+pub(crate) use aside::step_aside;
+pub(super) use controller::Controller;
 pub(super) use limiter::{Limited, Limiter};
 pub(super) use tree::{Base, Leaf};
 

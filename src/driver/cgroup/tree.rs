@@ -181,6 +181,14 @@ impl Base {
         Leaf::new(self.clone(), found.name, found.run)
     }
 
+    /// Has it told when a file of a run's changes.
+    pub(super) fn watch_file(&self, path: &Path, run: RunId) -> io::Result<()> {
+        let mut watched = lock(&self.watched);
+        let watch = self.inotify.add_watch(path, AddWatchFlags::IN_MODIFY)?;
+        watched.insert(watch, run);
+        Ok(())
+    }
+
     /// Removes nothing from now on: somebody else goes on with it.
     pub(in crate::driver) fn leave(&self) {
         self.stays.store(true, Ordering::Release);
@@ -248,7 +256,7 @@ fn lists(path: &Path, word: &str) -> bool {
     fs::read_to_string(path).is_ok_and(|text| text.split_whitespace().any(|found| found == word))
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
 }
 
@@ -351,10 +359,7 @@ impl Leaf {
     /// Has the base tell when it may have become empty.
     pub(in crate::driver) fn watch(&self) -> io::Result<()> {
         let path = self.base.path.join(self.events.to_string_lossy().as_ref());
-        let mut watched = lock(&self.base.watched);
-        let watch = self.base.inotify.add_watch(&path, AddWatchFlags::IN_MODIFY)?;
-        watched.insert(watch, self.run);
-        Ok(())
+        self.base.watch_file(&path, self.run)
     }
 
     /// Removes its folder.
