@@ -15,6 +15,7 @@ mod instance;
 mod limits;
 mod log_times;
 mod planning;
+mod privileges;
 mod repl;
 mod run;
 mod scripted;

@@ -19,6 +19,7 @@ mod limits;
 mod notify;
 mod output;
 mod output_files;
+mod privileges;
 mod readiness;
 mod reap;
 mod refused;
