@@ -97,6 +97,7 @@ impl Engine {
         // What the machine asks for again is done before it hears what became of its runs.
         self.machine.resume(Clock::now());
         self.settle();
+        self.inherit_directories();
     }
 
     fn warn(&mut self, process: Option<ProcessId>, text: String) {
@@ -214,7 +215,7 @@ impl Engine {
     }
 
     fn inherit_notify(&mut self, process: ProcessId, fd: OwnedFd) -> io::Result<()> {
-        let path = self.surroundings.runtime.make_notify()?.join(Place::notify_name(process));
+        let path = self.surroundings.directories.runtime().make_notify()?.join(Place::notify_name(process));
         let socket = NotifySocket::inherit(fd, path);
         let token = self.poller.add(&socket, Source::Notify(process))?;
         if let Some(place) = self.places.get_mut(&process) {

@@ -187,11 +187,12 @@ pub(super) fn spec(rng: &mut Rng, index: usize, size: usize) -> Spec {
 }
 
 fn limits(rng: &mut Rng) -> Limits {
-    let mut limits = Limits::default();
-    limits.memory = rng.chance(500).then(|| (1 + rng.below(64)) << 20);
-    limits.pids = rng.chance(500).then(|| 1 + rng.below(100));
-    limits.oom_score_adj = rng.chance(200).then(|| if rng.chance(500) { 500 } else { -500 });
-    limits
+    Limits {
+        memory: rng.chance(500).then(|| (1 + rng.below(64)) << 20),
+        pids: rng.chance(500).then(|| 1 + rng.below(100)),
+        oom_score_adj: rng.chance(200).then(|| if rng.chance(500) { 500 } else { -500 }),
+        ..Limits::default()
+    }
 }
 
 fn relate(rng: &mut Rng, spec: &mut Spec, index: usize, size: usize) {

@@ -37,7 +37,7 @@ impl Kept {
         let (epilogue, dir) = (Epilogue::new(), TempDir::new());
         let mut command = Command::new(keeper());
         command.arg(dir.path()).args(options);
-        Kept::spawn(epilogue, dir, command)
+        Kept::launch(epilogue, dir, command)
     }
 
     /// One that a service manager passes these to (LISTEN_FDS).
@@ -51,12 +51,12 @@ impl Kept {
         command.env("LISTEN_FDS", fds.len().to_string());
         let flags = |flag| fds.iter().for_each(|fd| drop(fcntl(fd, FcntlArg::F_SETFD(flag)).expect("a flag")));
         flags(FdFlag::empty());
-        let kept = Kept::spawn(epilogue, dir, command);
+        let kept = Kept::launch(epilogue, dir, command);
         flags(FdFlag::FD_CLOEXEC);
         kept
     }
 
-    fn spawn(epilogue: Epilogue, dir: TempDir, mut command: Command) -> Kept {
+    fn launch(epilogue: Epilogue, dir: TempDir, mut command: Command) -> Kept {
         let anchor = command.stdin(Stdio::null()).spawn().expect("it runs");
         let kept = Kept { dir, anchor, alone: Cell::new(false), _epilogue: epilogue };
         kept.await_life(1);
