@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::creds;
 use super::launch::candidates;
+use super::sockets;
 use crate::core::SpawnStep;
 use crate::spec::names::capability_number;
 use crate::spec::units::quote;
@@ -210,6 +211,15 @@ impl Look<'_> {
             let field = numbered("listen", place, spec.listen.len());
             self.user(&format!("{field}.user"), listener.user.as_deref());
             self.group(&format!("{field}.group"), listener.group.as_deref());
+            if let Some(holder) = sockets::holder(&listener.address, self.surroundings.base) {
+                let message = format!(
+                    "{} is in use: {} (pid {}) listens there; end that, or choose another address",
+                    listener.address,
+                    quote(&holder.name),
+                    holder.pid
+                );
+                self.error(&field, message);
+            }
             let Some(path) = listener.address.path() else { continue };
             let at = self.surroundings.base.join(path);
             let Ok(found) = fs::symlink_metadata(&at) else { continue };

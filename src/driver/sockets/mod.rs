@@ -4,11 +4,13 @@
 mod bind;
 mod connection;
 mod count;
+mod holder;
 mod pass;
 mod path;
 mod table;
 
 pub(super) use bind::Found;
 pub(super) use connection::Connection;
+pub(super) use holder::holder;
 pub use table::ListenerState;
 pub(super) use table::Sockets;

@@ -1,0 +1,157 @@
+//! Who listens at an address already, by the kernel's tables: for who wants to know before anything is started.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::count::address;
+use crate::spec::{ListenAddress, Place};
+
+/// A socket at which connections are accepted, in the table of TCP.
+const LISTEN: &str = "0A";
+
+/// Set in the table of Unix sockets for those at which connections are accepted.
+const ACCEPTS: u32 = 1 << 16;
+
+/// A program that listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub pid: u32,
+    /// What the kernel calls it, at most 15 bytes.
+    pub name: String,
+}
+
+/// A program that is in the way of this listener: the one with the lowest pid. None where nobody is, where this user may
+/// not see who it is, and where it is an instance of ours, which may be the one that is asked about.
+pub(crate) fn holder(listener: &ListenAddress, base: &Path) -> Option<Holder> {
+    let sockets = match listener.place().ok()? {
+        Place::Internet(wanted) if wanted.port() > 0 => internet(wanted, matches!(listener, ListenAddress::Tcp(_))),
+        Place::Path(path) if !matches!(listener, ListenAddress::Fifo(_)) => unix(&base.join(path).to_string_lossy()),
+        Place::Abstract(name) => unix(&format!("@{}", String::from_utf8_lossy(name))),
+        Place::Internet(_) | Place::Path(_) => BTreeSet::new(),
+    };
+    if sockets.is_empty() {
+        return None;
+    }
+    let mut holders: Vec<Holder> = who_has(&sockets);
+    if holders.iter().any(|holder| holder.name.starts_with("neap")) {
+        return None;
+    }
+    holders.sort_unstable_by_key(|holder| holder.pid);
+    holders.into_iter().next()
+}
+
+/// The inodes of sockets that have this address, or one that includes it.
+fn internet(wanted: SocketAddr, tcp: bool) -> BTreeSet<u64> {
+    let table = match (tcp, wanted.is_ipv4()) {
+        (true, true) => "/proc/net/tcp",
+        (true, false) => "/proc/net/tcp6",
+        (false, true) => "/proc/net/udp",
+        (false, false) => "/proc/net/udp6",
+    };
+    // `  sl  local_address rem_address   st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`
+    inodes(table, |line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let local = address(fields.get(1)?)?;
+        let alike = local.ip() == wanted.ip() || local.ip().is_unspecified() || wanted.ip().is_unspecified();
+        let listens = !tcp || *fields.get(3)? == LISTEN;
+        let inode = fields.get(9)?.parse().ok()?;
+        (alike && listens && local.port() == wanted.port()).then_some(inode)
+    })
+}
+
+/// The inodes of sockets that are bound to this path, or name.
+fn unix(path: &str) -> BTreeSet<u64> {
+    // `Num RefCount Protocol Flags Type St Inode Path`, the inode padded with blanks.
+    inodes("/proc/net/unix", |line| {
+        let (about, rest) = line.split_at_checked(line.match_indices(' ').nth(5)?.0)?;
+        let (inode, bound) = rest.trim_start().split_once(' ')?;
+        let mut about = about.split(' ').skip(3);
+        let (flags, kind) = (u32::from_str_radix(about.next()?, 16).ok()?, about.next()?);
+        let datagrams = kind == "0002";
+        (bound == path && (datagrams || flags & ACCEPTS != 0)).then(|| inode.parse().ok())?
+    })
+}
+
+fn inodes(table: &str, inode: impl Fn(&str) -> Option<u64>) -> BTreeSet<u64> {
+    let Ok(file) = File::open(table) else { return BTreeSet::new() };
+    let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
+    lines.filter_map(|line| inode(&String::from_utf8_lossy(&line))).collect()
+}
+
+/// The processes that have one of these sockets open, as far as this user may see them.
+fn who_has(sockets: &BTreeSet<u64>) -> Vec<Holder> {
+    let is_one = |link: &Path| {
+        let link = link.to_string_lossy();
+        let inode = link.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        inode.and_then(|inode| inode.parse().ok()).is_some_and(|inode| sockets.contains(&inode))
+    };
+    let has = |folder: &Path| {
+        let fds = fs::read_dir(folder.join("fd")).into_iter().flatten().flatten();
+        fds.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|link| is_one(&link))
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let holder = |folder: fs::DirEntry| {
+        let pid = folder.file_name().to_str()?.parse().ok()?;
+        if !has(&folder.path()) {
+            return None;
+        }
+        let name = fs::read_to_string(folder.path().join("comm")).ok()?;
+        Some(Holder { pid, name: name.trim_end().to_owned() })
+    };
+    processes.filter_map(holder).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+    use std::path::PathBuf;
+
+    use super::holder;
+    use crate::spec::ListenAddress;
+
+    fn held(address: &ListenAddress) -> Option<u32> {
+        holder(address, &PathBuf::from("/")).map(|holder| holder.pid)
+    }
+
+    #[test]
+    fn who_listens_at_a_port_is_found() {
+        let us = Some(std::process::id());
+        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0"] {
+            let (Ok(tcp), Ok(udp)) = (TcpListener::bind(address), UdpSocket::bind(address)) else {
+                eprintln!("skipped: {address}: no such address here");
+                continue;
+            };
+            let at = tcp.local_addr().unwrap();
+            assert_eq!(held(&ListenAddress::Tcp(at.to_string())), us);
+            let whole = if at.is_ipv4() { "0.0.0.0" } else { "[::]" };
+            assert_eq!(held(&ListenAddress::Tcp(format!("{whole}:{}", at.port()))), us);
+            assert_eq!(held(&ListenAddress::Udp(udp.local_addr().unwrap().to_string())), us);
+            drop((tcp, udp));
+            assert_eq!(held(&ListenAddress::Tcp(at.to_string())), None);
+        }
+        assert_eq!(held(&ListenAddress::Tcp("127.0.0.1:0".into())), None);
+    }
+
+    #[test]
+    fn who_listens_at_a_path_is_found_and_a_path_that_was_left_behind_is_nobodys() {
+        let folder = std::env::temp_dir().join(format!("neap-holder-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+        let stream = UnixListener::bind(path("s p a c e")).unwrap();
+        let datagrams = UnixDatagram::bind(path("d")).unwrap();
+        let us = Some(std::process::id());
+        assert_eq!(held(&ListenAddress::Unix(path("s p a c e"))), us);
+        assert_eq!(held(&ListenAddress::UnixDgram(path("d"))), us);
+        let client = UnixStream::connect(path("s p a c e")).unwrap();
+        let served = stream.accept().unwrap();
+        drop((stream, datagrams));
+        // What was accepted has its listener's path, and is not in the way.
+        assert_eq!(held(&ListenAddress::Unix(path("s p a c e"))), None);
+        drop((client, served));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
