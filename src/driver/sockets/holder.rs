@@ -36,7 +36,7 @@ pub(crate) fn holder(listener: &ListenAddress, base: &Path) -> Option<Holder> {
         return None;
     }
     let mut holders: Vec<Holder> = who_has(&sockets);
-    if holders.iter().any(|holder| holder.name.starts_with("neap")) {
+    if holders.iter().any(|holder| holder.name == "neap") {
         return None;
     }
     holders.sort_unstable_by_key(|holder| holder.pid);
