@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use super::creds;
 use super::launch::candidates;
 use super::sockets;
-use crate::core::SpawnStep;
 use crate::spec::names::capability_number;
 use crate::spec::units::quote;
 use crate::spec::{HookAction, ListenAddress, Plan, Probe, ProbeTarget, Problem, Ready, Reload, Severity, Spec};
@@ -73,8 +72,7 @@ impl Look<'_> {
             && let Err(error) = creds::resolve(spec.user.as_deref(), spec.group.as_deref(), spec.groups.as_deref())
         {
             // Each is known by itself: a number without an entry has no group, and says so.
-            let field = if error.step == SpawnStep::Group { "group" } else { "user" };
-            self.error(field, error.message);
+            self.error("user", error.message);
         }
         let hooks = &spec.hooks;
         let lists = [
@@ -211,12 +209,10 @@ impl Look<'_> {
             let field = numbered("listen", place, spec.listen.len());
             self.user(&format!("{field}.user"), listener.user.as_deref());
             self.group(&format!("{field}.group"), listener.group.as_deref());
-            if let Some(holder) = sockets::holder(&listener.address, self.surroundings.base) {
+            if let Some(holder) = sockets::stranger(&listener.address, self.surroundings.base) {
                 let message = format!(
-                    "{} is in use: {} (pid {}) listens there; end that, or choose another address",
-                    listener.address,
-                    quote(&holder.name),
-                    holder.pid
+                    "{} is in use: {holder} listens there; end that, or choose another address",
+                    listener.address
                 );
                 self.error(&field, message);
             }

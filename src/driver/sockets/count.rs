@@ -66,7 +66,7 @@ fn is_open_tcp(line: &str, listeners: &[SocketAddr]) -> bool {
     listeners.iter().any(is_of)
 }
 
-/// An address as the kernel's tables have it: in hex, as the host has it in memory.
+/// An address as the tables have it.
 pub(super) fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;

@@ -1,6 +1,7 @@
-//! Who listens at an address already, by the kernel's tables: for who wants to know before anything is started.
+//! Who has an address that is to be listened at, by the kernel's tables.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -10,53 +11,70 @@ use super::count::address;
 use crate::spec::{ListenAddress, Place};
 
 /// A socket at which connections are accepted, in the table of TCP.
-const LISTEN: &str = "0A";
+const LISTENS: &str = "0A";
 
 /// Set in the table of Unix sockets for those at which connections are accepted.
 const ACCEPTS: u32 = 1 << 16;
 
-/// A program that listens.
+/// A program that has an address: `nginx (pid 4711)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub pid: u32,
     /// What the kernel calls it, at most 15 bytes.
-    pub name: String,
+    name: String,
 }
 
-/// A program that is in the way of this listener: the one with the lowest pid. None where nobody is, where this user may
-/// not see who it is, and where it is an instance of ours, which may be the one that is asked about.
-pub(crate) fn holder(listener: &ListenAddress, base: &Path) -> Option<Holder> {
-    let sockets = match listener.place().ok()? {
-        Place::Internet(wanted) if wanted.port() > 0 => internet(wanted, matches!(listener, ListenAddress::Tcp(_))),
-        Place::Path(path) if !matches!(listener, ListenAddress::Fifo(_)) => unix(&base.join(path).to_string_lossy()),
-        Place::Abstract(name) => unix(&format!("@{}", String::from_utf8_lossy(name))),
-        Place::Internet(_) | Place::Path(_) => BTreeSet::new(),
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", self.name.escape_debug(), self.pid)
+    }
+}
+
+/// Who has this address, which could not be had: of several the one with the lowest pid. None where this user may not see it.
+pub(super) fn of(listener: &ListenAddress, base: &Path) -> Option<Holder> {
+    holders(listener, base, false).into_iter().min_by_key(|holder| holder.pid)
+}
+
+/// Who would be in the way, of programs that are no instance of ours: that may be the one that is asked about.
+pub(crate) fn stranger(listener: &ListenAddress, base: &Path) -> Option<Holder> {
+    let holders = holders(listener, base, true);
+    let ours = holders.iter().any(|holder| holder.name == "neap");
+    holders.into_iter().filter(|_| !ours).min_by_key(|holder| holder.pid)
+}
+
+/// With `sure`, only those that are in the way whatever else: one at all of IPv6 may be at IPv4, too, and the tables do not say.
+fn holders(listener: &ListenAddress, base: &Path, sure: bool) -> Vec<Holder> {
+    let sockets = match listener.place() {
+        Ok(Place::Internet(wanted)) if wanted.port() > 0 => {
+            let tables = match (matches!(listener, ListenAddress::Tcp(_)), wanted.is_ipv4()) {
+                (true, true) => ["/proc/net/tcp", "/proc/net/tcp6"],
+                (true, false) => ["/proc/net/tcp6", "/proc/net/tcp"],
+                (false, true) => ["/proc/net/udp", "/proc/net/udp6"],
+                (false, false) => ["/proc/net/udp6", "/proc/net/udp"],
+            };
+            let tables = if sure { &tables[..1] } else { &tables[..] };
+            tables.iter().flat_map(|table| internet(table, wanted)).collect()
+        }
+        Ok(Place::Path(path)) if !matches!(listener, ListenAddress::Fifo(_)) => {
+            unix(&base.join(path).to_string_lossy())
+        }
+        Ok(Place::Abstract(name)) => unix(&format!("@{}", String::from_utf8_lossy(name))),
+        _ => BTreeSet::new(),
     };
-    if sockets.is_empty() {
-        return None;
-    }
-    let mut holders: Vec<Holder> = who_has(&sockets);
-    if holders.iter().any(|holder| holder.name == "neap") {
-        return None;
-    }
-    holders.sort_unstable_by_key(|holder| holder.pid);
-    holders.into_iter().next()
+    if sockets.is_empty() { Vec::new() } else { who_has(&sockets) }
 }
 
 /// The inodes of sockets that have this address, or one that includes it.
-fn internet(wanted: SocketAddr, tcp: bool) -> BTreeSet<u64> {
-    let table = match (tcp, wanted.is_ipv4()) {
-        (true, true) => "/proc/net/tcp",
-        (true, false) => "/proc/net/tcp6",
-        (false, true) => "/proc/net/udp",
-        (false, false) => "/proc/net/udp6",
-    };
+fn internet(table: &str, wanted: SocketAddr) -> BTreeSet<u64> {
+    let tcp = table.contains("tcp");
     // `  sl  local_address rem_address   st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`
     inodes(table, |line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let fields: Vec<&str> = line.split_ascii_whitespace().take(10).collect();
         let local = address(fields.get(1)?)?;
-        let alike = local.ip() == wanted.ip() || local.ip().is_unspecified() || wanted.ip().is_unspecified();
-        let listens = !tcp || *fields.get(3)? == LISTEN;
+        let alike = local.ip().to_canonical() == wanted.ip().to_canonical()
+            || local.ip().is_unspecified()
+            || wanted.ip().is_unspecified();
+        let listens = !tcp || *fields.get(3)? == LISTENS;
         let inode = fields.get(9)?.parse().ok()?;
         (alike && listens && local.port() == wanted.port()).then_some(inode)
     })
@@ -108,13 +126,15 @@ fn who_has(sockets: &BTreeSet<u64>) -> Vec<Holder> {
 mod tests {
     use std::net::{TcpListener, UdpSocket};
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-    use std::path::PathBuf;
+    use std::path::Path;
 
-    use super::holder;
+    use super::{of, stranger};
     use crate::spec::ListenAddress;
 
     fn held(address: &ListenAddress) -> Option<u32> {
-        holder(address, &PathBuf::from("/")).map(|holder| holder.pid)
+        let (any, strange) = (of(address, Path::new("/")), stranger(address, Path::new("/")));
+        assert_eq!(any, strange, "this program is not called neap");
+        any.map(|holder| holder.pid)
     }
 
     #[test]
@@ -133,7 +153,11 @@ mod tests {
             drop((tcp, udp));
             assert_eq!(held(&ListenAddress::Tcp(at.to_string())), None);
         }
-        assert_eq!(held(&ListenAddress::Tcp("127.0.0.1:0".into())), None);
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        for other in ["127.0.0.1:0".to_owned(), format!("127.0.0.2:{port}")] {
+            assert_eq!(held(&ListenAddress::Tcp(other)), None);
+        }
     }
 
     #[test]
