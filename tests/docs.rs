@@ -263,7 +263,6 @@ fn section_of(text: &mut String, table: &Table) {
         let later = match availability {
             Availability::Now => String::new(),
             Availability::Later(what) => format!(" *Later: waits for {what}.*"),
-            Availability::Kept(what) => format!(" *Kept, and not enforced: that waits for {what}.*"),
         };
         writeln!(text, "| `{name}` | `{lua}` | {effect} | {}{later} |", doc.replace('|', "\\|")).unwrap();
     }

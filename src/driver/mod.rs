@@ -28,6 +28,7 @@ mod instance;
 #[doc(hidden)]
 pub mod keep;
 mod kin;
+pub mod known;
 mod launch;
 mod limit;
 pub mod limits;

@@ -31,7 +31,7 @@
 //! | `pidfile PATH`, `touch PATH` | writes its pid, makes an empty file |
 //! | `listen PORT` | accepts TCP connections on 127.0.0.1 and closes them, for ever; port 0 prints the one it got |
 //! | `sockets` | what it was passed by LISTEN_FDS, a line each: `NUMBER NAME KIND ADDRESS blocks`, of ours (LISTEN_PID) or not |
-//! | `serve N` | accepts connections of the descriptor N for ever; each is told our pid as a line, and closed |
+//! | `greet N` | accepts connections of the descriptor N for ever; each is told our pid as a line, and closed |
 //! | `answer N` | the connection with the descriptor N is told our pid as a line, and closed |
 //! | `hold N` | accepts connections of the descriptor N for ever, and closes each when its client does |
 //! | `receive N` | prints what comes at the descriptor N in one piece |
@@ -155,7 +155,7 @@ fn act(verb: &str, words: &mut Iter<'_, OsString>) {
         "touch" => drop(or_fail("touch", File::create(text(words)))),
         "listen" => listen(number(words) as u16),
         "sockets" => sockets(),
-        "serve" => serve(number(words) as i32),
+        "greet" => greet(number(words) as i32),
         "answer" => tell_pid(File::from(fd(number(words) as i32))),
         "hold" => hold(number(words) as i32),
         "receive" => receive(number(words) as i32),
@@ -474,7 +474,7 @@ fn accept(listener: i32) -> File {
     }
 }
 
-fn serve(listener: i32) {
+fn greet(listener: i32) {
     loop {
         tell_pid(accept(listener));
     }

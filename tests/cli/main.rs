@@ -9,6 +9,7 @@ mod completing;
 mod defining;
 mod evaluating;
 mod following;
+mod here;
 mod instance;
 mod limits;
 mod log_times;

@@ -52,7 +52,7 @@ fn the_first_connection_starts_the_process_which_is_given_its_listeners_by_numbe
     let path = world.dir.join("web.sock");
     let process = arm(
         &mut world,
-        on_demand("web", &["sockets", "env", "serve", "4"])
+        on_demand("web", &["sockets", "env", "greet", "4"])
             .listen(Listener::tcp("127.0.0.1:0").name("http").fd_env("HTTP_FD"))
             .listen(Listener::unix("web.sock").mode(0o600).fd_env("ADMIN_FD"))
             .env("LISTEN_FDS", "99"),
@@ -114,7 +114,7 @@ impl Drop for Clients {
 #[test]
 fn a_service_killed_twenty_times_behind_its_listener_refuses_no_connection() {
     let mut world = World::new();
-    let process = arm(&mut world, on_demand("web", &["serve", "3"]).listen(Listener::tcp("127.0.0.1:0")));
+    let process = arm(&mut world, on_demand("web", &["greet", "3"]).listen(Listener::tcp("127.0.0.1:0")));
     let address = address(&process, 0);
     let clients = Clients::new(move || TcpStream::connect(address));
     for _ in 0..20 {
@@ -306,7 +306,7 @@ fn a_path_belongs_to_the_user_and_group_that_are_named() {
 #[test]
 fn listeners_are_kept_over_stops_restarts_and_updates_that_leave_them_alone() {
     let mut world = World::new();
-    let mut spec = on_demand("web", &["serve", "3"])
+    let mut spec = on_demand("web", &["fork", "{", "greet", "4", "}", "greet", "3"])
         .listen(Listener::tcp("127.0.0.1:0"))
         .listen(Listener::unix("gone"))
         .listen(Listener::tcp("127.0.0.2:0").name("other").backlog(7));
@@ -327,7 +327,7 @@ fn listeners_are_kept_over_stops_restarts_and_updates_that_leave_them_alone() {
     assert_eq!((address(&process, 1), address(&process, 0)), (first, last));
     wait_until("the path is gone", || !world.dir.join("gone").exists());
     TcpStream::connect(last).unwrap();
-    drop(clients.end());
+    clients.end();
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn nobody_else_inherits_a_listener() {
 #[test]
 fn a_path_that_was_removed_by_somebody_is_bound_anew_by_the_next_start() {
     let mut world = World::new();
-    let process = arm(&mut world, on_demand("web", &["serve", "3"]).listen(Listener::unix("web.sock")));
+    let process = arm(&mut world, on_demand("web", &["greet", "3"]).listen(Listener::unix("web.sock")));
     let path = world.dir.join("web.sock");
     line(UnixStream::connect(&path).unwrap());
     fs::remove_file(&path).unwrap();
@@ -367,7 +367,7 @@ fn a_path_that_was_removed_by_somebody_is_bound_anew_by_the_next_start() {
 #[test]
 fn the_first_connection_is_handed_over_with_the_listener_where_that_is_wanted() {
     let mut world = World::new();
-    let spec = on_demand("web", &["env", "say", "printed", "answer", "4", "serve", "3"])
+    let spec = on_demand("web", &["env", "say", "printed", "answer", "4", "greet", "3"])
         .listen(Listener::tcp("127.0.0.1:0").client_fd_env("CLIENT_FD").fd_env("LISTENER_FD"));
     let process = arm(&mut world, spec);
     let answer = line(TcpStream::connect(address(&process, 0)).unwrap());
@@ -407,7 +407,7 @@ fn a_service_and_its_supervisor_killed_by_turns_refuse_no_connection() {
     both(|options| {
         let kept = Kept::new(options);
         let (path, port) = (kept.dir.join("web.sock"), free_port());
-        let spec = on_demand("web", &["fork", "{", "serve", "4", "}", "serve", "3"])
+        let spec = on_demand("web", &["fork", "{", "greet", "4", "}", "greet", "3"])
             .listen(Listener::unix(text(&path)))
             .listen(Listener::tcp(format!("127.0.0.1:{port}")));
         kept.add(&spec);
@@ -417,15 +417,17 @@ fn a_service_and_its_supervisor_killed_by_turns_refuse_no_connection() {
             move || UnixStream::connect(&path)
         });
         let tcp = Clients::new(move || TcpStream::connect(("127.0.0.1", port)));
+        let mut killed = neap::core::Pid(0);
         for turn in 0..10 {
-            kept.await_status("web", "runs", |status| status.pid.is_some());
-            let pid = kept.pid("web");
-            wait_until("this one answers", || line(UnixStream::connect(&path).unwrap()) == pid.to_string());
+            let running = kept.await_status("web", "runs", |status| status.pid.is_some_and(|pid| pid != killed));
+            let pid = running.pid.expect("a pid");
+            wait_until("it answers", || !line(UnixStream::connect(&path).unwrap()).is_empty());
             match turn % 3 {
                 0 => kept.kill(),
                 1 => send(pid, Signal::KILL),
                 _ => kept.kill_and(|| send(pid, Signal::KILL)),
             }
+            killed = if turn % 3 == 0 { killed } else { pid };
         }
         kept.await_state("web", StateName::Running);
         assert!(unix.end() > 5);
@@ -440,7 +442,7 @@ fn a_successor_takes_up_what_is_armed_and_its_first_connection_starts_the_proces
     both(|options| {
         let kept = Kept::new(options);
         let path = kept.dir.join("web.sock");
-        kept.add(&on_demand("web", &["serve", "3"]).listen(Listener::unix(text(&path))));
+        kept.add(&on_demand("web", &["greet", "3"]).listen(Listener::unix(text(&path))));
         wait_until("it is listened for", || path.exists());
         kept.await_state("web", StateName::Waiting);
         let inode = fs::metadata(&path).unwrap().ino();

@@ -72,7 +72,9 @@ fn text(detail: &ProcessDetail, sheet: Sheet, now: Moment, whole: bool) -> Strin
     for (place, one) in detail.limits.iter().enumerate() {
         pairs.push((if place == 0 { "  limits" } else { "" }, limit(one)));
     }
-    pairs.extend(detail.listeners.iter().map(|one| ("  listens at", listener(one, &process.name))));
+    for (place, one) in detail.listeners.iter().enumerate() {
+        pairs.push((if place == 0 { "  listens at" } else { "" }, listener(one, &process.name)));
+    }
     text.push_str(&sheet.pairs(pairs));
     if let Some(spec) = &detail.spec {
         text.push_str(&format!("  {}\n", sheet.paint.tone(Tone::Faint, "configuration")));
@@ -292,12 +294,9 @@ mod tests {
             ..ProcessDetail::default()
         };
         let text = text(&detail, Sheet { paint: Paint::off(), width: None }, NOW, false);
-        let lines: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("listens at")).collect();
-        let trimmed: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
-        assert_eq!(
-            trimmed,
-            ["tcp:127.0.0.1:80 as http", "unix:/run/web, 1 instance, 17 connections so far, not bound"]
-        );
+        let lines: Vec<&str> = text.lines().map(str::trim).skip_while(|line| !line.starts_with("listens at")).collect();
+        assert!(lines[0].ends_with("  tcp:127.0.0.1:80 as http"), "{text}");
+        assert_eq!(lines[1], "unix:/run/web, 1 instance, 17 connections so far, not bound");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 use super::args;
 use super::context::{Context, failure};
 use super::follow;
-use super::json::Json;
+use super::json::{self, Json};
 use super::link::Client;
 use super::look::{tone, word};
 use super::table::{Cell, Sheet};
@@ -33,7 +33,7 @@ pub(super) fn stats(args: &args::Stats, context: &mut Context) -> Result<Exit, F
     }
     let usages = context.call(|client| client.stats(request))?.processes;
     if context.voice.json {
-        context.print(&Json::lines(&usages))?;
+        context.print(&json::lines(&usages))?;
     } else if usages.is_empty() {
         context.say("no processes");
     } else {

@@ -12,7 +12,6 @@ use super::super::plan::{Plan, Problem, Severity};
 use super::super::process::{ProcessType, Spec};
 use super::super::schema::nearest;
 use super::super::units::quote;
-use super::check::problem;
 use super::listen::clashes;
 
 /// How many cycles are told at most.
@@ -88,7 +87,7 @@ struct Relations<'a> {
 
 impl<'a> Relations<'a> {
     fn say(&mut self, spec: &Spec, severity: Severity, field: &str, message: String) {
-        self.problems.push(problem(spec, severity, field, message));
+        self.problems.push(Problem::of(spec, severity, field, message));
     }
 
     fn names(&mut self, spec: &'a Spec, is_known: &impl Fn(&str) -> bool) {
