@@ -11,7 +11,7 @@ mod probes;
 use std::fmt;
 
 pub use keys::{
-    ALIASES, CONDITIONS, ENV_FILE, HOOK, HOOKS, LIMITS, LISTEN, LOG, RELOAD, RESTART, RLIMIT, RLIMITS, SPEC,
+    ALIASES, CONDITIONS, DIRECTORY, ENV_FILE, HOOK, HOOKS, LIMITS, LISTEN, LOG, RELOAD, RESTART, RLIMIT, RLIMITS, SPEC,
     START_LIMIT, STOP, STOP_STEP,
 };
 pub use nearest::nearest;
@@ -166,7 +166,7 @@ pub struct Alias {
 }
 
 /// Every table: the spec's, those nested in it, and those of the constructors.
-pub static TABLES: [&Table; 21] = [
+pub static TABLES: [&Table; 22] = [
     &SPEC,
     &RESTART,
     &START_LIMIT,
@@ -188,6 +188,7 @@ pub static TABLES: [&Table; 21] = [
     &LOGLINE,
     &CHECK,
     &ENV_FILE,
+    &DIRECTORY,
 ];
 
 /// The table that a constructor (`neap.http`, `neap.listen`, …) takes, by the constructor's name.

@@ -4,8 +4,10 @@
 mod support;
 
 mod adoption;
+mod conditions;
 mod contain;
 mod containment;
+mod directories;
 mod embedding;
 mod environment;
 mod fault;
@@ -17,6 +19,7 @@ mod limits;
 mod notify;
 mod output;
 mod output_files;
+mod privileges;
 mod readiness;
 mod reap;
 mod refused;
@@ -24,6 +27,7 @@ mod relations;
 mod run;
 mod scarcity;
 mod sockets;
+mod sockets_accept;
 mod spawn;
 mod task_runtimes;
 mod tasks;

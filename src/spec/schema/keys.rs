@@ -130,8 +130,30 @@ pub static SPEC: Table = Table::new(
         )
         .table(&LISTEN)
         .of(field!(listen)),
-        Key::restart("runtime_directory", "string|string[]", "Directories made for it below the runtime directory.")
-            .of(field!(runtime_directory)),
+        Key::restart(
+            "runtime_directory",
+            "string|neap.Directory|(string|neap.Directory)[]",
+            "Directories made for it below the runtime directory, and removed when it is down.",
+        )
+        .of(field!(runtime_directory)),
+        Key::restart(
+            "state_directory",
+            "string|neap.Directory|(string|neap.Directory)[]",
+            "Directories made for its state, and kept.",
+        )
+        .of(field!(state_directory)),
+        Key::restart(
+            "cache_directory",
+            "string|neap.Directory|(string|neap.Directory)[]",
+            "Directories made for what it can make again, and kept.",
+        )
+        .of(field!(cache_directory)),
+        Key::restart(
+            "logs_directory",
+            "string|neap.Directory|(string|neap.Directory)[]",
+            "Directories made for logs that it writes by itself, and kept.",
+        )
+        .of(field!(logs_directory)),
         Key::restart("pidfile", "string", "Where its pid is read from (forking), or written to and removed (others).")
             .of(field!(pidfile)),
         Key::live("log", "neap.Log", "What happens to what it prints.").table(&LOG),
@@ -308,6 +330,12 @@ pub static CONDITIONS: Table = Table::new(
             .of(field!(conditions.file_not_empty)),
         Key::live("env", "string|string[]", "Environment variables that are set (`NAME`) or equal (`NAME=value`).")
             .of(field!(conditions.env)),
+        Key::live(
+            "check",
+            "fun(process: neap.Process): boolean, string?",
+            "Asked once all else holds: returns true, or false and a reason; an error is a failed start.",
+        )
+        .of(fields::CONDITION),
     ],
 );
 
@@ -438,6 +466,16 @@ pub static ENV_FILE: Table = Table::new(
     &[
         Key::restart("path", "string", "Where it is."),
         Key::restart("optional", "boolean", "Whether it may be missing."),
+    ],
+);
+
+/// A directory that is made for a process.
+pub static DIRECTORY: Table = Table::new(
+    "neap.Directory",
+    "A directory that is made for a process and belongs to its user and group.",
+    &[
+        Key::restart("path", "string", "Its name, below the place for its kind."),
+        Key::restart("mode", "neap.Mode", "Its mode as octal text (\"0755\" unless given)."),
     ],
 );
 
