@@ -30,8 +30,8 @@
 //! | `notify TEXT` | one datagram to NOTIFY_SOCKET; `\n` stands for a line end |
 //! | `pidfile PATH`, `touch PATH` | writes its pid, makes an empty file |
 //! | `listen PORT` | accepts TCP connections on 127.0.0.1 and closes them, for ever; port 0 prints the one it got |
-//! | `serve tcp PORT FILE` | accepts TCP connections on 127.0.0.1 while there is such a file, and refuses them while there is none |
-//! | `serve http ADDRESS FILE` | answers HTTP on a port of 127.0.0.1, or on a Unix socket at a path: 200 with the file, 503 while there is none |
+//! | `serve-while tcp PORT FILE` | accepts TCP connections on 127.0.0.1 while there is such a file, and refuses them while there is none |
+//! | `serve-while http ADDRESS FILE` | answers HTTP on a port of 127.0.0.1, or on a Unix socket at a path: 200 with the file, 503 while there is none |
 //! | `while FILE { … }` | does the block again and again while there is such a file |
 //! | `read PATH` | waits until the file (a FIFO) was read to its end |
 //! | `gone PATH` | waits until there is no such file |
@@ -146,7 +146,7 @@ fn act(verb: &str, words: &mut Iter<'_, OsString>) {
         "pidfile" => or_fail("pidfile", fs::write(text(words), format!("{}\n", std::process::id()))),
         "touch" => drop(or_fail("touch", File::create(text(words)))),
         "listen" => listen(number(words) as u16),
-        "serve" => serve(&text(words), &text(words), &text(words)),
+        "serve-while" => serve_while(&text(words), &text(words), &text(words)),
         "while" => repeat_while(words),
         "read" => drop(or_fail("read", File::open(text(words)).and_then(|mut f| f.read_to_end(&mut Vec::new())))),
         "gone" => await_gone(&text(words)),
@@ -402,7 +402,7 @@ fn listen(port: u16) {
     }
 }
 
-fn serve(protocol: &str, address: &str, file: &str) {
+fn serve_while(protocol: &str, address: &str, file: &str) {
     match (protocol, address.parse::<u16>()) {
         ("tcp", Ok(port)) => loop {
             while !Path::new(file).exists() {
@@ -425,7 +425,7 @@ fn serve(protocol: &str, address: &str, file: &str) {
             let listener = or_fail("serve", UnixListener::bind(address));
             listener.incoming().flatten().for_each(|stream| answer(stream, file));
         }
-        _ => fail("serve what?"),
+        _ => fail("serve-while what?"),
     }
 }
 
