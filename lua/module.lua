@@ -81,7 +81,7 @@ function Process:status() end
 ---@return neap.Status
 function Process:describe() end
 ---What it uses of the host; nil while nothing of it runs.
----@return { memory?: integer, memory_limit?: integer, cpu?: number, pids?: integer, io_read?: integer, io_written?: integer, source: string }?
+---@return { memory?: integer, memory_limit?: integer, cpu?: number, cpu_limit?: number, cpu_throttled?: number, pids?: integer, pids_limit?: integer, io_read?: integer, io_written?: integer, source: string }?
 function Process:stats() end
 ---Forgets it. Of one that runs, with `force`, it is stopped first; one of the configuration is refused.
 ---@param options? { force: boolean }

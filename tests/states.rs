@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use neap::core::{
-    Adoption, Command, CommandId, ExitStatus, HookKind, HookResult, Input, Machine, Notification, Now, Output, Pid,
-    ProbeKind, RunId, Settings, SpawnError, SpawnStep, StateName, Time, WallTime,
+    Adoption, Command, CommandId, ConnectionId, ExitStatus, HookKind, HookResult, Input, Machine, Notification, Now,
+    Output, Pid, ProbeKind, RunId, Settings, SpawnError, SpawnStep, StateName, Time, WallTime,
 };
 use neap::spec::{
     Health, Hook, ListenAddress, Listener, Plan, ProbeTarget, ProcessType, Ready, Reload, Restart, Signal, Spec,
@@ -101,6 +101,22 @@ impl Scene {
         self
     }
 
+    fn armed(mut self) -> Scene {
+        let id = self.id();
+        self.input(Input::Armed(id));
+        self
+    }
+
+    fn connected(mut self, number: u64) -> Scene {
+        self.connect(number);
+        self
+    }
+
+    fn connect(&mut self, number: u64) -> Vec<Output> {
+        let (process, connection) = (self.id(), ConnectionId(number));
+        self.input(Input::Connection { process, connection, peer: "127.0.0.1:2".into() })
+    }
+
     fn timeout(mut self) -> Scene {
         self.pass();
         self
@@ -182,6 +198,10 @@ fn listening() -> Spec {
     spec
 }
 
+fn in_use() -> SpawnError {
+    SpawnError { step: SpawnStep::Socket, errno: Some(98), message: "127.0.0.1:1 is in use".into() }
+}
+
 /// `y` is needed by nobody yet and takes its time; `x` is ordered after it.
 fn after_y() -> Vec<Spec> {
     let mut spec = x();
@@ -215,7 +235,18 @@ fn situations() -> Vec<(&'static str, &'static str, Build)> {
     vec![
         ("created", "never started", || Scene::new(vec![x()])),
         ("waiting", "for what it requires", || Scene::new(after_y()).start()),
-        ("waiting", "for a connection", || Scene::new(vec![listening()])),
+        ("waiting", "for its sockets", || Scene::new(vec![listening()])),
+        ("waiting", "for a connection", || Scene::new(vec![listening()]).armed()),
+        ("waiting", "for a connection, an instance each", || {
+            let mut spec = listening();
+            spec.listen[0].accept = Some(2);
+            Scene::new(vec![spec]).armed().connected(1)
+        }),
+        ("waiting", "for one of its instances to end", || {
+            let mut spec = listening();
+            spec.listen[0].accept = Some(1);
+            Scene::new(vec![spec]).armed().connected(1)
+        }),
         ("starting", "being prepared", || Scene::new(vec![x()]).start()),
         ("starting", "in a before_start hook", || {
             Scene::new(vec![with_hooks(|h| h.before_start = hook())]).start().prepared()
@@ -270,6 +301,17 @@ fn situations() -> Vec<(&'static str, &'static str, Build)> {
             spec.watchdog = Some(Duration::from_secs(1));
             Scene::new(vec![spec]).start().executed()
         }),
+        ("running", "its connections counted, none for its idle time", || {
+            let mut spec = listening();
+            spec.listen[0].idle_stop = Some(Duration::from_secs(1));
+            let mut scene = Scene::new(vec![spec]).start().executed();
+            for _ in 0..4 {
+                scene = scene.timeout();
+                let run = scene.run();
+                scene.input(Input::Connections { run, open: 0, came: false });
+            }
+            scene.timeout()
+        }),
         ("running", "a oneshot that remains", || {
             let mut spec = oneshot();
             spec.remain = true;
@@ -289,6 +331,17 @@ fn situations() -> Vec<(&'static str, &'static str, Build)> {
             Scene::new(vec![spec]).start().executed().stop()
         }),
         ("stopping", "on the ladder", || Scene::new(vec![x()]).start().executed().stop()),
+        ("stopping", "for it had nothing to do", || {
+            let mut spec = listening();
+            spec.listen[0].idle_stop = Some(Duration::from_nanos(1));
+            let mut scene = Scene::new(vec![spec]).start().executed();
+            for _ in 0..2 {
+                scene = scene.timeout();
+                let run = scene.run();
+                scene.input(Input::Connections { run, open: 0, came: false });
+            }
+            scene
+        }),
         ("stopping", "ended by itself, its tree being looked at", || {
             Scene::new(vec![x()]).start().executed().exited(BAD)
         }),
@@ -303,6 +356,12 @@ fn situations() -> Vec<(&'static str, &'static str, Build)> {
             Scene::new(vec![with_hooks(|h| h.after_stop = hook())]).start().executed().exited(BAD).empty()
         }),
         ("backoff", "", || Scene::new(vec![x()]).start().executed().exited(BAD).empty()),
+        ("backoff", "its sockets could not be bound", || {
+            let mut scene = Scene::new(vec![listening()]);
+            let id = scene.id();
+            scene.input(Input::ArmFailed(id, in_use()));
+            scene
+        }),
         ("stopped", "", || Scene::new(vec![x()]).start().executed().stop().exited(OK).empty()),
         ("exited", "", || Scene::new(vec![x()]).start().executed().exited(OK).empty()),
         ("failed", "", || Scene::new(vec![never(x())]).start().executed().exited(BAD).empty()),
@@ -399,6 +458,19 @@ fn inputs() -> Vec<(&'static str, Act)> {
         ("health probe failed", |s| with(s, |run| Input::Probed(run, ProbeKind::Health, Err("refused".into())))),
         ("hook done", |s| hook(s, HookResult::Done)),
         ("hook failed", |s| hook(s, HookResult::Failed("exit code 1".into()))),
+        ("listeners bound", |s| {
+            let id = s.id();
+            s.input(Input::Armed(id))
+        }),
+        ("listeners not bound", |s| {
+            let id = s.id();
+            s.input(Input::ArmFailed(id, in_use()))
+        }),
+        ("connection", |s| s.connect(7)),
+        ("no connection is open", |s| {
+            let quiet = |run| Input::Connections { run, open: 0, came: false };
+            with(s, quiet)
+        }),
         ("socket readable", |s| {
             let id = s.id();
             s.input(Input::SocketReadable(id))
@@ -407,6 +479,13 @@ fn inputs() -> Vec<(&'static str, Act)> {
         ("tree occupied", |s| with(s, Input::TreeOccupied)),
         ("tree stuck", |s| with(s, |run| Input::TreeStuck(run, vec![PID]))),
         ("out of memory", |s| with(s, Input::Oom)),
+        ("out of processes", |s| with(s, Input::PidsLimit)),
+        ("update of its limits", |s| {
+            let mut spec = s.machine.spec(s.id()).map(|spec| Spec::clone(&spec)).expect("x has a spec");
+            spec.limits.pids = Some(7);
+            let (process, spec) = (s.id(), Box::new(spec));
+            s.command(Command::Update { process, spec, restart: false, dry_run: false })
+        }),
         ("next deadline", Scene::pass),
         ("the next supervisor", Scene::reborn),
         ("… finds it alive", |s| s.outlived(|run| Input::Adopted(run, Adoption::Alive(PID)))),

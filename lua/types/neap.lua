@@ -73,7 +73,7 @@
 ---@field reload? neap.Reload How it is told to read its configuration again.
 ---@field hooks? neap.Hooks What is done at its turning points.
 ---@field limits? neap.Limits What its tree may use.
----@field listen? neap.Listener|neap.Listener[] Sockets that are held for it; it starts on the first connection. (In a later version.)
+---@field listen? neap.Listener|neap.Listener[] Sockets that are held for it; it starts on the first connection.
 ---@field runtime_directory? string|string[] Directories made for it below the runtime directory.
 ---@field pidfile? string Where its pid is read from (forking), or written to and removed (others).
 ---@field log? neap.Log What happens to what it prints.
@@ -144,13 +144,13 @@
 
 ---What a process's tree may use.
 ---@class neap.Limits
----@field memory? neap.Size Memory; beyond that the kernel kills. (Kept; enforced in a later version.)
----@field memory_high? neap.Size Memory from which on it is slowed down. (Kept; enforced in a later version.)
----@field memory_low? neap.Size Memory kept for it under pressure. (Kept; enforced in a later version.)
----@field cpu? number|string Cores such as 1.5, or thousandths of one such as "500m". (Kept; enforced in a later version.)
----@field cpu_weight? integer Share of the processor under contention, 1 to 10000. (Kept; enforced in a later version.)
----@field pids? integer Processes and threads. (Kept; enforced in a later version.)
----@field io_weight? integer Share of disk bandwidth under contention, 1 to 10000. (Kept; enforced in a later version.)
+---@field memory? neap.Size Memory, swap included; beyond that the kernel kills.
+---@field memory_high? neap.Size Memory from which on it is slowed down.
+---@field memory_low? neap.Size Memory kept for it under pressure.
+---@field cpu? number|string Cores such as 1.5, or thousandths of one such as "500m".
+---@field cpu_weight? integer Share of the processor under contention, 1 to 10000.
+---@field pids? integer Processes and threads.
+---@field io_weight? integer Share of disk bandwidth under contention, 1 to 10000.
 ---@field oom_score_adj? integer How readily the kernel picks it when memory runs out, -1000 to 1000.
 
 ---Resource limits of setrlimit(2): a number, a size, "infinity", or soft and hard apart.
@@ -188,21 +188,21 @@
 
 ---A socket that is held for a process.
 ---@class neap.Listen
----@field tcp? string|integer A TCP address, `host:port`, or a port on 127.0.0.1.
----@field udp? string|integer A UDP address, `host:port`, or a port on 127.0.0.1.
----@field unix? string The path of a Unix stream socket.
+---@field tcp? string|integer A TCP address, `127.0.0.1:8080`, or a port on 127.0.0.1; with port 0 the kernel chooses one.
+---@field udp? string|integer A UDP address, likewise.
+---@field unix? string The path of a Unix stream socket; `@name` is in the abstract namespace, here and in the next two.
 ---@field unix_dgram? string The path of a Unix datagram socket.
 ---@field unix_seqpacket? string The path of a Unix seqpacket socket.
 ---@field fifo? string The path of a FIFO.
----@field name? string Its name in LISTEN_FDNAMES.
----@field accept? boolean|integer One instance a connection, at most this many (64 for true).
----@field idle_stop? neap.Duration Stop the process after it had no connection for this long.
+---@field name? string Its name in LISTEN_FDNAMES (the process's unless given).
+---@field accept? boolean|integer One instance a connection, at most this many at a time (64 for true).
+---@field idle_stop? neap.Duration Stops the process after it had no connection for this long; the next one starts it again.
 ---@field mode? neap.Mode Mode of a path ("0660" unless given).
 ---@field user? string|integer Owner of a path.
 ---@field group? string|integer Group of a path.
 ---@field backlog? integer Connections that the kernel may queue (4096 unless given).
 ---@field fd_env? string Variable that carries the listener's descriptor number.
----@field client_fd_env? string Variable that carries the connection's descriptor number.
+---@field client_fd_env? string Variable that carries the descriptor number of the first connection, accepted already; with accept, of the instance's.
 
 ---The pace and the thresholds of a probe.
 ---@class neap.Pace
@@ -341,7 +341,7 @@ function Process:status() end
 ---@return neap.Status
 function Process:describe() end
 ---What it uses of the host; nil while nothing of it runs.
----@return { memory?: integer, memory_limit?: integer, cpu?: number, pids?: integer, io_read?: integer, io_written?: integer, source: string }?
+---@return { memory?: integer, memory_limit?: integer, cpu?: number, cpu_limit?: number, cpu_throttled?: number, pids?: integer, pids_limit?: integer, io_read?: integer, io_written?: integer, source: string }?
 function Process:stats() end
 ---Forgets it. Of one that runs, with `force`, it is stopped first; one of the configuration is refused.
 ---@param options? { force: boolean }

@@ -1,6 +1,7 @@
 //! `neap check`: evaluate and validate, start nothing.
 
 use std::io::{Write, stderr, stdout};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -12,6 +13,10 @@ use super::exit::{Exit, Failure};
 use super::locate::locate;
 use super::narrate::Talk;
 use super::problems::{self, Item};
+use crate::driver::inheritable;
+use crate::driver::known::{Surroundings, lacking};
+use crate::instance::root_of;
+use crate::spec::{Problem, Severity};
 
 /// What `--json` puts on stdout when all is well.
 #[derive(Serialize)]
@@ -25,6 +30,7 @@ struct Accepted<'a> {
 pub(super) fn check(args: &Check, voice: Voice) -> Result<Exit, Failure> {
     let result = locate(args.config.config.as_deref()).map(|path| {
         let loaded = config::load(&path, &args.config.profile, Arc::new(printed));
+        let loaded = loaded.and_then(|loaded| if args.elsewhere { Ok(loaded) } else { here(&path, loaded) });
         (path, loaded)
     });
     match result {
@@ -32,6 +38,19 @@ pub(super) fn check(args: &Check, voice: Voice) -> Result<Exit, Failure> {
         Ok((_, Err(problems))) => problems::refuse(voice, &problems),
         Ok((_, Ok(loaded))) if args.strict && !loaded.warnings.is_empty() => problems::refuse(voice, &loaded.warnings),
         Ok((path, Ok(loaded))) => accept(voice, &path.display().to_string(), &loaded),
+    }
+}
+
+/// The same configuration, looked at on this host: what it lacks for sure refuses it, and what may come is a warning.
+fn here(path: &Path, mut loaded: Loaded) -> Result<Loaded, Vec<Problem>> {
+    // A configuration that was just read has a folder.
+    let Ok(base) = root_of(path) else { return Ok(loaded) };
+    let env = inheritable(std::env::vars_os());
+    loaded.warnings.extend(lacking(&loaded.plan, Surroundings { base: &base, env: &env }));
+    loaded.warnings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    match loaded.warnings.iter().any(|problem| problem.severity == Severity::Error) {
+        true => Err(loaded.warnings),
+        false => Ok(loaded),
     }
 }
 

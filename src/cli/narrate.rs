@@ -97,6 +97,10 @@ fn state(change: &Change<'_>, memory: &mut Memory, talk: Talk) -> (Talk, Sentenc
         // Said by the event of its own.
         _ if change.reason.starts_with("skipped: ") => (Talk::Verbose, faint(change.reason.into())),
         StateName::Created => (Talk::Verbose, faint("defined".into())),
+        // That it listens is said once it does.
+        StateName::Waiting if *change.cause == Cause::Progress => {
+            (Talk::Verbose, faint(format!("waiting {}", change.reason)))
+        }
         StateName::Waiting => (Talk::Normal, faint(format!("waiting {}", change.reason).trim_end().into())),
         StateName::Starting => {
             memory.starting = Some(change.time);
@@ -183,6 +187,8 @@ fn other(kind: &EventKind) -> Option<(Talk, Sentence)> {
         EventKind::Status { text } => (Talk::Verbose, faint(format!("says: {text}"))),
         EventKind::Reloading => (Talk::Normal, faint("reads its configuration again".into())),
         EventKind::Oom => (Talk::Quiet, say(Tone::Bad, "the kernel killed a member for lack of memory".into())),
+        EventKind::PidsLimit => (Talk::Quiet, say(Tone::Bad, "the kernel refused it a process: its pids limit".into())),
+        EventKind::Listening { at } => (Talk::Normal, faint(format!("waiting for a connection on {at}"))),
         EventKind::Stuck { pids } => {
             let pids: Vec<String> = pids.iter().map(Pid::to_string).collect();
             (Talk::Quiet, say(Tone::Bad, format!("survived SIGKILL: pid {}", pids.join(", "))))

@@ -1,5 +1,6 @@
 //! Moments: for programs as RFC 3339, for people as how long ago.
 
+use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost_types::Timestamp;
@@ -24,10 +25,30 @@ impl Moment {
 
     /// `2026-11-23T09:52:43.120Z`.
     pub(super) fn rfc3339(self) -> String {
+        let mut text = Vec::with_capacity("2026-11-23T09:52:43.120Z".len());
+        self.write_rfc3339(&mut text);
+        // Digits and signs.
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    /// The same, behind what is there: a list of many processes has thousands of them.
+    pub(super) fn write_rfc3339(self, out: &mut Vec<u8>) {
         let (year, month, day) = date(self.0.div_euclid(DAY));
         let (hour, minute, second) = self.time_of_day();
         let millis = self.0.rem_euclid(SECOND);
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+        if (0..10_000).contains(&year) {
+            digits(out, year, 4);
+        } else {
+            // Memory takes all bytes.
+            let _ = write!(out, "{year:04}");
+        }
+        for (sign, number, width) in
+            [(b'-', month, 2), (b'-', day, 2), (b'T', hour, 2), (b':', minute, 2), (b':', second, 2), (b'.', millis, 3)]
+        {
+            out.push(sign);
+            digits(out, number, width);
+        }
+        out.push(b'Z');
     }
 
     /// `2026-11-23 09:52:43 UTC`.
@@ -64,6 +85,14 @@ fn brief(millis: i64) -> String {
         millis if millis < HOUR => format!("{}m", millis / MINUTE),
         millis if millis < DAY => two(millis / HOUR, 'h', millis % HOUR / MINUTE, 'm'),
         millis => two(millis / DAY, 'd', millis % DAY / HOUR, 'h'),
+    }
+}
+
+/// A number of at least zero with so many digits.
+fn digits(out: &mut Vec<u8>, number: i64, width: u32) {
+    for place in (0..width).rev() {
+        let digit = number / 10_i64.pow(place) % 10;
+        out.push(b'0' + u8::try_from(digit).unwrap_or(0));
     }
 }
 

@@ -143,12 +143,24 @@ pub enum Ending {
     Hook(HookKind, String),
     /// The kernel killed it for lack of memory.
     Oom,
+    /// It ended badly with this status, and the kernel had refused it a process for its limit on their number.
+    PidsLimit(ExitStatus),
     /// A forking type's daemon was not found.
     NoMain(String),
     /// What it requires or binds to could not be had.
     Dependency(Arc<str>, String),
     /// What it conflicts with would not go.
     Conflict(Arc<str>, String),
+}
+
+impl Ending {
+    /// How the main process ended, where that is what the run ended by.
+    pub fn status(&self) -> Option<ExitStatus> {
+        match self {
+            Ending::Exit(status) | Ending::PidsLimit(status) => Some(*status),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Ending {
@@ -166,6 +178,7 @@ impl fmt::Display for Ending {
             Ending::Watchdog => f.write_str("missed its watchdog"),
             Ending::Unhealthy(why) => write!(f, "unhealthy: {why}"),
             Ending::Hook(kind, why) => write!(f, "{} hook failed: {why}", kind.as_str()),
+            Ending::PidsLimit(status) => write!(f, "{}, at its pids limit", Ending::Exit(*status)),
             Ending::Oom => f.write_str("killed by the kernel, out of memory (oom)"),
             Ending::NoMain(why) => write!(f, "its daemon was not found: {why}"),
             Ending::Dependency(name, why) => write!(f, "needs `{name}`, which {why}"),
@@ -205,6 +218,8 @@ pub enum Cause {
     Policy,
     /// A connection came.
     Socket,
+    /// A connection came, from this peer: it is the one instance for it.
+    Connection(Arc<str>),
     /// It had nothing to do for its idle time.
     Idle,
     /// Another process, through this relation.
@@ -224,6 +239,7 @@ impl fmt::Display for Cause {
             Cause::Shutdown => f.write_str("shutdown"),
             Cause::Policy => f.write_str("restart policy"),
             Cause::Socket => f.write_str("a connection came"),
+            Cause::Connection(peer) => write!(f, "a connection came from {peer}"),
             Cause::Idle => f.write_str("idle"),
             Cause::Relation(kind, name) => write!(f, "{} `{name}`", kind.as_str()),
             Cause::Ended(ending) => ending.fmt(f),
@@ -336,6 +352,13 @@ pub enum EventKind {
     Reloading,
     /// The kernel killed a member of its tree for lack of memory.
     Oom,
+    /// The kernel refused its tree a process: there are as many as its limit allows.
+    PidsLimit,
+    /// Its listeners are bound, and a connection starts it.
+    Listening {
+        /// Where, for people.
+        at: String,
+    },
     /// These survived SIGKILL.
     Stuck {
         /// Their pids.

@@ -11,7 +11,7 @@ use super::ids::{ProcessId, RunId};
 use super::machine::Machine;
 use super::output::HOOK_GRACE;
 use super::process::{
-    Process, Rest, Rung, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Waiting,
+    Backoff, Due, Process, Rest, Rung, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Waiting,
 };
 use super::status::Status;
 use super::time::{Now, WallTime};
@@ -110,7 +110,7 @@ pub struct Blocker {
 /// Something that comes by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timer {
-    /// What: `start_timeout`, `stop`, `kill`, `backoff`, `watchdog`, `start_period`, `reset_after`, `shutdown_timeout`,
+    /// What: `start_timeout`, `stop`, `kill`, `backoff`, `watchdog`, `idle_stop`, `start_period`, `reset_after`, `shutdown_timeout`,
     /// `ready probe`, `health probe`, or a hook.
     pub what: String,
     /// Until it is due.
@@ -209,13 +209,14 @@ impl Machine {
 
     fn timer(&self, p: &Process, kind: TimerKind, remaining: Duration) -> Option<Timer> {
         Some(match kind {
-            TimerKind::Backoff => timer("backoff", remaining, "it is started again"),
+            TimerKind::Backoff => timer("backoff", remaining, next_try(p)),
             TimerKind::Start => timer("start_timeout", remaining, "it counts as failed to start, and is ended"),
             TimerKind::Stop => timer("stop", remaining, self.next_rung(p)),
             TimerKind::Stuck => timer("kill", remaining, "what is left of it counts as stuck"),
             TimerKind::Ready => timer("ready probe", remaining, "it is asked again whether it is ready"),
             TimerKind::Health => timer("health probe", remaining, asked_for_health(p)),
             TimerKind::Watchdog => timer("watchdog", remaining, "unless it reports, it is killed"),
+            TimerKind::Idle => timer("idle_stop", remaining, "its connections are counted"),
             TimerKind::Hook => {
                 let (what, then) = hook(p)?;
                 timer(what, remaining.saturating_sub(HOOK_GRACE), then)
@@ -256,6 +257,14 @@ fn asked_for_health(p: &Process) -> String {
         }
     }
     then
+}
+
+/// What is tried again.
+fn next_try(p: &Process) -> &'static str {
+    match &p.state {
+        State::Backoff(Backoff { due: Due::Listen, .. }) => "its sockets are tried again",
+        _ => "it is started again",
+    }
 }
 
 /// Which hook runs, and what follows if it takes too long.
@@ -308,7 +317,13 @@ fn cut(line: &Line, last: Option<&Arc<Turn>>, history: &History) -> Option<Strin
         Cause::Shutdown => last.what == What::ShuttingDown,
         // Of a socket that is listened at, and of one that was never started, there is nothing more to say.
         Cause::Progress => matches!(last.what, What::Defined | What::Start),
-        Cause::Command(_) | Cause::AutoStart | Cause::Apply | Cause::Socket | Cause::Idle | Cause::Ended(_) => true,
+        Cause::Command(_)
+        | Cause::AutoStart
+        | Cause::Apply
+        | Cause::Socket
+        | Cause::Connection(_)
+        | Cause::Idle
+        | Cause::Ended(_) => true,
     };
     if first || last.caller.is_some() {
         return None;

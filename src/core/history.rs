@@ -14,7 +14,7 @@ use super::event::{Cause, Ending, Event, EventKind, RelationKind, StateName};
 use super::ids::{ProcessId, RunId};
 use super::input::ExitStatus;
 use super::machine::Machine;
-use super::process::{Process, Rest, Running, Starting, State, Stopping, WaitFor, Waiting, Why};
+use super::process::{Process, Rest, Running, Starting, State, Stopping, Waiting, Why};
 use super::time::WallTime;
 use crate::spec::Signal;
 
@@ -335,7 +335,7 @@ pub(super) fn present(p: &Process) -> Turn {
                 (What::End, Cause::Ended(ending.clone()))
             }
         },
-        State::Waiting(Waiting { on: WaitFor::Socket, .. }) => (What::Start, Cause::Progress),
+        state if state.listens() => (What::Start, Cause::Progress),
         State::Waiting(Waiting { start, .. }) => (What::Start, start.cause.clone()),
         State::Starting(Starting { run, .. }) | State::Running(Running { run, .. }) => {
             (What::Start, run.start.cause.clone())
@@ -427,9 +427,9 @@ fn answers(turn: &Turn, ending: &Ending, signalled: &Turn) -> bool {
     let soon = turn.time.0.saturating_sub(signalled.time.0) <= ANSWER.as_millis() as i64;
     let same_run = turn.run == signalled.run;
     same_run
-        && match ending {
-            Ending::Exit(ExitStatus::Signal { signal, .. }) => *signal == sent,
-            Ending::Exit(_) => soon && [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP].contains(&sent),
-            _ => false,
+        && match ending.status() {
+            Some(ExitStatus::Signal { signal, .. }) => signal == sent,
+            Some(_) => soon && [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP].contains(&sent),
+            None => false,
         }
 }

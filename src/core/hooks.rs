@@ -57,6 +57,8 @@ impl Machine {
                 *alarm = None;
                 self.clear_timer(id, TimerKind::Hook);
                 self.release(run);
+                self.arm_if_listening(id);
+                self.forget_if_over(id);
             }
         }
     }

@@ -133,7 +133,10 @@ impl Machine {
             }
             Input::Abandon(id) => self.abandon(id),
             Input::SocketReadable(process) => self.socket_readable(process),
-            Input::Armed(_) | Input::ArmFailed(..) | Input::Connection { .. } | Input::Connections { .. } => {}
+            Input::Armed(process) => self.armed(process),
+            Input::ArmFailed(process, error) => self.arm_failed(process, error),
+            Input::Connection { process, connection, peer } => self.connection(process, connection, peer),
+            Input::Connections { run, open, came } => self.with_run(run, |m, id| m.connections(id, open, came)),
             Input::Timeout => self.fire_timers(),
             Input::Prepared(run) => self.with_run(run, Machine::prepared),
             Input::PrepareFailed(run, error) => self.with_run(run, |m, id| m.prepare_failed(id, error)),
@@ -151,7 +154,7 @@ impl Machine {
             Input::TreeOccupied(run) => self.with_run(run, Machine::tree_occupied),
             Input::TreeStuck(run, pids) => self.with_run(run, |m, id| m.tree_stuck(id, pids)),
             Input::Oom(run) => self.with_run(run, Machine::oom),
-            Input::PidsLimit(_) => {}
+            Input::PidsLimit(run) => self.with_run(run, Machine::pids_refused),
             Input::Warning(Some(process), text) => self.emit(process, EventKind::Warning { text }, Cause::Progress),
             Input::Warning(None, text) => self.emit_instance(EventKind::Warning { text }, Cause::Progress),
             Input::PlanRefused(reason) => self.emit_instance(EventKind::Refused { reason }, Cause::Progress),
@@ -325,6 +328,7 @@ impl Machine {
             TimerKind::Ready => self.ask_whether_ready(id),
             TimerKind::Health => self.ask_for_health(id),
             TimerKind::Watchdog => self.watchdog_over(id, late),
+            TimerKind::Idle => self.count_connections(id),
             TimerKind::Stuck => self.kill_timed_out(id),
             TimerKind::Shutdown => {}
         }

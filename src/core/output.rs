@@ -81,12 +81,15 @@ pub enum Output {
     },
     /// Kill the hook in flight. Answered by `HookFinished` (failed, "cancelled") once nothing of it is left; a function is given up at once.
     CancelHook(RunId, HookKind),
-    /// Listen, and tell of the first connection; with one instance a connection, accept each and tell of it. Answered by
-    /// `Armed` or `ArmFailed`.
+    /// Bind these listeners as far as they are not bound, let go of the process's others, and tell of the first connection; with one
+    /// instance a connection, accept each and tell of it. Answered by `Armed` or `ArmFailed`; before the next one there is an answer or a
+    /// `DisarmSockets`.
     ArmSockets(ProcessId, Arc<Spec>),
-    /// Stop telling of connections; stay bound, so that they queue.
+    /// Stop telling of connections; stay bound, so that they queue. An `ArmSockets` that was not answered yet is not
+    /// answered any more.
     DisarmSockets(ProcessId),
-    /// Close the process's listeners: it is gone from the plan.
+    /// Close the process's listeners: it is gone from the plan, or has none any more. An `ArmSockets` that was not answered yet
+    /// is not answered any more.
     CloseSockets(ProcessId),
     /// Close a connection that no instance is started for.
     DropConnection(ConnectionId),

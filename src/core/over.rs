@@ -3,17 +3,19 @@
 use super::backoff::Tally;
 use super::commands::Ender;
 use super::event::{Cause, Ending, EventKind};
-use super::ids::{Pid, ProcessId};
+use super::ids::{Pid, ProcessId, RunId};
 use super::input::{ExitStatus, HookKind};
 use super::machine::Machine;
 use super::output::Output;
 use super::process::{
-    Alarm, Backoff, Early, Goal, Leader, Next, Origin, Rest, Run, Start, StartPhase, StartedBy, Starting, State,
+    Alarm, Backoff, Due, Early, Goal, Leader, Next, Origin, Rest, Run, Start, StartPhase, StartedBy, Starting, State,
     StopPhase, Stopping, Why,
 };
 use super::propagate::Notice;
 use super::reply::{Done, Refusal};
+use super::shared::Shared;
 use super::status::Want;
+use super::time::Time;
 use super::timers::TimerKind;
 use crate::spec::{ProcessType, RestartPolicy, Signal, Spec, StopMode};
 
@@ -49,10 +51,15 @@ impl Machine {
     pub(super) fn main_exited(&mut self, id: ProcessId, status: ExitStatus) {
         let Some(run) = self.run_of(id) else { return };
         let oom = run.ooms > 0 && matches!(status, ExitStatus::Signal { signal: Signal::KILL, .. });
-        let ending = if oom { Ending::Oom } else { Ending::Exit(status) };
-        let success = is_success(&ending, &run.spec);
-        // What it said itself says more than a number.
-        let ending = run.failure.clone().filter(|_| !oom && !success).unwrap_or(ending);
+        let success = !oom && is_success(&Ending::Exit(status), &run.spec);
+        let ending = match &run.failure {
+            _ if oom => Ending::Oom,
+            _ if success => Ending::Exit(status),
+            _ if run.pids_refused > 0 => Ending::PidsLimit(status),
+            // What it said itself says more than a number.
+            Some(failure) => failure.clone(),
+            None => Ending::Exit(status),
+        };
         let oneshot = run.spec.process_type == ProcessType::Oneshot;
         match self.state(id) {
             Some(State::Starting(_)) if oneshot && success => self.oneshot_done(id, ending),
@@ -183,7 +190,17 @@ impl Machine {
                 let fallback = Why::Stopped(by);
                 self.start_again(id, Start { by: StartedBy::Order, cause, fallback });
             }
-            (Next::Policy, Some(ending)) if wanted => self.by_policy(id, &run, ending),
+            (Next::Listen, _)
+                if !p.spec.listen.is_empty() && p.origin != Origin::Leaving && !self.is_shutting_down() =>
+            {
+                self.listen(id, Why::Stopped(by));
+                self.release(run.id);
+                self.notice(Notice::Down(id));
+            }
+            (Next::Policy, Some(ending)) if wanted => {
+                let Run { id: run, spec, executed_at, .. } = run;
+                self.by_policy(id, Attempt { run: Some(run), spec, executed_at, due: Due::Start }, ending);
+            }
             (_, _) => {
                 self.rest(id, Why::Stopped(by.clone()), by);
                 self.release(run.id);
@@ -191,31 +208,33 @@ impl Machine {
         }
     }
 
-    /// What the restart policy makes of a run that ended by itself.
-    fn by_policy(&mut self, id: ProcessId, run: &Run, ending: Ending) {
-        let (now, spec) = (self.now.mono, run.spec.clone());
+    /// What the restart policy makes of an attempt that ended by itself.
+    pub(super) fn by_policy(&mut self, id: ProcessId, attempt: Attempt, ending: Ending) {
+        let (now, spec) = (self.now.mono, attempt.spec.clone());
         let success = is_success(&ending, &spec);
         let oneshot_done = success && spec.process_type == ProcessType::Oneshot;
-        let lived = run.executed_at.map(|at| now.since(at));
+        let lived = attempt.executed_at.map(|at| now.since(at));
         let Some(p) = self.processes.get_mut(id) else { return };
+        // The connection that it was made for is gone with its run.
+        let once = p.is_instance();
         if lived.is_some_and(|lived| lived >= spec.restart.reset_after) {
             p.tally.reset();
         }
         if oneshot_done && !spec.remain {
             self.oneshot_ready(id);
         }
-        let starved = matches!(&ending, Ending::Spawn(error) if error.is_resource());
+        let starved = !once && matches!(&ending, Ending::Spawn(error) if error.is_resource());
         let mut tally = self.take_tally(id);
         let restart = &spec.restart;
         if starved {
             let delay = tally.starve(restart, &mut self.rng);
             self.put_tally(id, tally);
-            self.release(run.id);
+            self.give_back(&attempt);
             let until = now.after(delay);
-            self.back_off(id, Backoff { until, delay, ending, counts: false });
+            self.back_off(id, Backoff { until, delay, ending, counts: false, due: attempt.due });
             return self.notice(Notice::Down(id));
         }
-        if applies(restart.policy, &ending, success) {
+        if !once && applies(restart.policy, &ending, success) {
             let delay = tally.delay(restart, &mut self.rng);
             let until = now.after(delay);
             let allowed = tally.allows(restart, until);
@@ -224,9 +243,9 @@ impl Machine {
             }
             self.put_tally(id, tally);
             if !allowed {
-                return self.fail_with_run(id, run, Why::Crashed(ending));
+                return self.fail_for_good(id, attempt, Why::Crashed(ending));
             }
-            self.release(run.id);
+            self.give_back(&attempt);
             self.notice(Notice::Down(id));
             if delay.is_zero() {
                 let (name, reason) = (self.name_of(id), ending.to_string());
@@ -234,20 +253,26 @@ impl Machine {
                     Err(Refusal::StartFailed { name: name.clone(), reason: reason.clone(), retry_in: Some(delay) })
                 });
                 self.notice(Notice::Retrying(id));
-                if matches!(self.state(id), Some(State::Starting(_))) {
+                if matches!(self.state(id), Some(State::Starting(_) | State::Waiting(_))) {
                     // Else nobody would be told that this start came to nothing: the next one is a start like it.
-                    let backoff = Backoff { until, delay, ending: ending.clone(), counts: false };
+                    let backoff = Backoff { until, delay, ending: ending.clone(), counts: false, due: attempt.due };
                     self.enter(id, State::Backoff(backoff), ending.to_string(), Cause::Ended(ending.clone()));
                 }
-                return self.start_by_policy(id, Why::Failed(ending));
+                return self.try_again(id, attempt.due, Why::Failed(ending));
             }
-            return self.back_off(id, Backoff { until, delay, ending, counts: true });
+            return self.back_off(id, Backoff { until, delay, ending, counts: true, due: attempt.due });
         }
         self.put_tally(id, tally);
         if success {
-            self.succeed(id, run, ending);
+            self.succeed(id, &attempt, ending);
         } else {
-            self.fail_with_run(id, run, Why::Failed(ending));
+            self.fail_for_good(id, attempt, Why::Failed(ending));
+        }
+    }
+
+    fn give_back(&mut self, attempt: &Attempt) {
+        if let Some(run) = attempt.run {
+            self.release(run);
         }
     }
 
@@ -271,38 +296,36 @@ impl Machine {
     }
 
     /// It ended by itself with success, and that was that.
-    fn succeed(&mut self, id: ProcessId, run: &Run, ending: Ending) {
-        let critical = run.spec.critical && run.spec.process_type != ProcessType::Oneshot;
+    fn succeed(&mut self, id: ProcessId, attempt: &Attempt, ending: Ending) {
+        let critical = attempt.spec.critical && attempt.spec.process_type != ProcessType::Oneshot;
         if let Some(p) = self.processes.get_mut(id) {
             p.want = Want::Down;
         }
         self.rest(id, Why::Exited(ending.clone()), Cause::Ended(ending.clone()));
-        self.release(run.id);
+        self.give_back(attempt);
         if critical {
             return self.begin_shutdown(Ender::Critical(id, ending));
         }
         self.arm_if_listening(id);
     }
 
-    fn fail_with_run(&mut self, id: ProcessId, run: &Run, why: Why) {
+    fn fail_for_good(&mut self, id: ProcessId, attempt: Attempt, why: Why) {
         if let Some(p) = self.processes.get_mut(id) {
             p.want = Want::Down;
         }
-        let alarm =
-            (!run.spec.hooks.on_failure.is_empty()).then(|| Alarm { run: run.id, spec: run.spec.clone(), index: 0 });
-        let alarmed = alarm.is_some();
-        self.enter_failure(id, why, alarm);
-        if !alarmed {
-            self.release(run.id);
+        if attempt.spec.hooks.on_failure.is_empty() {
+            self.enter_failure(id, why, None);
+            return self.give_back(&attempt);
         }
+        let run = attempt.run.unwrap_or_else(|| self.new_run(id));
+        self.enter_failure(id, why, Some(Alarm { run, spec: attempt.spec, index: 0 }));
     }
 
     /// It cannot be started, and no run was made for it.
     pub(super) fn fail(&mut self, id: ProcessId, why: Why) {
         let Some(p) = self.processes.get(id) else { return };
-        let spec = p.spec.clone();
-        let alarm = (!spec.hooks.on_failure.is_empty()).then(|| Alarm { run: self.new_run(id), spec, index: 0 });
-        self.enter_failure(id, why, alarm);
+        let attempt = Attempt { run: None, spec: p.spec.clone(), executed_at: None, due: Due::Start };
+        self.fail_for_good(id, attempt, why);
     }
 
     fn enter_failure(&mut self, id: ProcessId, why: Why, alarm: Option<Alarm>) {
@@ -319,19 +342,18 @@ impl Machine {
         self.answer(id, Goal::Ready, |_| {
             Err(Refusal::StartFailed { name: name.clone(), reason: reason.clone(), retry_in: None })
         });
-        self.answer(id, Goal::Down, |state| Ok(Done::State(state)));
+        self.answer_down(id);
         self.answer(id, Goal::Reloaded, |_| Err(Refusal::Failed { name: name.clone(), reason: reason.clone() }));
         self.notice(Notice::Over(id));
         self.notice(Notice::Down(id));
+        self.forget_if_over(id);
         if alarmed {
             self.on_failure(id, 0);
         }
         if self.process(id).is_some_and(|p| p.spec.critical) {
             return self.begin_shutdown(Ender::Critical(id, ending));
         }
-        if !crashed && !matches!(ending, Ending::Dependency(..) | Ending::Conflict(..)) {
-            self.arm_if_listening(id);
-        }
+        self.arm_if_listening(id);
     }
 
     /// It is at rest, with nothing left and nothing due.
@@ -356,14 +378,19 @@ impl Machine {
                 Err(Refusal::StartFailed { name: name.clone(), reason: reason.clone(), retry_in: None })
             });
         }
-        self.answer(id, Goal::Down, |state| Ok(Done::State(state)));
+        self.answer_down(id);
         self.answer(id, Goal::Reloaded, |_| Err(Refusal::Failed { name: name.clone(), reason: "it ended".into() }));
         if !returns {
             self.notice(if succeeded { Notice::Ended(id) } else { Notice::Over(id) });
         }
         self.notice(Notice::Down(id));
-        if self.process(id).is_some_and(|p| p.origin == Origin::Leaving) {
-            self.notice(Notice::Forget(id));
+        self.forget_if_over(id);
+    }
+
+    /// It is at rest: whoever waits for that is told, unless instances of it live on.
+    fn answer_down(&mut self, id: ProcessId) {
+        if !self.has_instances(id) {
+            self.answer(id, Goal::Down, |state| Ok(Done::State(state)));
         }
     }
 
@@ -375,6 +402,26 @@ impl Machine {
             self.drop_input();
         }
     }
+
+    /// The kernel refused its tree a process, for there are as many as its limit allows.
+    pub(super) fn pids_refused(&mut self, id: ProcessId) {
+        let Some(run) = self.processes.get_mut(id).and_then(|p| p.state.run_mut()) else { return self.drop_input() };
+        run.pids_refused = run.pids_refused.saturating_add(1);
+        // A program that goes on trying is told of once.
+        if run.pids_refused == 1 {
+            self.emit(id, EventKind::PidsLimit, Cause::Progress);
+        }
+    }
+}
+
+/// A try to get a process up, or its listeners bound, that is over: what the restart policy asks of it.
+pub(super) struct Attempt {
+    /// The run, if it came to one.
+    pub(super) run: Option<RunId>,
+    pub(super) spec: Shared,
+    pub(super) executed_at: Option<Time>,
+    /// What is tried again, if anything is.
+    pub(super) due: Due,
 }
 
 /// A run that is over, with all that decides what follows.
@@ -405,9 +452,11 @@ fn applies(policy: RestartPolicy, ending: &Ending, success: bool) -> bool {
         Ending::Unhealthy(_) => return true,
         _ => {}
     }
-    let signal =
-        matches!(ending, Ending::Exit(ExitStatus::Signal { .. }) | Ending::Oom | Ending::Panicked(_)) && !success;
-    let unknown = matches!(ending, Ending::Exit(ExitStatus::Unknown));
+    let status = ending.status();
+    let killed =
+        matches!(status, Some(ExitStatus::Signal { .. })) || matches!(ending, Ending::Oom | Ending::Panicked(_));
+    let signal = killed && !success;
+    let unknown = matches!(status, Some(ExitStatus::Unknown));
     let timeout = matches!(ending, Ending::StartTimeout);
     let watchdog = matches!(ending, Ending::Watchdog);
     match policy {
@@ -423,10 +472,11 @@ fn applies(policy: RestartPolicy, ending: &Ending, success: bool) -> bool {
 
 /// The exit code an instance ends with when this ended its critical process.
 pub(super) fn exit_code(ending: &Ending) -> i32 {
-    match ending {
-        Ending::Exit(ExitStatus::Code(code)) | Ending::NotReady(ExitStatus::Code(code)) => *code,
-        Ending::Exit(ExitStatus::Signal { signal, .. }) => 128 + signal.number(),
-        Ending::Oom => 128 + Signal::KILL.number(),
+    match (ending, ending.status()) {
+        (_, Some(ExitStatus::Code(code))) => code,
+        (Ending::NotReady(ExitStatus::Code(code)), _) => *code,
+        (_, Some(ExitStatus::Signal { signal, .. })) => 128 + signal.number(),
+        (Ending::Oom, _) => 128 + Signal::KILL.number(),
         _ => 1,
     }
 }

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::event::{Cause, EventKind};
+use super::event::{Cause, Ending, EventKind};
 use super::ids::{Pid, ProcessId, RunId};
-use super::input::{Adoption, ExitStatus, HookKind, Notification, ProbeKind};
+use super::input::{Adoption, ExitStatus, HookKind, Notification, ProbeKind, SpawnError, SpawnStep};
 use super::machine::{Machine, Mode};
 use super::output::{Output, Scope};
-use super::process::{Early, Leader, Rest, Run, Running, StartPhase, Starting, State, StopPhase, Stopping};
+use super::process::{
+    Early, Leader, Origin, Process, Rest, Run, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor,
+};
 use super::time::Now;
 use super::timers::TimerKind;
 use crate::spec::{ProcessType, Reload, Signal, Spec, StopMode};
@@ -58,6 +60,7 @@ impl Machine {
     /// - A spawn is not asked for again: its child may live. It is one of the [`live_runs`](Machine::live_runs).
     /// - The signal of the rung that a stop stands on is sent again; a tree that was being killed is killed again.
     /// - Probes in flight are made again; sockets that were armed are armed again; a search for a daemon is made again.
+    /// - Limits that may have been changed while a run lived are set again.
     /// - The end of a shutdown is told again.
     ///
     /// Deadlines stay what they were, but none that would end or kill something comes before the news that are
@@ -71,6 +74,9 @@ impl Machine {
         let ids = self.processes.ids();
         for id in &ids {
             self.resume_process(*id);
+        }
+        for id in &ids {
+            self.end_without_connection(*id);
         }
         for id in ids {
             self.end_what_had_ended(id);
@@ -86,6 +92,7 @@ impl Machine {
                 self.set_timer(id, kind, MOMENT);
             }
         }
+        self.resume_limits(id);
         match self.state(id).cloned() {
             Some(State::Starting(Starting { run, phase })) => self.resume_start(id, run, phase),
             Some(State::Running(Running { after_start, run })) => {
@@ -100,26 +107,52 @@ impl Machine {
                 if self.in_flight(id, ProbeKind::Health) {
                     self.ask_for_health(id);
                 }
+                if self.counts_connections(id) {
+                    self.count_connections(id);
+                }
                 if self.process(id).is_some_and(|p| p.deadlines.get(TimerKind::Watchdog).is_some()) {
                     self.begin_watchdog(id);
                 }
             }
             Some(State::Stopping(stopping)) => self.resume_stop(id, &stopping),
             Some(State::Rest(Rest { alarm: Some(alarm), .. })) => self.on_failure(id, alarm.index),
-            Some(state) if state.is_armed() => {
-                if let Some(spec) = self.spec(id) {
-                    self.output(Output::ArmSockets(id, spec));
-                }
+            // Whether they can be had again is to be seen.
+            // Whether its listeners can be had again is to be seen.
+            Some(State::Waiting(waiting)) if !matches!(waiting.on, WaitFor::Holds(_)) => {
+                self.listen(id, waiting.start.fallback);
             }
             _ => {}
         }
     }
 
+    /// Limits that may have been changed since the run was prepared are put in force again.
+    fn resume_limits(&mut self, id: ProcessId) {
+        let Some(p) = self.processes.get(id) else { return };
+        // Of these nothing lives that could have limits.
+        let bare = match &p.state {
+            State::Starting(Starting { phase, .. }) => phase.is_before_spawn(),
+            State::Stopping(Stopping { phase, .. }) => {
+                matches!(phase, StopPhase::CancelledHook | StopPhase::AfterStop(_))
+            }
+            _ => false,
+        };
+        if let Some(run) = p.state.run().filter(|run| !bare && run.prepared_with != run.spec.number) {
+            let (run, limits) = (run.id, run.spec.limits.clone());
+            self.output(Output::SetLimits { run, limits });
+        }
+    }
+
     fn resume_start(&mut self, id: ProcessId, run: Run, phase: StartPhase) {
+        if phase.is_before_spawn() && self.process(id).is_some_and(Process::is_instance) {
+            return;
+        }
         match phase {
             StartPhase::Preparing | StartPhase::BeforeStart(_) => {
                 self.clear_timer(id, TimerKind::Hook);
-                self.set_start_phase(id, StartPhase::Preparing);
+                if let Some(State::Starting(starting)) = self.processes.get_mut(id).map(|p| &mut p.state) {
+                    starting.phase = StartPhase::Preparing;
+                    starting.run.prepared_with = starting.run.spec.number;
+                }
                 self.output(Output::Prepare { run: run.id, process: id, spec: run.spec.to_arc(), connection: None });
             }
             StartPhase::Spawning => {}
@@ -163,6 +196,23 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// The connection of an instance that was not executed yet was closed with the supervisor.
+    fn end_without_connection(&mut self, id: ProcessId) {
+        let Some(p) = self.processes.get(id) else { return };
+        let waits = match &p.state {
+            _ if !p.is_instance() => return,
+            State::Waiting(_) => true,
+            State::Starting(Starting { phase, .. }) if phase.is_before_spawn() => false,
+            _ => return,
+        };
+        if let Some(Origin::Instance { connection, .. }) = self.processes.get_mut(id).map(|p| &mut p.origin) {
+            *connection = None;
+        }
+        let message = "its connection was closed when the supervisor before this one died".to_owned();
+        let ending = Ending::Spawn(SpawnError { step: SpawnStep::Socket, errno: None, message });
+        if waits { self.fail_waiting(id, ending) } else { self.run_over(id, ending) }
     }
 
     /// The end of a child came before the news that it was executed, which now never comes: so it was executed.

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::event::{Cause, Ending, EventKind, HoldKind, RelationKind};
 use super::ids::{Pid, ProcessId};
-use super::input::{ExitStatus, HookKind, SpawnError};
+use super::input::{ExitStatus, HookKind, SpawnError, SpawnStep};
 use super::machine::Machine;
 use super::output::Output;
+use super::over::Attempt;
 use super::process::{
-    Backoff, Early, Goal, Leader, Next, Origin, Rest, Run, Running, Start, StartPhase, StartedBy, Starting, State,
+    Backoff, Due, Early, Goal, Leader, Next, Origin, Rest, Run, Running, Start, StartPhase, StartedBy, Starting, State,
     StopPhase, Stopping, WaitFor, Waiting, Why,
 };
 use super::propagate::Notice;
@@ -96,14 +97,14 @@ impl Machine {
     fn mark_start(&mut self, id: ProcessId, cause: Cause, root: bool) -> bool {
         let shutting_down = self.is_shutting_down();
         let Some(p) = self.processes.get_mut(id) else { return false };
-        if shutting_down || p.origin == Origin::Leaving {
+        if shutting_down || p.origin == Origin::Leaving || p.is_instance() {
             return false;
         }
         p.want = Want::Up;
         let fallback = p.rest_why();
         match &mut p.state {
             State::Rest(_) => {}
-            State::Waiting(waiting) if waiting.on == WaitFor::Socket && root => {}
+            state if state.listens() && root => {}
             State::Backoff(_) if root => {}
             State::Waiting(_) | State::Starting(_) | State::Running(_) | State::Backoff(_) => return false,
             State::Stopping(stopping) => {
@@ -113,13 +114,15 @@ impl Machine {
             }
         }
         self.forget_alarm(id);
+        // A stop of it may still wait for its instances.
+        self.supersede(id, Goal::Down, "a start");
         if let Some(p) = self.processes.get_mut(id)
             && matches!(cause, Cause::Command(_) | Cause::Apply | Cause::AutoStart | Cause::Relation(_, _))
         {
             p.tally.reset();
         }
         self.clear_timer(id, TimerKind::Backoff);
-        let disarm = self.state(id).is_some_and(State::is_armed);
+        let disarm = self.state(id).is_some_and(State::listens);
         if disarm {
             self.output(Output::DisarmSockets(id));
         }
@@ -205,7 +208,8 @@ impl Machine {
         let hard = if binds { HoldKind::BindsTo } else { HoldKind::Requires };
         let Some(state) = self.state(other) else { return Ok(None) };
         Ok(match state {
-            State::Waiting(Waiting { on: WaitFor::Socket, .. }) | State::Running(_) => None,
+            State::Waiting(Waiting { on: WaitFor::Watch | WaitFor::Socket | WaitFor::Room, .. })
+            | State::Running(_) => None,
             State::Waiting(_) | State::Starting(_) | State::Backoff(_) if needs => Some(hard),
             State::Waiting(_) => Some(HoldKind::Order),
             // The first attempt alone holds up what is merely ordered.
@@ -217,7 +221,7 @@ impl Machine {
                     (_, true) if stuck => return Err(self.dependency_ending(other)),
                     (Next::Stay, true) => return Err(self.dependency_ending(other)),
                     (_, true) => Some(hard),
-                    (Next::Again(_), false) if !stuck => Some(HoldKind::Order),
+                    (Next::Again(_) | Next::Listen, false) if !stuck => Some(HoldKind::Order),
                     (_, false) => (!stuck).then_some(HoldKind::Stop),
                 }
             }
@@ -283,9 +287,16 @@ impl Machine {
             Ok(holds) => return self.wait_for(id, holds),
             Err(ending) => return self.fail_waiting(id, ending),
         }
-        let Some(p) = self.processes.get(id) else { return };
+        let Some(p) = self.processes.get_mut(id) else { return };
         let State::Waiting(waiting) = &p.state else { return };
         let (start, spec) = (waiting.start.clone(), p.spec.clone());
+        if spec.accepts() {
+            return self.listen(id, start.fallback);
+        }
+        let connection = match &mut p.origin {
+            Origin::Instance { connection, .. } => connection.take(),
+            Origin::Plan { .. } | Origin::Runtime | Origin::Leaving => None,
+        };
         let waited = !self.entering.contains_key(&id);
         let cause = if waited { Cause::Progress } else { start.cause.clone() };
         let run = self.new_run(id);
@@ -294,7 +305,7 @@ impl Machine {
         if let Some(timeout) = spec.start_timeout {
             self.set_timer(id, TimerKind::Start, timeout);
         }
-        self.output(Output::Prepare { run, process: id, spec: spec.to_arc(), connection: None });
+        self.output(Output::Prepare { run, process: id, spec: spec.to_arc(), connection });
     }
 
     /// The phase of a start, while there is one.
@@ -347,6 +358,22 @@ impl Machine {
     /// Takes a start back: the process is again what it was before, and says why.
     pub(super) fn skip(&mut self, id: ProcessId, condition: String) {
         self.emit(id, EventKind::Skipped { condition: condition.clone() }, Cause::Progress);
+        let Some(p) = self.processes.get(id) else { return };
+        let attempt = match &p.state {
+            State::Starting(Starting { run, .. }) if run.start.by == StartedBy::Socket => Some(Some(run.id)),
+            State::Waiting(Waiting { start, .. }) if start.by == StartedBy::Socket => Some(None),
+            _ => None,
+        };
+        if let Some(run) = attempt {
+            // The connection goes on waiting: to listen again at once would start it at once.
+            let spec = p.spec.clone();
+            let message = format!("condition {condition} does not hold");
+            let error = SpawnError { step: SpawnStep::Condition, errno: None, message };
+            self.clear_timers(id);
+            let attempt = Attempt { run, spec, executed_at: None, due: Due::Listen };
+            self.notice(Notice::Skipped(id, condition));
+            return self.by_policy(id, attempt, Ending::Spawn(error));
+        }
         let Some(p) = self.processes.get_mut(id) else { return };
         let why = p.rest_why();
         p.want = Want::Down;
@@ -484,6 +511,7 @@ impl Machine {
         self.enter(id, State::Running(running), String::new(), cause);
         self.begin_health(id);
         self.begin_watchdog(id);
+        self.count_connections_later(id);
         if self.run_hook(id, HookKind::AfterStart, 0) {
             self.set_after_start(id, Some(0));
         }
@@ -501,17 +529,25 @@ impl Machine {
         }
     }
 
-    /// A start that was put off is due.
+    /// What was put off is due.
     pub(super) fn backoff_over(&mut self, id: ProcessId) {
         let now = self.now.mono;
         let Some(p) = self.processes.get_mut(id) else { return };
-        let State::Backoff(Backoff { ending, counts, .. }) = &p.state else { return };
-        let (fallback, counts) = (Why::Failed(ending.clone()), *counts);
+        let State::Backoff(Backoff { ending, counts, due, .. }) = &p.state else { return };
+        let (fallback, counts, due) = (Why::Failed(ending.clone()), *counts, *due);
         if counts {
             let spec = p.spec.clone();
             p.tally.count(&spec.restart, now);
         }
-        self.start_by_policy(id, fallback);
+        self.try_again(id, due, fallback);
+    }
+
+    /// Makes another attempt at what failed.
+    pub(super) fn try_again(&mut self, id: ProcessId, due: Due, fallback: Why) {
+        match due {
+            Due::Start => self.start_by_policy(id, fallback),
+            Due::Listen => self.listen(id, fallback),
+        }
     }
 
     /// A start that nobody asked for: the restart policy's, or the follow-up of a stop.
@@ -553,52 +589,6 @@ impl Machine {
             Some(StartPhase::Preparing) => self.run_over(id, Ending::StartTimeout),
             Some(_) => self.end_run(id, Ending::StartTimeout),
         }
-    }
-
-    /// A connection came for a process that waits for one.
-    pub(super) fn socket_readable(&mut self, id: ProcessId) {
-        let now = self.now.mono;
-        if !self.state(id).is_some_and(State::is_armed) {
-            return self.drop_input();
-        }
-        let Some(p) = self.processes.get_mut(id) else { return };
-        let spec = p.spec.clone();
-        let fallback = p.rest_why();
-        let again = matches!(fallback, Why::Failed(_) | Why::Exited(_));
-        if again {
-            if !p.tally.allows(&spec.restart, now) {
-                self.output(Output::DisarmSockets(id));
-                let ending = match fallback {
-                    Why::Failed(ending) | Why::Exited(ending) => ending,
-                    _ => Ending::StartTimeout,
-                };
-                return self.rest(id, Why::Crashed(ending), Cause::Socket);
-            }
-            if let Some(p) = self.processes.get_mut(id) {
-                p.tally.count(&spec.restart, now);
-            }
-        }
-        self.output(Output::DisarmSockets(id));
-        self.start_again(id, Start { by: StartedBy::Socket, cause: Cause::Socket, fallback });
-    }
-
-    /// Arms the listeners of a process at rest that has some, unless it was stopped on purpose or has to be looked at.
-    pub(super) fn arm_if_listening(&mut self, id: ProcessId) {
-        if self.is_shutting_down() {
-            return;
-        }
-        let Some(p) = self.processes.get(id) else { return };
-        let State::Rest(rest) = &p.state else { return };
-        if p.spec.listen.is_empty() || matches!(rest.why, Why::Stopped(_) | Why::Crashed(_)) {
-            return;
-        }
-        let (fallback, spec) = (rest.why.clone(), p.spec.clone());
-        self.forget_alarm(id);
-        let start = Start { by: StartedBy::Socket, cause: Cause::Socket, fallback };
-        let waiting = State::Waiting(Waiting { start, on: WaitFor::Socket });
-        self.enter(id, waiting, "for a connection".into(), Cause::Progress);
-        self.output(Output::ArmSockets(id, spec.to_arc()));
-        self.notice(Notice::Armed(id));
     }
 
     /// A waiting process cannot be started.

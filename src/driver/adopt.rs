@@ -92,9 +92,12 @@ impl Engine {
             self.adopt(live, tree, &mut gap);
         }
         self.kill_strays(trees);
+        self.trees.adopted_all();
+        self.claim_sockets(&live);
         // What the machine asks for again is done before it hears what became of its runs.
         self.machine.resume(Clock::now());
         self.settle();
+        self.inherit_directories();
     }
 
     fn warn(&mut self, process: Option<ProcessId>, text: String) {
@@ -172,6 +175,14 @@ impl Engine {
         for (key, fd) in held {
             let process = match key.kind() {
                 Some(KeyKind::Stdout(p) | KeyKind::Stderr(p) | KeyKind::Staged(p) | KeyKind::Notify(p)) => p,
+                Some(KeyKind::Listener(process, slot)) => {
+                    self.inherit_listener(process, slot, fd);
+                    continue;
+                }
+                Some(KeyKind::Inherited(_)) => {
+                    self.inherit_passed(fd);
+                    continue;
+                }
                 _ => continue,
             };
             let of_run = live.iter().find(|run| run.process == process).map(|run| run.spec.clone());
@@ -204,7 +215,7 @@ impl Engine {
     }
 
     fn inherit_notify(&mut self, process: ProcessId, fd: OwnedFd) -> io::Result<()> {
-        let path = self.surroundings.runtime.make_notify()?.join(Place::notify_name(process));
+        let path = self.surroundings.directories.runtime().make_notify()?.join(Place::notify_name(process));
         let socket = NotifySocket::inherit(fd, path);
         let token = self.poller.add(&socket, Source::Notify(process))?;
         if let Some(place) = self.places.get_mut(&process) {
@@ -246,7 +257,7 @@ impl Engine {
         entry.adopted = true;
         let daemon = gap.daemons.remove(&run);
         entry.recorded = leader.is_some() || daemon.is_some();
-        entry.held = self.trees.adopt(run, tree, leader.clone()).map(Held::new);
+        entry.held = self.trees.adopt((spec, run), tree, leader.clone()).map(Held::new);
         if let (Some(held), Some(daemon)) = (&mut entry.held, &daemon) {
             held.tree.set_daemon(daemon.clone());
         }
@@ -281,7 +292,11 @@ impl Engine {
         {
             self.led_by(run, pid);
             match self.follow_by(run, pid, fd) {
-                Ok(()) => return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid))),
+                Ok(()) => {
+                    self.forget_bites(run);
+                    self.watch_limits(run);
+                    return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid)));
+                }
                 Err(error) => self.warn(None, format!("cannot watch {pid}, which run {run} left: {error}")),
             }
         }
@@ -308,6 +323,7 @@ impl Engine {
     }
 
     fn adopt_ended(&mut self, run: RunId, status: ExitStatus) {
+        self.explain_end(run, status);
         let Some(entry) = self.runs.get_mut(&run) else { return };
         entry.exit = Some(status);
         let empty = entry.held.as_ref().is_none_or(Held::is_empty);

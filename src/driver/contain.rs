@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::{Pid, RunId, SpawnError, SpawnStep};
-use crate::spec::Signal;
+use crate::spec::{Limits, Signal, Spec};
 
-use super::cgroup::{Base, Leaf};
+use super::cgroup::{Base, Leaf, Limited, Limiter};
+use super::enforce::{LimitState, Who};
 use super::group::{self, Group};
 use super::identity::Identity;
 use super::instance::Instance;
@@ -31,6 +32,7 @@ pub enum TreeKind {
 /// Where trees are made: one an engine.
 pub struct Trees {
     base: Result<Arc<Base>, String>,
+    limiter: Arc<Limiter>,
     reserve: Arc<Reserve>,
     instance: Option<Arc<Instance>>,
 }
@@ -49,24 +51,28 @@ pub(super) struct FoundTree {
 impl Trees {
     /// Makes the instance's folder below our own cgroup, or finds out why there can be none.
     pub fn new() -> Trees {
-        Trees::made(Base::new(), None)
+        Trees::made(Base::new(), None, None)
     }
 
     /// Process groups, without looking for better; for tests and for hosts that ask for it. `reason` is what `status`
     /// says.
     pub fn groups(reason: &str) -> Trees {
-        Trees::made(Err(reason.to_owned()), None)
+        Trees { limiter: Arc::new(Limiter::none(reason)), ..Trees::made(Err(reason.to_owned()), None, None) }
     }
 
     /// Those of an instance that outlives its supervisors: with names that stay, so that the next one finds them. `refused`
     /// says why they are to be process groups although there may be cgroups.
     pub(super) fn for_instance(name: &str, instance: Arc<Instance>, refused: Option<&str>) -> Trees {
-        let base = refused.map_or_else(|| Base::of_instance(name), |reason| Err(reason.to_owned()));
-        Trees::made(base, Some(instance))
+        match refused {
+            Some(reason) => Trees { instance: Some(instance), ..Trees::groups(reason) },
+            None => Trees::made(Base::of_instance(name), Some(name), Some(instance)),
+        }
     }
 
-    fn made(base: Result<Base, String>, instance: Option<Arc<Instance>>) -> Trees {
-        Trees { base: base.map(Arc::new), reserve: Arc::new(Reserve::new()), instance }
+    fn made(base: Result<Base, String>, name: Option<&str>, instance: Option<Arc<Instance>>) -> Trees {
+        let base = base.map(Arc::new);
+        let limiter = Arc::new(Limiter::new(base.as_ref().map_err(String::as_str), name));
+        Trees { base, limiter, reserve: Arc::new(Reserve::new()), instance }
     }
 
     /// What supervisors before us left. Of an instance alone, and before anything else is made.
@@ -89,7 +95,12 @@ impl Trees {
     }
 
     /// The tree of a run that was adopted; `found` is what was found of it.
-    pub(super) fn adopt(&self, run: RunId, found: Option<Tree>, leader: Option<Identity>) -> Option<Tree> {
+    pub(super) fn adopt(
+        &self,
+        (spec, run): (&Spec, RunId),
+        found: Option<Tree>,
+        leader: Option<Identity>,
+    ) -> Option<Tree> {
         let pid = leader.as_ref().map(|leader| leader.pid);
         let mut tree = match (found, &self.instance) {
             (Some(tree), _) if tree.kind() == TreeKind::Cgroup => tree,
@@ -99,6 +110,7 @@ impl Trees {
             (found, None) => found?,
         };
         tree.leader = pid;
+        tree.limited = self.limiter.adopt((&spec.name, run), tree.members.leaf(), &spec.limits);
         Some(tree)
     }
 
@@ -121,13 +133,31 @@ impl Trees {
 
     /// Removes no folder any more: somebody else goes on with them.
     pub(super) fn leave(&self) {
+        self.limiter.leave();
         if let Ok(base) = &self.base {
             base.leave();
         }
     }
 
+    /// Everything that was left by a supervisor before us has been adopted.
+    pub(super) fn adopted_all(&self) {
+        self.limiter.forget_found();
+    }
+
+    /// Who sees to each limit here, of a process that runs as another user than root and than ours.
+    pub fn limits(&self) -> Vec<LimitState> {
+        let mut limits = self.limiter.report();
+        limits.iter_mut().for_each(|state| state.fall_back(Who::Another));
+        limits
+    }
+
+    /// Who limits trees here.
+    pub(super) fn limiter(&self) -> &Arc<Limiter> {
+        &self.limiter
+    }
+
     fn tree(&self, members: Members) -> Tree {
-        Tree { members, leader: None, reserve: self.reserve.clone(), mark: None }
+        Tree { members, leader: None, reserve: self.reserve.clone(), mark: None, limited: Limited::default() }
     }
 
     /// What holds trees together here.
@@ -145,6 +175,14 @@ impl Trees {
     /// # Errors
     /// `SpawnStep::Tree`, with what the kernel refused.
     pub fn create(&self, process: &str, run: RunId) -> Result<Tree, SpawnError> {
+        self.create_limited(process, run, &Limits::default())
+    }
+
+    /// As [`create`](Trees::create), with limits, as far as they can be had: see [`Tree::limits`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_limited(&self, process: &str, run: RunId, limits: &Limits) -> Result<Tree, SpawnError> {
         let members = match &self.base {
             Ok(base) => Members::Cgroup(base.create(process, run).map_err(|e| SpawnError {
                 step: SpawnStep::Tree,
@@ -153,8 +191,13 @@ impl Trees {
             })?),
             Err(_) => Members::Group(Group::new(self.mark(process, run), self.instance.clone())),
         };
+        let limited = self.limiter.begin((process, run), members.leaf(), limits).map_err(|e| SpawnError {
+            step: SpawnStep::Limits,
+            errno: e.raw_os_error(),
+            message: format!("cannot limit `{process}`: {}", failure::in_words(e.raw_os_error())),
+        })?;
         let kept = self.instance.is_some() && matches!(members, Members::Cgroup(_));
-        Ok(Tree { mark: kept.then(|| self.mark(process, run)), ..self.tree(members) })
+        Ok(Tree { mark: kept.then(|| self.mark(process, run)), limited, ..self.tree(members) })
     }
 
     /// What is in the environment of all that a run, or one of its hooks, starts.
@@ -190,6 +233,15 @@ enum Members {
     Group(Group),
 }
 
+impl Members {
+    fn leaf(&self) -> Option<&Leaf> {
+        match self {
+            Members::Cgroup(leaf) => Some(leaf),
+            Members::Group(_) => None,
+        }
+    }
+}
+
 /// A mark that nothing else has, now or later.
 fn passing_mark(run: RunId) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -206,6 +258,7 @@ pub struct Tree {
     reserve: Arc<Reserve>,
     /// The mark of a tree that does not depend on it, for who comes after us.
     mark: Option<String>,
+    limited: Limited,
 }
 
 impl Tree {
@@ -224,6 +277,31 @@ impl Tree {
             Members::Cgroup(leaf) => leaf.open().map(|fd| Some(Arc::new(fd))),
             Members::Group(_) => Ok(None),
         }
+    }
+
+    /// Where the child has to enter by itself, for [`Launch::doors`](super::spawn::Launch::doors).
+    pub fn doors(&self) -> io::Result<Vec<Arc<OwnedFd>>> {
+        self.limited.doors()
+    }
+
+    /// What became of its limits.
+    pub fn limits(&self) -> &[LimitState] {
+        &self.limited.states
+    }
+
+    /// What is known of its limits, to be changed.
+    pub(super) fn limited(&self) -> &Limited {
+        &self.limited
+    }
+
+    /// Tells what became of its limits since.
+    pub(super) fn set_limited(&mut self, limited: Limited) {
+        self.limited = limited;
+    }
+
+    /// Tells which limits its processes have by themselves.
+    pub(super) fn set_limits(&mut self, states: Vec<LimitState>) {
+        self.limited.states = states;
     }
 
     /// A variable that must be in the child's environment, `NEAP_RUN=…`; `None` when nothing will ever depend on it.
@@ -363,10 +441,12 @@ impl Tree {
 
     /// Where its figures can be read, by others than the engine.
     pub(super) fn gauge(&self) -> Gauge {
-        match &self.members {
+        let gauge = match &self.members {
             Members::Cgroup(leaf) => Gauge::Cgroup(leaf.path()),
             Members::Group(group) => Gauge::Group(Box::new(group.clone())),
-        }
+        };
+        let cages = self.limited.cages();
+        if cages.is_empty() { gauge } else { Gauge::Limited(Box::new(gauge), cages) }
     }
 
     /// Gives back its folder. Also done, as well as it goes, when it is dropped: a folder that is still busy then is

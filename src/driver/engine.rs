@@ -10,23 +10,27 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::contain::Trees;
-use super::function::Functions;
+use super::enforce::LimitState;
+use super::function::{Functions, Shortfall};
 use super::held::Held;
 use super::hook::{Call, Job};
 use super::keep::{Heritage, Kept, acts};
+use super::limit::Changed;
 use super::notify::NotifyBuffer;
+use super::pidfile::PidFile;
 use super::place::Place;
 use super::pool::Pool;
 use super::prepare::{NotPrepared, Prepared, Surroundings};
 use super::probe::Probes;
 use super::run::Run;
+use super::sockets::{Found, Sockets};
 use super::sources::{Clock, JobId, Moment, Owner, Poller, Source, Token};
 use super::spawn::Launcher;
 use super::task::{TaskEnd, Tasks};
 use super::usage::Gauge;
 use crate::core::{
     Command, CommandId, Event, EventKind, Explanation, History, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId,
-    StateName, Time,
+    SpawnError, StateName, Time,
 };
 use crate::log::{LogFile, Logs, Tail, Told};
 use crate::supervisor::{Answer, Message, Shared, Shutdown};
@@ -49,9 +53,13 @@ pub(crate) enum HelperDone {
     LogLine(RunId),
     LogOpened(ProcessId, Box<LogFile>),
     PidRead(RunId, io::Result<Option<Pid>>),
-    Called(u64, Result<(), String>),
+    Called(u64, Result<(), Shortfall>),
+    /// The conditions of a run that asks a function, too: the first that does not hold.
+    Conditions(RunId, Option<String>),
     TaskEnded(RunId, TaskEnd),
+    LimitsSet(RunId, Box<Changed>),
     Closed(ProcessId),
+    Bound(ProcessId, u64, Result<Vec<Found>, SpawnError>),
 }
 
 /// What an engine is started with.
@@ -111,6 +119,7 @@ pub(crate) struct Engine {
     pub(super) places: HashMap<ProcessId, Place>,
     pub(super) jobs: HashMap<JobId, Job>,
     pub(super) calls: HashMap<u64, Call>,
+    pub(super) sockets: Sockets,
     pub(super) next_id: u64,
     pub(super) inputs: VecDeque<Input>,
     /// Runs whose children are yet to be made.
@@ -118,6 +127,8 @@ pub(crate) struct Engine {
     pub(super) in_flight: usize,
     /// Trees that are over, to be removed when there is time.
     pub(super) trash: Vec<Held>,
+    /// Whether what tells of cgroups that ran out of memory is watched.
+    pub(super) watches_memory: bool,
     pub(super) notify_buffer: NotifyBuffer,
     /// What is kept for a successor.
     pub(super) kept: Option<Kept>,
@@ -183,11 +194,13 @@ impl Engine {
             places: HashMap::new(),
             jobs: HashMap::new(),
             calls: HashMap::new(),
+            sockets: Sockets::default(),
             next_id: 0,
             inputs: VecDeque::new(),
             spawns: VecDeque::new(),
             in_flight: 0,
             trash: Vec::new(),
+            watches_memory: false,
             notify_buffer: NotifyBuffer::new(),
             kept,
             heritage,
@@ -221,6 +234,16 @@ impl Engine {
     pub fn gauge(&self, process: ProcessId) -> Option<Gauge> {
         let run = self.machine.status(process)?.run?;
         Some(self.runs.get(&run)?.held.as_ref()?.tree.gauge())
+    }
+
+    /// What became of a process's limits; of one that does not run, what will.
+    pub fn limits(&self, process: ProcessId) -> Option<Vec<LimitState>> {
+        let run = self.machine.status(process)?.run;
+        let held = run.and_then(|run| self.runs.get(&run)).and_then(|entry| entry.held.as_ref());
+        match held {
+            Some(held) => Some(held.tree.limits().to_vec()),
+            None => self.machine.spec(process).map(|spec| self.expected_limits(&spec)),
+        }
     }
 
     /// Where children come from.
@@ -291,13 +314,17 @@ impl Engine {
             Some(Source::Notices) => {
                 for run in self.trees.read_notices() {
                     self.look_again(Owner::Run(run));
+                    self.limits_bite(run);
                 }
             }
+            Some(Source::Limits) => self.out_of_memory(),
             Some(Source::Exec(owner)) => self.flight_event(owner),
             Some(Source::Child(owner)) => self.child_event(owner),
             Some(Source::Main(run)) => self.main_event(run),
             Some(Source::Member(owner, pid)) => self.member_ended(owner, pid),
             Some(Source::Notify(process)) => self.read_notify(process),
+            Some(Source::Socket(process, slot)) => self.socket_event(process, slot),
+            Some(Source::Coming(process, slot)) => self.coming_event(process, slot),
             Some(Source::Anchor) => self.anchor_event(),
             None => {}
         }
@@ -346,8 +373,11 @@ impl Engine {
             Message::Helper(HelperDone::LogOpened(process, file)) => self.log_opened(process, *file),
             Message::Helper(HelperDone::PidRead(run, result)) => self.pid_read(run, result),
             Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
+            Message::Helper(HelperDone::Conditions(run, unmet)) => self.conditions_seen(run, unmet),
             Message::Helper(HelperDone::Closed(process)) => self.received_closed(process),
             Message::Helper(HelperDone::TaskEnded(run, how)) => self.task_ended(run, how),
+            Message::Helper(HelperDone::LimitsSet(run, changed)) => self.limits_set(run, *changed),
+            Message::Helper(HelperDone::Bound(process, job, result)) => self.sockets_bound(process, job, result),
         }
     }
 
@@ -412,13 +442,15 @@ impl Engine {
             Moment::JobTimeout(job) => self.job_timeout(job),
             Moment::CallTimeout(call) => self.call_timeout(call),
             Moment::DropTask(run) => self.drop_task(run),
+            Moment::LookForKilled(times) => self.look_for_killed(times),
+            Moment::Accept(process, slot) => self.accept_again(process, slot),
         }
     }
 
     fn carry_out(&mut self, output: crate::core::Output) {
         use crate::core::Output;
         match output {
-            Output::Prepare { run, process, spec, connection: _ } => self.prepare(run, process, spec),
+            Output::Prepare { run, process, spec, connection } => self.prepare(run, process, spec, connection),
             Output::Spawn(run) => self.spawns.push_back(run),
             Output::Release(run) => self.release(run),
             Output::Signal { run, signal, scope } => self.signal(run, signal, scope),
@@ -429,13 +461,12 @@ impl Engine {
             Output::StopProbe(run, kind) => self.stop_probe(run, kind),
             Output::RunHook { run, process, kind, spec, hook } => self.run_hook(run, process, kind, (spec, hook)),
             Output::CancelHook(run, kind) => self.cancel_hook(run, kind),
-            // Held back until there is a driver for listeners; specs that ask for them are refused.
-            Output::ArmSockets(..)
-            | Output::DisarmSockets(_)
-            | Output::CloseSockets(_)
-            | Output::DropConnection(_)
-            | Output::CountConnections(..)
-            | Output::SetLimits { .. } => {}
+            Output::ArmSockets(process, spec) => self.arm_sockets(process, spec),
+            Output::DisarmSockets(process) => self.disarm_sockets(process),
+            Output::CloseSockets(process) => self.close_sockets(process),
+            Output::DropConnection(connection) => self.drop_connection(connection),
+            Output::CountConnections(run, process) => self.count_connections(run, process),
+            Output::SetLimits { run, limits } => self.set_limits(run, limits),
             Output::Reply(id, reply) => {
                 self.tasks.answered(id, &reply);
                 self.tells.push(Tell::Reply(id, reply));
@@ -470,9 +501,13 @@ impl Engine {
         self.history.note(&event);
         if let Some(process) = event.process {
             match &event.kind {
-                EventKind::State { to, .. } => self.answer_waiters(process, *to),
+                EventKind::State { to, .. } => {
+                    self.answer_waiters(process, *to);
+                    self.tidy_directories(process);
+                }
                 EventKind::Deleted => {
                     self.forget_place(process);
+                    self.tidy_directories(process);
                     self.waiters.extract_if(.., |w| w.process == process).for_each(|w| {
                         let _ = w.answer.send(Answer::Refused(Refusal::NotFound));
                     });
@@ -517,13 +552,18 @@ impl Engine {
     /// Has this engine end without touching a child, once those that are on their way to their programs are there; hooks,
     /// which a successor runs again, are given the same time to end.
     fn hand_over(&mut self, answer: oneshot::Sender<Answer>) {
+        self.pause_accepting();
         self.handing_over = Some(HandingOver { until: Clock::now().mono.after(LAST_WORDS), answer });
     }
 
     /// Whether it is time to leave everything to a successor. What it must know has to be written down.
     fn hands_over(&mut self) -> bool {
         let hooks = self.jobs.values().any(Job::is_hook);
-        let busy = self.in_flight > 0 || hooks || !self.spawns.is_empty() || !self.inputs.is_empty();
+        let busy = self.in_flight > 0
+            || hooks
+            || self.holds_connections()
+            || !self.spawns.is_empty()
+            || !self.inputs.is_empty();
         let late = self.handing_over.as_ref().is_some_and(|handing| handing.until <= Clock::now().mono);
         if busy && !late {
             return false;
@@ -531,6 +571,7 @@ impl Engine {
         let written = self.is_written_down();
         if !written && let Some(handing) = self.handing_over.take() {
             let _ = handing.answer.send(Answer::HandedOver(false));
+            self.go_on_accepting();
         }
         written
     }
@@ -563,8 +604,12 @@ impl Engine {
             let _ = thread.join();
         }
         self.pool.close();
+        // Nothing is up any more, and what was left to the pool may not have been done.
+        self.places.values().filter_map(|place| place.pidfile.as_ref()).for_each(PidFile::clean);
+        self.surroundings.directories.remove_left();
         self.places.clear();
-        self.surroundings.runtime.clean();
+        self.close_all_sockets();
+        self.surroundings.directories.runtime().clean();
         self.trash.clear();
         self.tasks.clear();
     }

@@ -66,14 +66,17 @@ impl Engine {
         let block = entry.block.clone().ok_or_else(gone)?;
         let place = self.places.get_mut(&entry.process).ok_or_else(gone)?;
         let (name, process) = (place.name.clone(), entry.process);
-        let mut held = Held::new(self.trees.create(&name, run)?);
-        let launch = self.complete(process, run, &block, &held)?;
+        let mut held = Held::new(self.trees.create_limited(&name, run, &entry.limits)?);
+        let mut launch = self.complete(process, run, &block, &held)?;
+        self.limit(process, &mut held, &mut launch)?;
+        self.pass_sockets(run, &mut launch)?;
         let flight = self.launcher.launch(launch)?;
         held.tree.set_leader(flight.pid());
         let child = self.watch_flight(Owner::Run(run), flight, &held)?;
         let Some(entry) = self.runs.get_mut(&run) else { return Err(gone()) };
         entry.child = child;
         entry.held = Some(held);
+        self.watch_limits(run);
         Ok(())
     }
 
@@ -160,6 +163,8 @@ impl Engine {
                         entry.child = child;
                         if let RunChild::Alive(pid, ..) = &entry.child {
                             let pid = *pid;
+                            // Its client is to see the end when the program closes it.
+                            entry.connection = None;
                             self.in_flight -= 1;
                             self.inputs.push_back(Input::Executed(run, pid));
                             self.record_leader(run);
@@ -240,6 +245,7 @@ impl Engine {
         let forking = entry.spec.process_type == ProcessType::Forking;
         // Known at once when nothing else is left, which saves the machine the question.
         let empty = !forking && entry.main.is_none() && entry.held.as_ref().is_some_and(Held::is_empty);
+        self.explain_end(run, status);
         self.inputs.push_back(Input::Exited(run, pid, status));
         if let Some(ended) = ended {
             self.reap(ended);

@@ -1,6 +1,7 @@
 //! What this machine allows, for `status`.
 
 use super::contain::{TreeKind, Trees};
+use super::enforce::LimitState;
 use super::exit;
 use super::spawn::{Launcher, Method};
 use crate::core::Pid;
@@ -17,6 +18,8 @@ pub struct HostReport {
     pub trees: TreeKind,
     /// Why not better; empty when it is the best way.
     pub trees_reason: String,
+    /// Who sees to each limit on what a tree may use.
+    pub limits: Vec<LimitState>,
     /// Whether the program ignores SIGCHLD, so that the kernel throws the statuses of its children away: they are
     /// reported as unknown where it does.
     pub statuses_may_be_lost: bool,
@@ -58,6 +61,7 @@ impl HostReport {
             spawn_reason: spawn.reason,
             trees: trees.kind(),
             trees_reason: trees.reason().to_owned(),
+            limits: trees.limits(),
             statuses_may_be_lost: exit::statuses_may_be_lost(),
             anchor: AnchorState::None,
             ledger: LedgerState::None,

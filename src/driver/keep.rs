@@ -322,6 +322,13 @@ impl Engine {
         }
     }
 
+    /// The anchor need not hold this any more.
+    pub(super) fn let_go_of(&self, key: Key) {
+        if let Some(link) = self.kept.as_ref().and_then(Kept::link) {
+            link.let_go(key);
+        }
+    }
+
     /// The anchor need not hold a process's descriptors any more.
     pub(super) fn let_go(&self, process: ProcessId) {
         if let Some(link) = self.kept.as_ref().and_then(Kept::link) {

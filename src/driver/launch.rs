@@ -79,6 +79,9 @@ pub struct Launch {
     pub no_new_privs: bool,
     /// The folder of the cgroup it is born in (see [`Tree::cgroup`](super::contain::Tree::cgroup)).
     pub cgroup: Option<Arc<OwnedFd>>,
+    /// Files that it writes a 0 into first of all, to enter cgroups that it cannot be born in (see
+    /// [`Tree::doors`](super::contain::Tree::doors)).
+    pub doors: Vec<Arc<OwnedFd>>,
 }
 
 impl Launch {
@@ -102,6 +105,7 @@ impl Launch {
             ambient: 0,
             no_new_privs: false,
             cgroup: None,
+            doors: Vec::new(),
         }
     }
 

@@ -8,8 +8,10 @@ mod condition;
 pub mod contain;
 pub mod creds;
 mod daemon;
+mod directories;
 mod dumpable;
 mod ending;
+mod enforce;
 mod engine;
 mod envfile;
 pub mod exit;
@@ -27,7 +29,9 @@ mod instance;
 #[doc(hidden)]
 pub mod keep;
 mod kin;
+pub mod known;
 mod launch;
+mod limit;
 pub mod limits;
 mod notify;
 mod pidfile;
@@ -38,6 +42,7 @@ mod probe;
 mod reserve;
 mod run;
 mod slots;
+mod sockets;
 mod sources;
 pub mod spawn;
 pub mod sys;
@@ -46,9 +51,15 @@ mod tell;
 mod usage;
 mod workers;
 
+#[cfg(feature = "cli")]
+pub(crate) use cgroup::step_aside;
 pub(crate) use contain::Trees;
+pub(crate) use directories::{Bases as DirectoryBases, Directories};
+pub use enforce::{Enforcer, Limit, LimitState};
 pub(crate) use engine::{Engine, HelperDone, Parts};
 pub(crate) use function::Functions;
+#[cfg(all(test, feature = "lua"))]
+pub(crate) use function::Shortfall;
 pub use function::{FunctionCall, FunctionDone, FunctionHost, Purpose};
 pub use host::{AnchorState, HostReport, LedgerState};
 #[doc(hidden)]
@@ -59,6 +70,7 @@ pub(crate) use prepare::{Beside, beside};
 pub(crate) use prepare::{RuntimeDir, Surroundings, inheritable};
 #[cfg(feature = "lua")]
 pub(crate) use probe::{Io, beside_connection};
+pub use sockets::ListenerState;
 pub(crate) use spawn::Launcher;
 pub(crate) use task::{TaskFunction, Tasks, is_in_task};
 pub use usage::{Usage, UsageSource};

@@ -13,7 +13,7 @@ use super::prepare::{Prepared, Sink, Surroundings, log_place};
 use super::sources::{Source, Token};
 use super::spawn::Launch;
 use crate::anchor::Key;
-use crate::core::{ProcessId, RunId};
+use crate::core::{Input, ProcessId, RunId};
 use crate::log::{LogPlace, ProcessLog, StreamKind};
 use crate::spec::Spec;
 
@@ -40,6 +40,8 @@ pub(super) struct Place {
     pub pidfile: Option<PidFile>,
     pub log_file: Option<LogPlace>,
     owner: Option<(u32, u32)>,
+    /// What was said of limits that nobody sees to.
+    pub unlimited: String,
 }
 
 impl Place {
@@ -77,6 +79,7 @@ impl Engine {
                 pidfile: None,
                 log_file: None,
                 owner: None,
+                unlimited: String::new(),
             }
         })
     }
@@ -88,7 +91,8 @@ impl Engine {
         spec: &Arc<Spec>,
         prepared: Prepared,
     ) -> std::io::Result<Block> {
-        let Prepared { launch, stdout, stderr, owner, log_file, notify, ready_line } = prepared;
+        let Prepared { launch, stdout, stderr, owner, log_file, notify, ready_line, warnings } = prepared;
+        self.inputs.extend(warnings.into_iter().map(|text| Input::Warning(Some(process), text)));
         let surroundings = self.surroundings.clone();
         self.place(process, spec);
         let Some(place) = self.places.get_mut(&process) else { return Err(std::io::ErrorKind::NotFound.into()) };
@@ -132,6 +136,7 @@ impl Engine {
             self.poller.remove(&socket, token);
         }
         self.let_go(process);
+        self.close_sockets(process);
         self.forget_task(process);
     }
 }

@@ -54,7 +54,7 @@ fn fill(kept: &mut Vec<OwnedFd>) {
 }
 
 /// Whether there was no descriptor left, here or in the whole machine.
-fn is_scarce(e: &io::Error) -> bool {
+pub(super) fn is_scarce(e: &io::Error) -> bool {
     matches!(e.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
 }
 

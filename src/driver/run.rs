@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use super::condition;
 use super::daemon::{Main, Search};
 use super::engine::{Engine, HelperDone};
 use super::flight::{RunChild, system_error};
+use super::function::Shortfall;
 use super::held::Held;
+use super::limit::Told;
 use super::place::{Block, Place};
 use super::prepare::{self, NotPrepared, Prepared, Surroundings, Wanted};
+use super::sockets::Connection;
 use super::sources::Owner;
-use crate::core::{ExitStatus, Input, Pid, ProbeKind, ProcessId, RunId, SpawnStep};
-use crate::spec::{Ready, Spec};
+use crate::core::{ConnectionId, ExitStatus, Input, Pid, ProbeKind, ProcessId, RunId, SpawnError, SpawnStep};
+use crate::spec::{Limits, Ready, Spec};
 use crate::supervisor::Message;
 
 /// One run, as far as the driver is concerned.
@@ -32,6 +36,14 @@ pub(super) struct Run {
     pub recorded: bool,
     /// Whether another supervisor made it, so that its processes are not our children.
     pub adopted: bool,
+    /// What its tree may use; its spec's, but for what changed since it was prepared.
+    pub limits: Limits,
+    /// Whether other limits are being put on its tree, and those that are to follow them.
+    pub changing: Option<Option<Limits>>,
+    /// What its limits did that was told already.
+    pub told: Told,
+    /// The connection that it is to serve, until its program has it.
+    pub connection: Option<Connection>,
 }
 
 impl Run {
@@ -39,6 +51,8 @@ impl Run {
     pub fn new(process: ProcessId, spec: Arc<Spec>) -> Run {
         Run {
             process,
+            limits: spec.limits.clone(),
+            changing: None,
             spec,
             block: None,
             held: None,
@@ -50,6 +64,8 @@ impl Run {
             emptied: false,
             recorded: false,
             adopted: false,
+            told: Told::default(),
+            connection: None,
         }
     }
 
@@ -66,7 +82,25 @@ impl Run {
 }
 
 impl Engine {
-    pub(super) fn prepare(&mut self, run: RunId, process: ProcessId, spec: Arc<Spec>) {
+    pub(super) fn prepare(
+        &mut self,
+        run: RunId,
+        process: ProcessId,
+        spec: Arc<Spec>,
+        connection: Option<ConnectionId>,
+    ) {
+        let mut entry = Run::new(process, spec.clone());
+        entry.connection = connection.and_then(|connection| self.sockets.take_connection(connection));
+        self.runs.insert(run, entry);
+        if self.has_sockets(run, process, &spec) {
+            self.prepare_with_sockets(run);
+        }
+    }
+
+    /// Prepares a run whose listeners are bound.
+    pub(super) fn prepare_with_sockets(&mut self, run: RunId) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        let (process, spec) = (entry.process, entry.spec.clone());
         self.drop_stale_notifications(process);
         let surroundings = self.surroundings.clone();
         let number = self.machine.run_count(process).saturating_add(1);
@@ -75,7 +109,7 @@ impl Engine {
         place.log.set_run(number, true);
         let cached = place.cached(&spec);
         let wanted = wanted(process, &spec, place, &surroundings);
-        self.runs.insert(run, Run::new(process, spec.clone()));
+        self.want_directories(process, &spec);
         if let Some(block) = cached {
             self.have_block(run, block);
             return;
@@ -85,7 +119,55 @@ impl Engine {
             self.run_prepared(run, result);
             return;
         }
-        self.prepare_on_pool(Owner::Run(run), wanted);
+        match spec.conditions.check {
+            Some(_) => self.look_at_conditions(run, spec),
+            None => self.prepare_on_pool(Owner::Run(run), wanted),
+        }
+    }
+
+    /// Has the conditions looked at by themselves, so that nothing is made and nobody is asked before they hold.
+    fn look_at_conditions(&mut self, run: RunId, spec: Arc<Spec>) {
+        let (shared, surroundings) = (self.shared.clone(), self.surroundings.clone());
+        let job = move || {
+            let unmet = condition::unmet(&spec.conditions, &surroundings.base, &surroundings.env);
+            let _ = shared.mailbox.post(Message::Helper(HelperDone::Conditions(run, unmet)));
+        };
+        if let Err(error) = self.pool.run(job) {
+            let error = system_error(SpawnStep::Condition, "cannot start a thread to look at the conditions", &error);
+            self.inputs.push_back(Input::PrepareFailed(run, error));
+        }
+    }
+
+    /// What the conditions without a function come to is known.
+    pub(super) fn conditions_seen(&mut self, run: RunId, unmet: Option<String>) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        match (unmet, entry.spec.conditions.check) {
+            (Some(condition), _) => self.inputs.push_back(Input::ConditionUnmet(run, condition)),
+            (None, Some(function)) => self.ask_condition(run, function),
+            (None, None) => self.condition_answered(run, Ok(())),
+        }
+    }
+
+    /// A condition's function answered.
+    pub(super) fn condition_answered(&mut self, run: RunId, answer: Result<(), Shortfall>) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        let (process, spec) = (entry.process, entry.spec.clone());
+        match answer {
+            Ok(()) => {
+                let surroundings = self.surroundings.clone();
+                let wanted =
+                    Wanted { conditions: false, ..wanted(process, &spec, self.place(process, &spec), &surroundings) };
+                self.prepare_on_pool(Owner::Run(run), wanted);
+            }
+            Err(Shortfall::No(reason)) => {
+                self.inputs.push_back(Input::ConditionUnmet(run, format!("check ({reason})")));
+            }
+            Err(Shortfall::Broken(reason)) => {
+                let message = format!("the condition's function came to no answer: {reason}");
+                let error = SpawnError { step: SpawnStep::Condition, errno: None, message };
+                self.inputs.push_back(Input::PrepareFailed(run, error));
+            }
+        }
     }
 
     /// Has a preparation done where it may block.
@@ -163,6 +245,7 @@ impl Engine {
         self.stop_probe(run, ProbeKind::Ready);
         self.stop_probe(run, ProbeKind::Health);
         self.stop_following(run);
+        self.give_up_condition(run);
         let Some(mut entry) = self.runs.remove(&run) else { return };
         self.record_end(run, &entry);
         match entry.child {
@@ -190,6 +273,7 @@ impl Engine {
                 place.run = None;
             }
         }
+        self.tidy_directories(entry.process);
     }
 }
 
@@ -202,5 +286,6 @@ fn wanted(process: ProcessId, spec: &Arc<Spec>, place: &Place, surroundings: &Su
         bind_notify: prepare::wants_notify(spec) && place.notify.is_none(),
         notify_name: Place::notify_name(process),
         open_log: place.needs_log_file(spec, surroundings),
+        conditions: true,
     }
 }

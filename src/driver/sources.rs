@@ -43,6 +43,12 @@ pub(super) enum Source {
     Member(Owner, Pid),
     /// A process has something to say.
     Notify(ProcessId),
+    /// Something waits at the listener of this number of an armed process.
+    Socket(ProcessId, u8),
+    /// Something came at a listener of a process that runs.
+    Coming(ProcessId, u8),
+    /// Some cgroup of version 1 ran out of memory.
+    Limits,
     /// The anchor has news.
     Anchor,
 }
@@ -70,13 +76,22 @@ impl Poller {
 
     /// Tells when this descriptor is readable.
     pub fn add(&mut self, fd: impl AsFd, source: Source) -> io::Result<Token> {
+        self.add_as(fd, source, EpollFlags::EPOLLIN)
+    }
+
+    /// Tells once when this descriptor becomes readable, or is.
+    pub fn add_once(&mut self, fd: impl AsFd, source: Source) -> io::Result<Token> {
+        self.add_as(fd, source, EpollFlags::EPOLLIN | EpollFlags::EPOLLET | EpollFlags::EPOLLONESHOT)
+    }
+
+    fn add_as(&mut self, fd: impl AsFd, source: Source, flags: EpollFlags) -> io::Result<Token> {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push((0, None));
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         let generation = self.slots.get(index as usize).map_or(0, |slot| slot.0);
         let token = Token(u64::from(generation) << 32 | u64::from(index));
-        if let Err(error) = self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token.0)) {
+        if let Err(error) = self.epoll.add(fd, EpollEvent::new(flags, token.0)) {
             self.free.push(index);
             return Err(error.into());
         }
@@ -151,6 +166,10 @@ pub(super) enum Moment {
     CallTimeout(u64),
     /// Have a task that was to be dropped dropped, if it still is not.
     DropTask(RunId),
+    /// Look whom the kernel killed for lack of memory, and so many times more.
+    LookForKilled(u32),
+    /// Accept connections of this listener again.
+    Accept(ProcessId, u8),
 }
 
 /// The clock, the alarm, and the moments that are due.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 
+use super::cgroup::Controller;
 use super::group::Group;
 use super::tell::Roll;
 use crate::core::Pid;
@@ -32,6 +33,10 @@ pub struct Usage {
     pub cpu_user: Option<Duration>,
     /// The part of it that the kernel took on its behalf.
     pub cpu_system: Option<Duration>,
+    /// The most processor time it may use, in thousandths of a core (`cpu.max`).
+    pub cpu_limit_millis: Option<u64>,
+    /// For how long that limit has held back its threads, all together, since its start.
+    pub cpu_throttled: Option<Duration>,
     /// Processes and threads.
     pub pids: Option<u64>,
     /// The most processes and threads it may have (`pids.max`).
@@ -68,6 +73,8 @@ pub(crate) enum Gauge {
     Cgroup(PathBuf),
     /// Who belongs to it.
     Group(Box<Group>),
+    /// One of these, and the folders of version 1 in which it is limited.
+    Limited(Box<Gauge>, Vec<(Controller, PathBuf)>),
 }
 
 impl Gauge {
@@ -76,6 +83,24 @@ impl Gauge {
         match self {
             Gauge::Cgroup(folder) => Ok(of_cgroup(folder)),
             Gauge::Group(group) => Ok(of_members(&group.members()?)),
+            Gauge::Limited(tree, cages) => {
+                let mut usage = tree.read()?;
+                cages.iter().for_each(|(controller, folder)| count_version1(&mut usage, *controller, folder));
+                Ok(usage)
+            }
+        }
+    }
+
+    /// Who is in it.
+    pub(super) fn members(&self) -> io::Result<Vec<Pid>> {
+        match self {
+            Gauge::Cgroup(folder) => {
+                let mut pids = BTreeSet::new();
+                collect(folder, DEEPEST, &mut pids);
+                Ok(pids.into_iter().map(Pid).collect())
+            }
+            Gauge::Group(group) => group.members(),
+            Gauge::Limited(tree, _) => tree.members(),
         }
     }
 }
@@ -89,7 +114,9 @@ fn of_cgroup(folder: &Path) -> Usage {
         let micros = |key| value(&stat, key).map(Duration::from_micros);
         (usage.cpu, usage.cpu_user, usage.cpu_system) =
             (micros("usage_usec"), micros("user_usec"), micros("system_usec"));
+        usage.cpu_throttled = micros("throttled_usec");
     }
+    usage.cpu_limit_millis = text("cpu.max").and_then(|text| millis(&text));
     (usage.memory, usage.memory_limit) = (number("memory.current"), number("memory.max"));
     (usage.pids, usage.pids_limit) = (number("pids.current"), number("pids.max"));
     if let Some(stat) = text("io.stat") {
@@ -111,6 +138,25 @@ fn of_cgroup(folder: &Path) -> Usage {
     usage
 }
 
+/// Takes the figures of a cgroup of version 1 in place of sums. Of the processor it counts the time in which it was
+/// throttled alone.
+fn count_version1(usage: &mut Usage, controller: Controller, folder: &Path) {
+    let number = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
+    match controller {
+        Controller::Memory => {
+            usage.memory = number("memory.usage_in_bytes").or(usage.memory);
+            // As many as there can be pages is no limit.
+            usage.memory_limit = number("memory.limit_in_bytes").filter(|limit| *limit < 1 << 62);
+        }
+        Controller::Pids => {
+            usage.pids = number("pids.current").or(usage.pids);
+            usage.pids_limit = number("pids.max");
+        }
+        Controller::Cpu | Controller::Io => return,
+    }
+    usage.source = UsageSource::Cgroup;
+}
+
 /// The processes in a cgroup and in those below it.
 fn collect(folder: &Path, depth: usize, pids: &mut BTreeSet<u32>) {
     if let Ok(text) = fs::read_to_string(folder.join("cgroup.procs")) {
@@ -127,6 +173,12 @@ fn collect(folder: &Path, depth: usize, pids: &mut BTreeSet<u32>) {
 /// The number after a key at the beginning of a line: `user_usec 123`.
 fn value(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// What `cpu.max` allows, in thousandths of a core: so many microseconds of so many (`50000 100000`).
+fn millis(text: &str) -> Option<u64> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    quota.parse::<u64>().ok()?.saturating_mul(1000).checked_div(period.parse().ok()?)
 }
 
 /// The sum of the numbers after a word anywhere: `8:0 rbytes=12 wbytes=3`, a line a device.
@@ -193,7 +245,7 @@ mod tests {
     use std::fs;
     use std::time::Duration;
 
-    use super::{Fields, Gauge, UsageSource, of_members, summed, value};
+    use super::{Fields, Gauge, UsageSource, millis, of_members, summed, value};
     use crate::core::Pid;
 
     #[test]
@@ -220,11 +272,17 @@ mod tests {
     }
 
     #[test]
+    fn no_limit_on_the_processor_is_no_number() {
+        assert_eq!((millis("max 100000\n"), millis("5000 100000\n"), millis("1 0\n")), (None, Some(50), None));
+    }
+
+    #[test]
     fn a_cgroup_that_counts_is_believed() {
         let folder = std::env::temp_dir().join(format!("neap-usage-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         for (name, text) in [
-            ("cpu.stat", "usage_usec 300\nuser_usec 100\nsystem_usec 200\n"),
+            ("cpu.stat", "usage_usec 300\nuser_usec 100\nsystem_usec 200\nnr_throttled 1\nthrottled_usec 50\n"),
+            ("cpu.max", "150000 100000\n"),
             ("memory.current", "4096\n"),
             ("memory.max", "max\n"),
             ("pids.current", "3\n"),
@@ -236,6 +294,7 @@ mod tests {
         let usage = Gauge::Cgroup(folder.clone()).read().unwrap();
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(usage.cpu, Some(Duration::from_micros(300)));
+        assert_eq!((usage.cpu_limit_millis, usage.cpu_throttled), (Some(1500), Some(Duration::from_micros(50))));
         assert_eq!((usage.memory, usage.memory_limit), (Some(4096), None));
         assert_eq!((usage.pids, usage.pids_limit), (Some(3), Some(20)));
         assert_eq!((usage.io_read, usage.io_written), (Some(1), Some(2)));

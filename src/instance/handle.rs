@@ -23,7 +23,7 @@ use crate::ledger::{Generations, Lock};
 use crate::lua::{Generation, Items, Listening, Operator, Session, SessionRequest, generation_of};
 use crate::rpc::{self, Access, ApplyOutcome, ApplyRequest, Backend, Grant, HostPromise, Info, Listener, Server};
 use crate::spec::{Plan, Problem, Severity};
-use crate::{Error, Events, HostReport, Next, Supervisor, TreeKind};
+use crate::{Enforcer, Error, Events, HostReport, Next, Supervisor, TreeKind};
 
 /// A supervisor with a configuration and places of its own. Cheap to clone; all clones are the same instance.
 #[derive(Clone)]
@@ -556,7 +556,15 @@ fn promises_of(host: &HostReport) -> Vec<HostPromise> {
     let cgroups = host.trees == TreeKind::Cgroup;
     let trees = if cgroups { "trees are cgroups" } else { &host.trees_reason };
     let statuses = if host.statuses_may_be_lost { "SIGCHLD is ignored" } else { "" };
-    vec![
+    let limits = host.limits.iter().map(|state| {
+        let by = match state.enforcer {
+            Enforcer::None => String::new(),
+            enforcer => format!("by {enforcer}"),
+        };
+        let why = [by, state.why.clone()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        promise(&format!("limits.{} is enforced", state.limit), state.enforcer != Enforcer::None, &why)
+    });
+    let mut promises = vec![
         promise("processes outlive the supervisor, with their output and statuses", anchored, &anchor),
         promise("a new supervisor goes on where the old one stopped", written, &ledger),
         promise("no process escapes its tree", cgroups, trees),
@@ -566,5 +574,7 @@ fn promises_of(host: &HostReport) -> Vec<HostPromise> {
             &host.spawn_reason,
         ),
         promise("exit statuses are exact", !host.statuses_may_be_lost, statuses),
-    ]
+    ];
+    promises.extend(limits);
+    promises
 }

@@ -12,6 +12,6 @@ mod successor;
 
 pub(crate) use begin::{BeginError, Begun, Start, begin};
 pub(crate) use endpoint::Endpoint;
-pub(crate) use evaluate::{Outcome, request};
+pub(crate) use evaluate::{Outcome, request, root_of};
 pub(crate) use handle::Instance;
 pub(crate) use roles::grants;

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tower::service_fn;
@@ -101,8 +104,9 @@ impl ClientTls {
     }
 }
 
-/// Connects to the instance at this socket. The channel is that one connection: when it ends, its calls end with
-/// UNAVAILABLE, and a new one is made by connecting again.
+/// Connects to the instance at this socket. Somebody has answered there when this returns: a socket outlives whoever serves
+/// it. The channel is that one connection: when it ends, its calls end with UNAVAILABLE, and a new one is made by
+/// connecting again.
 ///
 /// # Errors
 /// [`ConnectError`], which names the socket and says why.
@@ -168,6 +172,7 @@ async fn over<S>(stream: S, endpoint: Endpoint, path: &Path, until: Instant) -> 
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let (stream, heard) = Greeted::new(stream);
     let mut once = Some(stream);
     // With TLS a server has the last word only after a client believes to be connected.
     let ended = match endpoint.uri().scheme_str() {
@@ -183,10 +188,65 @@ where
     });
     // Of a stream that is not read, no more small messages wait than the HTTP/2 library puts up with.
     let endpoint = endpoint.http2_max_header_list_size(LARGEST_HEADERS).initial_stream_window_size(WINDOW);
-    match timeout_at(until, endpoint.connect_with_connector(connector)).await {
-        Ok(Ok(channel)) => Ok(channel),
-        Ok(Err(error)) => Err(ConnectError::Other { path: path.to_owned(), why: chain(&error) }),
-        Err(_) => Err(ConnectError::TimedOut(path.to_owned())),
+    let other = |why: String| ConnectError::Other { path: path.to_owned(), why };
+    let connected = async {
+        let channel = endpoint.connect_with_connector(connector).await.map_err(|error| other(chain(&error)))?;
+        heard.await.map_err(|_| other(ended.to_owned()))?;
+        Ok(channel)
+    };
+    timeout_at(until, connected).await.unwrap_or_else(|_| Err(ConnectError::TimedOut(path.to_owned())))
+}
+
+/// A connection that says when the server's first bytes have come. HTTP/2 begins with the settings of both sides: who
+/// accepts a connection sends its own without being asked, and who is stopped or out of descriptors does not.
+struct Greeted<S> {
+    stream: S,
+    tell: Option<oneshot::Sender<()>>,
+}
+
+impl<S> Greeted<S> {
+    fn new(stream: S) -> (Greeted<S>, oneshot::Receiver<()>) {
+        let (tell, heard) = oneshot::channel();
+        (Greeted { stream, tell: Some(tell) }, heard)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Greeted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let came = matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() > before;
+        if let Some(tell) = self.tell.take_if(|_| came) {
+            // Whoever waits no longer has given up.
+            let _ = tell.send(());
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Greeted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }
 

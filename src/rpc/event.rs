@@ -82,8 +82,14 @@ fn fields(kind: &EventKind, told: &mut v1::Event) {
         EventKind::Refused { reason } => told.reason = some(reason),
         EventKind::Evaluated { line } => told.line = some(line),
         EventKind::Warning { text } => told.reason = some(text),
+        EventKind::Listening { at } => told.reason = Some(format!("for a connection on {at}")),
         EventKind::Adopted { pid } => told.pid = pid.map(|pid| pid.0),
-        EventKind::Defined | EventKind::Deleted | EventKind::Reloading | EventKind::Oom | EventKind::ShuttingDown => {}
+        EventKind::Defined
+        | EventKind::Deleted
+        | EventKind::Reloading
+        | EventKind::Oom
+        | EventKind::PidsLimit
+        | EventKind::ShuttingDown => {}
     }
 }
 
@@ -102,6 +108,8 @@ fn kind(kind: &EventKind) -> String {
         EventKind::Status { .. } => "process.status",
         EventKind::Reloading => "process.reloading",
         EventKind::Oom => "process.oom",
+        EventKind::PidsLimit => "process.pids_limit",
+        EventKind::Listening { .. } => "process.listening",
         EventKind::Stuck { .. } => "process.stuck",
         EventKind::Updated { .. } => "process.updated",
         EventKind::Adopted { .. } => "process.adopted",
@@ -121,7 +129,7 @@ pub(super) fn cause(cause: &Cause) -> &'static str {
         Cause::Apply => "apply",
         Cause::Shutdown => "shutdown",
         Cause::Policy => "policy",
-        Cause::Socket => "socket",
+        Cause::Socket | Cause::Connection(_) => "socket",
         Cause::Idle => "idle",
         Cause::Relation(..) => "relation",
         Cause::Ended(_) => "ended",
@@ -154,6 +162,8 @@ fn line(event: &Event) -> String {
         EventKind::Status { text } => format!("says: {text}"),
         EventKind::Reloading => "reads its configuration again".into(),
         EventKind::Oom => "the kernel killed a member for lack of memory".into(),
+        EventKind::PidsLimit => "the kernel refused it a process: its pids limit".into(),
+        EventKind::Listening { at } => format!("listens, and waits for a connection on {at}"),
         EventKind::Stuck { pids } if pids.contains(&Pid::TASK) => "cannot be dropped: it blocks its thread".into(),
         EventKind::Stuck { pids } => {
             let pids: Vec<String> = pids.iter().map(Pid::to_string).collect();

@@ -12,7 +12,7 @@ use super::act::{Act, Patience, act};
 use super::convert::{process, state_named, states};
 use super::fault::Fault;
 use super::foresee::{Step, foresee};
-use super::instance::{Counts, Served};
+use super::instance::{Counts, Served, blocking};
 use super::logs::Reading;
 use super::proto::v1;
 use super::proto::v1::neap_server::Neap;
@@ -21,7 +21,7 @@ use super::select::Found;
 use super::spec::spec;
 use super::watch::Watching;
 use super::{define, environment, eval, graph, plan, stats, why};
-use crate::spec::{Signal, Spec};
+use crate::spec::{Limits, Signal, Spec};
 
 /// Answers for an instance.
 pub(super) struct NeapService {
@@ -85,7 +85,16 @@ impl Neap for NeapService {
     async fn describe(&self, request: Request<v1::DescribeRequest>) -> Answer<v1::DescribeResponse> {
         let found = self.served.these(request.into_inner().names).await?;
         let all = self.served.all().await?;
-        Ok(Response::new(v1::DescribeResponse { processes: found.iter().map(|one| detail(one, &all)).collect() }))
+        let mut processes: Vec<v1::ProcessDetail> = found.iter().map(|one| detail(one, &all)).collect();
+        for (one, told) in found.iter().zip(&mut processes) {
+            if !one.spec.listen.is_empty() {
+                told.listeners = listeners(&self.served, one, &all).await?;
+            }
+            if one.spec.limits != Limits::default() {
+                told.limits = limits(&self.served, one).await?;
+            }
+        }
+        Ok(Response::new(v1::DescribeResponse { processes }))
     }
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Answer<v1::StartResponse> {
@@ -246,6 +255,35 @@ fn detail(one: &Found, all: &[Found]) -> v1::ProcessDetail {
         listeners: Vec::new(),
         limits: Vec::new(),
     }
+}
+
+/// Who sees to a process's limits. Of one that was deleted meanwhile there are none.
+async fn limits(served: &Served, one: &Found) -> Result<Vec<v1::LimitStatus>, Fault> {
+    let handle = served.handle(one);
+    let limits = blocking(move || handle.limits().unwrap_or_default()).await?;
+    let told = |state: crate::LimitState| v1::LimitStatus {
+        limit: state.limit.name().to_owned(),
+        value: state.value.map(|value| state.limit.written(value)).unwrap_or_default(),
+        enforced_by: state.enforcer.as_str().to_owned(),
+        why: Some(state.why).filter(|why| !why.is_empty()),
+    };
+    Ok(limits.into_iter().map(told).collect())
+}
+
+/// A process's listeners. Of one that was deleted meanwhile there are none.
+async fn listeners(served: &Served, one: &Found, all: &[Found]) -> Result<Vec<v1::ListenerStatus>, Fault> {
+    let handle = served.handle(one);
+    let listeners = blocking(move || handle.listeners().unwrap_or_default()).await?;
+    let prefix = format!("{}@", one.status.name);
+    let instances = all.iter().filter(|other| other.status.name.starts_with(&prefix)).count();
+    let told = |listener: crate::ListenerState| v1::ListenerStatus {
+        name: listener.name,
+        address: listener.address,
+        bound: listener.bound,
+        instances: listener.accepted.map(|_| u32::try_from(instances).unwrap_or(u32::MAX)),
+        accepted: listener.accepted,
+    };
+    Ok(listeners.into_iter().map(told).collect())
 }
 
 fn text(path: &std::path::Path) -> String {

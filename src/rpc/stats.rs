@@ -73,6 +73,9 @@ fn usage(found: &Found, now: Option<&Reading>, before: Option<&Reading>) -> v1::
     (told.memory, told.memory_limit) = (usage.memory, usage.memory_limit);
     (told.cpu_usage_usec, told.cpu_user_usec) = (micros(usage.cpu), micros(usage.cpu_user));
     told.cpu_system_usec = micros(usage.cpu_system);
+    #[expect(clippy::cast_precision_loss, reason = "thousandths of cores")]
+    let cores = |millis: u64| millis as f64 / 1000.0;
+    (told.cpu_limit, told.cpu_throttled_usec) = (usage.cpu_limit_millis.map(cores), micros(usage.cpu_throttled));
     (told.pids, told.pids_limit) = (small(usage.pids), small(usage.pids_limit));
     (told.io_read, told.io_written) = (usage.io_read, usage.io_written);
     // Of another run they would be a difference of nothing.

@@ -2,9 +2,11 @@
 
 use super::behaviour::Behaviour;
 use super::kernel::Happening;
+use super::sockets::{Accepted, Traffic};
 use super::trace::Trace;
 use super::world::{Failure, Hostility, World};
-use crate::core::{Event, ExitStatus, Input, Output, Pid, ProcessId, RunId, Settings, Time};
+use crate::core::{ConnectionId, Event, ExitStatus, Input, Output, Pid, ProcessId, RunId, Settings, SpawnError, Time};
+use crate::spec::Limits;
 
 impl World {
     /// A world in which everything answers at once and well unless told otherwise, and that remembers all that came out.
@@ -30,6 +32,50 @@ impl World {
         if let Some(run) = self.live_run(name) {
             self.kernel.change(run, change);
         }
+    }
+
+    /// From now on the listeners of this process cannot be bound, for this reason, or can be again.
+    pub fn unbindable(&mut self, name: &str, error: Option<SpawnError>) {
+        match error {
+            Some(error) => drop(self.kernel.unbindable.insert(name.to_owned(), error)),
+            None => drop(self.kernel.unbindable.remove(name)),
+        }
+    }
+
+    /// Somebody connects to the listeners of this process.
+    pub fn connect(&mut self, name: &str) -> Result<(), Failure> {
+        let Some(process) = self.find(name) else { return self.broken(&format!("there is no `{name}` to connect to")) };
+        if let Some(input) = self.kernel.connects(self.clock.mono, process) {
+            self.deliver(input)?;
+        }
+        self.run_until(self.clock.mono)
+    }
+
+    /// From now on the listeners of this process have this many connections open.
+    pub fn keep_open(&mut self, name: &str, open: u32) {
+        if let Some(process) = self.find(name) {
+            self.kernel.traffic.insert(process, Traffic { open, came: open > 0 });
+        }
+    }
+
+    /// The driver has accepted this connection to a process, and has yet to tell of it.
+    pub fn accept(&mut self, connection: ConnectionId, process: ProcessId) {
+        self.kernel.connections.insert(connection, Accepted { process, run: None });
+    }
+
+    /// Connections that the driver has accepted and neither closed nor given to a run.
+    pub fn unserved(&self) -> usize {
+        self.kernel.connections.values().filter(|it| it.run.is_none()).count()
+    }
+
+    /// Connections that the driver holds.
+    pub fn accepted(&self) -> usize {
+        self.kernel.connections.len()
+    }
+
+    /// The limits that the tree of this process has.
+    pub fn limits(&self, name: &str) -> Option<Limits> {
+        self.live_run(name).and_then(|run| self.kernel.runs.get(&run)).map(|it| it.limits.clone())
     }
 
     /// The run of this process that the kernel has (and the machine has not released), if there is one.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::agenda::Agenda;
 use super::behaviour::{Behaviour, Killing, Preparation};
 use super::rng::Rng;
+use super::sockets::{Accepted, Listeners, Traffic};
 use crate::core::{
-    ExitStatus, HookKind, HookResult, Input, Output, Pid, ProbeKind, ProcessId, RunId, Scope, SpawnError, SpawnStep,
-    Time,
+    ConnectionId, ExitStatus, HookKind, HookResult, Input, Output, Pid, ProbeKind, ProcessId, RunId, Scope, SpawnError,
+    SpawnStep, Time,
 };
-use crate::spec::{Hook, Probe, Signal, Spec};
+use crate::spec::{Hook, Limits, Probe, Signal, Spec};
 
 /// How long the driver tries to kill a tree before it reports who is left.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,6 +24,8 @@ pub(super) enum Due {
     Tell(Input),
     /// The machine hears of it once more, if that is still possible by then.
     Again(Input),
+    /// Somebody connects to the listeners of this process.
+    Connects(ProcessId),
     /// Something happens to a run, whether or not the machine hears of it.
     Happens(RunId, Happening),
 }
@@ -105,6 +108,12 @@ pub(super) struct Run {
     pub(super) heir: bool,
     /// Whether the driver waits for its child to be executed, to say that it was found alive.
     pub(super) adopting: bool,
+    /// The limits of its tree.
+    pub(super) limits: Limits,
+    /// Whether the connections of its listeners are being counted.
+    pub(super) counting: bool,
+    /// Whether it was sent a signal that ends programs.
+    pub(super) told_to_end: bool,
 }
 
 impl Run {
@@ -113,8 +122,12 @@ impl Run {
         self.stage == Stage::Spawning || !self.members.is_empty()
     }
 
-    fn new(process: ProcessId, spec: Arc<Spec>, does: Behaviour, (stage, now): (Stage, Time)) -> Self {
+    pub(super) fn new(process: ProcessId, spec: Arc<Spec>, does: Behaviour, (stage, now): (Stage, Time)) -> Self {
+        let limits = spec.limits.clone();
         Run {
+            limits,
+            counting: false,
+            told_to_end: false,
             process,
             spec,
             does,
@@ -162,9 +175,15 @@ pub(super) struct Kernel {
     /// Runs that were released with nothing left of them.
     pub(super) over: BTreeSet<RunId>,
     pub(super) agenda: Agenda<Due>,
-    pub(super) armed: BTreeMap<ProcessId, bool>,
+    pub(super) listeners: BTreeMap<ProcessId, Listeners>,
+    /// What the driver accepted and holds.
+    pub(super) connections: BTreeMap<ConnectionId, Accepted>,
+    pub(super) last_connection: u64,
+    pub(super) traffic: BTreeMap<ProcessId, Traffic>,
     /// How many runs of each process were executed, in truth.
     pub(super) executed: BTreeMap<ProcessId, u32>,
+    /// Processes whose listeners cannot be bound.
+    pub(super) unbindable: BTreeMap<String, SpawnError>,
     used: BTreeSet<Pid>,
     freed: Vec<Pid>,
     next_pid: u32,
@@ -181,8 +200,12 @@ impl Kernel {
             runs: BTreeMap::new(),
             over: BTreeSet::new(),
             agenda: Agenda::new(),
-            armed: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            last_connection: 0,
+            traffic: BTreeMap::new(),
             executed: BTreeMap::new(),
+            unbindable: BTreeMap::new(),
             used: BTreeSet::new(),
             freed: Vec::new(),
             next_pid: 100,
@@ -236,7 +259,10 @@ impl Kernel {
     /// Carries out an output. An error is something that the machine must not have asked for.
     pub(super) fn execute(&mut self, now: Time, output: &Output) -> Result<(), String> {
         match output {
-            Output::Prepare { run, process, spec, .. } => self.prepare(now, *run, *process, spec),
+            Output::Prepare { run, process, spec, connection } => {
+                self.give(*run, *connection)?;
+                self.prepare(now, *run, *process, spec)
+            }
             Output::Spawn(run) => self.spawn(now, *run),
             Output::Release(run) => self.release(*run),
             Output::Signal { run, signal, scope } => self.signal(now, *run, *signal, *scope),
@@ -269,34 +295,21 @@ impl Kernel {
                 self.run_hook(now, *run, (*process, *kind), hook)
             }
             Output::CancelHook(run, kind) => self.cancel_hook(now, *run, *kind),
-            Output::ArmSockets(process, _) => {
-                self.armed.insert(*process, true);
-                if self.sociable {
-                    self.tell(now, Input::SocketReadable(*process));
-                } else if self.hostile && self.rng.chance(500) {
-                    let at = now.after(self.rng.millis(0, 60_000));
-                    self.tell(at, Input::SocketReadable(*process));
-                }
+            Output::ArmSockets(process, spec) => self.arm(now, *process, spec),
+            Output::DisarmSockets(process) => self.disarm(*process),
+            Output::CloseSockets(process) => self.close(*process),
+            Output::SetLimits { run, limits } => {
+                self.held(*run, "SetLimits")?.limits = limits.clone();
                 Ok(())
             }
-            Output::DisarmSockets(process) => match self.armed.get_mut(process) {
-                Some(armed) => {
-                    *armed = false;
-                    Ok(())
-                }
-                None => Err(format!("DisarmSockets({process}), but it was never armed")),
-            },
-            Output::CloseSockets(process) => {
-                self.armed.remove(process);
-                Ok(())
-            }
-            Output::DropConnection(_) | Output::CountConnections(..) | Output::SetLimits { .. } => Ok(()),
+            Output::DropConnection(connection) => self.drop_connection(*connection),
+            Output::CountConnections(run, process) => self.count_connections(now, *run, *process),
             Output::Reply(..) | Output::Emit(_) | Output::Finished { .. } => Ok(()),
         }
     }
 
     /// A run that is still held for the machine.
-    fn held(&mut self, run: RunId, what: &str) -> Result<&mut Run, String> {
+    pub(super) fn held(&mut self, run: RunId, what: &str) -> Result<&mut Run, String> {
         match self.runs.get_mut(&run) {
             Some(it) if it.released => Err(format!("{what}({run}) after the run was released")),
             Some(it) => Ok(it),
@@ -321,8 +334,10 @@ impl Kernel {
         Ok(())
     }
 
+    /// What its next run does; an instance does what its process is said to do.
     fn behaviour(&mut self, spec: &Spec) -> Behaviour {
-        match self.behaviours.get(&spec.name) {
+        let of_process = || spec.name.split_once('@').and_then(|(process, _)| self.behaviours.get(process));
+        match self.behaviours.get(&spec.name).or_else(of_process) {
             Some(does) => does.clone(),
             None if self.hostile => Behaviour::hostile(&mut self.rng, spec),
             None => Behaviour::good(spec),
@@ -363,6 +378,7 @@ impl Kernel {
     }
 
     fn release(&mut self, run: RunId) -> Result<(), String> {
+        self.close_connections(run);
         let it = self.held(run, "Release")?;
         if it.stage == Stage::Spawning {
             return Err(format!("Release({run}) while its child is being made"));
@@ -389,6 +405,7 @@ impl Kernel {
         if !ends {
             return Ok(());
         }
+        it.told_to_end = true;
         let targets: Vec<Pid> = match scope {
             Scope::Main => it.driver_main.into_iter().filter(|pid| it.members.contains(pid)).collect(),
             Scope::Group | Scope::Tree => it.members.iter().copied().collect(),

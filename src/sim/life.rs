@@ -74,6 +74,7 @@ impl Kernel {
             it.executed_told = told;
         }
         *self.executed.entry(process).or_default() += 1;
+        self.serves(process);
         let news = if adopting { Input::Adopted(run, Adoption::Alive(pid)) } else { Input::Executed(run, pid) };
         self.tell(told, news);
         let speaks = spec.process_type == ProcessType::Forking
@@ -193,6 +194,7 @@ impl Kernel {
         self.hostile = false;
         self.sociable = true;
         self.behaviours.clear();
+        self.unbindable.clear();
         let live: Vec<RunId> = self.runs.iter().filter(|(_, it)| !it.released).map(|(run, _)| *run).collect();
         for run in live {
             let Some(it) = self.runs.get_mut(&run) else { continue };
@@ -213,9 +215,7 @@ impl Kernel {
                 }
             }
         }
-        for process in self.armed.iter().filter(|(_, armed)| **armed).map(|(process, _)| *process).collect::<Vec<_>>() {
-            self.tell(now, Input::SocketReadable(process));
-        }
+        self.visit_all(now);
     }
 
     /// Something that nobody asked for happens to a run.
@@ -236,6 +236,7 @@ impl Kernel {
                 }
                 return;
             }
+            1 if self.rng.chance(500) => Input::PidsLimit(run),
             1 => Input::Oom(run),
             2 => return self.new_main(now, run),
             3 => Input::LogLine(run),

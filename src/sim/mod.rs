@@ -49,6 +49,7 @@ mod plans;
 mod reasons;
 mod rng;
 mod schedule;
+mod sockets;
 mod trace;
 mod watch;
 mod world;

@@ -20,6 +20,9 @@ pub(crate) fn make_absolute(spec: &mut Spec, root: &Path) {
         let bare = path.trim_start_matches(['!', '|']);
         *path = format!("{}{}", &path[..path.len() - bare.len()], at(bare));
     }
+    for listener in &mut spec.listen {
+        listener.address = listener.address.with_path(at);
+    }
     for stream in [&mut spec.log.stdout, &mut spec.log.stderr] {
         if let Stream::File(path) = stream {
             *path = at(path);

@@ -9,6 +9,7 @@ mod absolute;
 mod builder;
 pub mod diff;
 mod hook;
+mod listener;
 pub mod names;
 mod order;
 mod plan;
@@ -31,12 +32,11 @@ pub mod write;
 #[cfg(feature = "lua")]
 pub(crate) use absolute::make_absolute;
 pub use hook::{FunctionId, Hook, HookAction, Hooks};
+pub use listener::{LONGEST_SOCKET_PATH, ListenAddress, Listener, Place};
 pub use order::{OrderEdge, order_cycles, order_edges};
 pub use plan::{Plan, PlanError, Problem, Severity, Source};
 pub use probe::{Health, HttpProbe, LogLine, Probe, ProbeTarget, Ready};
-pub use process::{
-    Conditions, EnvFile, Limits, ListenAddress, Listener, LogSettings, ProcessType, Rlimit, Secret, Spec, Stream,
-};
+pub use process::{Conditions, Directory, EnvFile, Limits, LogSettings, ProcessType, Rlimit, Secret, Spec, Stream};
 pub use restart::{Restart, RestartPolicy, StartLimit};
 pub use schema::{Effect, FieldChange, changed_fields};
 pub use serde_impl::stored;

@@ -20,6 +20,20 @@ pub struct Source {
     pub notes: Vec<(String, String)>,
 }
 
+impl Source {
+    /// The line of a field: its own, else that of what holds it, else the spec's.
+    fn line_of(&self, field: &str) -> Option<u32> {
+        let mut path = field;
+        while !path.is_empty() {
+            if let Some(line) = self.fields.get(path) {
+                return Some(*line);
+            }
+            path = path.rfind(['.', '[']).map_or("", |end| &path[..end]);
+        }
+        self.line
+    }
+}
+
 impl PartialEq for Source {
     /// Always equal: where a spec stands is no part of what it says.
     fn eq(&self, _: &Source) -> bool {
@@ -61,6 +75,20 @@ pub struct Problem {
     pub field: Option<String>,
     /// What is wrong and what was expected, as a sentence without its place.
     pub message: String,
+}
+
+impl Problem {
+    /// A problem of a spec, with the line of its field.
+    pub(crate) fn of(spec: &Spec, severity: Severity, field: &str, message: String) -> Problem {
+        Problem {
+            severity,
+            file: spec.source.file.clone(),
+            line: spec.source.line_of(field),
+            process: Some(spec.name.escape_debug().to_string()),
+            field: Some(field.to_owned()).filter(|field| !field.is_empty()),
+            message,
+        }
+    }
 }
 
 impl fmt::Display for Problem {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::hook::{FunctionId, HookAction, Hooks};
+use super::listener::Listener;
 use super::plan::Source;
 use super::probe::{Health, ProbeTarget, Ready};
 use super::restart::Restart;
@@ -76,6 +77,8 @@ pub struct Conditions {
     pub file_not_empty: Vec<String>,
     /// Environment variables that must be set (`NAME`) or equal (`NAME=value`), with the same prefixes.
     pub env: Vec<String>,
+    /// A function that is asked once all else holds.
+    pub check: Option<FunctionId>,
 }
 
 impl Conditions {
@@ -104,48 +107,6 @@ pub struct Limits {
     pub io_weight: Option<u64>,
     /// How readily the kernel picks it when memory runs out, -1,000 to 1,000.
     pub oom_score_adj: Option<i32>,
-}
-
-/// Where a listener listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// A TCP address, `host:port`.
-    Tcp(String),
-    /// A UDP address, `host:port`.
-    Udp(String),
-    /// A Unix stream socket's path.
-    Unix(String),
-    /// A Unix datagram socket's path.
-    UnixDgram(String),
-    /// A Unix seqpacket socket's path.
-    UnixSeqpacket(String),
-    /// A FIFO's path.
-    Fifo(String),
-}
-
-/// A socket that Neap holds for a process (systemd.socket(5)).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
-    /// Its name in LISTEN_FDNAMES.
-    pub name: Option<String>,
-    /// Where it listens.
-    pub address: ListenAddress,
-    /// One instance a connection instead of handing over the listener; at most this many.
-    pub accept: Option<u32>,
-    /// Stop the process after it had no connection for this long.
-    pub idle_stop: Option<Duration>,
-    /// Mode of a path, as octal bits.
-    pub mode: u32,
-    /// Owner of a path.
-    pub user: Option<String>,
-    /// Group of a path.
-    pub group: Option<String>,
-    /// Connections the kernel may queue.
-    pub backlog: u32,
-    /// Variable that carries the listener's descriptor number.
-    pub fd_env: Option<String>,
-    /// Variable that carries the first connection's descriptor number.
-    pub client_fd_env: Option<String>,
 }
 
 /// Where a stream of output goes.
@@ -190,6 +151,15 @@ impl Default for LogSettings {
             stderr: Stream::Capture,
         }
     }
+}
+
+/// A folder that is made for a process, and belongs to its user and group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Its name below the place for its kind.
+    pub path: String,
+    /// Its mode.
+    pub mode: u32,
 }
 
 /// The definition of one process: what is run, when, and what follows from how it ends.
@@ -284,8 +254,14 @@ pub struct Spec {
     pub limits: Limits,
     /// Sockets held for it.
     pub listen: Vec<Listener>,
-    /// Directories made for it below the runtime directory.
-    pub runtime_directory: Vec<String>,
+    /// Directories made for it below the runtime directory, and removed when it is down.
+    pub runtime_directory: Vec<Directory>,
+    /// Directories made for it that are kept, for its state.
+    pub state_directory: Vec<Directory>,
+    /// Directories made for it that are kept, for what it can make again.
+    pub cache_directory: Vec<Directory>,
+    /// Directories made for it that are kept, for logs.
+    pub logs_directory: Vec<Directory>,
     /// Where its pid is read from (forking) or written to.
     pub pidfile: Option<String>,
     /// What happens to its output.
@@ -299,6 +275,22 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// The first of these names that its spec would be wrong without, and a sentence that says so.
+    #[cfg(any(feature = "lua", feature = "grpc"))]
+    pub(crate) fn needs(&self, leaves: impl Fn(&str) -> bool) -> Option<(&str, String)> {
+        let relations = [
+            ("requires", &self.requires),
+            ("is bound to", &self.binds_to),
+            ("is part of", &self.part_of),
+            ("follows", &self.follows),
+        ];
+        relations.into_iter().find_map(|(relation, names)| {
+            let (name, own) = (names.iter().find(|name| leaves(name))?, &self.name);
+            let text = format!("`{own}` {relation} `{name}`: delete `{own}` too, or update it to do without");
+            Some((name.as_str(), text))
+        })
+    }
+
     /// The functions that its hooks and probes are.
     pub fn functions(&self) -> impl Iterator<Item = FunctionId> {
         let Hooks { before_start, after_start, before_stop, after_stop, on_failure } = &self.hooks;
@@ -312,7 +304,7 @@ impl Spec {
             _ => None,
         };
         let probes = ready.into_iter().chain(self.health.as_ref().map(|health| &health.target));
-        called.chain(probes.filter_map(|target| match target {
+        called.chain(self.conditions.check).chain(probes.filter_map(|target| match target {
             ProbeTarget::Function(id) => Some(*id),
             _ => None,
         }))

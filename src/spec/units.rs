@@ -54,7 +54,7 @@ impl UnitError {
 }
 
 /// Text in quotes, with what would upset a terminal escaped, and no longer than a person reads.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut quoted = String::from("\"");
     for (count, character) in text.chars().enumerate() {

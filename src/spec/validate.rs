@@ -3,6 +3,7 @@
 mod check;
 mod execution;
 mod lifecycle;
+mod listen;
 mod plan;
 mod task;
 
@@ -29,15 +30,6 @@ impl Spec {
         let mut check = Check::new(self);
         check.execution();
         check.lifecycle();
-        check.kept();
-        check.finish()
-    }
-
-    /// Keys that are set and do nothing in this version, as errors. A supervisor whose driver lacks them refuses the
-    /// spec rather than run it without; the machine itself knows them all.
-    pub fn unsupported(&self) -> Vec<Problem> {
-        let mut check = Check::new(self);
-        check.unsupported();
         check.finish()
     }
 }

@@ -1,8 +1,9 @@
 //! Turning a spec into the tree of values that [`read`](super::read) reads, with the canonical keys.
 
 use super::hook::{Hook, HookAction, Hooks};
+use super::listener::Listener;
 use super::probe::{Health, HttpProbe, ProbeTarget, Ready};
-use super::process::{Conditions, EnvFile, Limits, ListenAddress, Listener, LogSettings, Rlimit, Spec, Stream};
+use super::process::{Conditions, Directory, EnvFile, Limits, LogSettings, Rlimit, Spec, Stream};
 use super::read::{MODES, POLICIES, TYPES};
 use super::restart::Restart;
 use super::stop::{Reload, Stop};
@@ -37,7 +38,14 @@ pub fn node(spec: &Spec) -> Node {
     table.filled("hooks", hooks(&spec.hooks));
     table.filled("limits", limits(&spec.limits));
     table.list("listen", spec.listen.iter().map(listener).collect());
-    table.list("runtime_directory", spec.runtime_directory.iter().map(text).collect());
+    for (key, list) in [
+        ("runtime_directory", &spec.runtime_directory),
+        ("state_directory", &spec.state_directory),
+        ("cache_directory", &spec.cache_directory),
+        ("logs_directory", &spec.logs_directory),
+    ] {
+        table.list(key, list.iter().map(directory).collect());
+    }
     table.some("pidfile", spec.pidfile.as_deref().map(text));
     table.put("log", log(&spec.log));
     table.some("watchdog", spec.watchdog.map(duration));
@@ -127,6 +135,16 @@ fn env_file(file: &EnvFile) -> Value {
     }
 }
 
+fn directory(directory: &Directory) -> Value {
+    if directory.mode == Directory::MODE {
+        return text(&directory.path);
+    }
+    let mut table = Entries::default();
+    table.put("path", text(&directory.path));
+    table.put("mode", text(format_mode(directory.mode)));
+    table.done()
+}
+
 fn rights(table: &mut Entries, spec: &Spec) {
     table.some("user", spec.user.as_ref().map(text));
     table.some("group", spec.group.as_ref().map(text));
@@ -180,6 +198,7 @@ fn conditions(conditions: &Conditions) -> Entries {
     table.list("path_executable", conditions.path_executable.iter().map(text).collect());
     table.list("file_not_empty", conditions.file_not_empty.iter().map(text).collect());
     table.list("env", conditions.env.iter().map(text).collect());
+    table.some("check", conditions.check.map(Value::Function));
     table
 }
 
@@ -329,23 +348,21 @@ fn limits(limits: &Limits) -> Entries {
 }
 
 fn listener(listener: &Listener) -> Value {
-    let (kind, address) = match &listener.address {
-        ListenAddress::Tcp(address) => ("tcp", address),
-        ListenAddress::Udp(address) => ("udp", address),
-        ListenAddress::Unix(path) => ("unix", path),
-        ListenAddress::UnixDgram(path) => ("unix_dgram", path),
-        ListenAddress::UnixSeqpacket(path) => ("unix_seqpacket", path),
-        ListenAddress::Fifo(path) => ("fifo", path),
-    };
+    let address = &listener.address;
     let mut table = Entries::default();
-    table.put(kind, text(address));
+    table.put(address.kind(), text(address.text()));
     table.some("name", listener.name.as_ref().map(text));
     table.some("accept", listener.accept.map(integer));
     table.some("idle_stop", listener.idle_stop.map(duration));
-    table.put("mode", text(format_mode(listener.mode)));
+    // What has no path has no mode, and what has no connections queues none.
+    if address.path().is_some() || listener.mode != Listener::DEFAULT_MODE {
+        table.put("mode", text(format_mode(listener.mode)));
+    }
     table.some("user", listener.user.as_ref().map(text));
     table.some("group", listener.group.as_ref().map(text));
-    table.put("backlog", integer(listener.backlog));
+    if address.is_stream() || listener.backlog != Listener::DEFAULT_BACKLOG {
+        table.put("backlog", integer(listener.backlog));
+    }
     table.some("fd_env", listener.fd_env.as_ref().map(text));
     table.some("client_fd_env", listener.client_fd_env.as_ref().map(text));
     table.done()

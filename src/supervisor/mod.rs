@@ -18,6 +18,7 @@ pub use task::{Task, TaskResult};
 
 pub use crate::driver::contain::TreeKind;
 pub use crate::driver::spawn::Method;
+pub use crate::driver::{Enforcer, Limit, LimitState, ListenerState};
 pub use crate::driver::{FunctionCall, FunctionDone, FunctionHost, HostReport, Purpose, Usage, UsageSource};
 pub use crate::events::{Events, Lines, Next};
 pub use crate::log::{Line, LogBatch, LogCursor, LogFrom, LogLine, LogReader, NoCursor, StreamKind};

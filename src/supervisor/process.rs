@@ -9,13 +9,12 @@ use super::error::Error;
 use super::handle::Owner;
 use super::pending::Pending;
 use super::shared::{Answer, Caller, Message};
-use super::support;
 #[cfg(feature = "grpc")]
 use crate::core::SpawnError;
 use crate::core::{Command, Done, Explanation, ProcessId, Refusal, StateName, Status, Updated};
-use crate::driver::Usage;
 #[cfg(feature = "grpc")]
 use crate::driver::{Beside, beside};
+use crate::driver::{LimitState, ListenerState, Usage};
 use crate::log::{Line, LogFrom, LogReader};
 use crate::spec::{Signal, Spec};
 
@@ -132,9 +131,6 @@ impl Process {
     }
 
     fn send_update(&self, spec: Spec, restart: bool, dry_run: bool) -> Pending<Updated> {
-        if let Err(refusal) = support::check_update(&spec) {
-            return Pending::ready(Err(refusal.into()));
-        }
         let command = Command::Update { process: self.id, spec: Box::new(spec), restart, dry_run };
         self.command(command, |answer| match answer {
             Answer::Done(Done::Updated(updated)) => Some(updated),
@@ -204,6 +200,26 @@ impl Process {
         let found = self.owner.shared.query(move |engine| engine.machine().status(id).map(|_| engine.gauge(id)))?;
         let gauge = found.ok_or(Error::Refused(Refusal::NotFound))?;
         Ok(gauge.and_then(|gauge| gauge.read().ok()))
+    }
+
+    /// Its listeners, in the order of its spec.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it was deleted; [`Error::Ended`] when the supervisor has ended.
+    pub fn listeners(&self) -> Result<Vec<ListenerState>, Error> {
+        let id = self.id;
+        let found = self.owner.shared.query(move |engine| engine.machine().status(id).map(|_| engine.listeners(id)))?;
+        found.ok_or(Error::Refused(Refusal::NotFound))
+    }
+
+    /// Who sees to each limit that its spec has; before it runs for the first time, who would.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it was deleted; [`Error::Ended`] when the supervisor has ended.
+    pub fn limits(&self) -> Result<Vec<LimitState>, Error> {
+        let id = self.id;
+        let found = self.owner.shared.query(move |engine| engine.limits(id))?;
+        found.ok_or(Error::Refused(Refusal::NotFound))
     }
 
     /// What another program is to be executed with, to be beside it. May block for as long as disks do.

@@ -1,16 +1,11 @@
-//! What specs may ask for that this version cannot do yet: refused where they come in, rather than passed over.
+//! What specs may ask for that the way they came in cannot give them: refused there, rather than passed over.
 
 use crate::core::Refusal;
 use crate::spec::{Plan, PlanError, Problem, Severity, Spec};
 
-/// Refuses a spec that asks for what there is no driver for, or for a function that nobody gave.
+/// Refuses a spec that asks for a function that nobody gave.
 pub(super) fn check(spec: &Spec) -> Result<(), Refusal> {
     refuse(problems(spec))
-}
-
-/// Refuses what cannot replace a process's spec.
-pub(super) fn check_update(spec: &Spec) -> Result<(), Refusal> {
-    refuse(spec.unsupported())
 }
 
 /// Refuses the spec of what is no task, and any where functions cannot be kept.
@@ -23,7 +18,7 @@ pub(super) fn check_task(spec: &Spec, kept: bool) -> Result<(), Refusal> {
         let reason = "a task cannot be part of an instance that outlives its supervisor: no ledger holds a function";
         return Err(Refusal::Failed { name: spec.name.as_str().into(), reason: reason.into() });
     }
-    refuse(spec.unsupported())
+    Ok(())
 }
 
 /// Refuses a plan with such specs, naming all of them.
@@ -32,11 +27,9 @@ pub(super) fn check_plan(plan: &Plan) -> Result<(), Refusal> {
 }
 
 fn problems(spec: &Spec) -> Vec<Problem> {
-    let mut problems = spec.unsupported();
-    if spec.task {
-        problems.push(problem(spec, "it is a task, which comes with its function: use `Supervisor::add_task`"));
-    }
-    problems
+    let task =
+        spec.task.then(|| problem(spec, "it is a task, which comes with its function: use `Supervisor::add_task`"));
+    task.into_iter().collect()
 }
 
 fn problem(spec: &Spec, message: &str) -> Problem {

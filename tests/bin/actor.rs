@@ -30,8 +30,14 @@
 //! | `notify TEXT` | one datagram to NOTIFY_SOCKET; `\n` stands for a line end |
 //! | `pidfile PATH`, `touch PATH` | writes its pid, makes an empty file |
 //! | `listen PORT` | accepts TCP connections on 127.0.0.1 and closes them, for ever; port 0 prints the one it got |
-//! | `serve-while tcp PORT FILE` | accepts TCP connections on 127.0.0.1 while there is such a file, and refuses them while there is none |
-//! | `serve-while http ADDRESS FILE` | answers HTTP on a port of 127.0.0.1, or on a Unix socket at a path: 200 with the file, 503 while there is none |
+//! | `sockets` | what it was passed by LISTEN_FDS, a line each: `NUMBER NAME KIND ADDRESS blocks`, of ours (LISTEN_PID) or not |
+//! | `greet N` | accepts connections of the descriptor N for ever; each is told our pid as a line, and closed |
+//! | `answer N` | the connection with the descriptor N is told our pid as a line, and closed |
+//! | `hold N` | accepts connections of the descriptor N for ever, and closes each when its client does |
+//! | `receive N` | prints what comes at the descriptor N in one piece |
+//! | `unblock N` | makes the descriptor N non-blocking, for everybody who has it |
+//! | `pretend tcp PORT FILE` | accepts TCP connections on 127.0.0.1 while there is such a file, and refuses them while there is none |
+//! | `pretend http ADDRESS FILE` | answers HTTP on a port of 127.0.0.1, or on a Unix socket at a path: 200 with the file, 503 while there is none |
 //! | `while FILE { … }` | does the block again and again while there is such a file |
 //! | `read PATH` | waits until the file (a FIFO) was read to its end |
 //! | `gone PATH` | waits until there is no such file |
@@ -40,6 +46,8 @@
 //! | `umask OCTAL`, `inherit-fds N` | sets it; opens N descriptors that an executed program keeps |
 //! | `supervise { … }` | launches an actor with the block through Neap, with its descriptors 0 to 2; waits for it and says `ended STATUS` or `failed ERRNO STEP MESSAGE` |
 //! | `starve TREES N { … }` | launches an actor with the block in a tree (of `cgroups` or `groups`); once that has N members takes all descriptors there are, sends TERM to the tree, then KILL, and says `told RESULT` and `killed RESULT` |
+//! | `eat BYTES`, `burn` | takes so much memory and uses it; the processor, for ever |
+//! | `try-fork` | says `forked`, or `refused` and why |
 //! | `forkbomb` | forks as fast as it can, all children too, until killed |
 
 #![no_main] // The Rust runtime ignores SIGPIPE before `main`: this program shows what it really was given.
@@ -49,7 +57,7 @@ use std::ffi::{CStr, CString, OsString, c_char, c_int};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
@@ -146,7 +154,14 @@ fn act(verb: &str, words: &mut Iter<'_, OsString>) {
         "pidfile" => or_fail("pidfile", fs::write(text(words), format!("{}\n", std::process::id()))),
         "touch" => drop(or_fail("touch", File::create(text(words)))),
         "listen" => listen(number(words) as u16),
-        "serve-while" => serve_while(&text(words), &text(words), &text(words)),
+        "sockets" => sockets(),
+        "greet" => greet(number(words) as i32),
+        "answer" => tell_pid(File::from(fd(number(words) as i32))),
+        "hold" => hold(number(words) as i32),
+        "receive" => receive(number(words) as i32),
+        // SAFETY: takes numbers.
+        "unblock" => drop(unsafe { libc::fcntl(number(words) as i32, libc::F_SETFL, libc::O_NONBLOCK) }),
+        "pretend" => pretend(&text(words), &text(words), &text(words)),
         "while" => repeat_while(words),
         "read" => drop(or_fail("read", File::open(text(words)).and_then(|mut f| f.read_to_end(&mut Vec::new())))),
         "gone" => await_gone(&text(words)),
@@ -159,6 +174,11 @@ fn act(verb: &str, words: &mut Iter<'_, OsString>) {
         "inherit-fds" => inherit_fds(number(words)),
         "supervise" => supervise(words),
         "starve" => starve(words),
+        "eat" => eat(number(words) as usize),
+        "burn" => loop {
+            std::hint::spin_loop();
+        },
+        "try-fork" => try_fork(),
         "forkbomb" => forkbomb(),
         other => fail(&format!("unknown verb `{other}`")),
     }
@@ -402,14 +422,85 @@ fn listen(port: u16) {
     }
 }
 
-fn serve_while(protocol: &str, address: &str, file: &str) {
+/// The descriptor of this number, which was passed.
+fn fd(number: i32) -> OwnedFd {
+    // SAFETY: nobody else of this program uses it.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+fn sockets() {
+    let variable = |name: &str| env::var(name).unwrap_or_default();
+    let count: i32 = variable("LISTEN_FDS").parse().unwrap_or(0);
+    let ours = variable("LISTEN_PID") == std::process::id().to_string();
+    print(format!("{count} {}\n", if ours { "of ours" } else { "of a stranger's" }).as_bytes());
+    let names = variable("LISTEN_FDNAMES");
+    for (number, name) in (3..).zip(names.split(':')).take(count as usize) {
+        let option = |option| {
+            let (mut value, mut length) = (0 as c_int, size_of::<c_int>() as u32);
+            // SAFETY: the pointers are to a number and to its length.
+            let got =
+                unsafe { libc::getsockopt(number, libc::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut length) };
+            (got == 0).then_some(value)
+        };
+        let kind = match option(libc::SO_TYPE) {
+            Some(libc::SOCK_STREAM) => "stream",
+            Some(libc::SOCK_DGRAM) => "dgram",
+            Some(libc::SOCK_SEQPACKET) => "seqpacket",
+            _ => "file",
+        };
+        let accepts = if option(libc::SO_ACCEPTCONN) == Some(1) { " listens" } else { "" };
+        // SAFETY: takes a number.
+        let blocks = unsafe { libc::fcntl(number, libc::F_GETFL) } & libc::O_NONBLOCK == 0;
+        let blocks = if blocks { " blocks" } else { "" };
+        print(format!("{number} {name} {kind}{accepts}{blocks}\n").as_bytes());
+    }
+}
+
+fn tell_pid(mut client: File) {
+    let _ = writeln!(client, "{}", std::process::id());
+}
+
+fn accept(listener: i32) -> File {
+    loop {
+        // SAFETY: asks for no address.
+        let client = unsafe { libc::accept(listener, std::ptr::null_mut(), std::ptr::null_mut()) };
+        if client >= 0 {
+            return fd(client).into();
+        }
+        let error = io::Error::last_os_error();
+        if !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) {
+            fail(&format!("accept: {error}"));
+        }
+    }
+}
+
+fn greet(listener: i32) {
+    loop {
+        tell_pid(accept(listener));
+    }
+}
+
+fn hold(listener: i32) {
+    loop {
+        let mut client = accept(listener);
+        thread::spawn(move || client.read_to_end(&mut Vec::new()));
+    }
+}
+
+fn receive(number: i32) {
+    let mut bytes = [0; 4096];
+    let length = or_fail("receive", File::from(fd(number)).read(&mut bytes));
+    print(&[b"got ", &bytes[..length], b"\n"].concat());
+}
+
+fn pretend(protocol: &str, address: &str, file: &str) {
     match (protocol, address.parse::<u16>()) {
         ("tcp", Ok(port)) => loop {
             while !Path::new(file).exists() {
                 thread::sleep(Duration::from_millis(2));
             }
-            let listener = or_fail("serve", TcpListener::bind(("127.0.0.1", port)));
-            or_fail("serve", listener.set_nonblocking(true));
+            let listener = or_fail("pretend", TcpListener::bind(("127.0.0.1", port)));
+            or_fail("pretend", listener.set_nonblocking(true));
             while Path::new(file).exists() {
                 if listener.accept().is_err() {
                     thread::sleep(Duration::from_millis(2));
@@ -417,15 +508,15 @@ fn serve_while(protocol: &str, address: &str, file: &str) {
             }
         },
         ("http", Ok(port)) => {
-            let listener = or_fail("serve", TcpListener::bind(("127.0.0.1", port)));
+            let listener = or_fail("pretend", TcpListener::bind(("127.0.0.1", port)));
             listener.incoming().flatten().for_each(|stream| answer(stream, file));
         }
         ("http", Err(_)) => {
             let _ = fs::remove_file(address);
-            let listener = or_fail("serve", UnixListener::bind(address));
+            let listener = or_fail("pretend", UnixListener::bind(address));
             listener.incoming().flatten().for_each(|stream| answer(stream, file));
         }
-        _ => fail("serve-while what?"),
+        _ => fail("pretend what?"),
     }
 }
 
@@ -540,6 +631,26 @@ fn starve(words: &mut Iter<'_, OsString>) {
 fn await_any(fds: &[BorrowedFd<'_>]) {
     let mut polled: Vec<PollFd<'_>> = fds.iter().map(|f| PollFd::new(*f, PollFlags::POLLIN)).collect();
     let _ = poll(&mut polled, PollTimeout::NONE);
+}
+
+/// Keeps what it takes, a page at a time.
+fn eat(bytes: usize) {
+    let mut eaten = vec![0u8; bytes];
+    eaten.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+    std::mem::forget(std::hint::black_box(eaten));
+}
+
+fn try_fork() {
+    // SAFETY: the program has one thread; the child only ends.
+    match unsafe { libc::fork() } {
+        0 => std::process::exit(0),
+        -1 => print(format!("refused: {}\n", io::Error::last_os_error()).as_bytes()),
+        // SAFETY: reaps the child.
+        child => {
+            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            print(b"forked\n");
+        }
+    }
 }
 
 fn forkbomb() {

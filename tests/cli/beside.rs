@@ -1,5 +1,7 @@
 //! What processes use, whether they are well, and commands beside them.
 
+use std::io::{BufRead, BufReader};
+
 use nix::unistd::geteuid;
 use serde_json::Value;
 
@@ -51,6 +53,34 @@ fn stats_tell_what_a_whole_tree_uses_and_how_fast() {
     assert!(lines[2].starts_with("web") || lines[1].starts_with("web"), "{text}");
     shop.fails(3, &["stats", "nobody"]);
     shop.fails(1, &["stats", "--interval", "5m"]);
+}
+
+#[test]
+fn stats_go_on_until_nobody_reads_them() {
+    let shop = shop();
+    let mut child = shop.child(&["stats", "-f", "--json", "--interval", "50ms", "busy"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    let (first, second, third) = (next(), next(), next());
+    for (before, after) in [(&first, &second), (&second, &third)] {
+        assert!(before["time"].as_str() < after["time"].as_str(), "{before} {after}");
+        assert!(before["cpu_usage_usec"].as_u64() <= after["cpu_usage_usec"].as_u64(), "{before} {after}");
+        assert!(after["cpu"].is_f64() && after["name"] == "busy", "{after}");
+    }
+    drop(lines);
+    assert!(child.wait().unwrap().success());
+    let mut child = shop.child(&["stats", "-f", "--interval", "50ms", "busy", "web"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.next().unwrap().starts_with("TIME "));
+    assert!(lines.next().unwrap().contains("  busy  running  "));
+    assert!(lines.next().unwrap().contains("  web   running  "));
+    let refused = shop.fails(1, &["stats", "-f", "--interval", "0"]);
+    assert!(refused.stderr.contains("--interval"), "{refused:?}");
+    // With the instance it ends, too.
+    shop.ok(&["down", "-q"]);
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success());
+    shop.end().expect_code(0);
 }
 
 #[test]

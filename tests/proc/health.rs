@@ -43,17 +43,17 @@ fn of_kind(kind: &str, world: &World, change: impl FnOnce(&mut Health)) -> (Spec
     let (well, socket) = (text(&world.dir.join("well")), text(&world.dir.join("socket")));
     let (words, target, said) = match kind {
         "http" => (
-            ["serve-while", "http", &port.to_string(), &well].map(String::from).to_vec(),
+            ["pretend", "http", &port.to_string(), &well].map(String::from).to_vec(),
             ProbeTarget::http(format!("http://127.0.0.1:{port}/")),
             "status 503, expected 200 to 299",
         ),
         "http over a socket" => (
-            ["serve-while", "http", &socket, &well].map(String::from).to_vec(),
+            ["pretend", "http", &socket, &well].map(String::from).to_vec(),
             ProbeTarget::http(format!("unix:{socket}:/health")),
             "status 503, expected 200 to 299",
         ),
         "tcp" => (
-            ["serve-while", "tcp", &port.to_string(), &well].map(String::from).to_vec(),
+            ["pretend", "tcp", &port.to_string(), &well].map(String::from).to_vec(),
             ProbeTarget::Tcp { host: "127.0.0.1".into(), port },
             "connection refused",
         ),

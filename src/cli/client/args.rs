@@ -126,9 +126,12 @@ pub(in crate::cli) struct Stats {
     /// Only these: names, ids or globs [default: all]
     #[arg(value_name = "NAME")]
     pub(in crate::cli) names: Vec<String>,
-    /// Measure for so long; 0 gives no rates, at once
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "500ms")]
-    pub(in crate::cli) interval: Duration,
+    /// Measure for so long; 0 gives no rates, at once [default: 500ms; with --follow 1s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(in crate::cli) interval: Option<Duration>,
+    /// Go on until Ctrl-C: a line for each process after each interval
+    #[arg(short, long)]
+    pub(in crate::cli) follow: bool,
 }
 
 /// `neap health`.

@@ -6,7 +6,7 @@ use super::act::{self, Verb};
 use super::args::{Act, Create};
 use super::context::{Context, failure};
 use super::flags::SpecFlags;
-use super::json::Json;
+use super::json;
 use super::link::ClientError;
 use super::look::word;
 use crate::cli::escape::escape;
@@ -44,7 +44,7 @@ pub(super) fn create(mut args: Create, context: &mut Context) -> Result<Exit, Fa
 
 fn say(args: &Create, response: &CreateResponse, context: &Context) -> Result<Exit, Failure> {
     if context.voice.json {
-        context.print(&Json::of(response).line())?;
+        context.print(&json::line(response))?;
     } else if context.voice.talk > Talk::Quiet {
         let name = &args.name;
         context.print(&match (args.dry_run, args.spec.is_true("auto_start")) {

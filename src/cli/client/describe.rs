@@ -13,7 +13,7 @@ use crate::cli::narrate::Talk;
 use crate::cli::paint::Tone;
 use crate::cli::times::Moment;
 use crate::rpc::described;
-use crate::rpc::proto::v1::{DescribeRequest, ProcessDetail, Spec};
+use crate::rpc::proto::v1::{DescribeRequest, LimitStatus, ListenerStatus, ProcessDetail, Spec};
 use crate::spec::units::format_duration;
 
 /// Describes.
@@ -69,6 +69,12 @@ fn text(detail: &ProcessDetail, sheet: Sheet, now: Moment, whole: bool) -> Strin
     ];
     let others = others.into_iter().filter(|(_, names)| !names.is_empty());
     pairs.extend(others.map(|(name, names)| (name, plain(names.join(", ")))));
+    for (place, one) in detail.limits.iter().enumerate() {
+        pairs.push((if place == 0 { "  limits" } else { "" }, limit(one)));
+    }
+    for (place, one) in detail.listeners.iter().enumerate() {
+        pairs.push((if place == 0 { "  listens at" } else { "" }, listener(one, &process.name)));
+    }
     text.push_str(&sheet.pairs(pairs));
     if let Some(spec) = &detail.spec {
         text.push_str(&format!("  {}\n", sheet.paint.tone(Tone::Faint, "configuration")));
@@ -76,6 +82,38 @@ fn text(detail: &ProcessDetail, sheet: Sheet, now: Moment, whole: bool) -> Strin
         write_fields(&mut text, &json, 4);
     }
     text
+}
+
+/// `tcp:127.0.0.1:8080 as http, 2 instances, 17 connections so far`.
+fn listener(listener: &ListenerStatus, process: &str) -> Cell {
+    let mut text = listener.address.clone();
+    if listener.name != process {
+        text += &format!(" as {}", listener.name);
+    }
+    if let Some(count) = listener.instances {
+        text += &format!(", {}", count_of(count.into(), "instance"));
+    }
+    if let Some(count) = listener.accepted {
+        text += &format!(", {} so far", count_of(count, "connection"));
+    }
+    match listener.bound {
+        true => (Tone::Plain, text),
+        false => (Tone::Warn, format!("{text}, not bound")),
+    }
+}
+
+fn count_of(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// A limit and who sees to it: `memory 512MiB by cgroup2`.
+fn limit(limit: &LimitStatus) -> Cell {
+    let name = format!("{} {}", limit.limit, limit.value);
+    let why = limit.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+    match limit.enforced_by.as_str() {
+        "none" => (Tone::Warn, format!("{name}, not enforced{why}")),
+        by => (Tone::Plain, format!("{name} by {by}{why}")),
+    }
 }
 
 /// The configuration of a process that declares its type and nothing else.
@@ -189,7 +227,7 @@ mod tests {
     use super::super::table::Sheet;
     use super::text;
     use crate::cli::paint::Paint;
-    use crate::rpc::proto::v1::{Hook, Hooks, ProcessDetail, Restart, Spec, StartLimit};
+    use crate::rpc::proto::v1::{Hook, Hooks, LimitStatus, ListenerStatus, ProcessDetail, Restart, Spec, StartLimit};
 
     #[test]
     fn what_is_at_its_default_is_left_out() {
@@ -209,6 +247,56 @@ mod tests {
             assert_eq!(text(&detail, sheet, NOW, false).split("configuration\n").nth(1), Some(expected));
             assert!(text(&detail, sheet, NOW, true).contains("start_timeout: 1m30s"));
         }
+    }
+
+    #[test]
+    fn limits_are_told_with_who_sees_to_them() {
+        let limit = |limit: &str, value: &str, by: &str, why: Option<&str>| LimitStatus {
+            limit: limit.into(),
+            value: value.into(),
+            enforced_by: by.into(),
+            why: why.map(str::to_owned),
+        };
+        let detail = ProcessDetail {
+            limits: vec![
+                limit("memory", "512MiB", "cgroup2", None),
+                limit("pids", "20", "rlimit", Some("all of its user count")),
+                limit("cpu", "1.5", "none", Some("no controller")),
+            ],
+            ..ProcessDetail::default()
+        };
+        let text = text(&detail, Sheet { paint: Paint::off(), width: None }, NOW, false);
+        let lines: Vec<&str> = text.lines().map(str::trim).skip_while(|line| !line.starts_with("limits")).collect();
+        assert!(lines[0].ends_with("  memory 512MiB by cgroup2"), "{text}");
+        assert_eq!(lines[1], "pids 20 by rlimit (all of its user count)");
+        assert_eq!(lines[2], "cpu 1.5, not enforced (no controller)");
+    }
+
+    #[test]
+    fn listeners_are_told_with_what_became_of_them() {
+        let detail = ProcessDetail {
+            process: Some(web()),
+            listeners: vec![
+                ListenerStatus {
+                    name: "http".into(),
+                    address: "tcp:127.0.0.1:80".into(),
+                    bound: true,
+                    ..Default::default()
+                },
+                ListenerStatus {
+                    name: "web".into(),
+                    address: "unix:/run/web".into(),
+                    bound: false,
+                    instances: Some(1),
+                    accepted: Some(17),
+                },
+            ],
+            ..ProcessDetail::default()
+        };
+        let text = text(&detail, Sheet { paint: Paint::off(), width: None }, NOW, false);
+        let lines: Vec<&str> = text.lines().map(str::trim).skip_while(|line| !line.starts_with("listens at")).collect();
+        assert!(lines[0].ends_with("  tcp:127.0.0.1:80 as http"), "{text}");
+        assert_eq!(lines[1], "unix:/run/web, 1 instance, 17 connections so far, not bound");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::args;
 use super::context::{Context, failure};
-use super::json::Json;
+use super::json;
 use super::link::{Client, ClientError};
 use super::waiting::{Patience, wait};
 use crate::cli::exit::{Exit, Failure};
@@ -48,7 +48,7 @@ pub(super) fn down(args: &args::Down, context: &mut Context) -> Result<Exit, Fai
         gone(Path::new(&socket));
     }
     if context.voice.json {
-        context.print(&Json::of(&response).line())?;
+        context.print(&json::line(&response))?;
     } else if context.voice.talk > Talk::Quiet {
         let text =
             if no_wait { "stopping everything".into() } else { format!("down after {}", about(began.elapsed())) };
@@ -118,7 +118,7 @@ fn upgraded(
         return Err(Failure::new(why.clone()));
     }
     if context.voice.json {
-        context.print(&Json::of(after).line())?;
+        context.print(&json::line(after))?;
     } else if context.voice.talk > Talk::Quiet {
         let (old, new) = (&before.version, &after.version);
         let versions = if old == new { format!("{new} again") } else { format!("{old} to {new}") };

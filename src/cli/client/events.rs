@@ -6,7 +6,7 @@ use std::io::{self, Write, stdout};
 use super::args;
 use super::context::{Context, failure, say, unwritten};
 use super::follow;
-use super::json::Json;
+use super::json;
 use super::link::Client;
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure};
@@ -32,7 +32,7 @@ pub(super) fn events(args: &args::Events, context: &mut Context) -> Result<Exit,
         match response.item {
             Some(watch_response::Item::Event(event)) => {
                 last.set(Some(event.sequence));
-                let line = if voice.json { Json::of(&event).line() } else { line(&event, voice.out) };
+                let line = if voice.json { json::line(&event) } else { line(&event, voice.out) };
                 writeln!(out, "{line}").and_then(|()| out.flush())?;
             }
             Some(watch_response::Item::Lag(lag)) => {

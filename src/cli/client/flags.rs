@@ -127,6 +127,7 @@ fn arg(flag: &'static Flag) -> Arg {
         Kind::Bool => {
             arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_parser(["true", "false"])
         }
+        Kind::BoolOrNumber => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::Number => arg.allow_negative_numbers(true),
         // An environment file that may be missing, and words for somebody else.
         Kind::Paths | Kind::Words => arg.allow_hyphen_values(true),

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
@@ -159,17 +158,16 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|error| ClientError::Lost(format!("cannot wait for it: {error}")))?;
-        let channel = runtime.block_on(reach(socket, patience))?;
+        let channel = match runtime.block_on(reach(socket, patience)) {
+            Err(ConnectError::TimedOut(_)) => return Err(ClientError::Silent(socket.to_owned(), patience)),
+            channel => channel?,
+        };
         let mut health = HealthClient::new(channel.clone());
+        // A server waits only so long for a connection's first call, and a command may have something to read before. Nobody
+        // waits for its answer: what it refuses, it refuses of the call that is meant, too.
+        runtime.spawn(async move { health.check(HealthCheckRequest::default()).await.map(drop) });
         let calls = NeapClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
-        // What costs least, however many processes there are.
-        let answer = async { timeout(patience, health.check(HealthCheckRequest::default())).await };
-        match runtime.block_on(answer).map(|answer| answer.map_err(ClientError::from)) {
-            Err(_) => Err(ClientError::Silent(socket.to_owned(), patience)),
-            Ok(Err(error @ ClientError::Lost(_))) => Err(error),
-            // What it refuses, it refuses of the call that is meant, too.
-            Ok(_) => Ok(Client { runtime: Arc::new(runtime), calls, socket: socket.to_owned() }),
-        }
+        Ok(Client { runtime: Arc::new(runtime), calls, socket: socket.to_owned() })
     }
 
     /// Where it leads.

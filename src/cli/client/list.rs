@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::args;
 use super::context::Context;
-use super::json::Json;
+use super::json;
 use super::look::{self, health, pid, reason, since, state};
 use super::table::{Cell, Sheet};
 use crate::cli::exit::{Exit, Failure};
@@ -24,7 +24,7 @@ pub(super) fn list(args: &args::List, context: &mut Context) -> Result<Exit, Fai
     processes.sort_by(|a, b| a.name.cmp(&b.name));
     let sheet = context.sheet();
     if context.voice.json {
-        context.print(&Json::lines(&processes))?;
+        context.print(&json::lines(&processes))?;
     } else if processes.is_empty() {
         context.say("no processes");
     } else if args.brief {

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write, stdout};
 use super::args;
 use super::context::{Context, failure, say, unwritten};
 use super::follow;
-use super::json::Json;
+use super::json;
 use super::link::Client;
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure};
@@ -157,7 +157,7 @@ impl<W: Write> Paper<W> {
     }
 
     fn json(&mut self, line: &LogLine) -> io::Result<()> {
-        self.write(Json::of(line).line().into_bytes())
+        self.write(json::line(line).into_bytes())
     }
 
     fn write(&mut self, mut text: Vec<u8>) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::args;
 use super::context::{Context, failure};
 use super::diff::{Look, counts_ahead, differs, text_ahead};
-use super::json::Json;
+use super::json;
 use super::link::ClientError;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::narrate::Talk;
@@ -28,7 +28,7 @@ pub(super) fn plan(args: &args::Plan, context: &mut Context) -> Result<Exit, Fai
 
 fn show(planned: &PlanResponse, context: &Context) -> Result<(), Failure> {
     if context.voice.json {
-        return context.print(&Json::of(planned).line());
+        return context.print(&json::line(planned));
     }
     warn(&planned.warnings, context);
     if context.voice.talk == Talk::Quiet {

@@ -63,9 +63,8 @@ impl<'a> Motion<'a> {
         self.seen = event.sequence;
         let Some(name) = &event.process else { return };
         let state = event.kind.strip_prefix("process.").unwrap_or_default();
-        let armed = state == "waiting" && event.reason.as_deref() == Some("for a connection");
         match state {
-            "starting" | "stopping" | "waiting" if !armed => {
+            "starting" | "stopping" | "waiting" => {
                 // Later ones have other reasons, unless they are of those that the apply moved.
                 let by_it = matches!(event.cause.as_str(), "apply" | "auto_start" | "relation");
                 if self.seen <= self.answered && by_it && self.names.contains(name.as_str()) {
@@ -81,7 +80,7 @@ impl<'a> Motion<'a> {
                     self.touched.insert(name.clone());
                 }
             }
-            "waiting" | "running" | "exited" | "failed" | "crashed" | "backoff" | "created" | "stopped" | "stuck" => {
+            "listening" | "running" | "exited" | "failed" | "crashed" | "backoff" | "created" | "stopped" | "stuck" => {
                 self.moving.remove(name);
             }
             _ => {}

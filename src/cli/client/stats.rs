@@ -1,46 +1,127 @@
 //! `neap stats`: what processes use.
 
+use std::time::Duration;
+
+use unicode_width::UnicodeWidthStr;
+
 use super::args;
-use super::context::Context;
-use super::json::Json;
+use super::context::{Context, failure};
+use super::follow;
+use super::json::{self, Json};
+use super::link::Client;
 use super::look::{tone, word};
 use super::table::{Cell, Sheet};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::paint::Tone;
+use crate::cli::times::Moment;
 use crate::rpc::proto::v1::{StatsRequest, Usage};
+
+/// How long is measured unless asked otherwise.
+const ONCE: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The title of each column.
+const HEADER: [&str; 9] = ["NAME", "STATE", "PID", "CPU", "CPU TIME", "MEMORY", "PIDS", "READ", "WRITTEN"];
 
 /// Asks, and shows it.
 pub(super) fn stats(args: &args::Stats, context: &mut Context) -> Result<Exit, Failure> {
-    let interval = u64::try_from(args.interval.as_millis()).unwrap_or(u64::MAX);
+    let interval = args.interval.unwrap_or(if args.follow { AGAIN } else { ONCE });
+    let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
     let request = StatsRequest { names: args.names.clone(), interval: Some(interval) };
+    if args.follow {
+        return follow(&request, context);
+    }
     let usages = context.call(|client| client.stats(request))?.processes;
     if context.voice.json {
-        context.print(&Json::lines(&usages))?;
+        context.print(&json::lines(&usages))?;
     } else if usages.is_empty() {
         context.say("no processes");
     } else {
-        context.print(text(&usages, context.sheet()).trim_end())?;
+        let rows = usages.iter().map(row).collect();
+        context.print(context.sheet().table(&HEADER, rows).trim_end())?;
     }
     Ok(Exit::Done)
 }
 
-fn text(usages: &[Usage], sheet: Sheet) -> String {
+/// The same again and again, for as long as there is an instance. What a supervisor's death leaves out is left out here.
+fn follow(request: &StatsRequest, context: &mut Context) -> Result<Exit, Failure> {
+    if request.interval == Some(0) {
+        return Err(Failure::new("--follow needs an --interval to wait in between: 1s, say"));
+    }
+    follow::end_with_reader();
+    let mut fresh: Option<Client> = None;
+    let mut columns = Columns::default();
+    loop {
+        let client = fresh.as_mut().unwrap_or_else(|| context.client());
+        match client.stats(request.clone()) {
+            Ok(response) => {
+                let time = Moment::now().rfc3339();
+                for usage in &response.processes {
+                    if context.voice.json {
+                        context.print(&Json::of(usage).with("time", Json::Text(time.clone())).line())?;
+                    } else {
+                        context.print(columns.lines(&time, usage, context.sheet()).trim_end())?;
+                    }
+                }
+            }
+            Err(error) if follow::passes(&error) => match follow::again(context.candidates()) {
+                Some(client) => fresh = Some(client),
+                None => return Ok(Exit::Done),
+            },
+            Err(error) => return Err(failure(&error)),
+        }
+    }
+}
+
+/// Columns of lines that come one by one: each as wide as it has ever been.
+#[derive(Default)]
+struct Columns(Vec<usize>);
+
+impl Columns {
+    /// A line, under the header if it is the first.
+    fn lines(&mut self, time: &str, usage: &Usage, sheet: Sheet) -> String {
+        let mut rows: Vec<Vec<Cell>> = Vec::new();
+        if self.0.is_empty() {
+            // Room for what is usual, so that the columns rarely move.
+            let usual = ["", "", "", "", "100.0 %", "59m 59s", "99.9MiB", "10", "99.9KiB/s", "99.9KiB/s"];
+            self.0 = usual.map(UnicodeWidthStr::width).to_vec();
+            rows.push(["TIME"].iter().chain(&HEADER).map(|title| (Tone::Faint, (*title).to_owned())).collect());
+        }
+        rows.push([(Tone::Faint, time.to_owned())].into_iter().chain(row(usage)).collect());
+        for row in &mut rows {
+            for ((_, text), width) in row.iter_mut().zip(&mut self.0) {
+                *width = (*width).max(text.width());
+            }
+        }
+        for row in &mut rows {
+            for ((_, text), width) in row.iter_mut().zip(&self.0) {
+                text.extend(std::iter::repeat_n(' ', width - text.width()));
+            }
+        }
+        let text = sheet.rows(rows);
+        text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn row(usage: &Usage) -> Vec<Cell> {
     let plain = |text: String| (Tone::Plain, text);
-    let row = |usage: &Usage| -> Vec<Cell> {
-        vec![
-            (Tone::Strong, usage.name.clone()),
-            (tone(usage.state()), word(usage.state())),
-            plain(usage.pid.map_or_else(nothing, |pid| pid.to_string())),
-            plain(usage.cpu.map_or_else(nothing, |cores| format!("{:.1} %", cores * 100.0))),
-            plain(usage.cpu_usage_usec.map_or_else(nothing, seconds)),
-            plain(limited(usage.memory.map(size), usage.memory_limit.map(size))),
-            plain(limited(usage.pids.map(|n| n.to_string()), usage.pids_limit.map(|n| n.to_string()))),
-            plain(usage.io_read_rate.map_or_else(nothing, rate)),
-            plain(usage.io_written_rate.map_or_else(nothing, rate)),
-        ]
-    };
-    let header = ["NAME", "STATE", "PID", "CPU", "CPU TIME", "MEMORY", "PIDS", "READ", "WRITTEN"];
-    sheet.table(&header, usages.iter().map(row).collect())
+    let cpu = limited(usage.cpu.map(percent), usage.cpu_limit.map(percent));
+    vec![
+        (Tone::Strong, usage.name.clone()),
+        (tone(usage.state()), word(usage.state())),
+        plain(usage.pid.map_or_else(nothing, |pid| pid.to_string())),
+        plain(cpu),
+        plain(usage.cpu_usage_usec.map_or_else(nothing, seconds)),
+        plain(limited(usage.memory.map(size), usage.memory_limit.map(size))),
+        plain(limited(usage.pids.map(|n| n.to_string()), usage.pids_limit.map(|n| n.to_string()))),
+        plain(usage.io_read_rate.map_or_else(nothing, rate)),
+        plain(usage.io_written_rate.map_or_else(nothing, rate)),
+    ]
+}
+
+/// Of one core.
+fn percent(cores: f64) -> String {
+    format!("{:.1} %", cores * 100.0)
 }
 
 fn nothing() -> String {
@@ -89,7 +170,7 @@ fn rate(bytes: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::table::Sheet;
-    use super::{seconds, size, text};
+    use super::{Columns, HEADER, row, seconds, size};
     use crate::cli::paint::Paint;
     use crate::rpc::proto::v1::{State, Usage};
 
@@ -100,6 +181,7 @@ mod tests {
             state: State::Running.into(),
             pid: Some(4711),
             cpu: Some(0.123),
+            cpu_limit: Some(1.5),
             cpu_usage_usec: Some(83_250_000),
             memory: Some(42 * 1024 * 1024 + 300 * 1024),
             memory_limit: Some(512 << 20),
@@ -110,11 +192,28 @@ mod tests {
         };
         let gone = Usage { name: "old".into(), state: State::Stopped.into(), ..Usage::default() };
         let expected = "\
-NAME  STATE    PID   CPU     CPU TIME  MEMORY             PIDS  READ  WRITTEN
-web   running  4711  12.3 %  1m 23s    42.2MiB of 512MiB  5     0B/s  2.0KiB/s
-old   stopped  -     -       -         -                  -     -     -
+NAME  STATE    PID   CPU                CPU TIME  MEMORY             PIDS  READ  WRITTEN
+web   running  4711  12.3 % of 150.0 %  1m 23s    42.2MiB of 512MiB  5     0B/s  2.0KiB/s
+old   stopped  -     -                  -         -                  -     -     -
 ";
-        assert_eq!(text(&[web, gone], Sheet { paint: Paint::off(), width: None }), expected);
+        let sheet = Sheet { paint: Paint::off(), width: None };
+        assert_eq!(sheet.table(&HEADER, vec![row(&web), row(&gone)]), expected);
+    }
+
+    #[test]
+    fn lines_that_come_one_by_one_stand_in_columns() {
+        let sheet = Sheet { paint: Paint::off(), width: None };
+        let mut columns = Columns::default();
+        let mut web = Usage { name: "web".into(), state: State::Running.into(), pids: Some(5), ..Usage::default() };
+        let mut text = columns.lines("09:52:43", &web, sheet);
+        web.io_written_rate = Some(5.0);
+        text = format!("{text}\n{}\n", columns.lines("09:52:44", &web, sheet));
+        let expected = "\
+TIME      NAME  STATE    PID  CPU      CPU TIME  MEMORY   PIDS  READ       WRITTEN
+09:52:43  web   running  -    -        -         -        5     -          -
+09:52:44  web   running  -    -        -         -        5     -          5B/s
+";
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::args;
 use super::context::Context;
-use super::json::Json;
+use super::json::{self, Json};
 use super::look::{count, ending, health, health_at_length, reason, since, state};
 use super::table::{Cell, Sheet};
 use super::why::first_line;
@@ -28,7 +28,7 @@ pub(super) fn status(args: &args::Status, context: &mut Context) -> Result<Exit,
 fn instance(context: &mut Context) -> Result<Exit, Failure> {
     let status = context.call(|client| client.get_status(GetStatusRequest {}))?;
     if context.voice.json {
-        context.print(&Json::of(&status).line())?;
+        context.print(&json::line(&status))?;
         return Ok(Exit::Done);
     }
     let mut processes = context.call(|client| client.list(ListRequest::default()))?.processes;

@@ -4,7 +4,7 @@ use super::args::Update;
 use super::context::Context;
 use super::create::{refused, warn};
 use super::diff::{self, Look};
-use super::json::Json;
+use super::json;
 use super::link::ClientError;
 use super::look::{pid, word};
 use super::plan;
@@ -39,7 +39,7 @@ pub(super) fn update(mut args: Update, context: &mut Context) -> Result<Exit, Fa
     };
     warn(&response.warnings, &args.spec, context);
     if context.voice.json {
-        context.print(&Json::of(&response).line())?;
+        context.print(&json::line(&response))?;
     } else if context.voice.talk > Talk::Quiet {
         context.print(text(&response, &args, plan::look(context)).trim_end())?;
     }

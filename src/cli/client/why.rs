@@ -2,7 +2,7 @@
 
 use super::args;
 use super::context::Context;
-use super::json::Json;
+use super::json;
 use super::look::{health_at_length, state, tone, word};
 use super::table::{Cell, Sheet};
 use crate::cli::escape::escape;
@@ -17,7 +17,7 @@ use crate::rpc::proto::v1::{Blocker, Health, Process, Reason, State, Timer, WhyR
 pub(super) fn why(args: &args::Why, context: &mut Context) -> Result<Exit, Failure> {
     let why = context.call(|client| client.why(WhyRequest { name: args.name.clone() }))?;
     if context.voice.json {
-        context.print(&Json::of(&why).line())?;
+        context.print(&json::line(&why))?;
     } else {
         let whole = context.voice.talk == Talk::Verbose;
         let text = text(&why, context.sheet(), Moment::now(), whole);

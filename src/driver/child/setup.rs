@@ -14,6 +14,7 @@ use crate::driver::sys::nr;
 pub(super) extern "C" fn run(plan: *const Plan) -> ! {
     // SAFETY: whoever made the child keeps the plan alive, and nobody changes it.
     let child = Child { plan: unsafe { &*plan } };
+    child.enter_doors();
     child.own_descriptors();
     child.must(SpawnStep::Session, 0, call(nr::SYS_setsid, [0; 5]));
     child.join_cgroup();
@@ -70,6 +71,15 @@ impl Child<'_> {
         let shared = unsafe { &*shared };
         if shared.files.swap(FILES_UNSHARED, Ordering::AcqRel) == FILES_AWAITED {
             self.write(self.plan.pipe, &[UNSHARED]);
+        }
+    }
+
+    /// Before it has descriptors of its own, among which there is no need for these.
+    fn enter_doors(&self) {
+        for (door, index) in self.plan.launch.doors.iter().zip(0..) {
+            let us = b"0";
+            let answer = call(nr::SYS_write, [door.as_raw_fd() as u64, us.as_ptr() as u64, 1, 0, 0]);
+            self.must(SpawnStep::Limits, index, answer);
         }
     }
 
@@ -160,13 +170,21 @@ impl Placed<'_> {
         }
     }
 
+    /// Who is given one has memory of its own. While that is kept from its user, so is what is to be written.
     fn set_oom_score(&self, text: &[u8]) {
+        let dumpable = call(nr::SYS_prctl, [nr::PR_GET_DUMPABLE as u64, 0, 0, 0, 0]);
+        if dumpable == 0 {
+            call(nr::SYS_prctl, [nr::PR_SET_DUMPABLE as u64, 1, 0, 0, 0]);
+        }
         let path = c"/proc/self/oom_score_adj".as_ptr() as u64;
         let flags = (nr::O_WRONLY | nr::O_CLOEXEC) as u64;
         let file = self.must(SpawnStep::OomScore, 0, call(nr::SYS_openat, [nr::AT_FDCWD as u64, path, flags, 0, 0]));
         let answer = call(nr::SYS_write, [file as u64, text.as_ptr() as u64, text.len() as u64, 0, 0]);
         self.must(SpawnStep::OomScore, 0, answer);
         call(nr::SYS_close, [file as u64, 0, 0, 0, 0]);
+        if dumpable == 0 {
+            call(nr::SYS_prctl, [nr::PR_SET_DUMPABLE as u64, 0, 0, 0, 0]);
+        }
     }
 
     /// Every signal's default action. A new process clears handlers, but keeps what is ignored; Rust ignores SIGPIPE.

@@ -9,6 +9,7 @@ mod packet;
 mod pages;
 mod permit;
 mod process;
+mod socket;
 mod stack;
 
 pub use clock::utc_offset;
@@ -23,8 +24,9 @@ pub use permit::{acl, keep_alive, peer_groups, set_acl};
 pub use process::{
     SavedMask, WaitNow, block_all_signals, clone3_works, dumpable, effective_ids, exit_info, heed_child_signals,
     heed_hangups, ignores_child_signals, nofile, pidfd_open, pidfd_signal, process_group, run_last, set_dumpable,
-    wait_pidfd,
+    set_rlimit, wait_pidfd,
 };
+pub use socket::listen;
 pub(super) use stack::{Shared, Slot};
 
 use std::io;

@@ -110,6 +110,16 @@ pub fn process_group(pid: u32) -> io::Result<u32> {
     checked(unsafe { libc::getpgid(pid as libc::pid_t) }.into()).map(|g| g as u32)
 }
 
+/// Puts a resource limit, soft and hard, on a process; `u64::MAX` is infinity.
+pub fn set_rlimit(pid: u32, resource: u32, (soft, hard): (u64, u64)) -> io::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` is read only, and no old value is asked for.
+    checked(
+        unsafe { libc::prlimit64(pid as libc::pid_t, resource as _, &raw const limit, std::ptr::null_mut()) }.into(),
+    )
+    .map(drop)
+}
+
 /// A signal mask to be put back.
 #[must_use = "signals stay blocked until this is dropped"]
 pub struct SavedMask(u64);

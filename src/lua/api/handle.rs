@@ -155,6 +155,9 @@ impl UserData for Handle {
         methods.add_async_method("delete", |lua, this, options: Value| {
             let begun = acted_on(&lua, &this, "delete").and_then(|(supervisor, process)| {
                 let force = force(&lua, &options)?;
+                if let Some(text) = needed(&supervisor, &process) {
+                    return Err(mlua::Error::runtime(text));
+                }
                 Ok((Asked::new(&supervisor, &process), process.delete(force)))
             });
             async move {
@@ -238,6 +241,19 @@ pub(crate) const METHODS: [&str; 14] = [
     "wait", "name",
 ];
 
+/// Who could not be without it, when it was made at run time: that one's spec would be wrong. A configured one is refused for
+/// that by the machine.
+fn needed(supervisor: &Supervisor, process: &Process) -> Option<String> {
+    let leaving = process.status().ok().filter(|status| status.runtime)?.name;
+    let id = process.id();
+    let found = supervisor.shared().query(move |engine| {
+        let machine = engine.machine();
+        let others = machine.processes().into_iter().filter(|other| *other != id);
+        others.filter_map(|other| Some(machine.spec(other)?.needs(|name| *name == *leaving)?.1)).next()
+    });
+    found.ok().flatten()
+}
+
 /// `{ force = true }`, or nothing.
 fn force(lua: &Lua, options: &Value) -> mlua::Result<bool> {
     match options {
@@ -253,7 +269,11 @@ fn usage_table(lua: &Lua, usage: &Usage) -> mlua::Result<Table> {
     table.set("memory", usage.memory)?;
     table.set("memory_limit", usage.memory_limit)?;
     table.set("cpu", usage.cpu.map(|cpu| cpu.as_secs_f64()))?;
+    #[expect(clippy::cast_precision_loss, reason = "thousandths of cores")]
+    table.set("cpu_limit", usage.cpu_limit_millis.map(|millis| millis as f64 / 1000.0))?;
+    table.set("cpu_throttled", usage.cpu_throttled.map(|time| time.as_secs_f64()))?;
     table.set("pids", usage.pids)?;
+    table.set("pids_limit", usage.pids_limit)?;
     table.set("io_read", usage.io_read)?;
     table.set("io_written", usage.io_written)?;
     table.set("source", usage.source.as_str())?;

@@ -23,8 +23,7 @@ pub(in crate::rpc) fn warnings_of(spec: &Arc<Spec>, all: &[Found]) -> Vec<Proble
 }
 
 fn problems(spec: &Spec, all: &[Found]) -> Vec<Problem> {
-    let mut problems = spec.unsupported();
-    problems.extend(spec.validate());
+    let mut problems = spec.validate();
     let others = all.iter().map(|one| &*one.spec).filter(|other| other.name != spec.name);
     let is_own = |problem: &Problem| problem.process.as_deref() == Some(spec.name.as_str());
     let (own, mut foreign): (Vec<_>, Vec<_>) =

@@ -5,6 +5,7 @@ use super::super::restart::Restart;
 use super::super::schema::PACE;
 use super::super::value::{Node, Value};
 use super::super::write;
+use super::listen::KINDS as LISTEN_KINDS;
 use super::merge::merge_into;
 use super::probe::kind_of;
 
@@ -15,7 +16,8 @@ const SHOWN: &str = "***";
 /// [`Null`](Value::Null) or [`Unset`](Value::Unset) goes back to its default.
 ///
 /// What stands for the same thing is minded: a policy in text changes the policy alone, `stop.timeout` the one rung of a
-/// ladder, `args` what follows the program, another kind of probe takes over the pace of the one before and nothing
+/// ladder, `args` what follows the program, a listener's table the only
+/// listener there is, another kind of probe takes over the pace of the one before and nothing
 /// else. A variable that is a secret stays one.
 pub fn amend(present: &Spec, mut changes: Vec<(String, Node)>) -> Vec<(String, Node)> {
     let Value::Map(mut table) = write::node(present).value else { return changes };
@@ -26,6 +28,7 @@ pub fn amend(present: &Spec, mut changes: Vec<(String, Node)>) -> Vec<(String, N
     probe(&mut table, &changes, "health", |key| key != "fn" && PACE.key(key).is_some());
     probe(&mut table, &changes, "ready", |_| false);
     reload(&mut table, &changes);
+    listen(&mut table, &changes);
     merge_into(&mut table, changes);
     table
 }
@@ -135,6 +138,19 @@ fn probe(table: &mut [(String, Node)], changes: &[(String, Node)], key: &str, ke
     }
 }
 
+/// One listener's table changes the keys of the only one that there is; a list replaces all of them.
+fn listen(table: &mut [(String, Node)], changes: &[(String, Node)]) {
+    let Some(given) = map(changes, "listen") else { return };
+    let Some(present) = get_mut(table, "listen") else { return };
+    let Value::List(items) = present else { return };
+    let [Node { value: Value::Map(entries), .. }] = items.as_mut_slice() else { return };
+    let mut entries = std::mem::take(entries);
+    if LISTEN_KINDS.iter().any(|kind| is_given(given, kind)) {
+        entries.retain(|(key, _)| !LISTEN_KINDS.contains(&key.as_str()));
+    }
+    *present = Value::Map(entries);
+}
+
 /// It is done by a signal or by a command.
 fn reload(table: &mut [(String, Node)], changes: &[(String, Node)]) {
     let Some(given) = map(changes, "reload") else { return };
@@ -144,5 +160,32 @@ fn reload(table: &mut [(String, Node)], changes: &[(String, Node)]) {
         {
             entries.retain(|(key, _)| key != other);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Dialect, spec};
+    use super::*;
+    use crate::spec::{Listener, Source};
+
+    fn amended(present: &Spec, entries: &[(&str, Value)]) -> Vec<Listener> {
+        let given = entries.iter().map(|(key, value)| ((*key).to_owned(), Node::new(value.clone()))).collect();
+        let changes = vec![("listen".to_owned(), Node::new(Value::Map(given)))];
+        let table = Node::new(Value::Map(amend(present, changes)));
+        spec("web", &table, &Dialect::native(), Source::default()).unwrap().listen
+    }
+
+    #[test]
+    fn the_only_listener_is_changed_key_by_key() {
+        let text = |value: &str| Value::String(value.into());
+        let present = Spec::new("web", ["web"]).listen(Listener::tcp("127.0.0.1:80").name("http").backlog(9));
+        let expected = Listener::tcp("127.0.0.1:80").name("web").backlog(9);
+        assert_eq!(amended(&present, &[("name", text("web"))]), [expected]);
+        // Another address is one instead of the one before, whatever its kind.
+        let expected = Listener::unix("/run/x").name("http").backlog(9);
+        assert_eq!(amended(&present, &[("unix", text("/run/x"))]), [expected]);
+        let several = present.listen(Listener::tcp("127.0.0.1:81"));
+        assert_eq!(amended(&several, &[("tcp", Value::Integer(82))]), [Listener::tcp("127.0.0.1:82")]);
     }
 }

@@ -1,6 +1,6 @@
 //! Reading listeners.
 
-use super::super::process::{ListenAddress, Listener};
+use super::super::listener::{ListenAddress, Listener};
 use super::super::schema::LISTEN;
 use super::super::value::{Node, Value};
 use super::reader::{At, Fields, Reader};
@@ -8,11 +8,8 @@ use super::scalar::whole;
 
 const WHAT: &str = "neap.listen, or a list of them";
 
-/// How many connections a listener with `accept = true` serves at once.
-const DEFAULT_ACCEPT: u32 = 64;
-
 /// The kinds of listeners by key.
-const KINDS: [&str; 6] = ["tcp", "udp", "unix", "unix_dgram", "unix_seqpacket", "fifo"];
+pub(super) const KINDS: [&str; 6] = ["tcp", "udp", "unix", "unix_dgram", "unix_seqpacket", "fifo"];
 
 impl Reader<'_> {
     /// `listen`.
@@ -65,14 +62,14 @@ impl Reader<'_> {
     fn endpoint(&mut self, at: &At, node: &Node) -> Option<String> {
         match (&node.value, whole(&node.value)) {
             (Value::String(address), _) => Some(address.clone()),
-            (_, Some(port)) if (1..=65_535).contains(&port) => Some(format!("127.0.0.1:{port}")),
+            (_, Some(port)) if (0..=65_535).contains(&port) => Some(format!("127.0.0.1:{port}")),
             _ => self.expected(at, "an address such as \"127.0.0.1:8080\", or a port", node),
         }
     }
 
     fn accept(&mut self, at: &At, node: &Node) -> Option<Option<u32>> {
         match &node.value {
-            Value::Bool(accept) => Some(accept.then_some(DEFAULT_ACCEPT)),
+            Value::Bool(accept) => Some(accept.then_some(Listener::DEFAULT_ACCEPT)),
             value => match whole(value).and_then(|most| u32::try_from(most).ok()).filter(|most| *most > 0) {
                 Some(most) => Some(Some(most)),
                 None => self.expected(at, "true, false, or how many at most", node),

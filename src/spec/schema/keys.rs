@@ -3,9 +3,6 @@
 use super::fields::{self, field, hooks};
 use super::{Access, Alias, Key, Table};
 
-/// What waits for the controllers of cgroup v2.
-const CONTROLLERS: &str = "the setting up of cgroup controllers";
-
 /// A process's definition.
 pub static SPEC: Table = Table::new(
     "neap.Spec",
@@ -132,10 +129,31 @@ pub static SPEC: Table = Table::new(
             "Sockets that are held for it; it starts on the first connection.",
         )
         .table(&LISTEN)
-        .of(field!(listen))
-        .later("socket activation"),
-        Key::restart("runtime_directory", "string|string[]", "Directories made for it below the runtime directory.")
-            .of(field!(runtime_directory)),
+        .of(field!(listen)),
+        Key::restart(
+            "runtime_directory",
+            "string|neap.Directory|(string|neap.Directory)[]",
+            "Directories made for it below the runtime directory, and removed when it is down.",
+        )
+        .of(field!(runtime_directory)),
+        Key::restart(
+            "state_directory",
+            "string|neap.Directory|(string|neap.Directory)[]",
+            "Directories made for its state, and kept.",
+        )
+        .of(field!(state_directory)),
+        Key::restart(
+            "cache_directory",
+            "string|neap.Directory|(string|neap.Directory)[]",
+            "Directories made for what it can make again, and kept.",
+        )
+        .of(field!(cache_directory)),
+        Key::restart(
+            "logs_directory",
+            "string|neap.Directory|(string|neap.Directory)[]",
+            "Directories made for logs that it writes by itself, and kept.",
+        )
+        .of(field!(logs_directory)),
         Key::restart("pidfile", "string", "Where its pid is read from (forking), or written to and removed (others).")
             .of(field!(pidfile)),
         Key::live("log", "neap.Log", "What happens to what it prints.").table(&LOG),
@@ -312,6 +330,12 @@ pub static CONDITIONS: Table = Table::new(
             .of(field!(conditions.file_not_empty)),
         Key::live("env", "string|string[]", "Environment variables that are set (`NAME`) or equal (`NAME=value`).")
             .of(field!(conditions.env)),
+        Key::live(
+            "check",
+            "fun(process: neap.Process): boolean, string?",
+            "Asked once all else holds: returns true, or false and a reason; an error is a failed start.",
+        )
+        .of(fields::CONDITION),
     ],
 );
 
@@ -320,25 +344,17 @@ pub static LIMITS: Table = Table::new(
     "neap.Limits",
     "What a process's tree may use.",
     &[
-        Key::live("memory", "neap.Size", "Memory; beyond that the kernel kills.")
-            .of(field!(limits.memory))
-            .kept(CONTROLLERS),
-        Key::live("memory_high", "neap.Size", "Memory from which on it is slowed down.")
-            .of(field!(limits.memory_high))
-            .kept(CONTROLLERS),
-        Key::live("memory_low", "neap.Size", "Memory kept for it under pressure.")
-            .of(field!(limits.memory_low))
-            .kept(CONTROLLERS),
+        Key::live("memory", "neap.Size", "Memory, swap included; beyond that the kernel kills.")
+            .of(field!(limits.memory)),
+        Key::live("memory_high", "neap.Size", "Memory from which on it is slowed down.").of(field!(limits.memory_high)),
+        Key::live("memory_low", "neap.Size", "Memory kept for it under pressure.").of(field!(limits.memory_low)),
         Key::live("cpu", "number|string", "Cores such as 1.5, or thousandths of one such as \"500m\".")
-            .of(field!(limits.cpu_millis))
-            .kept(CONTROLLERS),
+            .of(field!(limits.cpu_millis)),
         Key::live("cpu_weight", "integer", "Share of the processor under contention, 1 to 10000.")
-            .of(field!(limits.cpu_weight))
-            .kept(CONTROLLERS),
-        Key::live("pids", "integer", "Processes and threads.").of(field!(limits.pids)).kept(CONTROLLERS),
+            .of(field!(limits.cpu_weight)),
+        Key::live("pids", "integer", "Processes and threads.").of(field!(limits.pids)),
         Key::live("io_weight", "integer", "Share of disk bandwidth under contention, 1 to 10000.")
-            .of(field!(limits.io_weight))
-            .kept(CONTROLLERS),
+            .of(field!(limits.io_weight)),
         Key::restart(
             "oom_score_adj",
             "integer",
@@ -405,21 +421,41 @@ pub static LISTEN: Table = Table::new(
     "neap.Listen",
     "A socket that is held for a process.",
     &[
-        Key::restart("tcp", "string|integer", "A TCP address, `host:port`, or a port on 127.0.0.1."),
-        Key::restart("udp", "string|integer", "A UDP address, `host:port`, or a port on 127.0.0.1."),
-        Key::restart("unix", "string", "The path of a Unix stream socket."),
+        Key::restart(
+            "tcp",
+            "string|integer",
+            "A TCP address, `127.0.0.1:8080`, or a port on 127.0.0.1; with port 0 the kernel chooses one.",
+        ),
+        Key::restart("udp", "string|integer", "A UDP address, likewise."),
+        Key::restart(
+            "unix",
+            "string",
+            "The path of a Unix stream socket; `@name` is in the abstract namespace, here and in the next two.",
+        ),
         Key::restart("unix_dgram", "string", "The path of a Unix datagram socket."),
         Key::restart("unix_seqpacket", "string", "The path of a Unix seqpacket socket."),
         Key::restart("fifo", "string", "The path of a FIFO."),
-        Key::restart("name", "string", "Its name in LISTEN_FDNAMES."),
-        Key::restart("accept", "boolean|integer", "One instance a connection, at most this many (64 for true)."),
-        Key::restart("idle_stop", "neap.Duration", "Stop the process after it had no connection for this long."),
+        Key::restart("name", "string", "Its name in LISTEN_FDNAMES (the process's unless given)."),
+        Key::restart(
+            "accept",
+            "boolean|integer",
+            "One instance a connection, at most this many at a time (64 for true).",
+        ),
+        Key::restart(
+            "idle_stop",
+            "neap.Duration",
+            "Stops the process after it had no connection for this long; the next one starts it again.",
+        ),
         Key::restart("mode", "neap.Mode", "Mode of a path (\"0660\" unless given)."),
         Key::restart("user", "string|integer", "Owner of a path."),
         Key::restart("group", "string|integer", "Group of a path."),
         Key::restart("backlog", "integer", "Connections that the kernel may queue (4096 unless given)."),
         Key::restart("fd_env", "string", "Variable that carries the listener's descriptor number."),
-        Key::restart("client_fd_env", "string", "Variable that carries the connection's descriptor number."),
+        Key::restart(
+            "client_fd_env",
+            "string",
+            "Variable that carries the descriptor number of the first connection, accepted already; with accept, of the instance's.",
+        ),
     ],
 );
 
@@ -430,6 +466,16 @@ pub static ENV_FILE: Table = Table::new(
     &[
         Key::restart("path", "string", "Where it is."),
         Key::restart("optional", "boolean", "Whether it may be missing."),
+    ],
+);
+
+/// A directory that is made for a process.
+pub static DIRECTORY: Table = Table::new(
+    "neap.Directory",
+    "A directory that is made for a process and belongs to its user and group.",
+    &[
+        Key::restart("path", "string", "Its name, below the place for its kind."),
+        Key::restart("mode", "neap.Mode", "Its mode as octal text (\"0755\" unless given)."),
     ],
 );
 

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::super::names::account_error;
-use super::super::plan::{Problem, Severity, Source};
+use super::super::plan::{Problem, Severity};
 use super::super::process::Spec;
-use super::super::schema::{Availability, LIMITS, SPEC};
 
 /// The longest single argument or variable that the kernel takes, without its NUL (execve(2)).
 const LONGEST_ARGUMENT: usize = 131_071;
@@ -34,12 +33,12 @@ impl<'a> Check<'a> {
 
     /// Something that refuses the spec.
     pub(super) fn error(&mut self, field: &str, message: impl Into<String>) {
-        self.problems.push(problem(self.spec, Severity::Error, field, message.into()));
+        self.problems.push(Problem::of(self.spec, Severity::Error, field, message.into()));
     }
 
     /// Something that is said and gone on from.
     pub(super) fn warning(&mut self, field: &str, message: impl Into<String>) {
-        self.problems.push(problem(self.spec, Severity::Warning, field, message.into()));
+        self.problems.push(Problem::of(self.spec, Severity::Warning, field, message.into()));
     }
 
     /// Text that the kernel takes: not too long, and without a NUL byte.
@@ -90,64 +89,4 @@ impl<'a> Check<'a> {
             self.error(field, "must be longer than 0");
         }
     }
-
-    /// Keys that nothing can do without.
-    pub(super) fn unsupported(&mut self) {
-        if let Some(Availability::Later(waits_for)) = SPEC.key("listen").map(|key| key.availability)
-            && !self.spec.listen.is_empty()
-        {
-            self.error("listen", format!("waits for {waits_for}: nothing of it is in this version"));
-        }
-    }
-
-    /// Limits that nothing enforces yet: a process without them runs all the same.
-    pub(super) fn kept(&mut self) {
-        let is_limit = |problem: &Problem| problem.field.as_ref().is_some_and(|field| field.starts_with("limits."));
-        if self.problems.iter().any(is_limit) {
-            // What is wrong comes first.
-            return;
-        }
-        let limits = &self.spec.limits;
-        let given = [
-            ("memory", limits.memory.is_some()),
-            ("memory_high", limits.memory_high.is_some()),
-            ("memory_low", limits.memory_low.is_some()),
-            ("cpu", limits.cpu_millis.is_some()),
-            ("cpu_weight", limits.cpu_weight.is_some()),
-            ("pids", limits.pids.is_some()),
-            ("io_weight", limits.io_weight.is_some()),
-        ];
-        for (key, _) in given.into_iter().filter(|(_, given)| *given) {
-            if let Some(Availability::Kept(waits_for)) = LIMITS.key(key).map(|key| key.availability) {
-                self.warning(
-                    &format!("limits.{key}"),
-                    format!("is kept, and not enforced: that waits for {waits_for}"),
-                );
-            }
-        }
-    }
-}
-
-/// A problem of a spec, with the line of its field.
-pub(super) fn problem(spec: &Spec, severity: Severity, field: &str, message: String) -> Problem {
-    Problem {
-        severity,
-        file: spec.source.file.clone(),
-        line: line_of(&spec.source, field),
-        process: Some(spec.name.escape_debug().to_string()),
-        field: Some(field.to_owned()).filter(|field| !field.is_empty()),
-        message,
-    }
-}
-
-/// The line of a field: its own, else that of what holds it, else the spec's.
-fn line_of(source: &Source, field: &str) -> Option<u32> {
-    let mut path = field;
-    while !path.is_empty() {
-        if let Some(line) = source.fields.get(path) {
-            return Some(*line);
-        }
-        path = path.rfind(['.', '[']).map_or("", |end| &path[..end]);
-    }
-    source.line
 }

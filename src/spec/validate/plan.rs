@@ -1,16 +1,18 @@
 //! Checks of how the processes of a plan relate.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use super::super::listener::{ListenAddress, Place};
 use super::super::order::{OrderEdge, order_cycles, order_edges};
 use super::super::plan::{Plan, Problem, Severity};
 use super::super::process::{ProcessType, Spec};
 use super::super::schema::nearest;
 use super::super::units::quote;
-use super::check::problem;
+use super::listen::clashes;
 
 /// How many cycles are told at most.
 const MOST_CYCLES: usize = 20;
@@ -55,6 +57,7 @@ pub fn check_relations<'a>(specs: impl IntoIterator<Item = &'a Spec>, is_known: 
         relations.contradictions(spec);
     }
     relations.conflicts(&specs);
+    relations.listeners(&specs);
     if !relations.cycles(&specs) {
         relations.circles(&specs);
     }
@@ -84,7 +87,7 @@ struct Relations<'a> {
 
 impl<'a> Relations<'a> {
     fn say(&mut self, spec: &Spec, severity: Severity, field: &str, message: String) {
-        self.problems.push(problem(spec, severity, field, message));
+        self.problems.push(Problem::of(spec, severity, field, message));
     }
 
     fn names(&mut self, spec: &'a Spec, is_known: &impl Fn(&str) -> bool) {
@@ -155,6 +158,30 @@ impl<'a> Relations<'a> {
         }
     }
 
+    /// Two processes that would listen at one place. Listeners are held whether their process runs or not, so that it
+    /// does not help where the two are never up at the same time.
+    fn listeners(&mut self, specs: &[&'a Spec]) {
+        let listening: Vec<&Spec> = specs.iter().copied().filter(|spec| !spec.listen.is_empty()).collect();
+        let mut kinds: HashMap<String, Vec<&Spec>> = HashMap::new();
+        for spec in listening {
+            let keys: HashSet<String> = spec.listen.iter().filter_map(|listener| bucket(&listener.address)).collect();
+            let before: Vec<&Spec> = keys.iter().filter_map(|key| kinds.get(key)).flatten().copied().collect();
+            let mut told: HashSet<&str> = HashSet::new();
+            for other in before.into_iter().filter(|other| told.insert(other.name.as_str())) {
+                for (place, address, clashing) in clashes(&other.listen, &spec.listen) {
+                    let field =
+                        if spec.listen.len() == 1 { "listen".to_owned() } else { format!("listen[{}]", place + 1) };
+                    let also = if address == clashing { String::new() } else { format!(" ({clashing})") };
+                    let message = format!("{address} is listened at by `{}`, too{also}", other.name);
+                    self.say(spec, Severity::Error, &field, message);
+                }
+            }
+            for key in keys {
+                kinds.entry(key).or_default().push(spec);
+            }
+        }
+    }
+
     /// Whether there is a cycle of order.
     fn cycles(&mut self, specs: &[&'a Spec]) -> bool {
         let edges = order_edges(specs.iter().copied());
@@ -198,6 +225,15 @@ impl<'a> Relations<'a> {
                 }
             }
         }
+    }
+}
+
+/// Addresses that clash have this in common, so that not each is compared with each.
+fn bucket(address: &ListenAddress) -> Option<String> {
+    match address.place().ok()? {
+        Place::Internet(socket) => Some(format!("{}:{}", address.kind(), socket.port())),
+        Place::Path(path) => Path::new(path).file_name().map(|name| format!("/{}", name.to_string_lossy())),
+        Place::Abstract(name) => Some(format!("@{}", String::from_utf8_lossy(name))),
     }
 }
 

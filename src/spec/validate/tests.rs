@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::check_relations;
 use crate::spec::{
-    Conditions, FunctionId, Health, Hook, HttpProbe, Limits, ListenAddress, Listener, Plan, Probe, ProbeTarget,
-    Problem, ProcessType, Ready, Reload, Restart, Secret, Severity, Signal, Source, Spec, Stop, StopStep, Stream,
+    Conditions, FunctionId, Health, Hook, HttpProbe, Limits, Plan, Probe, ProbeTarget, Problem, ProcessType, Ready,
+    Reload, Restart, Secret, Severity, Signal, Source, Spec, Stop, StopStep, Stream,
 };
 
 fn good() -> Spec {
@@ -268,32 +268,17 @@ fn ends_and_restarts_make_sense() {
 }
 
 #[test]
-fn logs_and_listeners_are_checked() {
-    let listen = |address: ListenAddress| good().listen(Listener::new(address));
-    let with = |change: fn(&mut Listener)| {
-        let mut listener = Listener::new(ListenAddress::Unix("/run/x".into()));
-        change(&mut listener);
-        good().listen(listener)
-    };
+fn logs_are_checked() {
     let log = |change: fn(&mut crate::spec::LogSettings)| {
         let mut spec = good();
         change(&mut spec.log);
         spec
     };
-    let address = "listen: expected an address such as \"127.0.0.1:8080\", found";
     let cases = [
-        (listen(ListenAddress::Tcp("80".into())), format!("{address} \"80\"")),
-        (listen(ListenAddress::Udp("a:0".into())), format!("{address} \"a:0\"")),
-        (listen(ListenAddress::Unix(String::new())), "listen: the path is empty".into()),
-        (with(|l| l.mode = 0o1000), "listen.mode: is at most 0777".into()),
-        (with(|l| l.backlog = 0), "listen.backlog: must be more than 0".into()),
-        (with(|l| l.accept = Some(0)), "listen.accept: must be more than 0".into()),
-        (with(|l| l.idle_stop = Some(Duration::ZERO)), "listen.idle_stop: must be longer than 0".into()),
-        (with(|l| l.name = Some("a:b".into())), "listen.name: is not empty and holds no colon".into()),
-        (log(|l| l.ring = u64::MAX), "log.ring: is at most 1GiB".into()),
-        (log(|l| l.max_size = 0), "log.max_size: must be more than 0".into()),
-        (log(|l| l.keep = 10_001), "log.keep: is at most 10000".into()),
-        (log(|l| l.file = Some(String::new())), "log.file: the path is empty".into()),
+        (log(|l| l.ring = u64::MAX), "log.ring: is at most 1GiB"),
+        (log(|l| l.max_size = 0), "log.max_size: must be more than 0"),
+        (log(|l| l.keep = 10_001), "log.keep: is at most 10000"),
+        (log(|l| l.file = Some(String::new())), "log.file: the path is empty"),
     ];
     for (spec, message) in cases {
         assert_eq!(said(spec), [message]);
@@ -308,16 +293,9 @@ fn logs_and_listeners_are_checked() {
 }
 
 #[test]
-fn what_no_driver_does_yet_is_told_apart() {
-    let spec = good().listen(Listener::new(ListenAddress::Tcp("127.0.0.1:80".into()))).limits(Limits {
-        memory: Some(1),
-        oom_score_adj: Some(5),
-        ..Limits::default()
-    });
-    assert_eq!(lines(&spec.unsupported()), ["listen: waits for socket activation: nothing of it is in this version"]);
-    let odd = "limits.memory: is kept, and not enforced: that waits for the setting up of cgroup controllers";
-    assert_eq!(spec.validate().last().map(ToString::to_string), Some(format!("warning: process `web`: {odd}")));
-    assert_eq!(good().unsupported(), []);
+fn limits_are_nothing_to_warn_of() {
+    let spec = good().limits(Limits { memory: Some(1), oom_score_adj: Some(5), ..Limits::default() });
+    assert_eq!(spec.validate(), []);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::spec::schema::{ALIASES, Availability, EXEC, HTTP, Key, LISTEN, PACE, RLIMITS, SPEC, TCP, Table};
+use crate::spec::schema::{ALIASES, Availability, EXEC, HTTP, Key, PACE, RLIMITS, SPEC, TCP, Table};
 
 /// What the text of a flag becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Path,
     /// True or false; true when it stands alone.
     Bool,
+    /// True, false or a number; true when it stands alone.
+    BoolOrNumber,
     /// A number where it is one, else text: durations, sizes, signals.
     Number,
     /// Several, by commas or by saying it again.
@@ -69,10 +71,9 @@ pub(super) struct Flag {
 
 /// Keys that have no flag, and why.
 #[cfg(test)]
-pub(super) const WITHOUT: [(&str, &str); 5] = [
+pub(super) const WITHOUT: [(&str, &str); 4] = [
     ("command", "stands behind `--`"),
     ("args", "stand behind `--`, after the program"),
-    ("listen", "is a list of tables: a file or a program gives it"),
     ("ready.fn", "is a function"),
     ("health.fn", "is a function"),
 ];
@@ -164,8 +165,6 @@ fn make() -> Vec<Flag> {
 fn below(flags: &mut Vec<Flag>, prefix: &str, key: &'static Key) {
     let path = if prefix.is_empty() { key.name.to_owned() } else { format!("{prefix}.{}", key.name) };
     match key.table {
-        // Of a list of tables no flag speaks.
-        Some(table) if std::ptr::eq(table, &LISTEN) => {}
         Some(table) => {
             for key in table.own {
                 match std::ptr::eq(table, &RLIMITS) {
@@ -192,9 +191,18 @@ fn flag(path: String, key: &'static Key, kind: Kind) -> Flag {
 
 /// What a flag's text becomes, from its key's type; nothing for what no text can say.
 fn kind(path: &str, key: &Key) -> Option<Kind> {
-    const PATHS: [&str; 3] = ["working_dir", "pidfile", "log.file"];
+    const PATHS: [&str; 7] = [
+        "working_dir",
+        "pidfile",
+        "log.file",
+        "listen.unix",
+        "listen.unix_dgram",
+        "listen.unix_seqpacket",
+        "listen.fifo",
+    ];
     Some(match key.lua {
         "boolean" => Kind::Bool,
+        "boolean|integer" => Kind::BoolOrNumber,
         "string" if PATHS.contains(&path) => Kind::Path,
         "string" | "neap.Mode" => Kind::Text,
         "neap.Stream" => Kind::Path,
@@ -205,7 +213,8 @@ fn kind(path: &str, key: &Key) -> Option<Kind> {
         "neap.Signal" | "neap.Duration" | "neap.Size" => Kind::Number,
         "neap.Names" | "(string|integer)[]" | "integer|string|(integer|string)[]" => Kind::List,
         "string|string[]" if path.ends_with("_capabilities") => Kind::List,
-        "string|string[]" if ["conditions.env", "runtime_directory"].contains(&path) => Kind::Texts,
+        "string|string[]" if path == "conditions.env" => Kind::Texts,
+        "string|neap.Directory|(string|neap.Directory)[]" => Kind::Texts,
         "string|string[]" | "string|(string|neap.EnvFile)[]" => Kind::Paths,
         "string[]" => return None,
         lua if lua.starts_with("table<") => {
@@ -231,11 +240,13 @@ fn words(lua: &'static str) -> Vec<&'static str> {
 fn value_name(key: &Key, kind: Kind) -> &'static str {
     match (kind, key.lua) {
         (Kind::Bool, _) => "true|false",
+        (Kind::BoolOrNumber, _) => "true|false|N",
         (Kind::Path | Kind::Paths, _) => "PATH",
         (Kind::Number, "neap.Duration") => "DURATION",
         (Kind::Number, "neap.Size") => "SIZE",
         (Kind::Number, "neap.Signal") => "SIGNAL",
         (Kind::Number, "number|string") => "CORES",
+        (Kind::Number, "string|integer") if matches!(key.name, "tcp" | "udp") => "[HOST:]PORT",
         (Kind::Number, "string|integer") => "NAME|ID",
         (Kind::Number | Kind::CpuLimit | Kind::CpuRequest, _) => "N",
         (Kind::List, "neap.Names") => "NAME,…",

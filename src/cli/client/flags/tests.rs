@@ -49,7 +49,7 @@ fn keys() -> Vec<String> {
     fn below(prefix: &str, key: &'static Key, all: &mut Vec<String>) {
         let path = format!("{prefix}{}", key.name);
         match key.table {
-            Some(table) if key.name != "listen" => {
+            Some(table) => {
                 table.own.iter().for_each(|key| below(&format!("{path}."), key, all));
             }
             _ => all.push(path),
@@ -113,6 +113,15 @@ fn flags_are_keys_with_values_as_a_configuration_has_them() {
         (
             &["--hooks-before-start", "a 'b c'", "--hooks-before-start", "d"],
             json!({"hooks": {"before_start": [["a", "b c"], ["d"]]}}),
+        ),
+        (
+            &["--listen-tcp", "127.0.0.1:80", "--listen-accept", "--listen-name", "x"],
+            json!({"listen": {"tcp": "127.0.0.1:80", "accept": true, "name": "x"}}),
+        ),
+        (&["--listen-udp", "80", "--listen-accept=9"], json!({"listen": {"udp": 80, "accept": 9}})),
+        (
+            &["--listen-unix", "@x", "--listen-fifo", "/run/x", "--listen-mode", "0600"],
+            json!({"listen": {"unix": "@x", "fifo": "/run/x", "mode": "0600"}}),
         ),
         (
             &["--health-tcp", "db:5432", "--health-retries", "2"],

@@ -10,9 +10,12 @@ pub(super) fn value(flag: &Flag, texts: &[&str]) -> Result<Value, String> {
     let last = texts.last().copied().unwrap_or_default();
     Ok(match flag.kind {
         Kind::Text => text(last),
+        // A name in the abstract namespace is none of the file system.
+        Kind::Path if flag.path.starts_with("listen.") && last.starts_with('@') => text(last),
         Kind::Path => Value::String(path(last)),
         Kind::Bool => Value::Bool(last == "true"),
-        Kind::Number => number(last),
+        Kind::BoolOrNumber if matches!(last, "true" | "false") => Value::Bool(last == "true"),
+        Kind::Number | Kind::BoolOrNumber => number(last),
         Kind::List => commas(texts).map(number).collect(),
         Kind::Texts | Kind::Words => texts.iter().map(|item| text(item)).collect(),
         Kind::Paths => texts.iter().map(|text| Value::String(path(text))).collect(),

@@ -2,7 +2,7 @@
 
 use super::super::args;
 use super::super::context::Context;
-use super::super::json::Json;
+use super::super::json;
 use super::model::Graph;
 use super::{dot, mermaid, svg, text};
 use crate::cli::exit::{Exit, Failure};
@@ -12,7 +12,7 @@ use crate::rpc::proto::v1::GraphRequest;
 pub(in super::super) fn graph(args: &args::Graph, context: &mut Context) -> Result<Exit, Failure> {
     let response = context.call(|client| client.graph(GraphRequest { names: args.names.clone() }))?;
     if context.voice.json {
-        context.print(&Json::of(&response).line())?;
+        context.print(&json::line(&response))?;
         return Ok(Exit::Done);
     }
     let graph = Graph::of(response);

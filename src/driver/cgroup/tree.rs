@@ -1,15 +1,15 @@
 //! Trees as cgroups (version 2): a folder a run, below a folder of the instance's, below our own cgroup. Nobody is moved,
-//! no controller is touched. The folder of an instance that outlives its supervisor has a name that stays, and so have its
+//! and no controller is enabled before a limit needs it. The folder of an instance that outlives its supervisor has a name that stays, and so have its
 //! trees: `NAME.rN`, those of hooks and probes `NAME+….rN`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{CStr, CString};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
@@ -19,17 +19,25 @@ use nix::unistd::{AccessFlags, UnlinkatFlags, access, unlinkat};
 use crate::core::{Pid, RunId};
 use crate::spec::Signal;
 
-use super::reserve::Reserve;
-use super::sys::fault::{self, Call};
-use super::sys::{self, OpenFor};
-use super::tell::{self, Roll};
+use super::controller::Controller;
+use super::lock;
+use super::names::{Naming, folder, parsed};
+use super::own::Own;
+use crate::driver::reserve::Reserve;
+use crate::driver::sys::fault::{self, Call};
+use crate::driver::sys::{self, OpenFor};
+use crate::driver::tell::{self, Roll};
 
 /// The instance's folder, removed when the last tree and the owner are gone.
-pub(super) struct Base {
+pub(in crate::driver) struct Base {
     /// Where it is among files.
     path: PathBuf,
     /// What `/proc/<pid>/cgroup` calls it.
     name: String,
+    /// Our own cgroup's folder, above it.
+    own: PathBuf,
+    /// The controllers that were asked for, or why they are not to be had.
+    enabled: Mutex<BTreeMap<Controller, Result<(), String>>>,
     folder: OwnedFd,
     inotify: Inotify,
     watched: Mutex<HashMap<WatchDescriptor, RunId>>,
@@ -40,40 +48,28 @@ pub(super) struct Base {
 }
 
 /// A tree's folder that was there already.
-pub(super) struct FoundLeaf {
+pub(in crate::driver) struct FoundLeaf {
     /// What its folder is called.
-    pub(super) name: CString,
+    pub(in crate::driver) name: CString,
     /// The run in that name.
-    pub(super) run: RunId,
+    pub(in crate::driver) run: RunId,
     /// Whether it was made for a hook or a probe.
-    pub(super) of_job: bool,
+    pub(in crate::driver) of_job: bool,
 }
 
 impl Base {
     /// Makes it; `Err` says in words why there can be none.
-    pub(super) fn new() -> Result<Base, String> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Base::below_ours(|own| make_folder(own, &NEXT))
+    pub(in crate::driver) fn new() -> Result<Base, String> {
+        Base::below_ours(&Naming::Fresh)
     }
 
     /// The folder with this instance's name, which may be there already, with trees in it.
-    pub(super) fn of_instance(instance: &str) -> Result<Base, String> {
-        Base::below_ours(|own| {
-            let name = format!("neap.{}", escaped(instance));
-            let path = own.join(&name);
-            match fs::create_dir(&path) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                    Err(format!("cannot make {}: {e}", path.display()))
-                }
-                _ => Ok((path, name)),
-            }
-        })
+    pub(in crate::driver) fn of_instance(instance: &str) -> Result<Base, String> {
+        Base::below_ours(&Naming::Instance(instance.to_owned()))
     }
 
-    fn below_ours(make: impl FnOnce(&Path) -> Result<(PathBuf, String), String>) -> Result<Base, String> {
-        let memberships = fs::read_to_string("/proc/self/cgroup").map_err(|e| format!("/proc/self/cgroup: {e}"))?;
-        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|e| format!("/proc/self/mountinfo: {e}"))?;
-        let (own, own_name) = own_folder(&memberships, &mounts)?;
+    fn below_ours(naming: &Naming) -> Result<Base, String> {
+        let (own, own_name) = Own::read()?.version2()?;
         // Moving a child from our cgroup into one below it takes the right to write the process list of both.
         access(&own.join("cgroup.procs"), AccessFlags::W_OK)
             .map_err(|e| format!("{} is not ours to use: {}", own.display(), e.desc()))?;
@@ -82,7 +78,7 @@ impl Base {
         {
             return Err(format!("{} is a {} cgroup", own.display(), kind.trim()));
         }
-        let (path, folder_name) = make(&own)?;
+        let (path, folder_name) = naming.make(&own)?;
         let made = open_folder(&path).and_then(|folder| {
             let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
             Ok((sys::high_fd(folder), inotify))
@@ -95,6 +91,8 @@ impl Base {
         Ok(Base {
             path,
             name,
+            own,
+            enabled: Mutex::default(),
             folder,
             inotify,
             watched: Mutex::default(),
@@ -103,8 +101,68 @@ impl Base {
         })
     }
 
+    /// Sees to it that each tree has this controller. An answer holds for good.
+    pub(super) fn enable(&self, controller: Controller) -> Result<(), String> {
+        if let Some(known) = self.known(controller) {
+            return known;
+        }
+        let enabled = self.try_enable(controller);
+        lock(&self.enabled).insert(controller, enabled.clone());
+        enabled
+    }
+
+    fn known(&self, controller: Controller) -> Option<Result<(), String>> {
+        lock(&self.enabled).get(&controller).cloned()
+    }
+
+    fn try_enable(&self, controller: Controller) -> Result<(), String> {
+        self.could_enable(controller)?;
+        let (name, control) = (controller.version2(), "cgroup.subtree_control");
+        if !lists(&self.path.join("cgroup.controllers"), name) {
+            write(&self.own.join(control), &format!("+{name}")).map_err(|e| self.refused(controller, &e))?;
+        }
+        if lists(&self.path.join(control), name) {
+            return Ok(());
+        }
+        write(&self.path.join(control), &format!("+{name}"))
+            .map_err(|e| format!("{} does not take the {name} controller: {e}", self.path.display()))
+    }
+
+    /// Whether trees have this controller, or could be given it, as far as can be seen without trying.
+    pub(super) fn could_enable(&self, controller: Controller) -> Result<(), String> {
+        if let Some(known) = self.known(controller) {
+            return known;
+        }
+        let name = controller.version2();
+        let own = &self.own;
+        if lists(&self.path.join("cgroup.controllers"), name) {
+            return Ok(());
+        }
+        if !lists(&own.join("cgroup.controllers"), name) {
+            return Err(format!("{} has no {name} controller (version 2)", own.display()));
+        }
+        access(&own.join("cgroup.subtree_control"), AccessFlags::W_OK)
+            .map_err(|e| self.refused(controller, &e.into()))?;
+        // The root of all alone may have processes beside limits.
+        let is_root = !own.join("cgroup.type").exists();
+        let occupied = || fs::read_to_string(own.join("cgroup.procs")).is_ok_and(|text| !text.trim().is_empty());
+        if !is_root && occupied() {
+            return Err(self.refused(controller, &Errno::EBUSY.into()));
+        }
+        Ok(())
+    }
+
+    fn refused(&self, controller: Controller, error: &io::Error) -> String {
+        let (own, name) = (self.own.display(), controller.version2());
+        if is(error, Errno::EBUSY) {
+            format!("programs live in {own} itself, and the kernel gives no {name} controller to what is below them")
+        } else {
+            format!("{own} does not hand on the {name} controller: {error}")
+        }
+    }
+
     /// The trees that are there.
-    pub(super) fn found(&self) -> io::Result<Vec<FoundLeaf>> {
+    pub(in crate::driver) fn found(&self) -> io::Result<Vec<FoundLeaf>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
@@ -119,22 +177,30 @@ impl Base {
     }
 
     /// A tree that was found.
-    pub(super) fn adopt(self: &Arc<Self>, found: FoundLeaf) -> io::Result<Leaf> {
+    pub(in crate::driver) fn adopt(self: &Arc<Self>, found: FoundLeaf) -> io::Result<Leaf> {
         Leaf::new(self.clone(), found.name, found.run)
     }
 
+    /// Has it told when a file of a run's changes.
+    pub(super) fn watch_file(&self, path: &Path, run: RunId) -> io::Result<()> {
+        let mut watched = lock(&self.watched);
+        let watch = self.inotify.add_watch(path, AddWatchFlags::IN_MODIFY)?;
+        watched.insert(watch, run);
+        Ok(())
+    }
+
     /// Removes nothing from now on: somebody else goes on with it.
-    pub(super) fn leave(&self) {
+    pub(in crate::driver) fn leave(&self) {
         self.stays.store(true, Ordering::Release);
     }
 
     /// Readable when something changed in a watched tree.
-    pub(super) fn notices(&self) -> BorrowedFd<'_> {
+    pub(in crate::driver) fn notices(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
     }
 
     /// The runs whose trees changed.
-    pub(super) fn read_notices(&self) -> Vec<RunId> {
+    pub(in crate::driver) fn read_notices(&self) -> Vec<RunId> {
         let mut runs = BTreeSet::new();
         while let Ok(events) = self.inotify.read_events() {
             let mut watched = lock(&self.watched);
@@ -150,10 +216,10 @@ impl Base {
     }
 
     /// Makes a tree's folder.
-    pub(super) fn create(self: &Arc<Self>, process: &str, run: RunId) -> io::Result<Leaf> {
+    pub(in crate::driver) fn create(self: &Arc<Self>, process: &str, run: RunId) -> io::Result<Leaf> {
         self.remove_leftovers();
         fault::point(Call::MakeDir)?;
-        let stem = format!("{}.{run}", escaped(process));
+        let stem = folder(process, run);
         for attempt in 0..u32::MAX {
             // A run's hooks have trees of their own.
             let name = if attempt == 0 { stem.clone() } else { format!("{stem}.{attempt}") };
@@ -185,25 +251,13 @@ impl Drop for Base {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Whether a word is in a file of words.
+fn lists(path: &Path, word: &str) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text.split_whitespace().any(|found| found == word))
 }
 
-/// Makes a folder `neap.<pid>.<number>` that was not there. One of the same name may be left by a program that had our
-/// pid and was killed, or be in use by one that has it too, in another container.
-fn make_folder(own: &Path, next: &AtomicU64) -> Result<(PathBuf, String), String> {
-    const ATTEMPTS: usize = 10_000;
-    let mut attempts = 0;
-    loop {
-        let name = format!("neap.{}.{}", std::process::id(), next.fetch_add(1, Ordering::Relaxed));
-        let path = own.join(&name);
-        attempts += 1;
-        match fs::create_dir(&path) {
-            Ok(()) => return Ok((path, name)),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && attempts < ATTEMPTS => {}
-            Err(e) => return Err(format!("cannot make {}: {e}", path.display())),
-        }
-    }
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
 }
 
 fn open_folder(path: &Path) -> io::Result<OwnedFd> {
@@ -211,73 +265,8 @@ fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     sys::open_at(None, &path, OpenFor::Folder)
 }
 
-/// Our own cgroup's folder and name, from `/proc/self/cgroup` and `/proc/self/mountinfo`.
-fn own_folder(memberships: &str, mounts: &str) -> Result<(PathBuf, String), String> {
-    let name = memberships.lines().find_map(|l| l.strip_prefix("0::")).ok_or("this kernel has no cgroup v2")?;
-    let mut seen = None;
-    for line in mounts.lines() {
-        // id parent device root mountpoint options… - type source options
-        let Some((place, kind)) = line.split_once(" - ") else { continue };
-        if kind.split(' ').next() != Some("cgroup2") {
-            continue;
-        }
-        let mut fields = place.split(' ').skip(3);
-        let (Some(root), Some(at)) = (fields.next(), fields.next()) else { continue };
-        let (root, at) = (unescaped(root), unescaped(at));
-        // A mount may show a part of the hierarchy only.
-        let below = if root == "/" { Some(name) } else { name.strip_prefix(root.as_str()) };
-        match below {
-            Some(below) if below.is_empty() || below.starts_with('/') => {
-                return Ok((Path::new(&at).join(below.trim_start_matches('/')), name.to_owned()));
-            }
-            _ => seen = Some(at),
-        }
-    }
-    Err(seen.map_or_else(
-        || "no cgroup v2 hierarchy is mounted".to_owned(),
-        |at| format!("our own cgroup {name} is not below the one mounted at {at}"),
-    ))
-}
-
-/// Undoes mountinfo's octal escapes (proc_pid_mountinfo(5)).
-fn unescaped(field: &str) -> String {
-    field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
-}
-
-/// A process's name as a part of a folder's: what is not a letter, a digit or one of `_@-.` becomes `%` and two hex
-/// digits; never empty, hidden or too long.
-fn escaped(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for (byte, first) in name.bytes().zip(std::iter::once(true).chain(std::iter::repeat(false))) {
-        let plain = byte.is_ascii_alphanumeric() || b"_@-".contains(&byte) || (byte == b'.' && !first);
-        if plain {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out.truncate(200);
-    if out.is_empty() { "%".to_owned() } else { out }
-}
-
-/// The run in a tree's folder's name, and whether that is a hook's or a probe's: `NAME.rN`, `NAME.rN.K`, and in place of
-/// the process's name one with an (escaped) plus sign in it, which no process has.
-fn parsed(folder: &str) -> Option<(RunId, bool)> {
-    let run = |text: &str| text.strip_prefix('r')?.parse().ok().map(RunId);
-    let (front, last) = folder.rsplit_once('.')?;
-    let (name, run) = match run(last) {
-        Some(found) => (front, found),
-        None if last.bytes().all(|b| b.is_ascii_digit()) => {
-            let (name, before) = front.rsplit_once('.')?;
-            (name, run(before)?)
-        }
-        None => return None,
-    };
-    Some((run, name.contains("%2B")))
-}
-
 /// One tree's folder.
-pub(super) struct Leaf {
+pub(in crate::driver) struct Leaf {
     base: Arc<Base>,
     name: CString,
     events: CString,
@@ -292,17 +281,17 @@ impl Leaf {
     }
 
     /// Where its folder is among files.
-    pub(super) fn path(&self) -> PathBuf {
+    pub(in crate::driver) fn path(&self) -> PathBuf {
         self.base.path.join(self.name.to_string_lossy().as_ref())
     }
 
     /// Its folder, to make a child in.
-    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+    pub(in crate::driver) fn open(&self) -> io::Result<OwnedFd> {
         sys::open_at(Some(self.base.folder.as_fd()), &self.name, OpenFor::Folder)
     }
 
     /// Whether no process lives in it or below it.
-    pub(super) fn is_empty(&self) -> io::Result<bool> {
+    pub(in crate::driver) fn is_empty(&self) -> io::Result<bool> {
         let file = sys::open_at(Some(self.base.folder.as_fd()), &self.events, OpenFor::Read)?;
         let mut text = [0; 256];
         let length = sys::read(file.as_fd(), &mut text)?;
@@ -344,7 +333,7 @@ impl Leaf {
     }
 
     /// Whether a pid's cgroup is this one or one below it.
-    pub(super) fn contains(&self, pid: Pid) -> io::Result<bool> {
+    pub(in crate::driver) fn contains(&self, pid: Pid) -> io::Result<bool> {
         let memberships = match fs::read_to_string(format!("/proc/{pid}/cgroup")) {
             Err(e) if e.kind() == io::ErrorKind::NotFound || is(&e, Errno::ESRCH) => return Ok(false),
             other => other?,
@@ -358,7 +347,7 @@ impl Leaf {
     }
 
     /// SIGKILL to all at once, forking or not; on kernels before 5.14 one by one.
-    pub(super) fn kill(&self, reserve: &Reserve) -> io::Result<()> {
+    pub(in crate::driver) fn kill(&self, reserve: &Reserve) -> io::Result<()> {
         let path = below(&self.name, "cgroup.kill")?;
         match reserve.lend(|| sys::open_at(Some(self.base.folder.as_fd()), &path, OpenFor::Write)) {
             Ok(file) => sys::write(file.as_fd(), b"1").map(drop),
@@ -368,16 +357,13 @@ impl Leaf {
     }
 
     /// Has the base tell when it may have become empty.
-    pub(super) fn watch(&self) -> io::Result<()> {
+    pub(in crate::driver) fn watch(&self) -> io::Result<()> {
         let path = self.base.path.join(self.events.to_string_lossy().as_ref());
-        let mut watched = lock(&self.base.watched);
-        let watch = self.base.inotify.add_watch(&path, AddWatchFlags::IN_MODIFY)?;
-        watched.insert(watch, self.run);
-        Ok(())
+        self.base.watch_file(&path, self.run)
     }
 
     /// Removes its folder.
-    pub(super) fn remove(mut self) -> io::Result<()> {
+    pub(in crate::driver) fn remove(mut self) -> io::Result<()> {
         remove(self.base.folder.as_fd(), &self.name)?;
         self.removed = true;
         Ok(())
@@ -457,80 +443,4 @@ fn remove_below(base: BorrowedFd<'_>, folder: &CStr) -> io::Result<()> {
         remove(base, &child)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::path::PathBuf;
-    use std::sync::atomic::AtomicU64;
-
-    use super::{escaped, make_folder, own_folder, parsed};
-    use crate::core::RunId;
-
-    const HYBRID: &str = "30 23 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro\n\
-        31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n\
-        32 30 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n";
-
-    #[test]
-    fn our_own_cgroup_is_found_on_a_hybrid_mount() {
-        let (path, name) = own_folder("3:cpu:/x\n0::/user.slice/a.service\n", HYBRID).unwrap();
-        assert_eq!(path, PathBuf::from("/sys/fs/cgroup/unified/user.slice/a.service"));
-        assert_eq!(name, "/user.slice/a.service");
-        let (path, _) = own_folder("0::/\n", HYBRID).unwrap();
-        assert_eq!(path, PathBuf::from("/sys/fs/cgroup/unified/"));
-    }
-
-    #[test]
-    fn a_mount_that_shows_only_a_part_is_seen_through() {
-        let mounts = "31 30 0:27 /docker/abc /mnt/my\\040groups rw - cgroup2 cgroup2 rw\n";
-        let (path, _) = own_folder("0::/docker/abc/inner\n", mounts).unwrap();
-        assert_eq!(path, PathBuf::from("/mnt/my groups/inner"));
-        let refused = own_folder("0::/docker/abcd\n", mounts).unwrap_err();
-        assert!(refused.contains("/docker/abcd") && refused.contains("/mnt/my groups"), "{refused}");
-    }
-
-    #[test]
-    fn without_version_two_the_reason_is_told() {
-        assert_eq!(own_folder("3:cpu:/\n", HYBRID).unwrap_err(), "this kernel has no cgroup v2");
-        assert_eq!(own_folder("0::/\n", "").unwrap_err(), "no cgroup v2 hierarchy is mounted");
-    }
-
-    #[test]
-    fn a_folder_that_is_there_already_is_stepped_over() {
-        let us = std::process::id();
-        let own = std::env::temp_dir().join(format!("neap-cgroup-{us}"));
-        for taken in ["4", "5"] {
-            fs::create_dir_all(own.join(format!("neap.{us}.{taken}"))).unwrap();
-        }
-        let next = AtomicU64::new(4);
-        let made = make_folder(&own, &next);
-        let there = own.join(format!("neap.{us}.6")).is_dir();
-        fs::remove_dir_all(&own).unwrap();
-        assert_eq!(made.unwrap().1, format!("neap.{us}.6"));
-        assert!(there);
-        let refused = make_folder(&own, &next).unwrap_err();
-        assert!(refused.starts_with("cannot make ") && refused.contains(".7: "), "{refused}");
-    }
-
-    #[test]
-    fn a_folders_name_says_which_run_it_is_of_and_whether_of_its_hooks() {
-        let of = |name: &str, run: RunId| format!("{}.{run}", escaped(name));
-        assert_eq!(parsed(&of("web", RunId(7))), Some((RunId(7), false)));
-        assert_eq!(parsed(&of("web.r3", RunId(1007))), Some((RunId(1007), false)));
-        assert_eq!(parsed(&format!("{}.2", of("web.r3", RunId(7)))), Some((RunId(7), false)));
-        assert_eq!(parsed(&of("web+before_start+12", RunId(7))), Some((RunId(7), true)));
-        assert_eq!(parsed("web"), None);
-        assert_eq!(parsed("somebody.else"), None);
-        assert_eq!(parsed("web.r7.x"), None);
-    }
-
-    #[test]
-    fn names_become_harmless_parts_of_a_path() {
-        assert_eq!(escaped("web-1@x.y"), "web-1@x.y");
-        assert_eq!(escaped("../../etc"), "%2E.%2F..%2Fetc");
-        assert_eq!(escaped("a\nb é"), "a%0Ab%20%C3%A9");
-        assert_eq!(escaped(""), "%");
-        assert_eq!(escaped(&"x".repeat(500)).len(), 200);
-    }
 }

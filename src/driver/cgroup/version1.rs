@@ -1,0 +1,221 @@
+//! Cgroups of version 1, where a host has its controllers there: a folder a run beside its tree, made only for a process
+//! with such a limit. The child enters by itself, before its program is executed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use nix::unistd::{AccessFlags, access};
+
+use super::controller::Controller;
+use super::lock;
+use super::names::{Naming, instance_folder, parsed};
+use super::own::Own;
+use crate::core::{Pid, RunId};
+
+/// The hierarchies of version 1.
+pub(super) struct Version1 {
+    naming: Naming,
+    /// Those that were asked for, or why they are of no use.
+    hierarchies: Mutex<BTreeMap<Controller, Result<Arc<Hierarchy>, String>>>,
+    /// What a supervisor before us left, until it is claimed.
+    found: Mutex<BTreeMap<RunId, Vec<Cage>>>,
+    stays: Arc<AtomicBool>,
+}
+
+/// The instance's folder in one hierarchy, removed when the last cage is gone.
+struct Hierarchy {
+    path: PathBuf,
+    /// Folders that were still busy when they were to be removed.
+    leftovers: Mutex<Vec<PathBuf>>,
+    stays: Arc<AtomicBool>,
+}
+
+/// The folder of a run in one hierarchy.
+#[derive(Clone)]
+pub(super) struct Cage {
+    pub(super) controller: Controller,
+    folder: Arc<Folder>,
+}
+
+struct Folder {
+    hierarchy: Arc<Hierarchy>,
+    path: PathBuf,
+}
+
+impl Version1 {
+    /// Looks at nothing yet.
+    pub(super) fn fresh() -> Version1 {
+        Version1::named(Naming::Fresh)
+    }
+
+    /// That of an instance, with what is there of it.
+    pub(super) fn of_instance(instance: &str) -> Version1 {
+        let version1 = Version1::named(Naming::Instance(instance.to_owned()));
+        if let Ok(own) = Own::read() {
+            for controller in Controller::ALL {
+                if let Ok(above) = own.version1(controller) {
+                    version1.take_up(controller, above.join(instance_folder(instance)));
+                }
+            }
+        }
+        version1
+    }
+
+    fn named(naming: Naming) -> Version1 {
+        Version1 { naming, hierarchies: Mutex::default(), found: Mutex::default(), stays: Arc::default() }
+    }
+
+    fn take_up(&self, controller: Controller, path: PathBuf) {
+        let Ok(entries) = fs::read_dir(&path) else { return };
+        let hierarchy = self.hierarchy(path);
+        let mut found = lock(&self.found);
+        for entry in entries.flatten() {
+            if let Some((run, _)) = entry.file_name().to_str().and_then(parsed)
+                && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            {
+                let folder = Arc::new(Folder { hierarchy: hierarchy.clone(), path: entry.path() });
+                found.entry(run).or_default().push(Cage { controller, folder });
+            }
+        }
+        lock(&self.hierarchies).insert(controller, Ok(hierarchy));
+    }
+
+    fn hierarchy(&self, path: PathBuf) -> Arc<Hierarchy> {
+        Arc::new(Hierarchy { path, leftovers: Mutex::default(), stays: self.stays.clone() })
+    }
+
+    /// Whether a controller could be used, and why not. Makes nothing.
+    pub(super) fn has(&self, controller: Controller) -> Result<(), String> {
+        match lock(&self.hierarchies).get(&controller) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(why)) => Err(why.clone()),
+            None => Own::read().and_then(|own| usable(&own, controller)).map(drop),
+        }
+    }
+
+    /// Makes the folder of a run.
+    pub(super) fn cage(&self, controller: Controller, name: &str) -> Result<Cage, io::Error> {
+        let hierarchy = self.make(controller).map_err(io::Error::other)?;
+        hierarchy.remove_leftovers();
+        let path = hierarchy.path.join(name);
+        match fs::create_dir(&path) {
+            // Of a start that failed, or of another controller that shares the hierarchy.
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+        lock(&hierarchy.leftovers).retain(|left| *left != path);
+        Ok(Cage { controller, folder: Arc::new(Folder { hierarchy, path }) })
+    }
+
+    fn make(&self, controller: Controller) -> Result<Arc<Hierarchy>, String> {
+        let mut hierarchies = lock(&self.hierarchies);
+        let made = hierarchies.entry(controller).or_insert_with(|| {
+            let above = Own::read().and_then(|own| usable(&own, controller))?;
+            Ok(self.hierarchy(self.naming.make(&above)?.0))
+        });
+        made.clone()
+    }
+
+    /// What was there of a run.
+    pub(super) fn claim(&self, run: RunId) -> Vec<Cage> {
+        lock(&self.found).remove(&run).unwrap_or_default()
+    }
+
+    /// Removes what nobody claimed.
+    pub(super) fn forget_found(&self) {
+        lock(&self.found).clear();
+    }
+
+    /// Removes nothing from now on: somebody else goes on with it.
+    pub(super) fn leave(&self) {
+        self.stays.store(true, Ordering::Release);
+    }
+}
+
+/// Where a controller's folders are to be made.
+fn usable(own: &Own, controller: Controller) -> Result<PathBuf, String> {
+    let above = own.version1(controller)?;
+    for path in [above.clone(), above.join("tasks")] {
+        access(&path, AccessFlags::W_OK).map_err(|e| format!("{} is not ours to use: {}", path.display(), e.desc()))?;
+    }
+    Ok(above)
+}
+
+impl Hierarchy {
+    fn remove_leftovers(&self) {
+        lock(&self.leftovers).retain(|path| !is_removed(path));
+    }
+}
+
+impl Drop for Hierarchy {
+    fn drop(&mut self) {
+        if !self.stays.load(Ordering::Acquire) {
+            self.remove_leftovers();
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.hierarchy.stays.load(Ordering::Acquire) && !is_removed(&self.path) {
+            lock(&self.hierarchy.leftovers).push(self.path.clone());
+        }
+    }
+}
+
+/// Removes a folder, and those that its processes made in it.
+fn is_removed(path: &Path) -> bool {
+    const ATTEMPTS: usize = 3;
+    for _ in 0..ATTEMPTS {
+        match fs::remove_dir(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {}
+            _ => return true,
+        }
+        let below = fs::read_dir(path).into_iter().flatten().flatten();
+        for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            is_removed(&entry.path());
+        }
+        // A process that has just ended may keep it busy for an instant.
+        std::thread::yield_now();
+    }
+    false
+}
+
+impl Cage {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// Where a child that has one thread writes 0 to enter. Of `cgroup.procs` and `tasks` the one that waits for nobody.
+    pub(super) fn door(&self) -> io::Result<OwnedFd> {
+        OpenOptions::new().write(true).open(self.path().join("tasks")).map(OwnedFd::from)
+    }
+
+    /// Brings in those of these processes that are not in it yet. Whether all of them were.
+    pub(super) fn bring_in(&self, pids: &[Pid]) -> io::Result<bool> {
+        let path = self.path().join("cgroup.procs");
+        let text = fs::read_to_string(&path)?;
+        let there: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        let mut all = true;
+        for pid in pids.iter().filter(|pid| !there.contains(&pid.0)) {
+            all = false;
+            let entered = OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .and_then(|mut file| file.write_all(pid.to_string().as_bytes()));
+            match entered {
+                // Gone meanwhile.
+                Err(e) if e.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32) => {}
+                other => other?,
+            }
+        }
+        Ok(all)
+    }
+}
