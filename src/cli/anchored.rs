@@ -63,6 +63,7 @@ pub(super) fn run(lack: Lack, work: impl FnOnce(Given) -> Result<Ending, Failure
     // Executed by a descriptor, it would be called by its number.
     let _ = prctl::set_name(c"neap");
     let signals = Signals::take(Early::Keep)?;
+    keep_memory_to_itself();
     // The anchor passes on more descriptors than the soft limit may allow.
     let open_files = raise_open_files();
     let told = link.clone();
@@ -93,12 +94,20 @@ pub(super) fn run(lack: Lack, work: impl FnOnce(Given) -> Result<Ending, Failure
 /// Does the work without an anchor, for this reason.
 pub(super) fn without(why: String, work: impl FnOnce(Given) -> Result<Ending, Failure>) -> Result<Exit, Failure> {
     let signals = Signals::take(Early::Exit)?;
+    keep_memory_to_itself();
     let why = format!("{why}; it goes on without a control socket, and nothing outlives this process");
     let around = Around { anchor: None, without: Some(why), open_files: raise_open_files() };
     match work(Given { signals, around })? {
         Ending::Over(exit) => Ok(exit),
         Ending::HandedOver => Ok(Exit::Done),
     }
+}
+
+/// The supervisor's memory holds its processes' secrets: it is in no core dump, and nobody but root looks into it, not even its own
+/// user's processes, which are those it supervises. Programs that it executes are as they would be without this.
+fn keep_memory_to_itself() {
+    // It cannot be refused.
+    let _ = prctl::set_dumpable(false);
 }
 
 /// Lets this process have as many files open as it may. Returns what it was before, for the children.

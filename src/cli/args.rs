@@ -190,6 +190,9 @@ pub(super) struct Check {
     /// Fail on warnings, too
     #[arg(long)]
     pub(super) strict: bool,
+    /// It is for another host: do not look for its users, programs and folders on this one
+    #[arg(long)]
+    pub(super) elsewhere: bool,
 }
 
 /// `neap types`.

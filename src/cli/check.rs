@@ -29,8 +29,8 @@ struct Accepted<'a> {
 /// Checks.
 pub(super) fn check(args: &Check, voice: Voice) -> Result<Exit, Failure> {
     let result = locate(args.config.config.as_deref()).map(|path| {
-        let loaded =
-            config::load(&path, &args.config.profile, Arc::new(printed)).and_then(|loaded| here(&path, loaded));
+        let loaded = config::load(&path, &args.config.profile, Arc::new(printed));
+        let loaded = loaded.and_then(|loaded| if args.elsewhere { Ok(loaded) } else { here(&path, loaded) });
         (path, loaded)
     });
     match result {

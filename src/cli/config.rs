@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::instance;
 use crate::lua::host::PrintSink;
-use crate::lua::{Options, Runtime};
+use crate::lua::{EvaluateRequest, Options, Runtime};
 use crate::spec::{Plan, Problem};
 
 /// A configuration that was accepted.
@@ -18,7 +18,8 @@ pub(super) struct Loaded {
 /// Evaluates it, here and now. The error is what is wrong with it.
 pub(super) fn load(path: &Path, profiles: &[String], print: PrintSink) -> Result<Loaded, Vec<Problem>> {
     let runtime = Runtime::start(Options { print: Some(print), ..Options::default() });
-    let evaluated = runtime.evaluate(instance::request(path, profiles)).map_err(|refused| refused.problems)?;
+    let request = EvaluateRequest { keep_lines: true, ..instance::request(path, profiles) };
+    let evaluated = runtime.evaluate(request).map_err(|refused| refused.problems)?;
     let (_, unknown) = instance::grants(&evaluated.declared.settings);
     if !unknown.is_empty() {
         return Err(unknown.into_iter().chain(evaluated.warnings).collect());

@@ -179,6 +179,10 @@ impl Engine {
                     self.inherit_listener(process, slot, fd);
                     continue;
                 }
+                Some(KeyKind::Inherited(_)) => {
+                    self.inherit_passed(fd);
+                    continue;
+                }
                 _ => continue,
             };
             let of_run = live.iter().find(|run| run.process == process).map(|run| run.spec.clone());

@@ -12,6 +12,13 @@ pub fn bits<S: AsRef<str>>(names: &[S]) -> Result<u64, &str> {
     names.iter().try_fold(0, |all, n| bit(n.as_ref()).map(|b| all | b).ok_or(n.as_ref()))
 }
 
+/// Those that this thread can use, as bits; nothing when the kernel does not say.
+pub fn own() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(bits.trim(), 16).ok()
+}
+
 /// Its name, for messages.
 pub fn name(number: u32) -> &'static str {
     CAPABILITIES.get(number as usize).copied().unwrap_or("of unknown number")

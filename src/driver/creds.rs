@@ -7,7 +7,7 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use crate::core::{SpawnError, SpawnStep};
 
 use super::launch::Ids;
-use super::sys;
+use super::{caps, sys};
 
 /// Who a process is to run as, looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,22 @@ pub fn resolve(user: Option<&str>, group: Option<&str>, groups: Option<&[String]
     let label = user.or(group).unwrap_or("with other groups").to_owned();
     let ids = (!stays).then_some(Ids { uid, gid, groups: supplementary, label });
     Ok(Account { ids, env: entry.map(variables).unwrap_or_default() })
+}
+
+/// Whether this supervisor may start a process as that.
+///
+/// # Errors
+/// What it lacks. The kernel would refuse, too, with a step that says less.
+pub fn permitted(account: &Account) -> Result<(), SpawnError> {
+    let (Some(_), Some(own)) = (&account.ids, caps::own()) else { return Ok(()) };
+    let lacks = |name: &&str| caps::bit(name).is_some_and(|bit| own & bit == 0);
+    let Some(missing) = ["setgid", "setuid"].into_iter().find(lacks) else { return Ok(()) };
+    let us = sys::effective_ids().0;
+    let message = format!(
+        "cannot change its user and groups: the supervisor is user {us} and lacks the capability `{missing}`; run the \
+         supervisor as root, or leave out `user`, `group` and `groups`"
+    );
+    Err(error(SpawnStep::User, message))
 }
 
 /// The number of this group: a name, or a number in digits. May block for as long as the user database does.

@@ -55,10 +55,37 @@ pub(super) fn explain(plan: Option<&Plan>, step: SpawnStep, index: u32, errno: i
     let why = in_words(Some(errno));
     let message = match plan.map(|p| &p.launch) {
         Some(launch) if step == SpawnStep::Exec => cannot_execute(launch, index, errno, &why),
-        Some(launch) => format!("{}: {why}", what_failed(launch, step, index)),
+        Some(launch) => {
+            let lacking = lacking(launch, step, index, errno).unwrap_or_default();
+            format!("{}: {why}{lacking}", what_failed(launch, step, index))
+        }
         None => format!("cannot start the program: {why}"),
     };
     SpawnError { step, errno: Some(errno), message }
+}
+
+/// Which right of the supervisor's own was missing, if that is why.
+fn lacking(launch: &Launch, step: SpawnStep, index: u32, errno: i32) -> Option<String> {
+    if !matches!(Errno::from_raw(errno), Errno::EPERM | Errno::EACCES) {
+        return None;
+    }
+    let own = caps::own()?;
+    let without = |name| caps::bit(name).is_some_and(|bit| own & bit == 0).then_some(name);
+    let (needed, rest) = match step {
+        SpawnStep::SupplementaryGroups | SpawnStep::SetGid => ("setgid", "only root changes users and groups"),
+        SpawnStep::SetUid => ("setuid", "only root changes users and groups"),
+        SpawnStep::Nice => ("sys_nice", "without it the nice value can only be raised"),
+        SpawnStep::OomScore => ("sys_resource", "without it the score can only be raised"),
+        SpawnStep::Rlimit => ("sys_resource", "without it no hard limit can be raised"),
+        SpawnStep::BoundingSet => ("setpcap", "without it no capability can be dropped for good"),
+        SpawnStep::Capabilities => {
+            let first = (0..u64::BITS).find(|number| launch.ambient & !own & 1u64.wrapping_shl(*number) != 0)?;
+            (caps::name(first), "it cannot give what it does not have")
+        }
+        SpawnStep::AmbientCapabilities => (caps::name(index), "it cannot give what it does not have"),
+        _ => return None,
+    };
+    without(needed).map(|name| format!("; the supervisor lacks the capability `{name}`: {rest}"))
 }
 
 fn what_failed(launch: &Launch, step: SpawnStep, index: u32) -> String {

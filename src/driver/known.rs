@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 
 use super::creds;
 use super::launch::candidates;
-use crate::core::SpawnStep;
 use crate::spec::names::capability_number;
 use crate::spec::units::quote;
 use crate::spec::{HookAction, ListenAddress, Plan, Probe, ProbeTarget, Problem, Ready, Reload, Severity, Spec};
@@ -72,8 +71,7 @@ impl Look<'_> {
             && let Err(error) = creds::resolve(spec.user.as_deref(), spec.group.as_deref(), spec.groups.as_deref())
         {
             // Each is known by itself: a number without an entry has no group, and says so.
-            let field = if error.step == SpawnStep::Group { "group" } else { "user" };
-            self.error(field, error.message);
+            self.error("user", error.message);
         }
         let hooks = &spec.hooks;
         let lists = [

@@ -275,10 +275,12 @@ fn prepare_task(wanted: &Wanted, surroundings: &Surroundings) -> Result<Prepared
 
 fn account(wanted: &Wanted) -> Result<Account, SpawnError> {
     let spec = &wanted.spec;
-    match &wanted.user {
+    let account = match &wanted.user {
         Some(user) => creds::resolve(Some(user), None, None),
         None => creds::resolve(spec.user.as_deref(), spec.group.as_deref(), spec.groups.as_deref()),
-    }
+    }?;
+    creds::permitted(&account)?;
+    Ok(account)
 }
 
 /// Where a process runs.

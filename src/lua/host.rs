@@ -131,6 +131,8 @@ pub(crate) struct HostSettings {
     pub print: Option<PrintSink>,
     /// What is read instead of the disk.
     pub recorded: Option<Arc<Recorded>>,
+    /// Whether plans keep the lines of their keys.
+    pub keep_lines: bool,
     /// Who answers handle methods, once there is somebody.
     pub attached: Arc<Mutex<Attached>>,
 }
@@ -161,6 +163,11 @@ impl Host {
         }))
     }
 
+    /// Whether the plan keeps the lines of its keys.
+    pub fn keeps_lines(&self) -> bool {
+        self.0.settings.keep_lines
+    }
+
     /// Surroundings without any: for tests.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
@@ -173,6 +180,7 @@ impl Host {
             memory: 64 * 1024 * 1024,
             print: None,
             recorded: None,
+            keep_lines: false,
             attached: Arc::default(),
         })
     }

@@ -74,6 +74,9 @@ pub struct EvaluateRequest {
     pub generation: Option<u64>,
     /// What is read instead of the disk while it is evaluated.
     pub recorded: Option<Arc<Recorded>>,
+    /// Whether the plan keeps the lines of all keys, for who looks for more mistakes in it; plans to be put in force are
+    /// copied and compared without them.
+    pub keep_lines: bool,
 }
 
 impl EvaluateRequest {
@@ -93,6 +96,7 @@ impl EvaluateRequest {
             memory,
             generation: None,
             recorded: None,
+            keep_lines: false,
         }
     }
 
@@ -329,6 +333,7 @@ impl Runtime {
             memory: request.memory,
             print: self.0.options.print.clone(),
             recorded: request.recorded,
+            keep_lines: request.keep_lines,
             attached: Arc::clone(&self.0.attached),
         });
         let thread = StateThread::default();

@@ -136,24 +136,10 @@ pub(super) async fn refuse_needed(served: &Served, leaving: &[Found]) -> Result<
     let all = served.all().await?;
     let stays = |one: &&Found| !leaving.iter().any(|other| other.status.id == one.status.id);
     for one in all.iter().filter(stays) {
-        let spec = &one.spec;
-        let relations = [
-            ("requires", &spec.requires),
-            ("is bound to", &spec.binds_to),
-            ("is part of", &spec.part_of),
-            ("follows", &spec.follows),
-        ];
-        for (relation, names) in relations {
-            let Some(name) = names
-                .iter()
-                .find(|name| leaving.iter().any(|other| other.status.runtime && *other.status.name == **name))
-            else {
-                continue;
-            };
-            let other = &one.status.name;
-            let text = format!("`{other}` {relation} `{name}`: delete `{other}` too, or update it to do without");
+        let leaves = |name: &str| leaving.iter().any(|other| other.status.runtime && *other.status.name == *name);
+        if let Some((name, text)) = one.spec.needs(leaves) {
             let mut fault = Fault::new(Code::FailedPrecondition, "refused", text);
-            fault.detail.process = Some(name.clone());
+            fault.detail.process = Some(name.to_owned());
             return Err(fault);
         }
     }

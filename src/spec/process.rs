@@ -275,6 +275,22 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// The first of these names that its spec would be wrong without, and a sentence that says so.
+    #[cfg(any(feature = "lua", feature = "grpc"))]
+    pub(crate) fn needs(&self, leaves: impl Fn(&str) -> bool) -> Option<(&str, String)> {
+        let relations = [
+            ("requires", &self.requires),
+            ("is bound to", &self.binds_to),
+            ("is part of", &self.part_of),
+            ("follows", &self.follows),
+        ];
+        relations.into_iter().find_map(|(relation, names)| {
+            let (name, own) = (names.iter().find(|name| leaves(name))?, &self.name);
+            let text = format!("`{own}` {relation} `{name}`: delete `{own}` too, or update it to do without");
+            Some((name.as_str(), text))
+        })
+    }
+
     /// The functions that its hooks and probes are.
     pub fn functions(&self) -> impl Iterator<Item = FunctionId> {
         let Hooks { before_start, after_start, before_stop, after_stop, on_failure } = &self.hooks;

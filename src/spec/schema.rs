@@ -47,8 +47,6 @@ pub enum Availability {
     Now,
     /// It is refused; this is what it waits for.
     Later(&'static str),
-    /// It is kept, shown and compared, and nothing acts on it until there is this; a warning says so.
-    Kept(&'static str),
 }
 
 /// One key of a table.
@@ -101,11 +99,6 @@ impl Key {
 
     const fn later(mut self, waits_for: &'static str) -> Key {
         self.availability = Availability::Later(waits_for);
-        self
-    }
-
-    const fn kept(mut self, waits_for: &'static str) -> Key {
-        self.availability = Availability::Kept(waits_for);
         self
     }
 

@@ -29,6 +29,17 @@ fn values_are_lines_and_as_json_the_only_one_or_an_array() {
     );
     assert_eq!(instance.json(&["eval", "1, nil, 'x'", "--json"]), serde_json::json!([1, null, "x"]));
     assert_eq!(instance.json(&["eval", "local x = 1", "--json"]), serde_json::Value::Null);
+    // What JSON cannot hold is no null.
+    for (text, why) in [
+        ("print", "JSON has no form for"),
+        ("0/0", "JSON has no number"),
+        ("{ 1, a = 2 }", "a table mixes list items and keys"),
+        ("1, { f = print }", "JSON has no form for"),
+    ] {
+        let object = instance.refusal(1, &["eval", text, "--json"]);
+        let message = object["message"].as_str().unwrap();
+        assert!(message.contains("it was evaluated, and is not shown: ") && message.contains(why), "{text}: {message}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn accounts_that_do_not_exist_are_errors_with_their_lines() {
         ("user = \"nobody-here\"", "user", "user `nobody-here` does not exist; create it, or name another"),
         ("group = \"nobody-here\"", "group", "group `nobody-here` does not exist"),
         ("groups = { \"root\", \"nobody-here\" }", "groups[2]", "group `nobody-here` does not exist"),
-        ("user = \"3999999999\"", "group", "user 3999999999 has no entry in the user database"),
+        ("user = \"3999999999\"", "user", "user 3999999999 has no entry in the user database"),
         (
             "hooks = { after_stop = { command = { \"true\" }, user = \"nobody-here\" } }",
             "hooks.after_stop.user",
@@ -63,7 +63,10 @@ fn what_may_be_there_by_the_time_of_a_start_is_a_warning() {
             "command = { \"true\" },\n  hooks = { before_start = { { \"true\" }, { \"no-such-program\" } } }",
             "hooks.before_start[2]: there is no program",
         ),
-        ("command = { \"true\" },\n  health = { exec = { \"no-such-program\" } }", "health.exec: there is no program"),
+        (
+            "command = { \"true\" },\n  health = require(\"neap\").exec { \"no-such-program\" }",
+            "health.exec: there is no program",
+        ),
         (
             "command = { \"true\" },\n  reload = { command = { \"no-such-program\" } }",
             "reload.command: there is no program",
@@ -104,6 +107,15 @@ fn a_path_that_a_strangers_file_has_is_no_place_for_a_socket() {
     for listen in ["unix = \"old.sock\"", "unix = \"new.sock\"", "unix = \"@web\"", "tcp = \"127.0.0.1:0\""] {
         assert_eq!(check(&folder, &with(listen), &["--strict"]).expect_code(0).stderr, "", "{listen}");
     }
+}
+
+#[test]
+fn what_is_for_another_host_is_not_looked_for_on_this_one() {
+    let folder = Folder::new();
+    folder.write("data.sock", "precious\n");
+    let keys = "command = { \"no-such-program\" }, user = \"nobody-here\", working_dir = \"nowhere\",\n  listen = { unix = \"data.sock\" }";
+    assert_eq!(check(&folder, keys, &["--strict", "--elsewhere"]).expect_code(0).stderr, "");
+    assert!(check(&folder, keys, &[]).expect_code(1).stderr.contains("2 errors and 2 warnings"));
 }
 
 #[test]

@@ -377,3 +377,17 @@ fn h9_a_session_that_hangs_is_killed_or_gets_nonsense_costs_itself_alone() {
     leave(other);
     assert_eq!(instance.process("web")["state"], "running");
 }
+
+#[test]
+fn what_is_no_text_is_dropped_with_its_line_and_the_prompt_goes_on() {
+    let instance = Instance::start(CONFIGURATION);
+    let Some(mut terminal) = attached(&instance, &[]) else { return };
+    terminal.bytes(b"-- \xff neap.get('web'):stop()");
+    terminal.until("what came is not UTF-8 text");
+    terminal.until(PROMPT);
+    terminal.keys("\r");
+    terminal.until(PROMPT);
+    assert_eq!(said(&mut terminal, "40 + 2"), "42\n");
+    assert_eq!(instance.process("web")["state"], "running");
+    leave(terminal);
+}

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,6 +97,16 @@ impl Neap {
 
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// As this user, in a home of its own; for tests that root runs.
+    pub fn user(mut self, uid: u32) -> Self {
+        let folders = [self.home.path().to_owned(), self.home.path().join("run")];
+        for folder in folders {
+            std::os::unix::fs::chown(folder, Some(uid), Some(uid)).unwrap();
+        }
+        self.command.uid(uid).gid(uid);
         self
     }
 

@@ -72,6 +72,11 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// What no keyboard sends, but a paste may.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.keys.write_all(bytes).unwrap();
+    }
+
     /// Types a line, and Enter.
     pub fn line(&mut self, line: &str) {
         self.keys(line);

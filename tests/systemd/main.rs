@@ -2,6 +2,7 @@
 
 #[path = "../support/mod.rs"]
 mod common;
+mod limits;
 mod machine;
 
 use std::fs;

@@ -9,7 +9,7 @@ use super::shown::{self, Printed, escape_lines};
 use super::table::Sheet;
 use crate::cli::exit::{Exit, Failure, INTERRUPTED};
 use crate::cli::paint::Paint;
-use crate::rpc::proto::v1::{EvalError, EvalOpen};
+use crate::rpc::proto::v1::{EvalError, EvalOpen, EvalResult};
 
 /// Evaluates it.
 pub(super) fn eval(args: &args::Eval, context: &mut Context) -> Result<Exit, Failure> {
@@ -40,6 +40,9 @@ pub(super) fn eval(args: &args::Eval, context: &mut Context) -> Result<Exit, Fai
     }
     printed.finish()?;
     match outcome? {
+        Outcome::Value(EvalResult { not_json: Some(why), .. }) if json => {
+            Err(Failure::new(format!("it was evaluated, and is not shown: {why}")))
+        }
         Outcome::Value(result) if json => print(shown::json(&result).as_bytes()).map(|()| Exit::Done),
         Outcome::Value(result) => {
             result.values.iter().try_for_each(|value| printed.lines(value))?;

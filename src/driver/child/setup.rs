@@ -170,13 +170,21 @@ impl Placed<'_> {
         }
     }
 
+    /// Who is given one has memory of its own. While that is kept from its user, so is what is to be written.
     fn set_oom_score(&self, text: &[u8]) {
+        let dumpable = call(nr::SYS_prctl, [nr::PR_GET_DUMPABLE as u64, 0, 0, 0, 0]);
+        if dumpable == 0 {
+            call(nr::SYS_prctl, [nr::PR_SET_DUMPABLE as u64, 1, 0, 0, 0]);
+        }
         let path = c"/proc/self/oom_score_adj".as_ptr() as u64;
         let flags = (nr::O_WRONLY | nr::O_CLOEXEC) as u64;
         let file = self.must(SpawnStep::OomScore, 0, call(nr::SYS_openat, [nr::AT_FDCWD as u64, path, flags, 0, 0]));
         let answer = call(nr::SYS_write, [file as u64, text.as_ptr() as u64, text.len() as u64, 0, 0]);
         self.must(SpawnStep::OomScore, 0, answer);
         call(nr::SYS_close, [file as u64, 0, 0, 0, 0]);
+        if dumpable == 0 {
+            call(nr::SYS_prctl, [nr::PR_SET_DUMPABLE as u64, 0, 0, 0, 0]);
+        }
     }
 
     /// Every signal's default action. A new process clears handlers, but keeps what is ignored; Rust ignores SIGPIPE.

@@ -76,7 +76,8 @@ fn collect(evaluation: &mut Evaluation, host: &Host) -> Result<Declared, Vec<Pro
         return Err(problems);
     }
     problems.into_iter().for_each(|warning| host.warn(warning));
-    let plan = by_place(evaluation, host, grouped(evaluation, without_lines(plan)));
+    let plan = if host.keeps_lines() { plan } else { without_lines(plan) };
+    let plan = by_place(evaluation, host, grouped(evaluation, plan));
     Ok(Declared {
         plan,
         settings: evaluation.settings.as_ref().map(|(settings, _)| settings.clone()).unwrap_or_default(),

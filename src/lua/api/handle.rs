@@ -155,6 +155,9 @@ impl UserData for Handle {
         methods.add_async_method("delete", |lua, this, options: Value| {
             let begun = acted_on(&lua, &this, "delete").and_then(|(supervisor, process)| {
                 let force = force(&lua, &options)?;
+                if let Some(text) = needed(&supervisor, &process) {
+                    return Err(mlua::Error::runtime(text));
+                }
                 Ok((Asked::new(&supervisor, &process), process.delete(force)))
             });
             async move {
@@ -237,6 +240,19 @@ pub(crate) const METHODS: [&str; 14] = [
     "start", "stop", "restart", "reload", "status", "describe", "signal", "update", "delete", "logs", "stats", "why",
     "wait", "name",
 ];
+
+/// Who could not be without it, when it was made at run time: that one's spec would be wrong. A configured one is refused for
+/// that by the machine.
+fn needed(supervisor: &Supervisor, process: &Process) -> Option<String> {
+    let leaving = process.status().ok().filter(|status| status.runtime)?.name;
+    let id = process.id();
+    let found = supervisor.shared().query(move |engine| {
+        let machine = engine.machine();
+        let others = machine.processes().into_iter().filter(|other| *other != id);
+        others.filter_map(|other| Some(machine.spec(other)?.needs(|name| *name == *leaving)?.1)).next()
+    });
+    found.ok().flatten()
+}
 
 /// `{ force = true }`, or nothing.
 fn force(lua: &Lua, options: &Value) -> mlua::Result<bool> {

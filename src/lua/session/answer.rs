@@ -36,6 +36,8 @@ pub struct Values {
     pub shown: Vec<String>,
     /// Each as JSON, null where a value has none.
     pub json: Vec<String>,
+    /// Why the first of those that have none has none, as a sentence.
+    pub not_json: Option<String>,
 }
 
 /// Why a line came to nothing.

@@ -13,7 +13,7 @@ use super::serve::{self, Line, Question, Setup};
 use crate::lua::runtime::Generation;
 use crate::lua::turns::Cancel;
 
-/// Lines of a session that may wait for those before them.
+/// Lines of a session that may wait for those before them; and questions of it that may wait for their answers.
 const WAITING: usize = 64;
 
 /// What a session is opened with.
@@ -51,6 +51,8 @@ pub struct Session {
     /// Until no more lines are to come.
     queue: Option<UnboundedSender<Line>>,
     open: Open,
+    /// Shared with each question that is not answered yet.
+    questions: Arc<()>,
 }
 
 /// What comes of a session, until it is dropped.
@@ -79,7 +81,17 @@ impl Session {
         let weak = outlet.downgrade();
         let setup = Setup { number, request, outlet, open: open.clone() };
         generation.job(Box::new(move |lua, host| serve::begin(lua, host, setup, lines)));
-        (Session { number, outlet: weak, generation: generation.clone(), queue: Some(queue), open }, Items(items))
+        (
+            Session {
+                number,
+                outlet: weak,
+                generation: generation.clone(),
+                queue: Some(queue),
+                open,
+                questions: Arc::default(),
+            },
+            Items(items),
+        )
     }
 
     /// The generation whose functions it sees.
@@ -115,14 +127,21 @@ impl Session {
     }
 
     /// Asks what may stand at a place of a text, `cursor` bytes from its beginning. The answer comes as an [`Item`].
-    pub fn complete(&self, id: u64, text: impl Into<String>, cursor: usize) {
-        let question = Question { id, text: text.into(), cursor };
+    ///
+    /// # Errors
+    /// That too many are unanswered, as a sentence.
+    pub fn complete(&self, id: u64, text: impl Into<String>, cursor: usize) -> Result<(), String> {
+        if Arc::strong_count(&self.questions) > WAITING {
+            return Err(format!("{WAITING} questions wait for their answers already"));
+        }
+        let question = Question { id, text: text.into(), cursor, place: self.questions.clone() };
         let (number, outlet) = (self.number, self.outlet.clone());
         self.generation.job(Box::new(move |lua, host| {
             if let Some(outlet) = outlet.upgrade() {
                 serve::answer((lua, host), number, question, outlet);
             }
         }));
+        Ok(())
     }
 
     /// Gives up a line: at once, also when it computes or waits. It is answered as such; what it began goes on.

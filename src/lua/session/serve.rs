@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mlua::{Lua, MultiValue, Value};
+use mlua::{Lua, MultiValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::answer::{Answer, Candidates, Item, Trouble, Values};
@@ -16,6 +16,7 @@ use super::redact::shown;
 use super::show;
 use super::source::{Compiled, compiled};
 use super::trouble::{failed, trouble};
+use crate::lua::api::to_json;
 use crate::lua::evaluation::Evaluation;
 use crate::lua::host::{Acting, Host};
 use crate::lua::turns::{Cancel, Stopped, Terms, run};
@@ -81,18 +82,23 @@ pub(super) struct Question {
     pub(super) id: u64,
     pub(super) text: String,
     pub(super) cursor: usize,
+    /// One of those that a session may have unanswered, until it is dropped.
+    pub(super) place: Arc<()>,
 }
 
 /// Answers a question of this session, also while a line of it waits.
 pub(super) fn answer((lua, host): (&Lua, &Host), number: u64, question: Question, outlet: Outlet) {
     let _armed = host.limits().arm(Instant::now() + SHOWING);
     let environment = with_environments(lua, |all| all.0.get(&number).cloned()).flatten();
-    let Question { id, text, cursor } = question;
+    let Question { id, text, cursor, place } = question;
     let candidates = match environment {
         Some(environment) => Candidates { id, ..complete(lua, &environment, &text, cursor) },
         None => Candidates { id, start: cursor, candidates: Vec::new() },
     };
-    tokio::task::spawn_local(async move { outlet.say(Item::Candidates(candidates)).await });
+    tokio::task::spawn_local(async move {
+        outlet.say(Item::Candidates(candidates)).await;
+        drop(place);
+    });
 }
 
 struct Serving {
@@ -154,13 +160,14 @@ impl Serving {
         let mut all = Values::default();
         for value in &values {
             all.shown.push(show::shown(&self.lua, value, self.setup.request.width).map_err(told)?);
-            all.json.push(json(value));
+            match to_json(value) {
+                Ok(tree) => all.json.push(tree.to_string()),
+                Err(why) => {
+                    all.json.push("null".to_owned());
+                    all.not_json.get_or_insert(why);
+                }
+            }
         }
         Ok(all)
     }
-}
-
-fn json(value: &Value) -> String {
-    let tree = crate::lua::api::to_json(value).unwrap_or_default();
-    tree.to_string()
 }

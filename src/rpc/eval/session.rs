@@ -10,7 +10,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Status};
 
 use crate::core::EventKind;
-use crate::lua::{Answer, Candidates, Item, Items, Session, SessionRequest};
+use crate::lua::{Answer, Candidates, Item, Items, Session, SessionRequest, Values};
 use crate::rpc::caller::Caller;
 use crate::rpc::convert::millis;
 use crate::rpc::event::event;
@@ -166,8 +166,8 @@ async fn converse(mut session: Session, mut items: Items, client: Client) {
             }
             Some(Asked::Complete(complete)) => {
                 let cursor = usize::try_from(complete.cursor).unwrap_or(usize::MAX);
-                session.complete(complete.id, complete.text, cursor);
-                None
+                let begun = session.complete(complete.id, complete.text, cursor);
+                begun.err().map(|why| (complete.id, why))
             }
             Some(Asked::Follow(wanted)) => {
                 follow.send_replace(wanted.events);
@@ -190,7 +190,8 @@ fn item_of(item: Item) -> Said {
     match item {
         Item::Print { id, text } => Said::Print(v1::EvalPrint { id, text }),
         Item::Answer(Answer { id, took, result: Ok(values) }) => {
-            Said::Result(v1::EvalResult { id, values: values.shown, json: values.json, took: millis(took) })
+            let Values { shown: values, json, not_json } = values;
+            Said::Result(v1::EvalResult { id, values, json, took: millis(took), not_json })
         }
         Item::Answer(Answer { id, result: Err(trouble), .. }) => Said::Error(v1::EvalError {
             id,

@@ -3,9 +3,6 @@
 use super::fields::{self, field, hooks};
 use super::{Access, Alias, Key, Table};
 
-/// What waits for the controllers of cgroup v2.
-const CONTROLLERS: &str = "the setting up of cgroup controllers";
-
 /// A process's definition.
 pub static SPEC: Table = Table::new(
     "neap.Spec",
@@ -347,25 +344,17 @@ pub static LIMITS: Table = Table::new(
     "neap.Limits",
     "What a process's tree may use.",
     &[
-        Key::live("memory", "neap.Size", "Memory; beyond that the kernel kills.")
-            .of(field!(limits.memory))
-            .kept(CONTROLLERS),
-        Key::live("memory_high", "neap.Size", "Memory from which on it is slowed down.")
-            .of(field!(limits.memory_high))
-            .kept(CONTROLLERS),
-        Key::live("memory_low", "neap.Size", "Memory kept for it under pressure.")
-            .of(field!(limits.memory_low))
-            .kept(CONTROLLERS),
+        Key::live("memory", "neap.Size", "Memory, swap included; beyond that the kernel kills.")
+            .of(field!(limits.memory)),
+        Key::live("memory_high", "neap.Size", "Memory from which on it is slowed down.").of(field!(limits.memory_high)),
+        Key::live("memory_low", "neap.Size", "Memory kept for it under pressure.").of(field!(limits.memory_low)),
         Key::live("cpu", "number|string", "Cores such as 1.5, or thousandths of one such as \"500m\".")
-            .of(field!(limits.cpu_millis))
-            .kept(CONTROLLERS),
+            .of(field!(limits.cpu_millis)),
         Key::live("cpu_weight", "integer", "Share of the processor under contention, 1 to 10000.")
-            .of(field!(limits.cpu_weight))
-            .kept(CONTROLLERS),
-        Key::live("pids", "integer", "Processes and threads.").of(field!(limits.pids)).kept(CONTROLLERS),
+            .of(field!(limits.cpu_weight)),
+        Key::live("pids", "integer", "Processes and threads.").of(field!(limits.pids)),
         Key::live("io_weight", "integer", "Share of disk bandwidth under contention, 1 to 10000.")
-            .of(field!(limits.io_weight))
-            .kept(CONTROLLERS),
+            .of(field!(limits.io_weight)),
         Key::restart(
             "oom_score_adj",
             "integer",

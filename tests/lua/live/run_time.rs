@@ -55,6 +55,36 @@ fn a_process_is_defined_and_started_from_a_session() {
 }
 
 #[test]
+fn what_others_could_not_be_without_is_not_deleted() {
+    let live = stack();
+    let mut talk = Talk::new(&live);
+    talk.says("base = neap.process 'base' { command = 'sleep 1000', auto_start = false }");
+    talk.says("user = neap.process 'user' { command = 'sleep 1000', auto_start = false, requires = 'base' }");
+    let message = talk.fails("base:delete()").message;
+    assert!(message.contains("`user` requires `base`: delete `user` too, or update it to do without"), "{message}");
+    assert!(live.supervisor.get("base").is_some());
+    talk.says("user:delete()");
+    assert_eq!(talk.json("base:delete().state"), "\"deleted\"");
+    drop(talk);
+    live.shut_down();
+}
+
+#[test]
+fn questions_that_nobody_reads_the_answers_of_are_bounded() {
+    let live = stack();
+    let mut talk = Talk::new(&live);
+    let (asked, why) = talk.asks_until_refused("neap.", 10_000);
+    assert!(asked >= 64 && why.contains("questions wait for their answers already"), "{asked}: {why}");
+    // Once they are read there is room again.
+    for _ in 0..asked {
+        talk.candidates();
+    }
+    assert!(!talk.completes("neap.pro").candidates.is_empty());
+    drop(talk);
+    live.shut_down();
+}
+
+#[test]
 fn what_is_wrong_with_a_process_names_the_line() {
     let live = stack();
     let mut talk = Talk::new(&live);

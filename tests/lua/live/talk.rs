@@ -80,11 +80,30 @@ impl Talk {
         }
     }
 
+    /// Asks the same until no more questions are taken; how many were, and why.
+    pub fn asks_until_refused(&mut self, text: &str, most: u64) -> (u64, String) {
+        for asked in 0..most {
+            self.next += 1;
+            if let Err(why) = self.session.complete(self.next, text, text.len()) {
+                return (asked, why);
+            }
+        }
+        (most, String::new())
+    }
+
+    /// The next answer to a question.
+    pub fn candidates(&mut self) -> Candidates {
+        match self.item() {
+            Item::Candidates(candidates) => candidates,
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+
     /// Candidates at the end of a text.
     pub fn completes(&mut self, text: &str) -> Candidates {
         let id = self.next;
         self.next += 1;
-        self.session.complete(id, text, text.len());
+        self.session.complete(id, text, text.len()).unwrap();
         match self.item() {
             Item::Candidates(candidates) if candidates.id == id => candidates,
             other => panic!("unexpected: {other:?}"),

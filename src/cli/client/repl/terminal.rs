@@ -1,5 +1,7 @@
 //! The REPL at a terminal: a prompt, a line, what came of it.
 
+use std::io::ErrorKind;
+
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
@@ -41,12 +43,15 @@ pub(super) fn converse(args: &args::Repl, context: &Context, opened: Opened) -> 
     let prompt = if args.read_only { "neap (read-only)> " } else { "neap> " };
     let prompt = (prompt, paint.tone(Tone::Strong, prompt));
     let mut console = Console::new(context, session, true, args.read_only);
+    // Half a line is not what was meant.
+    let mut torn = false;
     loop {
         if let Some(helper) = editor.helper() {
             helper.follow_on(console.pending());
         }
         let line = if console.is_waiting() { editor.readline(CONTINUED) } else { editor.readline(&prompt) };
         match line {
+            Ok(_) if torn => torn = false,
             Ok(line) => {
                 let whole = format!("{}{line}", console.pending());
                 let step = console.take(&line)?;
@@ -63,6 +68,12 @@ pub(super) fn converse(args: &args::Repl, context: &Context, opened: Opened) -> 
             Err(ReadlineError::Interrupted) => {
                 printed
                     .said(&paint.tone(Tone::Faint, "nothing is being evaluated; Ctrl-D detaches, and stops nothing"))?;
+            }
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                torn = true;
+                console.forget();
+                let told = "what came is not UTF-8 text: it is dropped, up to the end of its line";
+                printed.said(&paint.tone(Tone::Faint, told))?;
             }
             // The terminal has another size, which the next line is drawn with.
             Err(ReadlineError::Signal(_)) => {}
