@@ -82,8 +82,8 @@ fn a_runtime_directory_is_removed_when_its_process_is_down_and_the_others_stay()
 #[test]
 fn a_runtime_directory_is_kept_over_restarts() {
     let world = world();
-    let script =
-        "test -e $RUNTIME_DIRECTORY/mark && echo kept || echo new; touch $RUNTIME_DIRECTORY/mark; exec sleep infinity";
+    let script = "test -e $RUNTIME_DIRECTORY/mark && is=kept || is=new; touch $RUNTIME_DIRECTORY/mark; echo $is; \
+                  exec sleep infinity";
     let mut spec = does("web", &[]).runtime_directory("web").restart(at_once());
     spec.command = ["sh", "-c", script].map(String::from).to_vec();
     let process = world.start(spec);
