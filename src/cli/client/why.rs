@@ -158,6 +158,9 @@ fn hint(process: &Process, why: &WhyResponse) -> Option<String> {
     let failed = why.chain.iter().rfind(|reason| {
         reason.cause == "ended" && matches!(reason.to.as_deref(), Some("failed" | "crashed" | "backoff"))
     });
+    if process.reason.as_deref().is_some_and(|reason| reason.starts_with("skipped: ")) {
+        return Some(format!("`neap start {name}` starts it once the condition holds"));
+    }
     Some(match (process.state(), failed) {
         (State::Failed | State::Crashed | State::Stopped | State::Backoff, Some(reason)) => {
             let culprit = escape(reason.process.as_bytes());
