@@ -107,6 +107,8 @@ fn h10_a_secret_goes_to_its_program_and_is_shown_nowhere_else() {
     look(&home, &["eval", "neap.get('web').spec"]);
     look(&home, &["eval", "--json", "neap.get('web').spec"]);
     look(&home, &["eval", "neap.list()"]);
+    look(&home, &["eval", "neap.get('web'):describe()"]);
+    look(&home, &["eval", "--json", "neap.get('web'):describe()"]);
     all_views(&home);
     // A configuration with another secret, and ones that are refused.
     std::fs::write(home.path("token"), format!("{}\n", SECRETS[5])).unwrap();
