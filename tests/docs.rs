@@ -63,7 +63,18 @@ fn every_configuration_in_the_guide_is_accepted() {
     std::fs::write(folder.0.join("nginx.conf"), "events {}").unwrap();
     std::fs::write(folder.0.join("password"), "secret").unwrap();
     let mut count = 0;
-    for page in ["README.md", "docs/lua.md", "docs/cli.md", "docs/repl.md", "docs/privileges.md"] {
+    let pages = [
+        "README.md",
+        "docs/lua.md",
+        "docs/cli.md",
+        "docs/repl.md",
+        "docs/environment.md",
+        "docs/health-checks.md",
+        "docs/privileges.md",
+        "docs/resource-limits.md",
+        "docs/socket-activation.md",
+    ];
+    for page in pages.into_iter().filter(|page| std::path::Path::new(page).exists()) {
         for (line, block) in blocks(&read(page), "lua") {
             std::fs::write(folder.0.join("neap.lua"), &block).unwrap();
             for profile in ["dev", "prod"] {
@@ -264,7 +275,6 @@ fn section_of(text: &mut String, table: &Table) {
         let later = match availability {
             Availability::Now => String::new(),
             Availability::Later(what) => format!(" *Later: waits for {what}.*"),
-            Availability::Kept(what) => format!(" *Kept, and not enforced: that waits for {what}.*"),
         };
         writeln!(text, "| `{name}` | `{lua}` | {effect} | {}{later} |", doc.replace('|', "\\|")).unwrap();
     }

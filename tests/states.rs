@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use neap::core::{
-    Adoption, Command, CommandId, ExitStatus, HookKind, HookResult, Input, Machine, Notification, Now, Output, Pid,
-    ProbeKind, RunId, Settings, SpawnError, SpawnStep, StateName, Time, WallTime,
+    Adoption, Command, CommandId, ConnectionId, ExitStatus, HookKind, HookResult, Input, Machine, Notification, Now,
+    Output, Pid, ProbeKind, RunId, Settings, SpawnError, SpawnStep, StateName, Time, WallTime,
 };
 use neap::spec::{
     Health, Hook, ListenAddress, Listener, Plan, ProbeTarget, ProcessType, Ready, Reload, Restart, Signal, Spec,
@@ -105,6 +105,16 @@ impl Scene {
         let id = self.id();
         self.input(Input::Armed(id));
         self
+    }
+
+    fn connected(mut self, number: u64) -> Scene {
+        self.connect(number);
+        self
+    }
+
+    fn connect(&mut self, number: u64) -> Vec<Output> {
+        let (process, connection) = (self.id(), ConnectionId(number));
+        self.input(Input::Connection { process, connection, peer: "127.0.0.1:2".into() })
     }
 
     fn timeout(mut self) -> Scene {
@@ -227,6 +237,16 @@ fn situations() -> Vec<(&'static str, &'static str, Build)> {
         ("waiting", "for what it requires", || Scene::new(after_y()).start()),
         ("waiting", "for its sockets", || Scene::new(vec![listening()])),
         ("waiting", "for a connection", || Scene::new(vec![listening()]).armed()),
+        ("waiting", "for a connection, an instance each", || {
+            let mut spec = listening();
+            spec.listen[0].accept = Some(2);
+            Scene::new(vec![spec]).armed().connected(1)
+        }),
+        ("waiting", "for one of its instances to end", || {
+            let mut spec = listening();
+            spec.listen[0].accept = Some(1);
+            Scene::new(vec![spec]).armed().connected(1)
+        }),
         ("starting", "being prepared", || Scene::new(vec![x()]).start()),
         ("starting", "in a before_start hook", || {
             Scene::new(vec![with_hooks(|h| h.before_start = hook())]).start().prepared()
@@ -281,6 +301,17 @@ fn situations() -> Vec<(&'static str, &'static str, Build)> {
             spec.watchdog = Some(Duration::from_secs(1));
             Scene::new(vec![spec]).start().executed()
         }),
+        ("running", "its connections counted, none for its idle time", || {
+            let mut spec = listening();
+            spec.listen[0].idle_stop = Some(Duration::from_secs(1));
+            let mut scene = Scene::new(vec![spec]).start().executed();
+            for _ in 0..4 {
+                scene = scene.timeout();
+                let run = scene.run();
+                scene.input(Input::Connections { run, open: 0, came: false });
+            }
+            scene.timeout()
+        }),
         ("running", "a oneshot that remains", || {
             let mut spec = oneshot();
             spec.remain = true;
@@ -300,6 +331,17 @@ fn situations() -> Vec<(&'static str, &'static str, Build)> {
             Scene::new(vec![spec]).start().executed().stop()
         }),
         ("stopping", "on the ladder", || Scene::new(vec![x()]).start().executed().stop()),
+        ("stopping", "for it had nothing to do", || {
+            let mut spec = listening();
+            spec.listen[0].idle_stop = Some(Duration::from_nanos(1));
+            let mut scene = Scene::new(vec![spec]).start().executed();
+            for _ in 0..2 {
+                scene = scene.timeout();
+                let run = scene.run();
+                scene.input(Input::Connections { run, open: 0, came: false });
+            }
+            scene
+        }),
         ("stopping", "ended by itself, its tree being looked at", || {
             Scene::new(vec![x()]).start().executed().exited(BAD)
         }),
@@ -423,6 +465,11 @@ fn inputs() -> Vec<(&'static str, Act)> {
         ("listeners not bound", |s| {
             let id = s.id();
             s.input(Input::ArmFailed(id, in_use()))
+        }),
+        ("connection", |s| s.connect(7)),
+        ("no connection is open", |s| {
+            let quiet = |run| Input::Connections { run, open: 0, came: false };
+            with(s, quiet)
         }),
         ("socket readable", |s| {
             let id = s.id();

@@ -144,13 +144,13 @@
 
 ---What a process's tree may use.
 ---@class neap.Limits
----@field memory? neap.Size Memory; beyond that the kernel kills. (Kept; enforced in a later version.)
----@field memory_high? neap.Size Memory from which on it is slowed down. (Kept; enforced in a later version.)
----@field memory_low? neap.Size Memory kept for it under pressure. (Kept; enforced in a later version.)
----@field cpu? number|string Cores such as 1.5, or thousandths of one such as "500m". (Kept; enforced in a later version.)
----@field cpu_weight? integer Share of the processor under contention, 1 to 10000. (Kept; enforced in a later version.)
----@field pids? integer Processes and threads. (Kept; enforced in a later version.)
----@field io_weight? integer Share of disk bandwidth under contention, 1 to 10000. (Kept; enforced in a later version.)
+---@field memory? neap.Size Memory, swap included; beyond that the kernel kills.
+---@field memory_high? neap.Size Memory from which on it is slowed down.
+---@field memory_low? neap.Size Memory kept for it under pressure.
+---@field cpu? number|string Cores such as 1.5, or thousandths of one such as "500m".
+---@field cpu_weight? integer Share of the processor under contention, 1 to 10000.
+---@field pids? integer Processes and threads.
+---@field io_weight? integer Share of disk bandwidth under contention, 1 to 10000.
 ---@field oom_score_adj? integer How readily the kernel picks it when memory runs out, -1000 to 1000.
 
 ---Resource limits of setrlimit(2): a number, a size, "infinity", or soft and hard apart.

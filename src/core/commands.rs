@@ -7,7 +7,9 @@ use super::input::{Command, HookKind};
 use super::machine::{INSTANCE, Machine, Mode};
 use super::output::{Output, Scope};
 use super::over::exit_code;
-use super::process::{Goal, Leader, Origin, Process, Rest, Running, State, StopPhase, Stopping, Waiter, Why};
+use super::process::{
+    Goal, Leader, Next, Origin, Process, Rest, Running, State, StopPhase, Stopping, WaitFor, Waiter, Waiting, Why,
+};
 use super::reply::{Done, Refusal, Reply};
 use super::start::Reach;
 use super::status::Want;
@@ -106,6 +108,12 @@ impl Machine {
         let Some(p) = self.process(id) else { return false };
         if p.origin == Origin::Leaving {
             self.refuse_state(command, id, "it is being removed");
+        } else if p.is_instance() {
+            self.refuse_state(
+                command,
+                id,
+                "it is there for one connection, and the next one gets an instance of its own",
+            );
         } else if let State::Stopping(Stopping { phase: StopPhase::Stuck(pids), .. }) = &p.state {
             let refusal = Refusal::Stuck { name: p.name.clone(), pids: pids.clone() };
             self.reply(command, Err(refusal));
@@ -116,11 +124,16 @@ impl Machine {
     }
 
     fn start_command(&mut self, command: CommandId, id: ProcessId) {
+        if self.is_up(id) {
+            let state = self.state(id).map_or(StateName::Running, State::name);
+            return self.reply(command, Ok(Done::State(state)));
+        }
         if self.refuse_start(command, id) {
             return;
         }
         match self.state(id) {
-            Some(State::Running(_)) => self.reply(command, Ok(Done::State(StateName::Running))),
+            // It is about to listen, which is all that it does.
+            Some(state) if state.listens() && self.accepts(id) => self.wait(id, command, Goal::Ready),
             Some(state) => {
                 let wakes =
                     matches!(state, State::Rest(_) | State::Waiting(_) | State::Backoff(_) | State::Stopping(_));
@@ -133,10 +146,26 @@ impl Machine {
         }
     }
 
+    fn accepts(&self, id: ProcessId) -> bool {
+        self.process(id).is_some_and(|p| p.spec.accepts())
+    }
+
+    /// Whether it is where a start gets it: one that has an instance a connection listens for them.
+    fn is_up(&self, id: ProcessId) -> bool {
+        match self.state(id) {
+            Some(State::Running(_)) => true,
+            Some(State::Waiting(Waiting { on: WaitFor::Watch | WaitFor::Socket | WaitFor::Room, .. })) => {
+                self.accepts(id)
+            }
+            _ => false,
+        }
+    }
+
     fn stop_command(&mut self, command: CommandId, id: ProcessId) {
         let Some(p) = self.process(id) else { return };
         let cause = self.asked(command);
         match &p.state {
+            State::Rest(_) if self.has_instances(id) => self.stop_instances(id, command, cause),
             State::Rest(_) => {
                 self.stop(id, cause.clone());
                 self.stay_down(id, cause);
@@ -147,7 +176,7 @@ impl Machine {
                 let refusal = Refusal::Stuck { name: p.name.clone(), pids: pids.clone() };
                 self.reply(command, Err(refusal));
             }
-            State::Stopping(_) if p.want == Want::Down => {
+            State::Stopping(Stopping { next, .. }) if p.want == Want::Down && *next != Next::Listen => {
                 self.wait(id, command, Goal::Down);
                 self.escalate_with_dependents(id);
             }
@@ -155,6 +184,20 @@ impl Machine {
                 self.wait(id, command, Goal::Down);
                 self.stop(id, cause);
             }
+        }
+    }
+
+    /// It listens no more, and has instances still: they are stopped, and those that are being stopped already are killed.
+    fn stop_instances(&mut self, id: ProcessId, command: CommandId, cause: Cause) {
+        let stopping = self.stopping_instances(id);
+        self.stop(id, cause.clone());
+        self.stay_down(id, cause);
+        match self.who_is_stuck(id) {
+            Some((name, pids)) => self.reply(command, Err(Refusal::Stuck { name, pids })),
+            None => self.wait(id, command, Goal::Down),
+        }
+        for instance in stopping {
+            self.escalate_with_dependents(instance);
         }
     }
 
@@ -176,6 +219,7 @@ impl Machine {
         self.wait(id, command, Goal::Ready);
         let cause = self.asked(command);
         match self.state(id) {
+            Some(State::Waiting(_)) if self.has_instances(id) => self.restart(id, cause),
             Some(State::Rest(_) | State::Backoff(_) | State::Waiting(_)) => {
                 self.start_all(&[(id, cause)], Reach::Everything)
             }
@@ -315,6 +359,7 @@ impl Machine {
         for id in self.processes.ids() {
             self.escalate(id);
             self.forget_alarm(id);
+            self.forget_if_over(id);
         }
     }
 

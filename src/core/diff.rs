@@ -167,7 +167,7 @@ impl Machine {
         }
         let planned = match &p.origin {
             Origin::Plan { replaced } => replaced.as_ref(),
-            Origin::Runtime | Origin::Leaving => None,
+            Origin::Runtime | Origin::Instance { .. } | Origin::Leaving => None,
         };
         // One that is taken away is nothing to be told to read again.
         let silent = |field: &&mut FieldDiff| field.effect == Effect::Reload && field.after.is_none();

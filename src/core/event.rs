@@ -218,6 +218,8 @@ pub enum Cause {
     Policy,
     /// A connection came.
     Socket,
+    /// A connection came, from this peer: it is the one instance for it.
+    Connection(Arc<str>),
     /// It had nothing to do for its idle time.
     Idle,
     /// Another process, through this relation.
@@ -237,6 +239,7 @@ impl fmt::Display for Cause {
             Cause::Shutdown => f.write_str("shutdown"),
             Cause::Policy => f.write_str("restart policy"),
             Cause::Socket => f.write_str("a connection came"),
+            Cause::Connection(peer) => write!(f, "a connection came from {peer}"),
             Cause::Idle => f.write_str("idle"),
             Cause::Relation(kind, name) => write!(f, "{} `{name}`", kind.as_str()),
             Cause::Ended(ending) => ending.fmt(f),

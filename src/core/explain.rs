@@ -110,7 +110,7 @@ pub struct Blocker {
 /// Something that comes by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timer {
-    /// What: `start_timeout`, `stop`, `kill`, `backoff`, `watchdog`, `start_period`, `reset_after`, `shutdown_timeout`,
+    /// What: `start_timeout`, `stop`, `kill`, `backoff`, `watchdog`, `idle_stop`, `start_period`, `reset_after`, `shutdown_timeout`,
     /// `ready probe`, `health probe`, or a hook.
     pub what: String,
     /// Until it is due.
@@ -216,6 +216,7 @@ impl Machine {
             TimerKind::Ready => timer("ready probe", remaining, "it is asked again whether it is ready"),
             TimerKind::Health => timer("health probe", remaining, "it is asked whether it is well"),
             TimerKind::Watchdog => timer("watchdog", remaining, "unless it reports, it is killed"),
+            TimerKind::Idle => timer("idle_stop", remaining, "its connections are counted"),
             TimerKind::Hook => {
                 let (what, then) = hook(p)?;
                 timer(what, remaining.saturating_sub(HOOK_GRACE), then)
@@ -301,7 +302,13 @@ fn cut(line: &Line, last: Option<&Arc<Turn>>, history: &History) -> Option<Strin
         Cause::Shutdown => last.what == What::ShuttingDown,
         // Of a socket that is listened at, and of one that was never started, there is nothing more to say.
         Cause::Progress => matches!(last.what, What::Defined | What::Start),
-        Cause::Command(_) | Cause::AutoStart | Cause::Apply | Cause::Socket | Cause::Idle | Cause::Ended(_) => true,
+        Cause::Command(_)
+        | Cause::AutoStart
+        | Cause::Apply
+        | Cause::Socket
+        | Cause::Connection(_)
+        | Cause::Idle
+        | Cause::Ended(_) => true,
     };
     if first || last.caller.is_some() {
         return None;

@@ -58,6 +58,7 @@ impl Machine {
                 self.clear_timer(id, TimerKind::Hook);
                 self.release(run);
                 self.arm_if_listening(id);
+                self.forget_if_over(id);
             }
         }
     }

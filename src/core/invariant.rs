@@ -35,6 +35,7 @@ impl Machine {
             runs += self.check_run(p)?;
             self.check_waiting(p)?;
             self.check_want(p)?;
+            self.check_instance(p)?;
             check_timers(p)?;
         }
         if self.names.len() != self.processes.len() {
@@ -110,8 +111,38 @@ impl Machine {
         match (self.state(other), kind) {
             (None | Some(State::Rest(_) | State::Running(_)), _) => false,
             (Some(State::Backoff(_)), HoldKind::Order | HoldKind::Stop | HoldKind::Conflict) => false,
-            (Some(State::Waiting(Waiting { on: WaitFor::Socket, .. })), _) => false,
+            (Some(State::Waiting(Waiting { on: WaitFor::Watch | WaitFor::Socket | WaitFor::Room, .. })), _) => false,
             (Some(_), _) => true,
+        }
+    }
+
+    /// An instance has a process that it is of, and its connection until there is a run for it; who listens for another has room.
+    fn check_instance(&self, p: &Process) -> Result<(), Violation> {
+        if let Origin::Instance { of, connection, .. } = &p.origin {
+            let waits = matches!(p.state, State::Waiting(_) | State::Rest(_));
+            if self.process(*of).is_none() {
+                return violation(&p.name, "is an instance of nothing");
+            }
+            if p.state.listens() || matches!(p.state, State::Backoff(_)) {
+                return violation(&p.name, "is an instance, and would be started again");
+            }
+            if connection.is_some() && !waits {
+                return violation(&p.name, "has a run, and its connection was not given to it");
+            }
+        }
+        match &p.state {
+            State::Waiting(Waiting { on: WaitFor::Socket, .. }) if p.spec.accepts() && !self.has_room(p.id) => {
+                violation(&p.name, "waits for a connection although it has as many instances as it may")
+            }
+            State::Waiting(Waiting { on: WaitFor::Room, .. }) if self.has_room(p.id) => {
+                violation(&p.name, "waits for an instance to end although it may have another")
+            }
+            State::Starting(_) | State::Running(_)
+                if p.spec.accepts() && p.state.run().is_some_and(|run| run.spec.accepts()) =>
+            {
+                violation(&p.name, "runs itself, and not an instance of it")
+            }
+            _ => Ok(()),
         }
     }
 
@@ -125,7 +156,9 @@ impl Machine {
                 violation(&p.name, "waits to start although it is wanted down")
             }
             State::Rest(_) if up => violation(&p.name, "is at rest although it is wanted up"),
-            State::Rest(_) if p.origin == Origin::Leaving => violation(&p.name, "is at rest and was not forgotten"),
+            State::Rest(_) if p.is_over() && !self.has_instances(p.id) => {
+                violation(&p.name, "is at rest and was not forgotten")
+            }
             State::Starting(_) | State::Waiting(_) | State::Backoff(_) if self.mode != Mode::Serving => {
                 violation(&p.name, "is on its way up during a shutdown")
             }
@@ -147,6 +180,7 @@ fn check_timers(p: &Process) -> Result<(), Violation> {
         (TimerKind::Ready, readying),
         (TimerKind::Health, running),
         (TimerKind::Watchdog, running),
+        (TimerKind::Idle, running),
         (TimerKind::Stop, stopping),
         (TimerKind::Stuck, stopping),
     ]

@@ -78,6 +78,7 @@ pub enum SnapshotError {
 /// What is recorded of the instance as a whole. It changes with nearly every input, so it is small.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Instance {
+    /// Ids of processes that were ever used.
     places: u64,
     next_run: u64,
     next_event: u64,
@@ -234,7 +235,9 @@ impl Machine {
             processes.push((p, numbers));
         }
         let last_run = machine.runs.keys().next_back().map_or(0, |run| run.0);
-        if last_run >= instance.next_run || instance.next_run.max(instance.next_event) > MOST_NUMBER {
+        if last_run >= instance.next_run
+            || instance.next_run.max(instance.next_event).max(instance.places) > MOST_NUMBER
+        {
             let (run, event) = (instance.next_run, instance.next_event);
             return damaged(format!("run r{last_run} lives, the next is to be r{run}, the next event {event}"));
         }
@@ -259,7 +262,7 @@ impl Machine {
             mode => mode.clone(),
         };
         Instance {
-            places: self.processes.places(),
+            places: self.processes.used(),
             next_run: self.next_run,
             next_event: self.next_event,
             rng: self.rng.clone(),
@@ -286,7 +289,7 @@ impl Machine {
 fn specs_of(p: &Process) -> Vec<&Shared> {
     let replaced = match &p.origin {
         Origin::Plan { replaced } => replaced.as_ref(),
-        Origin::Runtime | Origin::Leaving => None,
+        Origin::Runtime | Origin::Instance { .. } | Origin::Leaving => None,
     };
     let lived = match &p.state {
         State::Rest(Rest { alarm, .. }) => alarm.as_ref().map(|alarm| &alarm.spec),
@@ -304,7 +307,7 @@ fn specs_of(p: &Process) -> Vec<&Shared> {
 fn specs_of_mut(p: &mut Process) -> impl Iterator<Item = &mut Shared> {
     let replaced = match &mut p.origin {
         Origin::Plan { replaced } => replaced.as_mut(),
-        Origin::Runtime | Origin::Leaving => None,
+        Origin::Runtime | Origin::Instance { .. } | Origin::Leaving => None,
     };
     let lived = match &mut p.state {
         State::Rest(Rest { alarm: Some(Alarm { spec, .. }), .. }) => Some(spec),

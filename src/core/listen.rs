@@ -1,14 +1,20 @@
 //! Listeners: bound, watched, and a run when somebody connects.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use super::event::{Cause, Ending, EventKind};
 use super::ids::ProcessId;
 use super::input::{SpawnError, SpawnStep};
 use super::machine::Machine;
 use super::output::Output;
 use super::over::Attempt;
-use super::process::{Due, Rest, Start, StartedBy, State, WaitFor, Waiting, Why};
+use super::process::{Due, Goal, Next, Rest, Run, Start, StartedBy, State, StopPhase, WaitFor, Waiting, Why};
 use super::propagate::Notice;
+use super::reply::Done;
 use super::status::Want;
+use super::timers::TimerKind;
+use crate::spec::Spec;
 
 impl Machine {
     /// Arms the listeners of a process at rest that has some, unless it was stopped on purpose or has to be looked at.
@@ -43,18 +49,40 @@ impl Machine {
 
     /// Its listeners are bound and watched.
     pub(super) fn armed(&mut self, id: ProcessId) {
-        if !self.waits_on(id, &WaitFor::Bind) {
+        let Some(State::Waiting(Waiting { on: on @ (WaitFor::Bind | WaitFor::Watch), .. })) = self.state(id) else {
             return self.drop_input();
+        };
+        if *on == WaitFor::Bind {
+            let at = self.process(id).map(|p| p.spec.listening_at()).unwrap_or_default();
+            self.emit(id, EventKind::Listening { at }, Cause::Progress);
+            self.notice(Notice::Armed(id));
+        }
+        if self.process(id).is_some_and(|p| p.spec.accepts()) {
+            self.answer(id, Goal::Ready, |state| Ok(Done::State(state)));
+            if !self.has_room(id) {
+                return self.wait_for_room(id);
+            }
         }
         self.wait_on(id, WaitFor::Socket);
-        let at = self.process(id).map(|p| p.spec.listening_at()).unwrap_or_default();
-        self.emit(id, EventKind::Listening { at }, Cause::Progress);
-        self.notice(Notice::Armed(id));
+    }
+
+    /// There are as many instances as there may be.
+    pub(super) fn wait_for_room(&mut self, id: ProcessId) {
+        self.output(Output::DisarmSockets(id));
+        self.wait_on(id, WaitFor::Room);
+    }
+
+    /// There is room for another instance: they are watched again.
+    pub(super) fn watch_again(&mut self, id: ProcessId) {
+        if let Some(spec) = self.process(id).map(|p| p.spec.to_arc()) {
+            self.wait_on(id, WaitFor::Watch);
+            self.output(Output::ArmSockets(id, spec));
+        }
     }
 
     /// They could not be bound: as a start that failed.
     pub(super) fn arm_failed(&mut self, id: ProcessId, error: SpawnError) {
-        if !self.waits_on(id, &WaitFor::Bind) {
+        if !self.waits_on(id, &WaitFor::Bind) && !self.waits_on(id, &WaitFor::Watch) {
             return self.drop_input();
         }
         let Some(p) = self.processes.get_mut(id) else { return };
@@ -63,7 +91,7 @@ impl Machine {
         self.by_policy(id, attempt, Ending::Spawn(error));
     }
 
-    fn waits_on(&self, id: ProcessId, what: &WaitFor) -> bool {
+    pub(super) fn waits_on(&self, id: ProcessId, what: &WaitFor) -> bool {
         matches!(self.state(id), Some(State::Waiting(Waiting { on, .. })) if on == what)
     }
 
@@ -78,7 +106,8 @@ impl Machine {
     /// A connection came for a process that waits for one.
     pub(super) fn socket_readable(&mut self, id: ProcessId) {
         let now = self.now.mono;
-        if !self.waits_on(id, &WaitFor::Socket) {
+        let accepts = self.process(id).is_some_and(|p| p.spec.accepts());
+        if accepts || !self.waits_on(id, &WaitFor::Socket) {
             return self.drop_input();
         }
         let Some(p) = self.processes.get_mut(id) else { return };
@@ -100,6 +129,70 @@ impl Machine {
         }
         self.output(Output::DisarmSockets(id));
         self.start_again(id, Start { by: StartedBy::Socket, cause: Cause::Socket, fallback });
+    }
+
+    // Idle: a run that has had no connection for a while makes room.
+
+    /// Has the connections of a process that is up counted, four times in its idle time.
+    pub(super) fn count_connections_later(&mut self, id: ProcessId) {
+        if let Some(idle) = self.run_of(id).and_then(idle_stop) {
+            self.set_timer(id, TimerKind::Idle, (idle / 4).max(Duration::from_millis(1)));
+        }
+    }
+
+    pub(super) fn count_connections(&mut self, id: ProcessId) {
+        if let Some(run) = self.run_of(id).map(|run| run.id) {
+            self.output(Output::CountConnections(run, id));
+        }
+    }
+
+    /// Whether its connections are being counted: they are to be, and are not due to be.
+    pub(super) fn counts_connections(&self, id: ProcessId) -> bool {
+        let Some(p) = self.process(id) else { return false };
+        match &p.state {
+            State::Running(running) => idle_stop(&running.run).is_some() && p.deadlines.get(TimerKind::Idle).is_none(),
+            _ => false,
+        }
+    }
+
+    /// How many connections are open, and whether one came since that was last asked.
+    pub(super) fn connections(&mut self, id: ProcessId, open: u32, came: bool) {
+        if !self.counts_connections(id) {
+            return self.drop_input();
+        }
+        let now = self.now.mono;
+        let Some(run) = self.processes.get_mut(id).and_then(|p| p.state.run_mut()) else { return };
+        let Some(idle) = idle_stop(run) else { return };
+        run.quiet_since = if open > 0 || came { None } else { run.quiet_since.or(Some(now)) };
+        if run.quiet_since.is_some_and(|since| now.since(since) >= idle) {
+            self.stop_for_now(id);
+        } else {
+            self.count_connections_later(id);
+        }
+    }
+
+    /// It has nothing to do: it is stopped, and the next connection starts it. What merely requires it goes on.
+    fn stop_for_now(&mut self, id: ProcessId) {
+        if let Some(p) = self.processes.get_mut(id) {
+            p.want = Want::Down;
+        }
+        self.begin_stopping(id, StopPhase::Ordered(BTreeSet::new()), Next::Listen, &Cause::Idle);
+        // What binds to it goes first.
+        self.part_from(id);
+        self.order_stop(id);
+    }
+}
+
+/// How long this run may be without a connection: the longest that one of its listeners says.
+fn idle_stop(run: &Run) -> Option<Duration> {
+    run.spec.listen.iter().filter_map(|listener| listener.idle_stop).max()
+}
+
+/// That there is no room for another instance, for people.
+pub(super) fn full(spec: &Spec) -> String {
+    match spec.most_instances() {
+        Some(1) => "for its instance to end".into(),
+        most => format!("for one of its {} instances to end", most.unwrap_or_default()),
     }
 }
 

@@ -135,7 +135,8 @@ impl Machine {
             Input::SocketReadable(process) => self.socket_readable(process),
             Input::Armed(process) => self.armed(process),
             Input::ArmFailed(process, error) => self.arm_failed(process, error),
-            Input::Connection { .. } | Input::Connections { .. } => {}
+            Input::Connection { process, connection, peer } => self.connection(process, connection, peer),
+            Input::Connections { run, open, came } => self.with_run(run, |m, id| m.connections(id, open, came)),
             Input::Timeout => self.fire_timers(),
             Input::Prepared(run) => self.with_run(run, Machine::prepared),
             Input::PrepareFailed(run, error) => self.with_run(run, |m, id| m.prepare_failed(id, error)),
@@ -327,6 +328,7 @@ impl Machine {
             TimerKind::Ready => self.ask_whether_ready(id),
             TimerKind::Health => self.ask_for_health(id),
             TimerKind::Watchdog => self.watchdog_over(id, late),
+            TimerKind::Idle => self.count_connections(id),
             TimerKind::Stuck => self.kill_timed_out(id),
             TimerKind::Shutdown => {}
         }

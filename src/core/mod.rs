@@ -17,6 +17,7 @@ mod history;
 mod hooks;
 mod ids;
 mod input;
+mod instances;
 mod invariant;
 mod journal;
 mod listen;

@@ -190,6 +190,13 @@ impl Machine {
                 let fallback = Why::Stopped(by);
                 self.start_again(id, Start { by: StartedBy::Order, cause, fallback });
             }
+            (Next::Listen, _)
+                if !p.spec.listen.is_empty() && p.origin != Origin::Leaving && !self.is_shutting_down() =>
+            {
+                self.listen(id, Why::Stopped(by));
+                self.release(run.id);
+                self.notice(Notice::Down(id));
+            }
             (Next::Policy, Some(ending)) if wanted => {
                 let Run { id: run, spec, executed_at, .. } = run;
                 self.by_policy(id, Attempt { run: Some(run), spec, executed_at, due: Due::Start }, ending);
@@ -208,13 +215,15 @@ impl Machine {
         let oneshot_done = success && spec.process_type == ProcessType::Oneshot;
         let lived = attempt.executed_at.map(|at| now.since(at));
         let Some(p) = self.processes.get_mut(id) else { return };
+        // The connection that it was made for is gone with its run.
+        let once = p.is_instance();
         if lived.is_some_and(|lived| lived >= spec.restart.reset_after) {
             p.tally.reset();
         }
         if oneshot_done && !spec.remain {
             self.oneshot_ready(id);
         }
-        let starved = matches!(&ending, Ending::Spawn(error) if error.is_resource());
+        let starved = !once && matches!(&ending, Ending::Spawn(error) if error.is_resource());
         let mut tally = self.take_tally(id);
         let restart = &spec.restart;
         if starved {
@@ -225,7 +234,7 @@ impl Machine {
             self.back_off(id, Backoff { until, delay, ending, counts: false, due: attempt.due });
             return self.notice(Notice::Down(id));
         }
-        if applies(restart.policy, &ending, success) {
+        if !once && applies(restart.policy, &ending, success) {
             let delay = tally.delay(restart, &mut self.rng);
             let until = now.after(delay);
             let allowed = tally.allows(restart, until);
@@ -333,10 +342,11 @@ impl Machine {
         self.answer(id, Goal::Ready, |_| {
             Err(Refusal::StartFailed { name: name.clone(), reason: reason.clone(), retry_in: None })
         });
-        self.answer(id, Goal::Down, |state| Ok(Done::State(state)));
+        self.answer_down(id);
         self.answer(id, Goal::Reloaded, |_| Err(Refusal::Failed { name: name.clone(), reason: reason.clone() }));
         self.notice(Notice::Over(id));
         self.notice(Notice::Down(id));
+        self.forget_if_over(id);
         if alarmed {
             self.on_failure(id, 0);
         }
@@ -368,14 +378,19 @@ impl Machine {
                 Err(Refusal::StartFailed { name: name.clone(), reason: reason.clone(), retry_in: None })
             });
         }
-        self.answer(id, Goal::Down, |state| Ok(Done::State(state)));
+        self.answer_down(id);
         self.answer(id, Goal::Reloaded, |_| Err(Refusal::Failed { name: name.clone(), reason: "it ended".into() }));
         if !returns {
             self.notice(if succeeded { Notice::Ended(id) } else { Notice::Over(id) });
         }
         self.notice(Notice::Down(id));
-        if self.process(id).is_some_and(|p| p.origin == Origin::Leaving) {
-            self.notice(Notice::Forget(id));
+        self.forget_if_over(id);
+    }
+
+    /// It is at rest: whoever waits for that is told, unless instances of it live on.
+    fn answer_down(&mut self, id: ProcessId) {
+        if !self.has_instances(id) {
+            self.answer(id, Goal::Down, |state| Ok(Done::State(state)));
         }
     }
 

@@ -7,7 +7,7 @@ use super::backoff::Tally;
 use super::diff::{Change, ChangeKind};
 use super::event::{Cause, EventKind, HealthStatus};
 use super::graph::relations;
-use super::ids::{CommandId, Pid, ProcessId};
+use super::ids::{CommandId, ProcessId};
 use super::machine::Machine;
 use super::output::Output;
 use super::process::{
@@ -41,7 +41,7 @@ impl Machine {
         }
     }
 
-    fn define(&mut self, spec: Spec, origin: Origin, cause: Cause) -> ProcessId {
+    pub(super) fn define(&mut self, spec: Spec, origin: Origin, cause: Cause) -> ProcessId {
         let id = self.processes.next_id();
         let name: Arc<str> = spec.name.as_str().into();
         self.names.insert(name.clone(), id);
@@ -58,6 +58,7 @@ impl Machine {
             last: Last::default(),
             created_at: self.now.wall,
             since: self.now.wall,
+            accepted: 0,
             waiters: Vec::new(),
         });
         self.relations_changed();
@@ -70,6 +71,13 @@ impl Machine {
         let Some(p) = self.process(id) else { return self.reply(command, Err(Refusal::NotFound)) };
         if p.origin == Origin::Leaving {
             return self.refuse_state(command, id, "it is being removed");
+        }
+        if p.is_instance() {
+            return self.refuse_state(
+                command,
+                id,
+                "it is as its process was when the connection came; change that one",
+            );
         }
         let lasting = if *spec.name != *p.name {
             Some(("name", format!("a process keeps its name; delete it and create `{}` instead", spec.name)))
@@ -95,7 +103,7 @@ impl Machine {
         let mut change = self.change(p, &spec);
         let planned = match &p.origin {
             Origin::Plan { replaced } => Some(replaced.clone().unwrap_or_else(|| p.spec.clone())),
-            Origin::Runtime | Origin::Leaving => None,
+            Origin::Runtime | Origin::Instance { .. } | Origin::Leaving => None,
         };
         let planned = planned.filter(|planned| !changed_fields(planned, &spec).is_empty());
         change.overridden = planned.is_some();
@@ -222,28 +230,19 @@ impl Machine {
 
     pub(super) fn delete(&mut self, command: CommandId, id: ProcessId, force: bool) {
         let Some(p) = self.process(id) else { return self.reply(command, Err(Refusal::NotFound)) };
-        match (&p.origin, p.state.is_rest() || p.state.listens()) {
+        match (&p.origin, (p.state.is_rest() || p.state.listens()) && !self.has_instances(id)) {
             (Origin::Plan { .. }, _) => {
                 return self.refuse_state(command, id, "it is part of the configuration; take it out there and apply");
             }
             (_, false) if !force => return self.refuse_state(command, id, "stop it first, or use force"),
             _ => {}
         }
-        match self.stuck_pids(id) {
+        match self.who_is_stuck(id) {
             // It is forgotten should it ever go; nobody waits for that.
             Some((name, pids)) => self.reply(command, Err(Refusal::Stuck { name, pids })),
             None => self.wait_for_deletion(id, command),
         }
         self.leave(id, self.asked(command));
-    }
-
-    fn stuck_pids(&self, id: ProcessId) -> Option<(Arc<str>, Vec<Pid>)> {
-        match self.process(id).map(|p| (&p.state, &p.name)) {
-            Some((State::Stopping(Stopping { phase: StopPhase::Stuck(pids), .. }), name)) => {
-                Some((name.clone(), pids.clone()))
-            }
-            _ => None,
-        }
     }
 
     fn wait_for_deletion(&mut self, id: ProcessId, command: CommandId) {
@@ -255,7 +254,9 @@ impl Machine {
     /// Has it forgotten once it is down.
     fn leave(&mut self, id: ProcessId, cause: Cause) {
         let Some(p) = self.processes.get_mut(id) else { return };
-        p.origin = Origin::Leaving;
+        if !p.is_instance() {
+            p.origin = Origin::Leaving;
+        }
         let at_rest = p.state.is_rest();
         self.supersede(id, Goal::Ready, "a removal");
         self.stop(id, cause);
@@ -266,8 +267,7 @@ impl Machine {
 
     /// It is down and is to leave: nothing of it is kept.
     pub(super) fn forget(&mut self, id: ProcessId) {
-        let leaving = self.process(id).is_some_and(|p| p.origin == Origin::Leaving && p.state.is_rest());
-        if !leaving {
+        if !self.process(id).is_some_and(Process::is_over) || self.has_instances(id) {
             return;
         }
         self.forget_alarm(id);
@@ -284,8 +284,11 @@ impl Machine {
             if self.names.get(&p.name) == Some(&id) {
                 self.names.remove(&p.name);
             }
+            self.relations_changed();
+            if let Origin::Instance { of, connection, .. } = p.origin {
+                self.instance_over(of, connection);
+            }
         }
-        self.relations_changed();
     }
 
     // A whole plan.
@@ -302,7 +305,7 @@ impl Machine {
         self.askers.applied = self.askers.of(&self.asked(command));
         let mut specs: BTreeMap<String, Spec> = plan.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
         let (mut starts, mut restarts, mut reloads) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut armed, mut removed) = (Vec::new(), Vec::new());
+        let (mut armed, mut returning, mut removed) = (Vec::new(), Vec::new(), Vec::new());
         for change in &changes {
             let id = self.names.get(&change.name).copied();
             match (specs.remove(&*change.name), id) {
@@ -313,9 +316,13 @@ impl Machine {
                 }
                 (Some(spec), Some(id)) => {
                     let begins = spec.auto_start && self.process(id).is_some_and(|p| begins_by_itself(p, change));
+                    let comes_back = !begins && self.process(id).is_some_and(Process::is_over);
                     // Also where nothing differs: the functions of the new generation take the place of the old ones'.
                     self.replace_spec(id, spec, change, Cause::Apply);
                     self.planned(id);
+                    if comes_back {
+                        returning.push(id);
+                    }
                     if change.kind == ChangeKind::Restarted {
                         restarts.push((id, Cause::Apply));
                     } else {
@@ -341,6 +348,12 @@ impl Machine {
         self.reply(command, Ok(Done::Applied(applied)));
         for id in armed {
             self.arm_if_listening(id);
+        }
+        for id in returning {
+            // Nothing of it was left but its instances.
+            if self.process(id).is_some_and(|p| !p.spec.listen.is_empty()) {
+                self.listen(id, Why::Created);
+            }
         }
         if !restarts.is_empty() {
             self.stop_with_dependents(restarts, true);
@@ -381,7 +394,7 @@ impl Machine {
     /// It is as the plan says: no override, and whoever made it, it is the plan's now.
     fn planned(&mut self, id: ProcessId) {
         if let Some(p) = self.processes.get_mut(id) {
-            if p.origin == Origin::Leaving {
+            if p.origin == Origin::Leaving && !p.state.is_rest() {
                 p.want = Want::Up;
             }
             p.origin = Origin::Plan { replaced: None };
@@ -401,7 +414,11 @@ impl Machine {
             return Ok(());
         }
         let mut plan = Plan::new();
-        for p in self.processes.iter().filter(|p| *p.name != *spec.name && p.origin != Origin::Leaving) {
+        for p in self
+            .processes
+            .iter()
+            .filter(|p| *p.name != *spec.name && !matches!(p.origin, Origin::Leaving | Origin::Instance { .. }))
+        {
             // Names are unique in the machine, so none is refused.
             let _ = plan.insert(Spec::clone(&p.spec));
         }
@@ -412,13 +429,21 @@ impl Machine {
     /// Whether this spec relates to others, or others to it: else it cannot make a plan wrong that was right.
     fn touches_others(&self, spec: &Spec) -> bool {
         relations(spec).next().is_some()
+            || !spec.listen.is_empty()
             || self.processes.iter().any(|p| relations(&p.spec).any(|name| *name == spec.name))
     }
 
     pub(super) fn validate_plan(&self, plan: &Plan) -> Result<(), PlanError> {
         let mut all = plan.clone();
         let mut problems = Vec::new();
-        for p in self.processes.iter().filter(|p| p.origin == Origin::Runtime) {
+        for p in self.processes.iter() {
+            let taken = match &p.origin {
+                Origin::Runtime => "a process made at run time has this name; delete that one first".to_owned(),
+                Origin::Instance { of, .. } => {
+                    format!("it is the name of an instance of `{}`; take another", self.name_of(*of))
+                }
+                Origin::Plan { .. } | Origin::Leaving => continue,
+            };
             if let Some(spec) = plan.get(&p.name) {
                 problems.push(Problem {
                     severity: Severity::Error,
@@ -426,9 +451,9 @@ impl Machine {
                     line: spec.source.line,
                     process: Some(spec.name.clone()),
                     field: None,
-                    message: "a process made at run time has this name; delete that one first".into(),
+                    message: taken,
                 });
-            } else {
+            } else if p.origin == Origin::Runtime {
                 let _ = all.insert(Spec::clone(&p.spec));
             }
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backoff::Tally;
 use super::event::{Cause, Ending, HealthStatus, HoldKind, StateName};
-use super::ids::{CommandId, Pid, ProcessId, RunId};
+use super::ids::{CommandId, ConnectionId, Pid, ProcessId, RunId};
 use super::input::{ExitStatus, Notification};
 use super::shared::Shared;
 use super::status::Want;
@@ -22,6 +22,14 @@ pub(super) enum Origin {
     Plan { replaced: Option<Shared> },
     /// Somebody at run time.
     Runtime,
+    /// A connection, to the listeners of this process. It is to be forgotten once it is over.
+    Instance {
+        of: ProcessId,
+        /// The connection, until a run is made for it.
+        connection: Option<ConnectionId>,
+        /// Who connected, in words.
+        peer: Arc<str>,
+    },
     /// It is to be forgotten once it is down.
     Leaving,
 }
@@ -40,6 +48,9 @@ pub(super) struct Process {
     pub(super) tally: Tally,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) last: Last,
+    /// Connections that it had an instance for so far.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) accepted: u64,
     pub(super) created_at: WallTime,
     pub(super) since: WallTime,
     /// Clients of this supervisor: they do not outlive it.
@@ -154,6 +165,10 @@ pub(super) enum WaitFor {
     Bind,
     /// They are; a connection.
     Socket,
+    /// They are bound; that they are watched again.
+    Watch,
+    /// There are as many instances as there may be: that one of them ends.
+    Room,
     /// Never empty between two inputs.
     Holds(BTreeSet<(ProcessId, HoldKind)>),
 }
@@ -183,6 +198,9 @@ pub(super) struct Run {
     /// How often the kernel refused it a process for its limit on their number.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) pids_refused: u32,
+    /// Since when no connection of its listeners was seen.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) quiet_since: Option<Time>,
     /// The number of the spec that it was prepared with: its limits are those of that one until it is given others.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) prepared_with: u64,
@@ -319,6 +337,8 @@ pub(super) enum Next {
     Stay,
     /// Another start, at once.
     Again(Cause),
+    /// Its listeners are armed: it had nothing to do.
+    Listen,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -406,7 +426,17 @@ impl State {
 
     /// Whether its listeners are watched, or about to be: no run of its own is on its way.
     pub(super) fn listens(&self) -> bool {
-        matches!(self, State::Waiting(Waiting { on: WaitFor::Bind | WaitFor::Socket, .. }))
+        matches!(
+            self,
+            State::Waiting(Waiting { on: WaitFor::Bind | WaitFor::Watch | WaitFor::Socket | WaitFor::Room, .. })
+        )
+    }
+}
+
+impl StartPhase {
+    /// Whether no child was asked for yet.
+    pub(super) fn is_before_spawn(self) -> bool {
+        matches!(self, StartPhase::Preparing | StartPhase::BeforeStart(_))
     }
 }
 
@@ -426,6 +456,7 @@ impl Run {
             watchdog,
             ooms: 0,
             pids_refused: 0,
+            quiet_since: None,
             prepared_with,
             early: Vec::new(),
             reloading: false,
@@ -443,6 +474,20 @@ impl Run {
 }
 
 impl Process {
+    /// Whether it is down, and is to be forgotten for that.
+    pub(super) fn is_over(&self) -> bool {
+        match &self.origin {
+            Origin::Leaving => self.state.is_rest(),
+            // Its on_failure hooks are let finish.
+            Origin::Instance { .. } => matches!(self.state, State::Rest(Rest { alarm: None, .. })),
+            Origin::Plan { .. } | Origin::Runtime => false,
+        }
+    }
+
+    pub(super) fn is_instance(&self) -> bool {
+        matches!(self.origin, Origin::Instance { .. })
+    }
+
     /// What a restart that is skipped, or a stop, leaves it as.
     pub(super) fn rest_why(&self) -> Why {
         match &self.state {

@@ -203,7 +203,7 @@ impl Machine {
     }
 
     /// `id` left running: what binds to it stops, or waits for it again.
-    fn part_from(&mut self, id: ProcessId) {
+    pub(super) fn part_from(&mut self, id: ProcessId) {
         let graph = self.graph();
         let cause = Cause::Relation(RelationKind::BindsTo, self.name_of(id));
         let mut stops = Vec::new();

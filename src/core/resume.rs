@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::event::{Cause, EventKind};
+use super::event::{Cause, Ending, EventKind};
 use super::ids::{Pid, ProcessId, RunId};
-use super::input::{Adoption, ExitStatus, HookKind, Notification, ProbeKind};
+use super::input::{Adoption, ExitStatus, HookKind, Notification, ProbeKind, SpawnError, SpawnStep};
 use super::machine::{Machine, Mode};
 use super::output::{Output, Scope};
-use super::process::{Early, Leader, Rest, Run, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor};
+use super::process::{
+    Early, Leader, Origin, Process, Rest, Run, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor,
+};
 use super::time::Now;
 use super::timers::TimerKind;
 use crate::spec::{ProcessType, Reload, Signal, Spec, StopMode};
@@ -73,6 +75,9 @@ impl Machine {
         for id in &ids {
             self.resume_process(*id);
         }
+        for id in &ids {
+            self.end_without_connection(*id);
+        }
         for id in ids {
             self.end_what_had_ended(id);
         }
@@ -102,6 +107,9 @@ impl Machine {
                 if self.in_flight(id, ProbeKind::Health) {
                     self.ask_for_health(id);
                 }
+                if self.counts_connections(id) {
+                    self.count_connections(id);
+                }
                 if self.process(id).is_some_and(|p| p.deadlines.get(TimerKind::Watchdog).is_some()) {
                     self.begin_watchdog(id);
                 }
@@ -122,9 +130,7 @@ impl Machine {
         let Some(p) = self.processes.get(id) else { return };
         // Of these nothing lives that could have limits.
         let bare = match &p.state {
-            State::Starting(Starting { phase, .. }) => {
-                matches!(phase, StartPhase::Preparing | StartPhase::BeforeStart(_))
-            }
+            State::Starting(Starting { phase, .. }) => phase.is_before_spawn(),
             State::Stopping(Stopping { phase, .. }) => {
                 matches!(phase, StopPhase::CancelledHook | StopPhase::AfterStop(_))
             }
@@ -137,6 +143,9 @@ impl Machine {
     }
 
     fn resume_start(&mut self, id: ProcessId, run: Run, phase: StartPhase) {
+        if phase.is_before_spawn() && self.process(id).is_some_and(Process::is_instance) {
+            return;
+        }
         match phase {
             StartPhase::Preparing | StartPhase::BeforeStart(_) => {
                 self.clear_timer(id, TimerKind::Hook);
@@ -187,6 +196,23 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// The connection of an instance that was not executed yet was closed with the supervisor.
+    fn end_without_connection(&mut self, id: ProcessId) {
+        let Some(p) = self.processes.get(id) else { return };
+        let waits = match &p.state {
+            _ if !p.is_instance() => return,
+            State::Waiting(_) => true,
+            State::Starting(Starting { phase, .. }) if phase.is_before_spawn() => false,
+            _ => return,
+        };
+        if let Some(Origin::Instance { connection, .. }) = self.processes.get_mut(id).map(|p| &mut p.origin) {
+            *connection = None;
+        }
+        let message = "its connection was closed when the supervisor before this one died".to_owned();
+        let ending = Ending::Spawn(SpawnError { step: SpawnStep::Socket, errno: None, message });
+        if waits { self.fail_waiting(id, ending) } else { self.run_over(id, ending) }
     }
 
     /// The end of a child came before the news that it was executed, which now never comes: so it was executed.

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::event::{Cause, Ending, EventKind, HoldKind, RelationKind};
 use super::ids::{Pid, ProcessId};
-use super::input::{ExitStatus, HookKind, SpawnError};
+use super::input::{ExitStatus, HookKind, SpawnError, SpawnStep};
 use super::machine::Machine;
 use super::output::Output;
+use super::over::Attempt;
 use super::process::{
     Backoff, Due, Early, Goal, Leader, Next, Origin, Rest, Run, Running, Start, StartPhase, StartedBy, Starting, State,
     StopPhase, Stopping, WaitFor, Waiting, Why,
@@ -96,7 +97,7 @@ impl Machine {
     fn mark_start(&mut self, id: ProcessId, cause: Cause, root: bool) -> bool {
         let shutting_down = self.is_shutting_down();
         let Some(p) = self.processes.get_mut(id) else { return false };
-        if shutting_down || p.origin == Origin::Leaving {
+        if shutting_down || p.origin == Origin::Leaving || p.is_instance() {
             return false;
         }
         p.want = Want::Up;
@@ -113,6 +114,8 @@ impl Machine {
             }
         }
         self.forget_alarm(id);
+        // A stop of it may still wait for its instances.
+        self.supersede(id, Goal::Down, "a start");
         if let Some(p) = self.processes.get_mut(id)
             && matches!(cause, Cause::Command(_) | Cause::Apply | Cause::AutoStart | Cause::Relation(_, _))
         {
@@ -205,7 +208,8 @@ impl Machine {
         let hard = if binds { HoldKind::BindsTo } else { HoldKind::Requires };
         let Some(state) = self.state(other) else { return Ok(None) };
         Ok(match state {
-            State::Waiting(Waiting { on: WaitFor::Socket, .. }) | State::Running(_) => None,
+            State::Waiting(Waiting { on: WaitFor::Watch | WaitFor::Socket | WaitFor::Room, .. })
+            | State::Running(_) => None,
             State::Waiting(_) | State::Starting(_) | State::Backoff(_) if needs => Some(hard),
             State::Waiting(_) => Some(HoldKind::Order),
             // The first attempt alone holds up what is merely ordered.
@@ -217,7 +221,7 @@ impl Machine {
                     (_, true) if stuck => return Err(self.dependency_ending(other)),
                     (Next::Stay, true) => return Err(self.dependency_ending(other)),
                     (_, true) => Some(hard),
-                    (Next::Again(_), false) if !stuck => Some(HoldKind::Order),
+                    (Next::Again(_) | Next::Listen, false) if !stuck => Some(HoldKind::Order),
                     (_, false) => (!stuck).then_some(HoldKind::Stop),
                 }
             }
@@ -283,9 +287,16 @@ impl Machine {
             Ok(holds) => return self.wait_for(id, holds),
             Err(ending) => return self.fail_waiting(id, ending),
         }
-        let Some(p) = self.processes.get(id) else { return };
+        let Some(p) = self.processes.get_mut(id) else { return };
         let State::Waiting(waiting) = &p.state else { return };
         let (start, spec) = (waiting.start.clone(), p.spec.clone());
+        if spec.accepts() {
+            return self.listen(id, start.fallback);
+        }
+        let connection = match &mut p.origin {
+            Origin::Instance { connection, .. } => connection.take(),
+            Origin::Plan { .. } | Origin::Runtime | Origin::Leaving => None,
+        };
         let waited = !self.entering.contains_key(&id);
         let cause = if waited { Cause::Progress } else { start.cause.clone() };
         let run = self.new_run(id);
@@ -294,7 +305,7 @@ impl Machine {
         if let Some(timeout) = spec.start_timeout {
             self.set_timer(id, TimerKind::Start, timeout);
         }
-        self.output(Output::Prepare { run, process: id, spec: spec.to_arc(), connection: None });
+        self.output(Output::Prepare { run, process: id, spec: spec.to_arc(), connection });
     }
 
     /// The phase of a start, while there is one.
@@ -347,6 +358,22 @@ impl Machine {
     /// Takes a start back: the process is again what it was before, and says why.
     pub(super) fn skip(&mut self, id: ProcessId, condition: String) {
         self.emit(id, EventKind::Skipped { condition: condition.clone() }, Cause::Progress);
+        let Some(p) = self.processes.get(id) else { return };
+        let attempt = match &p.state {
+            State::Starting(Starting { run, .. }) if run.start.by == StartedBy::Socket => Some(Some(run.id)),
+            State::Waiting(Waiting { start, .. }) if start.by == StartedBy::Socket => Some(None),
+            _ => None,
+        };
+        if let Some(run) = attempt {
+            // The connection goes on waiting: to listen again at once would start it at once.
+            let spec = p.spec.clone();
+            let message = format!("condition {condition} does not hold");
+            let error = SpawnError { step: SpawnStep::Condition, errno: None, message };
+            self.clear_timers(id);
+            let attempt = Attempt { run, spec, executed_at: None, due: Due::Listen };
+            self.notice(Notice::Skipped(id, condition));
+            return self.by_policy(id, attempt, Ending::Spawn(error));
+        }
         let Some(p) = self.processes.get_mut(id) else { return };
         let why = p.rest_why();
         p.want = Want::Down;
@@ -484,6 +511,7 @@ impl Machine {
         self.enter(id, State::Running(running), String::new(), cause);
         self.begin_health(id);
         self.begin_watchdog(id);
+        self.count_connections_later(id);
         if self.run_hook(id, HookKind::AfterStart, 0) {
             self.set_after_start(id, Some(0));
         }

@@ -72,6 +72,8 @@ pub struct Status {
     pub ended_at: Option<WallTime>,
     /// When it came into its state.
     pub since: WallTime,
+    /// The process whose connection it was made for, if it was made for one.
+    pub instance_of: Option<Arc<str>>,
     /// Whether it was made at run time rather than by a plan.
     pub runtime: bool,
     /// Whether its spec was changed at run time and differs from the plan's.

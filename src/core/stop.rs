@@ -69,10 +69,14 @@ impl Machine {
     /// Makes it stopping where it lives, and at rest where it does not. Whether it is down already and has to be brought back.
     fn mark_stop(&mut self, id: ProcessId, cause: &Cause, bring_back: bool) -> bool {
         let Some(p) = self.processes.get_mut(id) else { return false };
-        if bring_back && p.state.listens() && !matches!(cause, Cause::Command(_)) {
+        let listens =
+            p.state.listens() || matches!(&p.state, State::Stopping(stopping) if stopping.next == Next::Listen);
+        if bring_back && listens && !matches!(cause, Cause::Command(_)) {
             // It listens on: whoever connects meanwhile waits with it for what is brought back.
             return false;
         }
+        // An instance is there for its connection alone, which nothing brings back.
+        let bring_back = bring_back && !p.is_instance();
         let was_wanted = p.want == Want::Up;
         let bring_back = bring_back && (was_wanted || matches!(cause, Cause::Command(_)));
         p.want = if bring_back { Want::Up } else { Want::Down };
@@ -335,6 +339,7 @@ impl Machine {
         for goal in [Goal::Down, Goal::Deleted, Goal::Ready] {
             self.answer(id, goal, |_| Err(Refusal::Stuck { name: name.clone(), pids: pids.clone() }));
         }
+        self.instance_stuck(id, &pids);
         self.notice(Notice::Stuck(id));
     }
 

@@ -1,13 +1,16 @@
-//! The processes, by a place that is never used twice; and which of them changed since they were last recorded.
+//! The processes, by an id that is never used twice; and which of them changed since they were last recorded.
+
+use std::collections::BTreeMap;
 
 use super::ids::ProcessId;
 use super::process::Process;
 
-/// A vector of places; a deleted process leaves its place empty for good.
+/// The processes in the order they were made. What is deleted leaves nothing behind: there may be one a connection.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    places: Vec<Option<Box<Place>>>,
-    taken: usize,
+    places: BTreeMap<ProcessId, Box<Place>>,
+    /// Ids that were ever used.
+    used: u64,
     changes: Changes,
 }
 
@@ -38,24 +41,20 @@ pub(super) enum Gone {
     Spec(u64),
 }
 
-/// More places than this are a damaged record, not a machine.
-const MOST: u64 = 1 << 26;
-
 impl Table {
     pub(super) fn next_id(&self) -> ProcessId {
-        ProcessId(self.places.len() as u64)
+        ProcessId(self.used)
     }
 
     pub(super) fn push(&mut self, process: Process) {
         let id = process.id;
-        self.places.push(Some(Box::new(Place { process, changed: false, recorded: Vec::new() })));
-        self.taken += 1;
+        self.places.insert(id, Box::new(Place { process, changed: false, recorded: Vec::new() }));
+        self.used = self.used.max(id.0.saturating_add(1));
         self.get_mut(id);
     }
 
     pub(super) fn remove(&mut self, id: ProcessId) -> Option<Process> {
-        let removed = self.places.get_mut(place(id)?)?.take()?;
-        self.taken -= 1;
+        let removed = self.places.remove(&id)?;
         if let Changes::Some { gone, .. } = &mut self.changes
             && !removed.recorded.is_empty()
         {
@@ -66,12 +65,12 @@ impl Table {
     }
 
     pub(super) fn get(&self, id: ProcessId) -> Option<&Process> {
-        self.places.get(place(id)?)?.as_deref().map(|place| &place.process)
+        self.places.get(&id).map(|place| &place.process)
     }
 
     /// The process, to be changed: it counts as changed from then on.
     pub(super) fn get_mut(&mut self, id: ProcessId) -> Option<&mut Process> {
-        let place = self.places.get_mut(place(id)?)?.as_deref_mut()?;
+        let place = self.places.get_mut(&id)?;
         if let Changes::Some { changed, .. } = &mut self.changes
             && !std::mem::replace(&mut place.changed, true)
         {
@@ -81,21 +80,21 @@ impl Table {
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Process> + Clone {
-        self.places.iter().filter_map(|place| place.as_deref().map(|place| &place.process))
+        self.places.values().map(|place| &place.process)
     }
 
     pub(super) fn ids(&self) -> Vec<ProcessId> {
-        self.iter().map(|p| p.id).collect()
+        self.places.keys().copied().collect()
     }
 
     /// How many processes there are.
     pub(super) fn len(&self) -> usize {
-        self.taken
+        self.places.len()
     }
 
-    /// How many places were ever taken.
-    pub(super) fn places(&self) -> u64 {
-        self.places.len() as u64
+    /// How many ids were ever used.
+    pub(super) fn used(&self) -> u64 {
+        self.used
     }
 
     // What is recorded.
@@ -119,29 +118,22 @@ impl Table {
 
     /// The place of a process that is being recorded.
     pub(super) fn record(&mut self, id: ProcessId) -> Option<&mut Place> {
-        let place = self.places.get_mut(place(id)?)?.as_deref_mut()?;
+        let place = self.places.get_mut(&id)?;
         place.changed = false;
         Some(place)
     }
 
     /// The table of these processes, which are recorded with the specs of these numbers.
-    pub(super) fn recorded(places: u64, processes: Vec<(Process, Vec<u64>)>, gone: Vec<Gone>) -> Result<Table, String> {
-        // A torn or hostile record must not make us reserve the moon.
-        let count = usize::try_from(places).ok().filter(|_| places <= MOST);
-        let mut table = Table { changes: Changes::Some { changed: Vec::new(), gone }, ..Table::default() };
-        let count = count.ok_or_else(|| format!("{places} places for processes are too many"))?;
-        table.places.resize_with(count, || None);
+    pub(super) fn recorded(used: u64, processes: Vec<(Process, Vec<u64>)>, gone: Vec<Gone>) -> Result<Table, String> {
+        let changes = Changes::Some { changed: Vec::new(), gone };
+        let mut table = Table { used, changes, ..Table::default() };
         for (process, recorded) in processes {
             let id = process.id;
-            let slot = place(id).and_then(|at| table.places.get_mut(at));
-            let slot = slot.ok_or_else(|| format!("process {id} lies outside the {places} places"))?;
-            *slot = Some(Box::new(Place { process, changed: false, recorded }));
+            if id.0 >= used {
+                return Err(format!("process {id} lies beyond the {used} that there ever were"));
+            }
+            table.places.insert(id, Box::new(Place { process, changed: false, recorded }));
         }
-        table.taken = table.places.iter().flatten().count();
         Ok(table)
     }
-}
-
-fn place(id: ProcessId) -> Option<usize> {
-    usize::try_from(id.0).ok()
 }

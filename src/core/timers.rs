@@ -24,13 +24,15 @@ pub(super) enum TimerKind {
     Health,
     /// When WATCHDOG=1 is overdue.
     Watchdog,
+    /// When the connections of its listeners are counted next.
+    Idle,
     /// When a process that was sent SIGKILL counts as stuck.
     Stuck,
     /// When a shutdown has taken too long; belongs to no process.
     Shutdown,
 }
 
-const KINDS: usize = 9;
+const KINDS: usize = 10;
 
 /// The deadlines of one process, kept with it so that all can be dropped at once. In a record: those that are set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -124,6 +126,7 @@ const ALL: [TimerKind; KINDS] = [
     TimerKind::Ready,
     TimerKind::Health,
     TimerKind::Watchdog,
+    TimerKind::Idle,
     TimerKind::Stuck,
     TimerKind::Shutdown,
 ];

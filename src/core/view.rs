@@ -2,6 +2,7 @@
 
 use super::event::{HealthStatus, HoldKind};
 use super::ids::{Pid, ProcessId};
+use super::listen;
 use super::machine::Machine;
 use super::process::{Origin, Process, Rest, Running, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Why};
 use super::status::{Hold, Status};
@@ -41,6 +42,10 @@ impl Machine {
             ended_at: if run.is_some() { None } else { p.last.ended_at },
             since: p.since,
             runtime: p.origin == Origin::Runtime,
+            instance_of: match &p.origin {
+                Origin::Instance { of, .. } => Some(self.name_of(*of)),
+                _ => None,
+            },
             overridden: matches!(p.origin, Origin::Plan { replaced: Some(_) }),
         })
     }
@@ -53,7 +58,7 @@ impl Machine {
     fn holds_shown(&self, p: &Process) -> Vec<Hold> {
         match &p.state {
             State::Waiting(waiting) => match &waiting.on {
-                WaitFor::Bind | WaitFor::Socket => Vec::new(),
+                WaitFor::Bind | WaitFor::Watch | WaitFor::Socket | WaitFor::Room => Vec::new(),
                 WaitFor::Holds(holds) => {
                     holds.iter().map(|(id, kind)| Hold { kind: *kind, name: self.name_of(*id) }).collect()
                 }
@@ -78,7 +83,8 @@ impl Machine {
             },
             State::Waiting(waiting) => match &waiting.on {
                 WaitFor::Bind => "for its sockets".into(),
-                WaitFor::Socket => format!("for a connection on {}", p.spec.listening_at()),
+                WaitFor::Watch | WaitFor::Socket => format!("for a connection on {}", p.spec.listening_at()),
+                WaitFor::Room => listen::full(&p.spec),
                 WaitFor::Holds(holds) => self.hold_text(holds),
             },
             State::Starting(Starting { phase, run }) => match phase {

@@ -129,6 +129,7 @@ pub(super) fn cause(turn: &Turn, now: Option<&Process>) -> String {
             None => "its restart policy".into(),
         },
         Cause::Socket => "a connection came".into(),
+        Cause::Connection(peer) => format!("a connection came from {peer}"),
         Cause::Idle => "it had nothing to do".into(),
         Cause::Relation(kind, name) => match (kind, starts) {
             (RelationKind::Requires, true) => format!("{name} requires it"),

@@ -97,6 +97,7 @@ impl Engine {
         // What the machine asks for again is done before it hears what became of its runs.
         self.machine.resume(Clock::now());
         self.settle();
+        self.inherit_directories();
     }
 
     fn warn(&mut self, process: Option<ProcessId>, text: String) {
@@ -178,6 +179,10 @@ impl Engine {
                     self.inherit_listener(process, slot, fd);
                     continue;
                 }
+                Some(KeyKind::Inherited(_)) => {
+                    self.inherit_passed(fd);
+                    continue;
+                }
                 _ => continue,
             };
             let of_run = live.iter().find(|run| run.process == process).map(|run| run.spec.clone());
@@ -210,7 +215,7 @@ impl Engine {
     }
 
     fn inherit_notify(&mut self, process: ProcessId, fd: OwnedFd) -> io::Result<()> {
-        let path = self.surroundings.runtime.make_notify()?.join(Place::notify_name(process));
+        let path = self.surroundings.directories.runtime().make_notify()?.join(Place::notify_name(process));
         let socket = NotifySocket::inherit(fd, path);
         let token = self.poller.add(&socket, Source::Notify(process))?;
         if let Some(place) = self.places.get_mut(&process) {

@@ -9,10 +9,11 @@ use super::engine::{Engine, HelperDone};
 use super::flight::RunChild;
 use super::held::Held;
 use super::identity::Identity;
+use super::pidfile::PidFile;
 use super::place::Place;
 use super::sources::{Clock, Moment, Owner, Source, Token};
 use super::{exit, identity, pidfile};
-use crate::core::{ExitStatus, Input, Pid, RunId};
+use crate::core::{ExitStatus, Input, Pid, ProcessId, RunId};
 use crate::spec::ProcessType;
 use crate::supervisor::Message;
 
@@ -174,7 +175,7 @@ impl Engine {
         let Some(file) = self.places.get(&entry.process).and_then(|place| place.pidfile.clone()) else { return };
         file.want(Some(pid));
         if entry.spec.process_type != ProcessType::Forking {
-            let _ = self.pool.run(move || file.sync());
+            self.sync_pidfile(entry.process, file);
         }
     }
 
@@ -183,8 +184,18 @@ impl Engine {
         let Some(entry) = self.runs.get(&run) else { return };
         let Some(file) = self.places.get(&entry.process).and_then(|place| place.pidfile.clone()) else { return };
         if file.want(None).is_some() {
-            let _ = self.pool.run(move || file.sync());
+            self.sync_pidfile(entry.process, file);
         }
+    }
+
+    fn sync_pidfile(&self, process: ProcessId, file: PidFile) {
+        let shared = self.shared.clone();
+        let _ = self.pool.run(move || {
+            // The process runs all the same: whoever needs the file will miss it.
+            if let Err(warning) = file.sync() {
+                let _ = shared.mailbox.post(Message::Input(Input::Warning(Some(process), warning)));
+            }
+        });
     }
 
     pub(super) fn begin_find_main(&mut self, run: RunId) {

@@ -11,12 +11,13 @@ use tokio::sync::oneshot;
 
 use super::contain::Trees;
 use super::enforce::LimitState;
-use super::function::Functions;
+use super::function::{Functions, Shortfall};
 use super::held::Held;
 use super::hook::{Call, Job};
 use super::keep::{Heritage, Kept, acts};
 use super::limit::Changed;
 use super::notify::NotifyBuffer;
+use super::pidfile::PidFile;
 use super::place::Place;
 use super::pool::Pool;
 use super::prepare::{NotPrepared, Prepared, Surroundings};
@@ -52,7 +53,9 @@ pub(crate) enum HelperDone {
     LogLine(RunId),
     LogOpened(ProcessId, Box<LogFile>),
     PidRead(RunId, io::Result<Option<Pid>>),
-    Called(u64, Result<(), String>),
+    Called(u64, Result<(), Shortfall>),
+    /// The conditions of a run that asks a function, too: the first that does not hold.
+    Conditions(RunId, Option<String>),
     TaskEnded(RunId, TaskEnd),
     LimitsSet(RunId, Box<Changed>),
     Closed(ProcessId),
@@ -370,6 +373,7 @@ impl Engine {
             Message::Helper(HelperDone::LogOpened(process, file)) => self.log_opened(process, *file),
             Message::Helper(HelperDone::PidRead(run, result)) => self.pid_read(run, result),
             Message::Helper(HelperDone::Called(call, result)) => self.call_ended(call, result),
+            Message::Helper(HelperDone::Conditions(run, unmet)) => self.conditions_seen(run, unmet),
             Message::Helper(HelperDone::Closed(process)) => self.received_closed(process),
             Message::Helper(HelperDone::TaskEnded(run, how)) => self.task_ended(run, how),
             Message::Helper(HelperDone::LimitsSet(run, changed)) => self.limits_set(run, *changed),
@@ -497,9 +501,13 @@ impl Engine {
         self.history.note(&event);
         if let Some(process) = event.process {
             match &event.kind {
-                EventKind::State { to, .. } => self.answer_waiters(process, *to),
+                EventKind::State { to, .. } => {
+                    self.answer_waiters(process, *to);
+                    self.tidy_directories(process);
+                }
                 EventKind::Deleted => {
                     self.forget_place(process);
+                    self.tidy_directories(process);
                     self.waiters.extract_if(.., |w| w.process == process).for_each(|w| {
                         let _ = w.answer.send(Answer::Refused(Refusal::NotFound));
                     });
@@ -596,9 +604,12 @@ impl Engine {
             let _ = thread.join();
         }
         self.pool.close();
+        // Nothing is up any more, and what was left to the pool may not have been done.
+        self.places.values().filter_map(|place| place.pidfile.as_ref()).for_each(PidFile::clean);
+        self.surroundings.directories.remove_left();
         self.places.clear();
         self.close_all_sockets();
-        self.surroundings.runtime.clean();
+        self.surroundings.directories.runtime().clean();
         self.trash.clear();
         self.tasks.clear();
     }

@@ -23,6 +23,8 @@ pub enum Purpose {
     Hook(HookKind),
     /// A probe.
     Probe(ProbeKind),
+    /// The condition of a start: `Ok` when it holds.
+    Condition,
 }
 
 /// A call of a function.
@@ -42,18 +44,46 @@ pub struct FunctionCall {
     pub timeout: Duration,
 }
 
+/// Why a function call did not end well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Shortfall {
+    /// The function said no.
+    No(String),
+    /// It came to no answer.
+    Broken(String),
+}
+
+impl Shortfall {
+    /// In words.
+    pub fn into_text(self) -> String {
+        match self {
+            Shortfall::No(text) | Shortfall::Broken(text) => text,
+        }
+    }
+}
+
 /// Takes the outcome of a function call: `Ok`, or how it failed.
 pub struct FunctionDone(Option<Outcome>);
 
-type Outcome = Box<dyn FnOnce(Result<(), String>) + Send>;
+type Outcome = Box<dyn FnOnce(Result<(), Shortfall>) + Send>;
 
 impl FunctionDone {
-    pub(crate) fn new(done: impl FnOnce(Result<(), String>) + Send + 'static) -> Self {
+    pub(crate) fn new(done: impl FnOnce(Result<(), Shortfall>) + Send + 'static) -> Self {
         FunctionDone(Some(Box::new(done)))
     }
 
-    /// The call is over.
-    pub fn finish(mut self, result: Result<(), String>) {
+    /// The call is over: `Err` has what the function says against it.
+    pub fn finish(self, result: Result<(), String>) {
+        self.tell(result.map_err(Shortfall::No));
+    }
+
+    /// The call is over, and came to no answer: a condition then neither holds nor fails to hold, and the start fails.
+    /// For hooks and probes it is the same as an `Err`.
+    pub fn broken(self, reason: String) {
+        self.tell(Err(Shortfall::Broken(reason)));
+    }
+
+    fn tell(mut self, result: Result<(), Shortfall>) {
         if let Some(done) = self.0.take() {
             done(result);
         }
@@ -63,7 +93,7 @@ impl FunctionDone {
 impl Drop for FunctionDone {
     fn drop(&mut self) {
         if let Some(done) = self.0.take() {
-            done(Err("the function was given up without an answer".into()));
+            done(Err(Shortfall::Broken("the function was given up without an answer".into())));
         }
     }
 }

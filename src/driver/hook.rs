@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::engine::{Engine, HelperDone};
 use super::exit;
 use super::flight::RunChild;
-use super::function::{FunctionCall, FunctionDone, Purpose};
+use super::function::{FunctionCall, FunctionDone, Purpose, Shortfall};
 use super::held::{Held, Look};
 use super::place::{Block, Place};
 use super::prepare::{self, NotPrepared, Prepared, Wanted};
@@ -22,6 +22,9 @@ use crate::supervisor::Message;
 
 /// The timeout of a probe that the machine sends without one.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a condition's function may take.
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A command on its way.
 pub(super) struct Job {
@@ -58,7 +61,7 @@ impl Patience {
         let parts = match purpose {
             Purpose::Probe(_) => PARTS,
             // The machine counts the time of a hook, too.
-            Purpose::Hook(_) => 1,
+            Purpose::Hook(_) | Purpose::Condition => 1,
         };
         Patience { timeout, parts, left: parts }
     }
@@ -208,6 +211,8 @@ impl Engine {
                 Input::HookFinished(run, kind, outcome.map_or_else(HookResult::Failed, |()| HookResult::Done))
             }
             Purpose::Probe(kind) => Input::Probed(run, kind, outcome),
+            // A function's alone: see `condition_answered`.
+            Purpose::Condition => return,
         });
     }
 
@@ -231,9 +236,9 @@ impl Engine {
             let _ = shared.mailbox.post(Message::Helper(HelperDone::Called(id, result)));
         });
         if let Some(closure) = self.functions.closures.get(&function).cloned() {
-            let job = move || {
-                let result = catch_unwind(AssertUnwindSafe(|| closure(&call)));
-                done.finish(result.unwrap_or_else(|_| Err("the function panicked".into())));
+            let job = move || match catch_unwind(AssertUnwindSafe(|| closure(&call))) {
+                Ok(result) => done.finish(result),
+                Err(_) => done.broken("the function panicked".into()),
             };
             // Without a thread the call is dropped, and has failed.
             let _ = self.pool.run(job);
@@ -241,13 +246,34 @@ impl Engine {
             // A host that panics has dropped the call: it failed, and the engine goes on.
             let _ = catch_unwind(AssertUnwindSafe(|| host.call(call, done)));
         } else {
-            done.finish(Err(format!("there is no function {}: nobody answers for functions here", function.0)));
+            done.broken(format!("there is no function {}: nobody answers for functions here", function.0));
         }
     }
 
-    pub(super) fn call_ended(&mut self, id: u64, result: Result<(), String>) {
-        if let Some(call) = self.calls.remove(&id).filter(|call| !call.silent) {
-            self.tell_outcome(call.run, call.purpose, result);
+    pub(super) fn call_ended(&mut self, id: u64, result: Result<(), Shortfall>) {
+        let Some(call) = self.calls.remove(&id).filter(|call| !call.silent) else { return };
+        self.tell_answer(call.run, call.purpose, result);
+    }
+
+    fn tell_answer(&mut self, run: RunId, purpose: Purpose, result: Result<(), Shortfall>) {
+        match purpose {
+            Purpose::Condition => self.condition_answered(run, result),
+            purpose => self.tell_outcome(run, purpose, result.map_err(Shortfall::into_text)),
+        }
+    }
+
+    /// Asks the function that is a condition of this run's start.
+    pub(super) fn ask_condition(&mut self, run: RunId, function: FunctionId) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        let (process, spec) = (entry.process, entry.spec.clone());
+        let begin = Begin { run, process, purpose: Purpose::Condition, timeout: CONDITION_TIMEOUT, spec };
+        self.begin_call(begin, function);
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn give_up_condition(&mut self, run: RunId) {
+        for call in self.calls.values_mut().filter(|call| call.run == run && call.purpose == Purpose::Condition) {
+            call.silent = true;
         }
     }
 
@@ -259,7 +285,7 @@ impl Engine {
         }
         call.silent = true;
         let (run, purpose, timeout) = (call.run, call.purpose, call.patience.timeout);
-        self.tell_outcome(run, purpose, Err(timed_out(timeout)));
+        self.tell_answer(run, purpose, Err(Shortfall::Broken(timed_out(timeout))));
     }
 
     // Commands.
@@ -274,6 +300,7 @@ impl Engine {
             bind_notify: false,
             notify_name: Place::notify_name(process),
             open_log: place.needs_log_file(&spec, &surroundings),
+            conditions: false,
             spec,
             command: Some(command),
             user,
@@ -313,7 +340,7 @@ impl Engine {
         let name = match (self.places.get(&process), job.purpose) {
             // A plus sign is in no process's name, and the number in no other command's.
             (Some(place), Purpose::Hook(kind)) => format!("{}+{}+{}", place.name, kind.as_str(), id.0),
-            (Some(place), Purpose::Probe(_)) => format!("{}+probe+{}", place.name, id.0),
+            (Some(place), Purpose::Probe(_) | Purpose::Condition) => format!("{}+probe+{}", place.name, id.0),
             (None, _) => return Err("its process is gone".into()),
         };
         let Prepared { launch, stdout, stderr, .. } = prepared;

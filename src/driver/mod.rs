@@ -8,6 +8,7 @@ mod condition;
 pub mod contain;
 pub mod creds;
 mod daemon;
+mod directories;
 mod dumpable;
 mod ending;
 mod enforce;
@@ -53,9 +54,12 @@ mod workers;
 #[cfg(feature = "cli")]
 pub(crate) use cgroup::step_aside;
 pub(crate) use contain::Trees;
+pub(crate) use directories::{Bases as DirectoryBases, Directories};
 pub use enforce::{Enforcer, Limit, LimitState};
 pub(crate) use engine::{Engine, HelperDone, Parts};
 pub(crate) use function::Functions;
+#[cfg(all(test, feature = "lua"))]
+pub(crate) use function::Shortfall;
 pub use function::{FunctionCall, FunctionDone, FunctionHost, Purpose};
 pub use host::{AnchorState, HostReport, LedgerState};
 #[doc(hidden)]

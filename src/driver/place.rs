@@ -13,7 +13,7 @@ use super::prepare::{Prepared, Sink, Surroundings, log_place};
 use super::sources::{Source, Token};
 use super::spawn::Launch;
 use crate::anchor::Key;
-use crate::core::{ProcessId, RunId};
+use crate::core::{Input, ProcessId, RunId};
 use crate::log::{LogPlace, ProcessLog, StreamKind};
 use crate::spec::Spec;
 
@@ -91,7 +91,8 @@ impl Engine {
         spec: &Arc<Spec>,
         prepared: Prepared,
     ) -> std::io::Result<Block> {
-        let Prepared { launch, stdout, stderr, owner, log_file, notify, ready_line } = prepared;
+        let Prepared { launch, stdout, stderr, owner, log_file, notify, ready_line, warnings } = prepared;
+        self.inputs.extend(warnings.into_iter().map(|text| Input::Warning(Some(process), text)));
         let surroundings = self.surroundings.clone();
         self.place(process, spec);
         let Some(place) = self.places.get_mut(&process) else { return Err(std::io::ErrorKind::NotFound.into()) };

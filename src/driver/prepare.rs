@@ -2,30 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open, openat};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
-use nix::unistd::{Gid, Uid, fchown};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use regex::bytes::Regex;
 
 use super::creds::{self, Account};
+use super::directories::{self, Directories};
 use super::notify::NotifySocket;
 use super::spawn::{Launch, RlimitSet, Stdio, candidates};
 use super::{caps, condition, envfile, limits};
 use crate::core::{SpawnError, SpawnStep};
 use crate::log::{LogFile, LogPlace};
 use crate::spec::{ProcessType, Ready, Spec, Stream};
-
-/// No file of variables is longer.
-const MAX_ENV_FILE: u64 = 16 << 20;
 
 /// Where children come from: captured when the supervisor is built, so that what the program does to its own
 /// environment and directory later changes nothing.
@@ -35,8 +30,8 @@ pub(crate) struct Surroundings {
     pub env: BTreeMap<OsString, OsString>,
     /// Base of relative paths.
     pub base: PathBuf,
-    /// Where notify sockets and runtime directories are made.
-    pub runtime: RuntimeDir,
+    /// Where notify sockets are made, and the directories of processes.
+    pub directories: Directories,
     /// Where the output of processes goes that name no log file.
     pub log_dir: Option<PathBuf>,
     /// How many files children may have open, softly and at most, unless their spec says; as the program itself unless given.
@@ -60,6 +55,11 @@ impl RuntimeDir {
     /// A folder with a name of its own below this one, removed in the end.
     pub fn private(path: PathBuf) -> Self {
         RuntimeDir { path, made: Some(Mutex::new(false)) }
+    }
+
+    /// The folder, which may not be there yet.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The folder, made now if it is not there. Others may pass through it but not look.
@@ -122,6 +122,8 @@ pub(crate) struct Prepared {
     pub log_file: Option<LogFile>,
     pub notify: Option<NotifySocket>,
     pub ready_line: Option<Regex>,
+    /// What is worth saying about it.
+    pub warnings: Vec<String>,
 }
 
 /// What a preparation came to, when not to a launch.
@@ -147,6 +149,8 @@ pub(crate) struct Wanted {
     pub notify_name: String,
     /// Whether the log file is to be opened.
     pub open_log: bool,
+    /// Whether the conditions are to be looked at.
+    pub conditions: bool,
 }
 
 impl Wanted {
@@ -160,7 +164,7 @@ impl Wanted {
             && spec.group.is_none()
             && spec.groups.is_none()
             && self.user.is_none()
-            && spec.runtime_directory.is_empty()
+            && directories::none(spec)
             && !is_file(&spec.log.stdout)
             && !is_file(&spec.log.stderr)
             && !self.bind_notify
@@ -178,7 +182,9 @@ pub(crate) fn wants_notify(spec: &Spec) -> bool {
 pub(crate) fn prepare(wanted: &Wanted, surroundings: &Surroundings) -> Result<Prepared, NotPrepared> {
     let spec = &wanted.spec;
     let is_main = wanted.command.is_none();
-    if is_main && let Some(unmet) = condition::unmet(&spec.conditions, &surroundings.base, &surroundings.env) {
+    if wanted.conditions
+        && let Some(unmet) = condition::unmet(&spec.conditions, &surroundings.base, &surroundings.env)
+    {
         return Err(NotPrepared::Unmet(unmet));
     }
     build(wanted, surroundings, is_main).map_err(NotPrepared::Failed)
@@ -191,7 +197,15 @@ fn build(wanted: &Wanted, surroundings: &Surroundings, is_main: bool) -> Result<
     }
     let account = account(wanted)?;
     let owner = account.ids.as_ref().map(|ids| (ids.uid, ids.gid));
-    let mut env = Environment::of(spec, &account, surroundings)?;
+    let (mut env, mut warnings) = Environment::of(spec, &account, surroundings)?;
+    if !is_main {
+        // Told with the main program already.
+        warnings.clear();
+    }
+    // A hook may be another user's; what there is was made for the process itself.
+    if is_main {
+        surroundings.directories.make(spec, owner)?;
+    }
 
     let mut notify = None;
     if wants_notify(spec) {
@@ -223,6 +237,7 @@ fn build(wanted: &Wanted, surroundings: &Surroundings, is_main: bool) -> Result<
         notify,
         ready_line: if is_main { ready_line(spec)? } else { None },
         launch,
+        warnings,
     })
 }
 
@@ -240,7 +255,7 @@ pub(crate) struct Beside {
 #[cfg(feature = "grpc")]
 pub(crate) fn beside(spec: &Spec, surroundings: &Surroundings) -> Result<Beside, SpawnError> {
     let account = creds::resolve(spec.user.as_deref(), spec.group.as_deref(), spec.groups.as_deref())?;
-    let env = Environment::of(spec, &account, surroundings)?.into_strings()?;
+    let env = Environment::of(spec, &account, surroundings)?.0.into_strings()?;
     Ok(Beside { env, directory: directory(spec, surroundings), account })
 }
 
@@ -254,6 +269,7 @@ fn prepare_task(wanted: &Wanted, surroundings: &Surroundings) -> Result<Prepared
         log_file: log_file(wanted, surroundings)?,
         notify: None,
         ready_line: ready_line(&wanted.spec)?,
+        warnings: Vec::new(),
     })
 }
 
@@ -377,79 +393,30 @@ pub(super) fn ready_line(spec: &Spec) -> Result<Option<Regex>, SpawnError> {
 
 fn notify_path(wanted: &Wanted, surroundings: &Surroundings) -> Result<PathBuf, SpawnError> {
     surroundings
-        .runtime
+        .directories
+        .runtime()
         .make_notify()
         .map(|folder| folder.join(&wanted.notify_name))
         .map_err(|e| failed(SpawnStep::Directory, "cannot make the folder of the notify sockets", &e))
-}
-
-/// Makes the runtime directories, for their user, and lists them as RUNTIME_DIRECTORY does (systemd.exec(5)).
-fn runtime_directories(
-    spec: &Spec,
-    surroundings: &Surroundings,
-    owner: Option<(u32, u32)>,
-) -> Result<OsString, SpawnError> {
-    let mut list = OsString::new();
-    for name in &spec.runtime_directory {
-        let path = surroundings.runtime.make().and_then(|base| make_folder(base, Path::new(name), owner));
-        let path =
-            path.map_err(|e| failed(SpawnStep::Directory, &format!("cannot make the runtime directory `{name}`"), &e))?;
-        if !list.is_empty() {
-            list.push(":");
-        }
-        list.push(path);
-    }
-    Ok(list)
-}
-
-/// Makes a folder below `base`, with its parents, for its owner. No link is followed on the way: a folder in the middle
-/// may be a process's own, who could lead us anywhere.
-fn make_folder(base: &Path, name: &Path, owner: Option<(u32, u32)>) -> io::Result<PathBuf> {
-    let mut folder = open_folder(None, base)?;
-    for part in name.components() {
-        let Component::Normal(part) = part else {
-            return Err(io::Error::other("it must be the plain name of a folder below the runtime directory"));
-        };
-        match mkdirat(&folder, part, Mode::from_bits_truncate(0o755)) {
-            Err(Errno::EEXIST) | Ok(()) => {}
-            Err(error) => return Err(error.into()),
-        }
-        folder = open_folder(Some(folder.as_fd()), Path::new(part))?;
-    }
-    fchmod(&folder, Mode::from_bits_truncate(0o755))?;
-    if let Some((uid, gid)) = owner {
-        fchown(&folder, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-    }
-    Ok(base.join(name))
-}
-
-fn open_folder(base: Option<BorrowedFd<'_>>, path: &Path) -> io::Result<OwnedFd> {
-    let plain = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    Ok(match base {
-        Some(base) => openat(base, path, plain | OFlag::O_NOFOLLOW, Mode::empty())?,
-        None => open(path, plain, Mode::empty())?,
-    })
 }
 
 /// A child's environment in the making.
 struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
-    /// All but what differs between a process's main program and its hooks.
-    fn of(spec: &Spec, account: &Account, surroundings: &Surroundings) -> Result<Self, SpawnError> {
-        let owner = account.ids.as_ref().map(|ids| (ids.uid, ids.gid));
+    /// All but what differs between a process's main program and its hooks; and what was odd about its files.
+    fn of(spec: &Spec, account: &Account, surroundings: &Surroundings) -> Result<(Self, Vec<String>), SpawnError> {
         let mut env = Environment::inherited(spec, surroundings);
         for (name, value) in &account.env {
             env.set(OsStr::new(name), OsStr::new(value));
         }
-        let folders = runtime_directories(spec, surroundings, owner)?;
-        if !folders.is_empty() {
-            env.set(OsStr::new("RUNTIME_DIRECTORY"), &folders);
+        for (name, list) in surroundings.directories.variables(spec)? {
+            env.set(OsStr::new(name), &list);
         }
-        env.files(spec, surroundings)?;
+        let warnings = env.files(spec, surroundings)?;
         spec.env.iter().for_each(|(name, value)| env.set(OsStr::new(name), OsStr::new(value)));
         spec.secret_env.iter().for_each(|(name, value)| env.set(OsStr::new(name), OsStr::new(value.expose())));
-        Ok(env)
+        Ok((env, warnings))
     }
 
     fn inherited(spec: &Spec, surroundings: &Surroundings) -> Self {
@@ -460,23 +427,17 @@ impl Environment {
         self.0.insert(name.to_owned(), value.to_owned());
     }
 
-    fn files(&mut self, spec: &Spec, surroundings: &Surroundings) -> Result<(), SpawnError> {
-        for file in &spec.env_file {
-            let path = surroundings.base.join(&file.path);
-            match read_env_file(&path) {
-                Ok(text) => {
-                    for (name, value) in envfile::parse(&text) {
-                        self.0.insert(OsString::from_vec(name), OsString::from_vec(value));
-                    }
-                }
-                Err(error) if file.optional && error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let what = format!("cannot read the environment file `{}`", path.display());
-                    return Err(failed(SpawnStep::EnvFile, &what, &error));
-                }
-            }
+    /// What was odd about them.
+    fn files(&mut self, spec: &Spec, surroundings: &Surroundings) -> Result<Vec<String>, SpawnError> {
+        let files = envfile::read(&spec.env_file, &surroundings.base).map_err(|(errno, message)| SpawnError {
+            step: SpawnStep::EnvFile,
+            errno,
+            message,
+        })?;
+        for (name, value) in files.variables {
+            self.0.insert(OsString::from_vec(name), OsString::from_vec(value));
         }
-        Ok(())
+        Ok(files.warnings)
     }
 
     fn into_strings(self) -> Result<Vec<CString>, SpawnError> {
@@ -491,19 +452,6 @@ impl Environment {
     }
 }
 
-fn read_env_file(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    let mut text = Vec::new();
-    file.take(MAX_ENV_FILE + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_ENV_FILE {
-        return Err(io::Error::other("it is longer than 16 MiB"));
-    }
-    Ok(text)
-}
-
 /// The inherited environment less what belongs to the supervisor itself.
 pub(crate) fn inheritable(env: impl IntoIterator<Item = (OsString, OsString)>) -> BTreeMap<OsString, OsString> {
     let own = |name: &OsStr| {
@@ -511,6 +459,9 @@ pub(crate) fn inheritable(env: impl IntoIterator<Item = (OsString, OsString)>) -
         name.starts_with(b"NEAP_")
             || name.starts_with(b"LISTEN_")
             || matches!(name, b"NOTIFY_SOCKET" | b"WATCHDOG_USEC" | b"WATCHDOG_PID")
+            // Of the service that the supervisor is: its own state is nothing for a process to write into.
+            || matches!(name, b"RUNTIME_DIRECTORY" | b"STATE_DIRECTORY" | b"CACHE_DIRECTORY" | b"LOGS_DIRECTORY")
+            || name == b"CONFIGURATION_DIRECTORY"
     };
     env.into_iter().filter(|(name, _)| !own(name)).collect()
 }

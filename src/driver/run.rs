@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use super::condition;
 use super::daemon::{Main, Search};
 use super::engine::{Engine, HelperDone};
 use super::flight::{RunChild, system_error};
+use super::function::Shortfall;
 use super::held::Held;
 use super::limit::Told;
 use super::place::{Block, Place};
 use super::prepare::{self, NotPrepared, Prepared, Surroundings, Wanted};
 use super::sockets::Connection;
 use super::sources::Owner;
-use crate::core::{ConnectionId, ExitStatus, Input, Pid, ProbeKind, ProcessId, RunId, SpawnStep};
+use crate::core::{ConnectionId, ExitStatus, Input, Pid, ProbeKind, ProcessId, RunId, SpawnError, SpawnStep};
 use crate::spec::{Limits, Ready, Spec};
 use crate::supervisor::Message;
 
@@ -107,6 +109,7 @@ impl Engine {
         place.log.set_run(number, true);
         let cached = place.cached(&spec);
         let wanted = wanted(process, &spec, place, &surroundings);
+        self.want_directories(process, &spec);
         if let Some(block) = cached {
             self.have_block(run, block);
             return;
@@ -116,7 +119,55 @@ impl Engine {
             self.run_prepared(run, result);
             return;
         }
-        self.prepare_on_pool(Owner::Run(run), wanted);
+        match spec.conditions.check {
+            Some(_) => self.look_at_conditions(run, spec),
+            None => self.prepare_on_pool(Owner::Run(run), wanted),
+        }
+    }
+
+    /// Has the conditions looked at by themselves, so that nothing is made and nobody is asked before they hold.
+    fn look_at_conditions(&mut self, run: RunId, spec: Arc<Spec>) {
+        let (shared, surroundings) = (self.shared.clone(), self.surroundings.clone());
+        let job = move || {
+            let unmet = condition::unmet(&spec.conditions, &surroundings.base, &surroundings.env);
+            let _ = shared.mailbox.post(Message::Helper(HelperDone::Conditions(run, unmet)));
+        };
+        if let Err(error) = self.pool.run(job) {
+            let error = system_error(SpawnStep::Condition, "cannot start a thread to look at the conditions", &error);
+            self.inputs.push_back(Input::PrepareFailed(run, error));
+        }
+    }
+
+    /// What the conditions without a function come to is known.
+    pub(super) fn conditions_seen(&mut self, run: RunId, unmet: Option<String>) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        match (unmet, entry.spec.conditions.check) {
+            (Some(condition), _) => self.inputs.push_back(Input::ConditionUnmet(run, condition)),
+            (None, Some(function)) => self.ask_condition(run, function),
+            (None, None) => self.condition_answered(run, Ok(())),
+        }
+    }
+
+    /// A condition's function answered.
+    pub(super) fn condition_answered(&mut self, run: RunId, answer: Result<(), Shortfall>) {
+        let Some(entry) = self.runs.get(&run) else { return };
+        let (process, spec) = (entry.process, entry.spec.clone());
+        match answer {
+            Ok(()) => {
+                let surroundings = self.surroundings.clone();
+                let wanted =
+                    Wanted { conditions: false, ..wanted(process, &spec, self.place(process, &spec), &surroundings) };
+                self.prepare_on_pool(Owner::Run(run), wanted);
+            }
+            Err(Shortfall::No(reason)) => {
+                self.inputs.push_back(Input::ConditionUnmet(run, format!("check ({reason})")));
+            }
+            Err(Shortfall::Broken(reason)) => {
+                let message = format!("the condition's function came to no answer: {reason}");
+                let error = SpawnError { step: SpawnStep::Condition, errno: None, message };
+                self.inputs.push_back(Input::PrepareFailed(run, error));
+            }
+        }
     }
 
     /// Has a preparation done where it may block.
@@ -194,6 +245,7 @@ impl Engine {
         self.stop_probe(run, ProbeKind::Ready);
         self.stop_probe(run, ProbeKind::Health);
         self.stop_following(run);
+        self.give_up_condition(run);
         let Some(mut entry) = self.runs.remove(&run) else { return };
         self.record_end(run, &entry);
         match entry.child {
@@ -221,6 +273,7 @@ impl Engine {
                 place.run = None;
             }
         }
+        self.tidy_directories(entry.process);
     }
 }
 
@@ -233,5 +286,6 @@ fn wanted(process: ProcessId, spec: &Arc<Spec>, place: &Place, surroundings: &Su
         bind_notify: prepare::wants_notify(spec) && place.notify.is_none(),
         notify_name: Place::notify_name(process),
         open_log: place.needs_log_file(spec, surroundings),
+        conditions: true,
     }
 }

@@ -8,7 +8,7 @@ use super::evaluate::{Evaluator, Narrow, Outcome, problem, root_of};
 use super::ground::{Claim, Ground};
 use super::handle::{Anchor, Inner, Instance, Live, State};
 use super::keeper::Keeper;
-use super::places::{PlaceError, Places};
+use super::places::{Bases, DirectoryPlaces, PlaceError, Places};
 use super::roles::grants;
 use crate::anchor::{Inheritance, Link, UpgradeOutcome};
 use crate::core::{Pid, RecordKey};
@@ -95,6 +95,16 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
     let runtime = Runtime::start(Options { print: Some(print), ..Options::default() });
     let evaluator = Evaluator { runtime: runtime.clone(), profiles, narrow, base: base.clone() };
     let mut builder = Supervisor::builder().base_dir(base).functions(Arc::new(runtime.clone()));
+    let DirectoryPlaces { state, cache, logs } = Bases::of_this_process().directories();
+    if let Some(dir) = state {
+        builder = builder.state_directories(dir);
+    }
+    if let Some(dir) = cache {
+        builder = builder.cache_directories(dir);
+    }
+    if let Some(dir) = logs {
+        builder = builder.logs_directories(dir);
+    }
     if let Some((soft, hard)) = open_files {
         builder = builder.open_files(soft, hard);
     }

@@ -57,6 +57,8 @@ pub(crate) struct Bases {
     pub(crate) state: Option<PathBuf>,
     /// `$XDG_CONFIG_HOME`.
     pub(crate) config: Option<PathBuf>,
+    /// `$XDG_CACHE_HOME`.
+    pub(crate) cache: Option<PathBuf>,
 }
 
 impl Bases {
@@ -73,6 +75,7 @@ impl Bases {
             runtime: absolute("XDG_RUNTIME_DIR"),
             state: absolute("XDG_STATE_HOME"),
             config: absolute("XDG_CONFIG_HOME"),
+            cache: absolute("XDG_CACHE_HOME"),
         }
     }
 
@@ -107,12 +110,38 @@ impl Bases {
         }
     }
 
+    /// Where the state, cache and logs directories of processes are, as systemd.exec(5) has them: the XDG variables', else
+    /// root's are the system's and others' the user's own.
+    pub(crate) fn directories(&self) -> DirectoryPlaces {
+        let place = |given: Option<PathBuf>, system: &str, own: &str| match (given, &self.home) {
+            (Some(dir), _) => Some(dir),
+            (None, _) if self.root => Some(system.into()),
+            (None, home) => home.as_ref().map(|home| home.join(own)),
+        };
+        DirectoryPlaces {
+            state: place(self.state.clone(), "/var/lib", ".local/state"),
+            cache: place(self.cache.clone(), "/var/cache", ".cache"),
+            logs: place(self.state.as_ref().map(|dir| dir.join("log")), "/var/log", ".local/state/log"),
+        }
+    }
+
     fn runtime_base(&self) -> Option<PathBuf> {
         match &self.runtime {
             Some(dir) => Some(dir.join("neap")),
             None => self.root.then(|| SYSTEM_RUNTIME.into()),
         }
     }
+}
+
+/// Where directories of processes are; none where this user has no place for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DirectoryPlaces {
+    /// State directories.
+    pub(crate) state: Option<PathBuf>,
+    /// Cache directories.
+    pub(crate) cache: Option<PathBuf>,
+    /// Logs directories.
+    pub(crate) logs: Option<PathBuf>,
 }
 
 /// There is no place, or none that is safe.
@@ -389,7 +418,14 @@ mod tests {
 
     fn user(dir: &Path) -> Bases {
         let at = |name| Some(dir.join(name));
-        Bases { root: false, home: at("home"), runtime: at("rt"), state: at("state"), config: at("config") }
+        Bases {
+            root: false,
+            home: at("home"),
+            runtime: at("rt"),
+            state: at("state"),
+            config: at("config"),
+            cache: at("cache"),
+        }
     }
 
     #[test]

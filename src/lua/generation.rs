@@ -169,7 +169,12 @@ fn serve(lua: &Lua, host: &Host, mut requests: UnboundedReceiver<Request>) {
             match request {
                 Request::Call(call, done) => {
                     let (lua, host) = (lua.clone(), host.clone());
-                    tokio::task::spawn_local(async move { done.finish(self::call(&lua, &host, &call).await) });
+                    tokio::task::spawn_local(async move {
+                        match self::call(&lua, &host, &call).await {
+                            Ok(answer) => done.finish(answer),
+                            Err(why) => done.broken(why),
+                        }
+                    });
                 }
                 Request::Job(job) => job(lua, host),
             }
@@ -178,7 +183,8 @@ fn serve(lua: &Lua, host: &Host, mut requests: UnboundedReceiver<Request>) {
     runtime.block_on(local);
 }
 
-async fn call(lua: &Lua, host: &Host, call: &FunctionCall) -> Result<(), String> {
+/// The function's answer; the outer error: it came to none.
+async fn call(lua: &Lua, host: &Host, call: &FunctionCall) -> Result<Result<(), String>, String> {
     let deadline = Instant::now() + call.timeout;
     let function =
         host.function(call.function).ok_or("the function belongs to a configuration that is no longer loaded")?;

@@ -64,6 +64,7 @@ pub(super) fn each_function(spec: &mut Spec, each: &mut dyn FnMut(&mut FunctionI
             }
         }
     }
+    spec.conditions.check.iter_mut().for_each(&mut *each);
     let ready = match &mut spec.ready {
         Ready::Probe(probe) => Some(&mut probe.target),
         _ => None,

@@ -424,10 +424,10 @@ impl FunctionHost for Runtime {
                 if let Err(unsent) = handle.requests.send(Request::Call(call, done))
                     && let Request::Call(_, done) = unsent.0
                 {
-                    done.finish(Err("the configuration's thread has ended".to_owned()));
+                    done.broken("the configuration's thread has ended".to_owned());
                 }
             }
-            Err(message) => done.finish(Err(message)),
+            Err(message) => done.broken(message),
         }
     }
 }

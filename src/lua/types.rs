@@ -48,7 +48,6 @@ fn field(out: &mut String, key: &Key) {
     let later = match key.availability {
         Availability::Now => String::new(),
         Availability::Later(_) => " (In a later version.)".to_owned(),
-        Availability::Kept(_) => " (Kept; enforced in a later version.)".to_owned(),
     };
     line(out, format_args!("---@field {}? {} {}{later}", key.name, key.lua, key.doc));
 }

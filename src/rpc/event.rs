@@ -129,7 +129,7 @@ pub(super) fn cause(cause: &Cause) -> &'static str {
         Cause::Apply => "apply",
         Cause::Shutdown => "shutdown",
         Cause::Policy => "policy",
-        Cause::Socket => "socket",
+        Cause::Socket | Cause::Connection(_) => "socket",
         Cause::Idle => "idle",
         Cause::Relation(..) => "relation",
         Cause::Ended(_) => "ended",

@@ -22,7 +22,6 @@ use super::spec::spec;
 use super::watch::Watching;
 use super::{define, environment, eval, graph, plan, stats, why};
 use crate::spec::{Limits, Signal, Spec};
-use crate::supervisor::LimitState;
 
 /// Answers for an instance.
 pub(super) struct NeapService {
@@ -262,7 +261,7 @@ fn detail(one: &Found, all: &[Found]) -> v1::ProcessDetail {
 async fn limits(served: &Served, one: &Found) -> Result<Vec<v1::LimitStatus>, Fault> {
     let handle = served.handle(one);
     let limits = blocking(move || handle.limits().unwrap_or_default()).await?;
-    let told = |state: LimitState| v1::LimitStatus {
+    let told = |state: crate::LimitState| v1::LimitStatus {
         limit: state.limit.name().to_owned(),
         value: state.value.map(|value| state.limit.written(value)).unwrap_or_default(),
         enforced_by: state.enforcer.as_str().to_owned(),

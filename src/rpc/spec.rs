@@ -6,8 +6,8 @@ use super::convert::millis;
 use super::proto::v1;
 use crate::spec::units::format_mode;
 use crate::spec::{
-    Conditions, Health, Hook, HookAction, Hooks, HttpProbe, Limits, ListenAddress, Listener, LogSettings, ProbeTarget,
-    ProcessType, Ready, Reload, Restart, RestartPolicy, Rlimit, Spec, Stop, StopMode, Stream,
+    Conditions, Directory, Health, Hook, HookAction, Hooks, HttpProbe, Limits, ListenAddress, Listener, LogSettings,
+    ProbeTarget, ProcessType, Ready, Reload, Restart, RestartPolicy, Rlimit, Spec, Stop, StopMode, Stream,
 };
 
 /// What is shown of a secret.
@@ -16,6 +16,8 @@ const HIDDEN: &str = "***";
 /// The whole spec, defaults included; secrets are hidden.
 pub(crate) fn spec(spec: &Spec) -> v1::Spec {
     let shown = spec.env.iter().map(|(name, value)| (name.clone(), value.clone()));
+    // Older clients know of names alone.
+    let plain = spec.runtime_directory.iter().all(|directory| directory.mode == Directory::MODE);
     let hidden = spec.secret_env.keys().map(|name| (name.clone(), HIDDEN.to_owned()));
     v1::Spec {
         name: spec.name.clone(),
@@ -61,17 +63,28 @@ pub(crate) fn spec(spec: &Spec) -> v1::Spec {
         hooks: Some(hooks(&spec.hooks)),
         limits: Some(limits(&spec.limits)),
         listen: spec.listen.iter().map(listener).collect(),
-        runtime_directory: spec.runtime_directory.clone(),
-        state_directory: Vec::new(),
-        cache_directory: Vec::new(),
-        logs_directory: Vec::new(),
-        runtime_directories: Vec::new(),
+        runtime_directory: if plain { names_of(&spec.runtime_directory) } else { Vec::new() },
+        state_directory: directories(&spec.state_directory),
+        cache_directory: directories(&spec.cache_directory),
+        logs_directory: directories(&spec.logs_directory),
+        runtime_directories: if plain { Vec::new() } else { directories(&spec.runtime_directory) },
         pidfile: spec.pidfile.clone(),
         log: Some(log(&spec.log)),
         watchdog: spec.watchdog.map(millis),
         secret_env: spec.secret_env.keys().cloned().collect(),
         volatile: Some(spec.volatile),
     }
+}
+
+/// The names of directories, for views that have no more.
+pub(super) fn names_of(directories: &[Directory]) -> Vec<String> {
+    directories.iter().map(|directory| directory.path.clone()).collect()
+}
+
+fn directories(directories: &[Directory]) -> Vec<v1::Directory> {
+    let one =
+        |directory: &Directory| v1::Directory { path: directory.path.clone(), mode: Some(format_mode(directory.mode)) };
+    directories.iter().map(one).collect()
 }
 
 pub(super) fn process_type(kind: ProcessType) -> &'static str {
@@ -118,6 +131,7 @@ fn conditions(conditions: &Conditions) -> v1::Conditions {
         path_executable: conditions.path_executable.clone(),
         file_not_empty: conditions.file_not_empty.clone(),
         env: conditions.env.clone(),
+        check: conditions.check.map(|id| id.0),
     }
 }
 

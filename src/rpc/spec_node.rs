@@ -94,7 +94,11 @@ pub(super) fn entries(spec: v1::Spec) -> Vec<(String, Node)> {
     table.some("hooks", spec.hooks.map(hooks));
     table.some("limits", spec.limits.map(limits));
     table.items("listen", spec.listen.into_iter().map(listen).collect());
-    table.texts("runtime_directory", spec.runtime_directory);
+    let plain = spec.runtime_directory.into_iter().map(Value::String);
+    table.items("runtime_directory", plain.chain(spec.runtime_directories.into_iter().map(directory)).collect());
+    table.items("state_directory", spec.state_directory.into_iter().map(directory).collect());
+    table.items("cache_directory", spec.cache_directory.into_iter().map(directory).collect());
+    table.items("logs_directory", spec.logs_directory.into_iter().map(directory).collect());
     table.text("pidfile", spec.pidfile);
     table.some("log", spec.log.map(log));
     table.millis("watchdog", spec.watchdog);
@@ -122,6 +126,13 @@ fn filled<T>(map: HashMap<String, T>, value: impl Fn(T) -> Value) -> Option<Valu
     (!entries.is_empty()).then_some(Value::Map(entries))
 }
 
+fn directory(directory: v1::Directory) -> Value {
+    let mut table = Entries::default();
+    table.text("path", Some(directory.path));
+    table.text("mode", directory.mode);
+    table.done()
+}
+
 fn rlimit(limit: v1::Rlimit) -> Value {
     let one = |value: Option<u64>| value.map_or_else(|| Value::String("infinity".into()), |n| integer(n.into()));
     let mut table = Entries::default();
@@ -136,6 +147,7 @@ fn conditions(conditions: v1::Conditions) -> Value {
     table.texts("path_executable", conditions.path_executable);
     table.texts("file_not_empty", conditions.file_not_empty);
     table.texts("env", conditions.env);
+    table.some("check", conditions.check.map(|id| Value::Function(FunctionId(id))));
     table.done()
 }
 

@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::behaviour;
+use super::behaviour::{self, Behaviour};
 use super::kernel::{Due, Happening, Kernel, Run, Stage};
-use super::sockets::Listening;
 use super::world::{Failure, World};
 use crate::core::{
     Adoption, ExitStatus, History, Input, LiveRun, Machine, Output, Pid, ProcessId, RecordKey, RunId, StateName, Time,
@@ -119,6 +118,9 @@ impl World {
         }
         self.watch.clients_gone();
         let then = self.clock.mono.after(death.gap);
+        self.kernel.lose_connections();
+        self.kernel.watch_nothing();
+        let over = over.filter(|input| !matches!(input, Input::Connection { .. }));
         let heard = self.kernel.live_unsupervised(then, over);
         self.clock.pass(then);
 
@@ -199,7 +201,7 @@ impl Kernel {
     /// Time passes, and nobody is told anything. Returns what waits in pipes and sockets by then.
     fn live_unsupervised(&mut self, until: Time, over: Option<Input>) -> Vec<Input> {
         let mut heard = Vec::new();
-        let on_its_way = self.agenda.take_if(|due| !matches!(due, Due::Happens(..))).into_iter();
+        let on_its_way = self.agenda.take_if(|due| !of_the_world(due)).into_iter();
         for due in over.map(Due::Tell).into_iter().chain(on_its_way) {
             // A good driver leaves it where it is until it is written down; a bad one may have taken it out already.
             if let Due::Tell(input) = due
@@ -215,16 +217,15 @@ impl Kernel {
                 Some((at, Due::Happens(run, what))) => {
                     self.happen(at, run, what);
                 }
+                Some((at, Due::Connects(process))) => drop(self.connects(at, process)),
                 Some((_, Due::Tell(input))) if waits(&input) => heard.push(input),
                 _ => {}
             }
         }
-        heard.extend(self.agenda.take_if(|due| !matches!(due, Due::Happens(..))).into_iter().filter_map(
-            |due| match due {
-                Due::Tell(input) if waits(&input) => Some(input),
-                _ => None,
-            },
-        ));
+        heard.extend(self.agenda.take_if(|due| !of_the_world(due)).into_iter().filter_map(|due| match due {
+            Due::Tell(input) if waits(&input) => Some(input),
+            _ => None,
+        }));
         heard
     }
 
@@ -240,6 +241,10 @@ impl Kernel {
         let mut again = Vec::new();
         let others: Vec<RunId> =
             self.runs.iter().filter(|(run, it)| !live.contains(run) && !it.released).map(|(run, _)| *run).collect();
+        let is_instance = |run: RunId| {
+            let status = machine.process_of(run).and_then(|id| machine.status(id));
+            status.is_some_and(|status| status.instance_of.is_some())
+        };
         for run in others {
             let state = machine.process_of(run).and_then(|id| machine.status(id)).map(|status| status.state);
             let Some(it) = self.runs.get_mut(&run) else { continue };
@@ -248,7 +253,7 @@ impl Kernel {
                 return Err(format!("{run} of `{}` is alive, and the ledger does not know it", it.spec.name));
             }
             match state {
-                Some(StateName::Starting) => {
+                Some(StateName::Starting) if !is_instance(run) => {
                     again.push((run, Arc::clone(&it.spec)));
                     self.runs.remove(&run);
                 }
@@ -260,9 +265,19 @@ impl Kernel {
                 None => it.released = true,
             }
         }
+        // What had no run yet had its connection in the supervisor alone.
+        for id in machine.processes() {
+            let Some(status) = machine.status(id).filter(|status| status.instance_of.is_some()) else { continue };
+            if let (Some(run), Some(spec)) =
+                (status.run.filter(|_| status.state == StateName::Starting), machine.spec(id))
+            {
+                self.runs.entry(run).or_insert_with(|| {
+                    Run::new(id, Arc::clone(&spec), Behaviour::good(&spec), (Stage::Refused, Time::default()))
+                });
+            }
+        }
         let listens = |id: &ProcessId| machine.spec(*id).is_some_and(|spec| !spec.listen.is_empty());
         self.listeners.retain(|id, _| listens(id));
-        self.listeners.values_mut().for_each(|is| *is = Listening::Held);
         Ok(again)
     }
 
@@ -336,6 +351,7 @@ impl Run {
     fn forget_driver(&mut self, at: Time) {
         self.hooks.clear();
         self.probes.clear();
+        self.counting = false;
         self.known.clear();
         self.driver_main = None;
         self.told_until = at;
@@ -347,6 +363,11 @@ impl Run {
         self.adopting = false;
         self.heir = true;
     }
+}
+
+/// Whether this comes, supervisor or not.
+fn of_the_world(due: &Due) -> bool {
+    matches!(due, Due::Happens(..) | Due::Connects(_))
 }
 
 /// Whether this waits in a pipe or a socket until somebody reads it.

@@ -2,9 +2,10 @@
 
 use super::behaviour::Behaviour;
 use super::kernel::Happening;
+use super::sockets::{Accepted, Traffic};
 use super::trace::Trace;
 use super::world::{Failure, Hostility, World};
-use crate::core::{Event, ExitStatus, Input, Output, Pid, ProcessId, RunId, Settings, SpawnError, Time};
+use crate::core::{ConnectionId, Event, ExitStatus, Input, Output, Pid, ProcessId, RunId, Settings, SpawnError, Time};
 use crate::spec::Limits;
 
 impl World {
@@ -39,6 +40,37 @@ impl World {
             Some(error) => drop(self.kernel.unbindable.insert(name.to_owned(), error)),
             None => drop(self.kernel.unbindable.remove(name)),
         }
+    }
+
+    /// Somebody connects to the listeners of this process.
+    pub fn connect(&mut self, name: &str) -> Result<(), Failure> {
+        let Some(process) = self.find(name) else { return self.broken(&format!("there is no `{name}` to connect to")) };
+        if let Some(input) = self.kernel.connects(self.clock.mono, process) {
+            self.deliver(input)?;
+        }
+        self.run_until(self.clock.mono)
+    }
+
+    /// From now on the listeners of this process have this many connections open.
+    pub fn keep_open(&mut self, name: &str, open: u32) {
+        if let Some(process) = self.find(name) {
+            self.kernel.traffic.insert(process, Traffic { open, came: open > 0 });
+        }
+    }
+
+    /// The driver has accepted this connection to a process, and has yet to tell of it.
+    pub fn accept(&mut self, connection: ConnectionId, process: ProcessId) {
+        self.kernel.connections.insert(connection, Accepted { process, run: None });
+    }
+
+    /// Connections that the driver has accepted and neither closed nor given to a run.
+    pub fn unserved(&self) -> usize {
+        self.kernel.connections.values().filter(|it| it.run.is_none()).count()
+    }
+
+    /// Connections that the driver holds.
+    pub fn accepted(&self) -> usize {
+        self.kernel.connections.len()
     }
 
     /// The limits that the tree of this process has.

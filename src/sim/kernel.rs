@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::agenda::Agenda;
 use super::behaviour::{Behaviour, Killing, Preparation};
 use super::rng::Rng;
-use super::sockets::Listening;
+use super::sockets::{Accepted, Listeners, Traffic};
 use crate::core::{
-    ExitStatus, HookKind, HookResult, Input, Output, Pid, ProbeKind, ProcessId, RunId, Scope, SpawnError, SpawnStep,
-    Time,
+    ConnectionId, ExitStatus, HookKind, HookResult, Input, Output, Pid, ProbeKind, ProcessId, RunId, Scope, SpawnError,
+    SpawnStep, Time,
 };
 use crate::spec::{Hook, Limits, Probe, Signal, Spec};
 
@@ -24,6 +24,8 @@ pub(super) enum Due {
     Tell(Input),
     /// The machine hears of it once more, if that is still possible by then.
     Again(Input),
+    /// Somebody connects to the listeners of this process.
+    Connects(ProcessId),
     /// Something happens to a run, whether or not the machine hears of it.
     Happens(RunId, Happening),
 }
@@ -108,6 +110,10 @@ pub(super) struct Run {
     pub(super) adopting: bool,
     /// The limits of its tree.
     pub(super) limits: Limits,
+    /// Whether the connections of its listeners are being counted.
+    pub(super) counting: bool,
+    /// Whether it was sent a signal that ends programs.
+    pub(super) told_to_end: bool,
 }
 
 impl Run {
@@ -116,10 +122,12 @@ impl Run {
         self.stage == Stage::Spawning || !self.members.is_empty()
     }
 
-    fn new(process: ProcessId, spec: Arc<Spec>, does: Behaviour, (stage, now): (Stage, Time)) -> Self {
+    pub(super) fn new(process: ProcessId, spec: Arc<Spec>, does: Behaviour, (stage, now): (Stage, Time)) -> Self {
         let limits = spec.limits.clone();
         Run {
             limits,
+            counting: false,
+            told_to_end: false,
             process,
             spec,
             does,
@@ -167,7 +175,11 @@ pub(super) struct Kernel {
     /// Runs that were released with nothing left of them.
     pub(super) over: BTreeSet<RunId>,
     pub(super) agenda: Agenda<Due>,
-    pub(super) listeners: BTreeMap<ProcessId, Listening>,
+    pub(super) listeners: BTreeMap<ProcessId, Listeners>,
+    /// What the driver accepted and holds.
+    pub(super) connections: BTreeMap<ConnectionId, Accepted>,
+    pub(super) last_connection: u64,
+    pub(super) traffic: BTreeMap<ProcessId, Traffic>,
     /// How many runs of each process were executed, in truth.
     pub(super) executed: BTreeMap<ProcessId, u32>,
     /// Processes whose listeners cannot be bound.
@@ -189,6 +201,9 @@ impl Kernel {
             over: BTreeSet::new(),
             agenda: Agenda::new(),
             listeners: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            last_connection: 0,
+            traffic: BTreeMap::new(),
             executed: BTreeMap::new(),
             unbindable: BTreeMap::new(),
             used: BTreeSet::new(),
@@ -244,7 +259,10 @@ impl Kernel {
     /// Carries out an output. An error is something that the machine must not have asked for.
     pub(super) fn execute(&mut self, now: Time, output: &Output) -> Result<(), String> {
         match output {
-            Output::Prepare { run, process, spec, .. } => self.prepare(now, *run, *process, spec),
+            Output::Prepare { run, process, spec, connection } => {
+                self.give(*run, *connection)?;
+                self.prepare(now, *run, *process, spec)
+            }
             Output::Spawn(run) => self.spawn(now, *run),
             Output::Release(run) => self.release(*run),
             Output::Signal { run, signal, scope } => self.signal(now, *run, *signal, *scope),
@@ -284,7 +302,8 @@ impl Kernel {
                 self.held(*run, "SetLimits")?.limits = limits.clone();
                 Ok(())
             }
-            Output::DropConnection(_) | Output::CountConnections(..) => Ok(()),
+            Output::DropConnection(connection) => self.drop_connection(*connection),
+            Output::CountConnections(run, process) => self.count_connections(now, *run, *process),
             Output::Reply(..) | Output::Emit(_) | Output::Finished { .. } => Ok(()),
         }
     }
@@ -315,8 +334,10 @@ impl Kernel {
         Ok(())
     }
 
+    /// What its next run does; an instance does what its process is said to do.
     fn behaviour(&mut self, spec: &Spec) -> Behaviour {
-        match self.behaviours.get(&spec.name) {
+        let of_process = || spec.name.split_once('@').and_then(|(process, _)| self.behaviours.get(process));
+        match self.behaviours.get(&spec.name).or_else(of_process) {
             Some(does) => does.clone(),
             None if self.hostile => Behaviour::hostile(&mut self.rng, spec),
             None => Behaviour::good(spec),
@@ -357,6 +378,7 @@ impl Kernel {
     }
 
     fn release(&mut self, run: RunId) -> Result<(), String> {
+        self.close_connections(run);
         let it = self.held(run, "Release")?;
         if it.stage == Stage::Spawning {
             return Err(format!("Release({run}) while its child is being made"));
@@ -383,6 +405,7 @@ impl Kernel {
         if !ends {
             return Ok(());
         }
+        it.told_to_end = true;
         let targets: Vec<Pid> = match scope {
             Scope::Main => it.driver_main.into_iter().filter(|pid| it.members.contains(pid)).collect(),
             Scope::Group | Scope::Tree => it.members.iter().copied().collect(),

@@ -74,6 +74,7 @@ impl Kernel {
             it.executed_told = told;
         }
         *self.executed.entry(process).or_default() += 1;
+        self.serves(process);
         let news = if adopting { Input::Adopted(run, Adoption::Alive(pid)) } else { Input::Executed(run, pid) };
         self.tell(told, news);
         let speaks = spec.process_type == ProcessType::Forking

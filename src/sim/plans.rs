@@ -67,7 +67,8 @@ pub(super) fn invalid(rng: &mut Rng, old: &Plan, size: usize) -> Plan {
 /// The same spec with a change that may or may not need a restart.
 pub(super) fn touched(rng: &mut Rng, spec: &Spec) -> Spec {
     let mut spec = spec.clone();
-    match rng.below(8) {
+    match rng.below(9) {
+        8 if spec.accepts() => spec.listen.iter_mut().for_each(|it| it.accept = Some(number(rng, 1, 3))),
         7 => spec.limits = limits(rng),
         6 if spec.reload.is_some() => spec.reload_on_change = Some(format!("version {}", rng.below(10))),
         0 => spec.description = Some(format!("number {}", rng.below(1000))),
@@ -158,7 +159,16 @@ pub(super) fn spec(rng: &mut Rng, index: usize, size: usize) -> Spec {
         spec.watchdog = Some(rng.millis(1_000, 30_000));
     }
     if rng.chance(100) && spec.process_type != ProcessType::Oneshot {
-        spec.listen = vec![Listener::new(ListenAddress::Unix(format!("/run/{}.sock", spec.name)))];
+        let mut listener = Listener::new(ListenAddress::Unix(format!("/run/{}.sock", spec.name)));
+        match rng.below(3) {
+            0 => {
+                listener.accept = Some(number(rng, 1, 3));
+                spec.critical = false;
+            }
+            1 => listener.idle_stop = Some(rng.millis(100, 60_000)),
+            _ => {}
+        }
+        spec.listen = vec![listener];
         spec.auto_start = rng.chance(300);
     }
     if rng.chance(300) {
@@ -177,11 +187,12 @@ pub(super) fn spec(rng: &mut Rng, index: usize, size: usize) -> Spec {
 }
 
 fn limits(rng: &mut Rng) -> Limits {
-    let mut limits = Limits::default();
-    limits.memory = rng.chance(500).then(|| (1 + rng.below(64)) << 20);
-    limits.pids = rng.chance(500).then(|| 1 + rng.below(100));
-    limits.oom_score_adj = rng.chance(200).then(|| if rng.chance(500) { 500 } else { -500 });
-    limits
+    Limits {
+        memory: rng.chance(500).then(|| (1 + rng.below(64)) << 20),
+        pids: rng.chance(500).then(|| 1 + rng.below(100)),
+        oom_score_adj: rng.chance(200).then(|| if rng.chance(500) { 500 } else { -500 }),
+        ..Limits::default()
+    }
 }
 
 fn relate(rng: &mut Rng, spec: &mut Spec, index: usize, size: usize) {

@@ -351,8 +351,12 @@ impl Life<'_> {
         for _ in 0..200 {
             let changes = self.world.watch.changes;
             self.pass(Duration::from_secs(20), 20_000)?;
-            if self.world.finished() || (changes == self.world.watch.changes && self.restless().is_empty()) {
+            if self.world.finished() {
                 return Ok(());
+            }
+            if changes == self.world.watch.changes && self.restless().is_empty() {
+                let judged = self.world.watch.judge_connections(&self.world.kernel);
+                return judged.or_else(|what| self.world.broken(&what));
             }
         }
         let what = format!("it does not come to rest:\n{}", self.restless().join("\n"));
@@ -368,8 +372,11 @@ impl Life<'_> {
                 view.state,
                 StateName::Waiting | StateName::Starting | StateName::Stopping | StateName::Backoff
             );
+            let listens = self.world.machine().spec(*process).is_some_and(|spec| spec.accepts())
+                && status.reason.starts_with("for ")
+                && status.holds.is_empty();
             let up = view.state == StateName::Running && status.want == Want::Down;
-            if (transient && !view.stuck) || up {
+            if (transient && !view.stuck && !listens) || up {
                 restless
                     .push(format!("`{}` is {} ({}), wanted {:?}", view.name, view.state, status.reason, status.want));
             }

@@ -32,6 +32,8 @@ pub(super) struct View {
     pub(super) touched: bool,
     /// When, in steps, it last began to be stopped.
     pub(super) stopped_at: u64,
+    /// The process whose connection it was made for.
+    pub(super) instance_of: Option<ProcessId>,
     /// For whose sake it is being stopped, if for another's.
     pub(super) for_sake_of: Option<Arc<str>>,
 }
@@ -135,7 +137,11 @@ impl Watch {
         }
         match output {
             Output::Prepare { run, .. } if self.prepared_before.contains_key(run) => Ok(()),
-            Output::Prepare { process, spec, .. } => {
+            Output::Prepare { process, spec, connection, .. } => {
+                let is_instance = self.views.get(process).is_some_and(|view| view.instance_of.is_some());
+                if is_instance != connection.is_some() || spec.accepts() {
+                    return Err(format!("`{}` is prepared with the connection {connection:?}", spec.name));
+                }
                 if self.shutting_down.is_some() {
                     return Err(format!("`{}` is prepared although the shutdown began", spec.name));
                 }
@@ -290,6 +296,12 @@ impl Watch {
         let Some(view) = self.views.get(&process) else { return Ok(()) };
         let name = &view.name;
         match goal {
+            Goal::Up if *claimed == StateName::Waiting && view.state == StateName::Waiting => {
+                match scene.machine.spec(process) {
+                    Some(spec) if spec.accepts() => Ok(()),
+                    _ => Err(format!("{id}, a start of `{name}`, is done, and `{name}` waits")),
+                }
+            }
             Goal::Up if !matches!(claimed, StateName::Running | StateName::Exited) => {
                 Err(format!("{id}, a start of `{name}`, is done and claims that it is {claimed}"))
             }
@@ -297,7 +309,10 @@ impl Watch {
                 Err(format!("{id}, a start of `{name}`, is done, but `{name}` is {}", view.state))
             }
             Goal::Down => {
-                let alive = |it: &&Run| it.process == process && it.is_live() && !self.leaves_others_alone(it);
+                let of = |it: &Run| self.views.get(&it.process).and_then(|view| view.instance_of);
+                let alive = |it: &&Run| {
+                    (it.process == process || of(it) == Some(process)) && it.is_live() && !self.leaves_others_alone(it)
+                };
                 match scene.kernel.runs.values().find(alive) {
                     Some(it) => Err(format!("{id}, a stop of `{name}`, is done, but {:?} are alive", it.members)),
                     None => Ok(()),
@@ -313,7 +328,7 @@ impl Watch {
         }
         self.told.note(event);
         match &event.kind {
-            EventKind::Defined => return self.define(event),
+            EventKind::Defined => return self.define(scene, event),
             EventKind::ShuttingDown => self.shutting_down = Some(scene.now),
             _ => {}
         }
@@ -383,7 +398,7 @@ impl Watch {
         Ok(())
     }
 
-    fn define(&mut self, event: &Event) -> Result<(), String> {
+    fn define(&mut self, scene: &Scene<'_>, event: &Event) -> Result<(), String> {
         let (Some(process), Some(name)) = (event.process, event.name.clone()) else {
             return Err("a Defined event without a process or a name".into());
         };
@@ -398,10 +413,38 @@ impl Watch {
             for_shutdown: false,
             touched: false,
             stopped_at: 0,
+            instance_of: None,
             for_sake_of: None,
+        };
+        let view = match &event.cause {
+            Cause::Connection(_) => View { instance_of: Some(self.judge_instance(scene, &view.name)?), ..view },
+            _ => view,
         };
         match self.views.insert(process, view) {
             Some(_) => Err(format!("{process} is defined twice")),
+            None => Ok(()),
+        }
+    }
+
+    /// There are never more instances than there may be.
+    fn judge_instance(&self, scene: &Scene<'_>, name: &str) -> Result<ProcessId, String> {
+        let of = name.rsplit_once('@').and_then(|(of, _)| scene.machine.find(of));
+        let Some((of, spec)) = of.and_then(|of| Some((of, scene.machine.spec(of)?))) else {
+            return Err(format!("`{name}` is made for a connection to nobody"));
+        };
+        let others = self.views.values().filter(|view| view.instance_of == Some(of)).count();
+        match spec.most_instances() {
+            Some(most) if others < usize::try_from(most).unwrap_or(0) => Ok(of),
+            most => Err(format!("`{name}` is made beside {others} others, and there may be {most:?}")),
+        }
+    }
+
+    /// No connection is left with nobody to serve it. Once everything has come to rest.
+    pub(super) fn judge_connections(&self, kernel: &Kernel) -> Result<(), String> {
+        match kernel.connections.iter().find(|(_, it)| it.run.is_none()) {
+            Some((id, it)) => {
+                Err(format!("{id}, a connection to {}, was neither given to a run nor closed", it.process))
+            }
             None => Ok(()),
         }
     }

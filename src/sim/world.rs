@@ -228,6 +228,11 @@ impl World {
             match self.kernel.agenda.pop() {
                 Some((_, Due::Tell(input))) => self.deliver(input)?,
                 Some((_, Due::Again(input))) if self.still_true(&input) => self.deliver(input)?,
+                Some((_, Due::Connects(process))) => {
+                    if let Some(input) = self.kernel.connects(at, process) {
+                        self.deliver(input)?;
+                    }
+                }
                 Some((_, Due::Happens(run, what))) => {
                     if let Some(input) = self.kernel.happen(at, run, what) {
                         self.deliver(input)?;
@@ -423,12 +428,13 @@ impl World {
     /// Whether an input that comes once more is still what a driver could say.
     fn still_true(&self, input: &Input) -> bool {
         let run = |run: &RunId| self.kernel.runs.get(run);
-        let listening = |process: &ProcessId| self.kernel.listeners.get(process);
+        let listening = |process: &ProcessId| self.kernel.listeners.get(process).map(|it| it.is);
         match input {
             Input::HookFinished(id, kind, _) => run(id).is_none_or(|it| !it.hooks.contains_key(kind)),
             Input::Probed(id, kind, _) => run(id).is_none_or(|it| !it.probes.contains_key(kind)),
-            Input::Armed(process) => listening(process) == Some(&Listening::Armed),
-            Input::ArmFailed(process, _) => listening(process) == Some(&Listening::Failed),
+            Input::Armed(process) => listening(process) == Some(Listening::Armed),
+            Input::ArmFailed(process, _) => listening(process) == Some(Listening::Failed),
+            Input::Connections { run: id, .. } => run(id).is_none_or(|it| !it.counting),
             Input::Notified(id, Notification::MainPid(pid)) => run(id).is_some_and(|it| it.members.contains(pid)),
             _ => true,
         }
@@ -438,9 +444,12 @@ impl World {
     fn may_come_twice(&self, input: &Input) -> bool {
         match input {
             // A driver says once what it found.
-            Input::Command { .. } | Input::Abandon(_) | Input::Oom(_) | Input::PidsLimit(_) | Input::Adopted(..) => {
-                false
-            }
+            Input::Command { .. }
+            | Input::Abandon(_)
+            | Input::Oom(_)
+            | Input::PidsLimit(_)
+            | Input::Connection { .. }
+            | Input::Adopted(..) => false,
             Input::Notified(_, what) => matches!(what, Notification::Ready),
             _ => true,
         }

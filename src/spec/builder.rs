@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::hook::{Hook, Hooks};
+use super::hook::{FunctionId, Hook, Hooks};
 use super::listener::Listener;
 use super::plan::Source;
 use super::probe::{Health, Ready};
-use super::process::{Conditions, EnvFile, Limits, LogSettings, ProcessType, Rlimit, Secret, Spec, Stream};
+use super::process::{Conditions, Directory, EnvFile, Limits, LogSettings, ProcessType, Rlimit, Secret, Spec, Stream};
 use super::restart::{Restart, RestartPolicy};
 use super::signal::Signal;
 use super::stop::{Reload, Stop, mark};
@@ -75,6 +75,9 @@ impl Spec {
             limits: Limits::default(),
             listen: Vec::new(),
             runtime_directory: Vec::new(),
+            state_directory: Vec::new(),
+            cache_directory: Vec::new(),
+            logs_directory: Vec::new(),
             pidfile: None,
             log: LogSettings::default(),
             watchdog: None,
@@ -349,6 +352,13 @@ impl Spec {
         self
     }
 
+    /// A function that is asked at each start, once all other conditions hold: see
+    /// [`Builder::function`](crate::Builder::function). Its `Err` is the reason why the start is skipped.
+    pub fn condition(mut self, function: FunctionId) -> Self {
+        self.conditions.check = Some(function);
+        self
+    }
+
     /// What makes it ready, beyond having been executed.
     pub fn ready(mut self, ready: Ready) -> Self {
         self.ready = ready;
@@ -458,8 +468,26 @@ impl Spec {
     }
 
     /// A directory made for it below the runtime directory, and removed when it is down.
-    pub fn runtime_directory(mut self, name: impl Into<String>) -> Self {
-        self.runtime_directory.push(name.into());
+    pub fn runtime_directory(mut self, directory: impl Into<Directory>) -> Self {
+        self.runtime_directory.push(directory.into());
+        self
+    }
+
+    /// A directory for its state, made at each start where it is missing, and kept.
+    pub fn state_directory(mut self, directory: impl Into<Directory>) -> Self {
+        self.state_directory.push(directory.into());
+        self
+    }
+
+    /// A directory for what it can make again, likewise.
+    pub fn cache_directory(mut self, directory: impl Into<Directory>) -> Self {
+        self.cache_directory.push(directory.into());
+        self
+    }
+
+    /// A directory for logs that it writes by itself, likewise.
+    pub fn logs_directory(mut self, directory: impl Into<Directory>) -> Self {
+        self.logs_directory.push(directory.into());
         self
     }
 
@@ -503,6 +531,35 @@ impl Spec {
     pub fn source(mut self, source: Source) -> Self {
         self.source = source;
         self
+    }
+}
+
+impl Directory {
+    /// The mode of one that names none.
+    pub(crate) const MODE: u32 = 0o755;
+
+    /// A folder of this name, which others may look into.
+    pub fn new(path: impl Into<String>) -> Directory {
+        Directory { path: path.into(), mode: Directory::MODE }
+    }
+
+    /// With this mode.
+    #[must_use]
+    pub fn mode(mut self, mode: u32) -> Directory {
+        self.mode = mode;
+        self
+    }
+}
+
+impl From<&str> for Directory {
+    fn from(path: &str) -> Directory {
+        Directory::new(path)
+    }
+}
+
+impl From<String> for Directory {
+    fn from(path: String) -> Directory {
+        Directory::new(path)
     }
 }
 

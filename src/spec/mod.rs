@@ -36,7 +36,7 @@ pub use listener::{LONGEST_SOCKET_PATH, ListenAddress, Listener, Place};
 pub use order::{OrderEdge, order_cycles, order_edges};
 pub use plan::{Plan, PlanError, Problem, Severity, Source};
 pub use probe::{Health, HttpProbe, LogLine, Probe, ProbeTarget, Ready};
-pub use process::{Conditions, EnvFile, Limits, LogSettings, ProcessType, Rlimit, Secret, Spec, Stream};
+pub use process::{Conditions, Directory, EnvFile, Limits, LogSettings, ProcessType, Rlimit, Secret, Spec, Stream};
 pub use restart::{Restart, RestartPolicy, StartLimit};
 pub use schema::{Effect, FieldChange, changed_fields};
 pub use serde_impl::stored;

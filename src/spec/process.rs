@@ -77,6 +77,8 @@ pub struct Conditions {
     pub file_not_empty: Vec<String>,
     /// Environment variables that must be set (`NAME`) or equal (`NAME=value`), with the same prefixes.
     pub env: Vec<String>,
+    /// A function that is asked once all else holds.
+    pub check: Option<FunctionId>,
 }
 
 impl Conditions {
@@ -149,6 +151,15 @@ impl Default for LogSettings {
             stderr: Stream::Capture,
         }
     }
+}
+
+/// A folder that is made for a process, and belongs to its user and group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Its name below the place for its kind.
+    pub path: String,
+    /// Its mode.
+    pub mode: u32,
 }
 
 /// The definition of one process: what is run, when, and what follows from how it ends.
@@ -243,8 +254,14 @@ pub struct Spec {
     pub limits: Limits,
     /// Sockets held for it.
     pub listen: Vec<Listener>,
-    /// Directories made for it below the runtime directory.
-    pub runtime_directory: Vec<String>,
+    /// Directories made for it below the runtime directory, and removed when it is down.
+    pub runtime_directory: Vec<Directory>,
+    /// Directories made for it that are kept, for its state.
+    pub state_directory: Vec<Directory>,
+    /// Directories made for it that are kept, for what it can make again.
+    pub cache_directory: Vec<Directory>,
+    /// Directories made for it that are kept, for logs.
+    pub logs_directory: Vec<Directory>,
     /// Where its pid is read from (forking) or written to.
     pub pidfile: Option<String>,
     /// What happens to its output.
@@ -287,7 +304,7 @@ impl Spec {
             _ => None,
         };
         let probes = ready.into_iter().chain(self.health.as_ref().map(|health| &health.target));
-        called.chain(probes.filter_map(|target| match target {
+        called.chain(self.conditions.check).chain(probes.filter_map(|target| match target {
             ProbeTarget::Function(id) => Some(*id),
             _ => None,
         }))

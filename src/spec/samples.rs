@@ -278,8 +278,13 @@ fn rights() -> BoxedStrategy<Set> {
         .boxed()
 }
 
+fn directory() -> BoxedStrategy<Directory> {
+    ("[a-z]{1,8}", prop_oneof![Just(0o755), 0..=0o7777u32]).prop_map(|(path, mode)| Directory { path, mode }).boxed()
+}
+
 fn relations() -> BoxedStrategy<Set> {
-    let conditions = (vec(word(), 0..2), vec(word(), 0..2), vec(word(), 0..2), vec(word(), 0..2));
+    let check = option::of(any::<u32>().prop_map(|id| FunctionId(id.into())));
+    let conditions = (vec(word(), 0..2), vec(word(), 0..2), vec(word(), 0..2), vec(word(), 0..2), check);
     ((names(), names(), names(), names()), (names(), names(), names(), names()), conditions)
         .prop_map(move |((requires, wants, binds_to, follows), (part_of, conflicts, after, before), conditions)| {
             Set::new(move |spec| Spec {
@@ -296,6 +301,7 @@ fn relations() -> BoxedStrategy<Set> {
                     path_executable: conditions.1,
                     file_not_empty: conditions.2,
                     env: conditions.3,
+                    check: conditions.4,
                 },
                 ..spec
             })
@@ -309,7 +315,8 @@ fn lifecycle() -> BoxedStrategy<Set> {
     let mark = option::of("[ -~]{0,80}".prop_map(crate::spec::mark));
     let reload = prop_oneof![signal().prop_map(Reload::Signal), words().prop_map(Reload::Command)];
     let times = (option::of(duration()), option::of(duration()));
-    let places = (vec(listener(), 0..3), vec("[a-z]{1,8}", 0..3));
+    let directories = || vec(directory(), 0..3);
+    let places = (vec(listener(), 0..3), directories(), directories(), directories(), directories());
     (
         (ready(), option::of(health()), restart(), stop()),
         (codes, signals),
@@ -333,6 +340,9 @@ fn lifecycle() -> BoxedStrategy<Set> {
                 watchdog: times.1,
                 listen: places.0,
                 runtime_directory: places.1,
+                state_directory: places.2,
+                cache_directory: places.3,
+                logs_directory: places.4,
                 ..spec
             })
         })

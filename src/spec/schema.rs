@@ -11,7 +11,7 @@ mod probes;
 use std::fmt;
 
 pub use keys::{
-    ALIASES, CONDITIONS, ENV_FILE, HOOK, HOOKS, LIMITS, LISTEN, LOG, RELOAD, RESTART, RLIMIT, RLIMITS, SPEC,
+    ALIASES, CONDITIONS, DIRECTORY, ENV_FILE, HOOK, HOOKS, LIMITS, LISTEN, LOG, RELOAD, RESTART, RLIMIT, RLIMITS, SPEC,
     START_LIMIT, STOP, STOP_STEP,
 };
 pub use nearest::nearest;
@@ -47,8 +47,6 @@ pub enum Availability {
     Now,
     /// It is refused; this is what it waits for.
     Later(&'static str),
-    /// It is kept, shown and compared, and nothing acts on it until there is this; a warning says so.
-    Kept(&'static str),
 }
 
 /// One key of a table.
@@ -101,11 +99,6 @@ impl Key {
 
     const fn later(mut self, waits_for: &'static str) -> Key {
         self.availability = Availability::Later(waits_for);
-        self
-    }
-
-    const fn kept(mut self, waits_for: &'static str) -> Key {
-        self.availability = Availability::Kept(waits_for);
         self
     }
 
@@ -173,7 +166,7 @@ pub struct Alias {
 }
 
 /// Every table: the spec's, those nested in it, and those of the constructors.
-pub static TABLES: [&Table; 21] = [
+pub static TABLES: [&Table; 22] = [
     &SPEC,
     &RESTART,
     &START_LIMIT,
@@ -195,6 +188,7 @@ pub static TABLES: [&Table; 21] = [
     &LOGLINE,
     &CHECK,
     &ENV_FILE,
+    &DIRECTORY,
 ];
 
 /// The table that a constructor (`neap.http`, `neap.listen`, …) takes, by the constructor's name.

@@ -30,7 +30,6 @@ impl Spec {
         let mut check = Check::new(self);
         check.execution();
         check.lifecycle();
-        check.kept();
         check.finish()
     }
 }

@@ -3,7 +3,7 @@
 use super::hook::{Hook, HookAction, Hooks};
 use super::listener::Listener;
 use super::probe::{Health, HttpProbe, ProbeTarget, Ready};
-use super::process::{Conditions, EnvFile, Limits, LogSettings, Rlimit, Spec, Stream};
+use super::process::{Conditions, Directory, EnvFile, Limits, LogSettings, Rlimit, Spec, Stream};
 use super::read::{MODES, POLICIES, TYPES};
 use super::restart::Restart;
 use super::stop::{Reload, Stop};
@@ -38,7 +38,14 @@ pub fn node(spec: &Spec) -> Node {
     table.filled("hooks", hooks(&spec.hooks));
     table.filled("limits", limits(&spec.limits));
     table.list("listen", spec.listen.iter().map(listener).collect());
-    table.list("runtime_directory", spec.runtime_directory.iter().map(text).collect());
+    for (key, list) in [
+        ("runtime_directory", &spec.runtime_directory),
+        ("state_directory", &spec.state_directory),
+        ("cache_directory", &spec.cache_directory),
+        ("logs_directory", &spec.logs_directory),
+    ] {
+        table.list(key, list.iter().map(directory).collect());
+    }
     table.some("pidfile", spec.pidfile.as_deref().map(text));
     table.put("log", log(&spec.log));
     table.some("watchdog", spec.watchdog.map(duration));
@@ -128,6 +135,16 @@ fn env_file(file: &EnvFile) -> Value {
     }
 }
 
+fn directory(directory: &Directory) -> Value {
+    if directory.mode == Directory::MODE {
+        return text(&directory.path);
+    }
+    let mut table = Entries::default();
+    table.put("path", text(&directory.path));
+    table.put("mode", text(format_mode(directory.mode)));
+    table.done()
+}
+
 fn rights(table: &mut Entries, spec: &Spec) {
     table.some("user", spec.user.as_ref().map(text));
     table.some("group", spec.group.as_ref().map(text));
@@ -181,6 +198,7 @@ fn conditions(conditions: &Conditions) -> Entries {
     table.list("path_executable", conditions.path_executable.iter().map(text).collect());
     table.list("file_not_empty", conditions.file_not_empty.iter().map(text).collect());
     table.list("env", conditions.env.iter().map(text).collect());
+    table.some("check", conditions.check.map(Value::Function));
     table
 }
 

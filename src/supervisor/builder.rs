@@ -14,8 +14,8 @@ use super::handle::Supervisor;
 use super::shared::Shared;
 use crate::core::{Machine, Settings};
 use crate::driver::{
-    Engine, FunctionCall, FunctionHost, Functions, HostReport, Keep, Launcher, Parts, RuntimeDir, Surroundings, Tasks,
-    Trees, Workers, inheritable,
+    Directories, DirectoryBases, Engine, FunctionCall, FunctionHost, Functions, HostReport, Keep, Launcher, Parts,
+    RuntimeDir, Surroundings, Tasks, Trees, Workers, inheritable,
 };
 use crate::events::{Bounds, Hub};
 use crate::mailbox::Mailbox;
@@ -33,6 +33,7 @@ pub struct Builder {
     env: Option<Vec<(OsString, OsString)>>,
     base_dir: Option<PathBuf>,
     runtime_dir: Option<PathBuf>,
+    directories: DirectoryBases,
     log_dir: Option<PathBuf>,
     functions: Functions,
     shutdown_timeout: Option<Duration>,
@@ -48,6 +49,7 @@ impl Builder {
             env: None,
             base_dir: None,
             runtime_dir: None,
+            directories: DirectoryBases::default(),
             log_dir: None,
             functions: Functions::default(),
             shutdown_timeout: None,
@@ -59,7 +61,7 @@ impl Builder {
     }
 
     /// What children inherit; the program's own environment at [`build`](Builder::build) unless given. `NEAP_*`,
-    /// `LISTEN_*` and `NOTIFY_SOCKET` are left out.
+    /// `LISTEN_*`, `NOTIFY_SOCKET` and others that are about the program itself as a service are left out.
     pub fn env<I: IntoIterator<Item = (OsString, OsString)>>(mut self, env: I) -> Self {
         self.env = Some(env.into_iter().collect());
         self
@@ -76,6 +78,25 @@ impl Builder {
     /// unless given. Users that processes run as must be able to pass through it.
     pub fn runtime_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.runtime_dir = Some(dir.into());
+        self
+    }
+
+    /// Where [state directories](crate::spec::Spec::state_directory) of processes are made. A process that has one cannot
+    /// be started unless this is given; the supervisor looks at no variables of its own.
+    pub fn state_directories(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.directories.state = Some(dir.into());
+        self
+    }
+
+    /// Where cache directories are made, likewise.
+    pub fn cache_directories(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.directories.cache = Some(dir.into());
+        self
+    }
+
+    /// Where logs directories are made, likewise: for what processes log by themselves.
+    pub fn logs_directories(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.directories.logs = Some(dir.into());
         self
     }
 
@@ -181,6 +202,12 @@ impl Builder {
             Some(dir) => RuntimeDir::given(base.join(dir)),
             None => RuntimeDir::private(private_folder()),
         };
+        let below = |dir: Option<PathBuf>| dir.map(|dir| base.join(dir));
+        let bases = DirectoryBases {
+            state: below(self.directories.state),
+            cache: below(self.directories.cache),
+            logs: below(self.directories.logs),
+        };
         let settings = Settings { seed: seed(), shutdown_timeout: self.shutdown_timeout };
         let restored = self.keep.as_ref().map(Keep::machine).transpose()?.flatten();
         let machine = restored.unwrap_or_else(|| Machine::new(settings));
@@ -220,7 +247,7 @@ impl Builder {
                 open_files: self.open_files,
                 env,
                 base,
-                runtime,
+                directories: Directories::new(runtime, bases),
             },
             functions: self.functions,
             tasks: Tasks::new(workers),

@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 
 use neap::Process;
-use neap::core::StateName;
+use neap::core::{EventKind, StateName};
 use neap::spec::{Hook, Secret, Spec};
 
 use crate::support::root_or_skip;
-use crate::world::{World, does, lines};
+use crate::world::{World, does, done, lines};
 
 fn world() -> World {
     World::with(|builder| {
@@ -18,6 +18,7 @@ fn world() -> World {
             ("NEAP_TOKEN", "x"),
             ("LISTEN_FDS", "3"),
             ("NOTIFY_SOCKET", "/run/host"),
+            ("STATE_DIRECTORY", "/var/lib/host"),
         ];
         builder.env(env.map(|(name, value)| (OsString::from(name), OsString::from(value))))
     })
@@ -60,7 +61,7 @@ fn b3_env_files_are_read_at_each_start() {
     let process = world.add(does("web", &["env"]).clear_env(true).env_file("a.env"));
     for value in ["1", "2"] {
         std::fs::write(world.dir.join("a.env"), format!("VALUE={value}\n")).unwrap();
-        crate::world::done(process.start()).unwrap();
+        done(process.start()).unwrap();
         world.await_state("web", StateName::Exited);
     }
     let values: Vec<String> = lines(&process).into_iter().filter(|l| l.starts_with("VALUE=")).collect();
@@ -117,4 +118,40 @@ fn hooks_run_in_the_processs_environment_and_directory() {
     let process = world.start(does("web", &["exit", "0"]).env_file("a.env").env("FROM_SPEC", "too").before_start(hook));
     world.await_state("web", StateName::Exited);
     assert_eq!(lines(&process), ["yes too".to_owned(), world.dir.path().to_string_lossy().into_owned()]);
+}
+
+#[test]
+fn an_env_file_that_cannot_be_is_a_failed_start_with_file_and_line() {
+    let world = world();
+    std::fs::write(world.dir.join("bad.env"), b"A=1\nTOKEN=\xffhush\n").unwrap();
+    std::fs::create_dir(world.dir.join("folder")).unwrap();
+    let cases = [
+        ("missing.env", "missing.env`: No such file or directory"),
+        ("bad.env", "bad.env:2: the value of `TOKEN` is not valid UTF-8"),
+        ("-bad.env", "bad.env:2: "),
+        ("-folder", "folder`: is a directory"),
+        ("none-*.env", "none-*.env`: no file has such a name"),
+    ];
+    for (number, (file, expected)) in cases.into_iter().enumerate() {
+        let process = world.add(does(&format!("web{number}"), &["env"]).env_file(file));
+        let error = done(process.start()).unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains("hush"), "{file}: {error}");
+        assert_eq!(process.status().unwrap().state, StateName::Failed);
+    }
+}
+
+#[test]
+fn env_files_by_a_pattern_are_read_in_order_and_odd_lines_are_told_without_their_values() {
+    let mut world = world();
+    std::fs::create_dir(world.dir.join("conf.d")).unwrap();
+    std::fs::write(world.dir.join("conf.d/20.env"), "A=last\nexport B=hush\n").unwrap();
+    std::fs::write(world.dir.join("conf.d/10.env"), "A=first\nC=c\r\n").unwrap();
+    let process = world.start(does("web", &["env"]).clear_env(true).env_file("conf.d/*.env").env_file("-no/*.env"));
+    let warning = world.await_event("a warning", |event| match &event.kind {
+        EventKind::Warning { text } => Some(text.clone()),
+        _ => None,
+    });
+    assert!(warning.contains("20.env:2: `export B` is no name of a variable"), "{warning}");
+    assert!(!warning.contains("hush"), "{warning}");
+    assert_eq!(env_of(&mut world, &process), ["A=last", "C=c"]);
 }

@@ -93,4 +93,20 @@ fn others_have_their_pid_file_written_and_removed() {
     wait_until("its pid file is written", || std::fs::read_to_string(&path).is_ok_and(|text| text == expected));
     done(process.stop()).unwrap();
     wait_until("its pid file is gone", || !path.exists());
+    done(process.start()).unwrap();
+    wait_until("its pid file is written", || path.exists());
+    done(world.supervisor.shutdown()).unwrap();
+    assert!(!path.exists(), "nothing is left when all is down");
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_is_a_warning_and_the_process_runs() {
+    let mut world = World::new();
+    let process = world.start(does("web", &["wait"]).pidfile("nowhere/web.pid"));
+    let warning = world.await_event("a warning", |event| match &event.kind {
+        EventKind::Warning { text } => Some(text.clone()),
+        _ => None,
+    });
+    assert!(warning.contains("cannot write the pid file") && warning.contains("nowhere/web.pid"), "{warning}");
+    assert_eq!(process.status().unwrap().state, StateName::Running);
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +12,7 @@ use std::sync::OnceLock;
 use neap::core::{Event, EventKind, ExitStatus, Pid, StateName, Status};
 use neap::driver::identity::Identity;
 use neap::spec::{Signal, Spec};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{self, kill};
 use serde_json::{Value, json};
 
@@ -32,11 +34,30 @@ fn keeper() -> &'static Path {
 
 impl Kept {
     pub fn new(options: &[&str]) -> Kept {
-        let epilogue = Epilogue::new();
-        let dir = TempDir::new();
+        let (epilogue, dir) = (Epilogue::new(), TempDir::new());
         let mut command = Command::new(keeper());
-        command.arg(dir.path()).args(options).stdin(Stdio::null());
-        let anchor = command.spawn().expect("it runs");
+        command.arg(dir.path()).args(options);
+        Kept::launch(epilogue, dir, command)
+    }
+
+    /// One that a service manager passes these to (LISTEN_FDS).
+    pub fn passed(fds: &[BorrowedFd<'_>]) -> Kept {
+        let (epilogue, dir) = (Epilogue::new(), TempDir::new());
+        // Its pid is known only after the fork: a shell says it, and executes. What it is to pass on it opens itself.
+        let opened = fds.iter().zip(3..).map(|(fd, to)| format!(" {to}<&{}", fd.as_raw_fd()));
+        let script = format!("LISTEN_PID=$$ exec \"$0\" \"$@\"{}", opened.collect::<String>());
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(keeper()).arg(dir.path());
+        command.env("LISTEN_FDS", fds.len().to_string());
+        let flags = |flag| fds.iter().for_each(|fd| drop(fcntl(fd, FcntlArg::F_SETFD(flag)).expect("a flag")));
+        flags(FdFlag::empty());
+        let kept = Kept::launch(epilogue, dir, command);
+        flags(FdFlag::FD_CLOEXEC);
+        kept
+    }
+
+    fn launch(epilogue: Epilogue, dir: TempDir, mut command: Command) -> Kept {
+        let anchor = command.stdin(Stdio::null()).spawn().expect("it runs");
         let kept = Kept { dir, anchor, alone: Cell::new(false), _epilogue: epilogue };
         kept.await_life(1);
         kept

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use neap::core::{EventKind, ExitStatus, Pid, StateName};
-use neap::spec::{Limits, Signal, Spec};
+use neap::spec::{Limits, Signal, Spec, Stop};
 use neap::{Enforcer, Limit, Process};
 
+use crate::kept::Kept;
 use crate::support::{skipped, wait_until};
 use crate::world::{World, await_lines, does, done, pid};
 
@@ -109,7 +111,7 @@ fn one_process_more_than_its_limit_is_refused_and_that_is_told() {
     assert!(await_lines(&process, 1)[0].starts_with("refused: Resource temporarily unavailable"));
     world.await_exit("forker");
     let reason = world.await_state("forker", StateName::Failed);
-    assert!(reason.contains("exit code 3"), "{reason}");
+    assert!(reason.contains("exit code 3") && reason.contains("pids limit"), "{reason}");
 }
 
 #[test]
@@ -135,4 +137,172 @@ fn a_process_without_limits_is_in_no_cgroup_made_for_them() {
     let of_one =
         |text: &str| text.lines().filter(|line| !line.starts_with("0::")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(of_one(&told), of_one(&ours));
+}
+
+#[test]
+fn a_worker_that_is_killed_for_its_memory_is_told_of_and_is_not_the_end() {
+    let mut world = World::new();
+    if !has(&world, "a_worker_that_is_killed_for_its_memory_is_told_of_and_is_not_the_end", Limit::Memory) {
+        return;
+    }
+    let words = ["fork", "{", "eat", "200000000", "wait", "}", "wait"];
+    let master = world.start(limited("master", &words, memory(48 * MIB)));
+    let first = pid(&master);
+    world.await_event("the worker is killed", |event| matches!(event.kind, EventKind::Oom).then_some(()));
+    let status = master.status().unwrap();
+    assert_eq!((status.state, status.pid), (StateName::Running, Some(first)));
+    done(master.stop()).unwrap();
+    let reason = master.status().unwrap().reason;
+    assert!(!reason.contains("oom"), "{reason}");
+}
+
+#[test]
+fn a_refused_process_is_told_of_while_its_parent_goes_on() {
+    let mut world = World::new();
+    let test = "a_refused_process_is_told_of_while_its_parent_goes_on";
+    if !has(&world, test, Limit::Pids) {
+        return;
+    }
+    let process = world.start(limited("forker", &["fork", "{", "wait", "}", "try-fork", "wait"], pids(2)));
+    if enforcer(&process, Limit::Pids) == Enforcer::Cgroup1 {
+        return skipped(test, "version 1 of cgroups counts refusals, and tells nobody");
+    }
+    world.await_event("it is refused", |event| matches!(event.kind, EventKind::PidsLimit).then_some(()));
+    assert_eq!(process.status().unwrap().state, StateName::Running);
+}
+
+#[test]
+fn limits_are_changed_while_a_process_runs() {
+    let world = World::new();
+    let test = "limits_are_changed_while_a_process_runs";
+    if !has(&world, test, Limit::Pids) || !has(&world, test, Limit::Cpu) {
+        return;
+    }
+    let go = world.dir.join("go");
+    fs::write(&go, "").unwrap();
+    let words = ["fork", "{", "burn", "}", "gone", go.to_str().unwrap(), "try-fork", "wait"];
+    let spec = does("worker", &words);
+    let process = world.start(spec.clone());
+    let first = pid(&process);
+    let both = Limits { pids: Some(2), cpu_millis: Some(100), ..Limits::default() };
+    done(process.update(spec.clone().limits(both))).unwrap();
+    wait_until("both are in force", || {
+        enforcer(&process, Limit::Pids).is_cgroup() && enforcer(&process, Limit::Cpu).is_cgroup()
+    });
+    let (of_cpu, of_pids) = (folder_with(first, "cpu.stat"), folder_with(first, "pids.max"));
+    wait_until("it is throttled", || count(&of_cpu, "cpu.stat", "nr_throttled ") > 0);
+    fs::remove_file(&go).unwrap();
+    assert!(await_lines(&process, 1)[0].starts_with("refused"));
+    // What is no longer wanted is lifted, and no process is replaced.
+    done(process.update(spec.limits(pids(500)))).unwrap();
+    wait_until("one is changed, the other lifted", || {
+        let pids = fs::read_to_string(of_pids.join("pids.max")).unwrap();
+        process.limits().unwrap().len() == 1 && pids.trim() == "500"
+    });
+    let quota = ["cpu.cfs_quota_us", "cpu.max"].iter().find_map(|file| fs::read_to_string(of_cpu.join(file)).ok());
+    assert!(quota.is_some_and(|text| text.starts_with("-1") || text.starts_with("max")));
+    assert_eq!(pid(&process), first);
+}
+
+#[test]
+fn what_a_limited_process_uses_is_counted_with_its_limits() {
+    let world = World::new();
+    let test = "what_a_limited_process_uses_is_counted_with_its_limits";
+    if !has(&world, test, Limit::Memory) || !has(&world, test, Limit::Pids) {
+        return;
+    }
+    let limits = Limits { pids: Some(9), ..memory(64 * MIB) };
+    let process = world.start(limited("eater", &["eat", "8000000", "say", "done", "wait"], limits));
+    await_lines(&process, 1);
+    let usage = process.usage().unwrap().expect("it runs");
+    assert_eq!((usage.memory_limit, usage.pids_limit), (Some(64 * MIB), Some(9)));
+    assert!(usage.memory.is_some_and(|bytes| bytes > 7_000_000 && bytes < 64 * MIB), "{usage:?}");
+    assert_eq!(usage.pids, Some(1));
+}
+
+#[test]
+fn limits_outlive_the_supervisor_and_go_away_with_the_process() {
+    let world = World::new();
+    let test = "limits_outlive_the_supervisor_and_go_away_with_the_process";
+    if !has(&world, test, Limit::Memory) || !has(&world, test, Limit::Pids) {
+        return;
+    }
+    let kept = Kept::new(&[]);
+    let go = kept.dir.join("go");
+    fs::write(&go, "").unwrap();
+    let words = ["fork", "{", "gone", go.to_str().unwrap(), "eat", "200000000", "wait", "}", "wait"];
+    kept.start(&limited("web", &words, Limits { pids: Some(4), ..memory(48 * MIB) }));
+    let first = kept.pid("web");
+    let folders = [folder_with(first, "memory.stat"), folder_with(first, "pids.max")];
+    kept.kill();
+    assert_eq!(kept.await_state("web", StateName::Running).pid, Some(first));
+    assert!(folders.iter().all(|folder| is_in(folder, first)));
+    // The new supervisor hears of what they do.
+    fs::remove_file(&go).unwrap();
+    wait_until("the worker's end is told", || kept.events().iter().any(|event| event.kind == EventKind::Oom));
+    kept.stop("web");
+    wait_until("its folders are gone", || folders.iter().all(|folder| !folder.exists()));
+}
+
+#[test]
+fn a_process_killed_for_its_memory_in_the_gap_between_two_supervisors_failed_by_oom() {
+    let world = World::new();
+    let test = "a_process_killed_for_its_memory_in_the_gap_between_two_supervisors_failed_by_oom";
+    if !has(&world, test, Limit::Memory) {
+        return;
+    }
+    let kept = Kept::new(&[]);
+    let go = kept.dir.join("go");
+    fs::write(&go, "").unwrap();
+    let words = ["gone", go.to_str().unwrap(), "eat", "200000000", "wait"];
+    kept.start(&limited("web", &words, memory(48 * MIB)));
+    let first = kept.pid("web");
+    kept.kill_and(|| {
+        fs::remove_file(&go).unwrap();
+        wait_until("it is killed", || crate::world::is_gone(first));
+    });
+    let status = kept.await_state("web", StateName::Failed);
+    assert!(status.reason.contains("oom"), "{}", status.reason);
+}
+
+#[test]
+fn without_cgroups_memory_is_limited_for_each_process_and_the_rest_is_told() {
+    let mut world = World::with(|builder| builder.cgroups(false));
+    let limits = Limits { cpu_millis: Some(500), ..memory(1 << 30) };
+    let spec = limited("web", &["wait"], limits);
+    let process = world.start(spec.clone());
+    let text = world.await_event("the warning", |event| match &event.kind {
+        EventKind::Warning { text } => Some(text.clone()),
+        _ => None,
+    });
+    assert!(text.starts_with("limits.cpu is not enforced here: "), "{text}");
+    let of = |limit| enforcer(&process, limit);
+    assert_eq!((of(Limit::Memory), of(Limit::Cpu)), (Enforcer::Rlimit, Enforcer::None));
+    let space = || {
+        let text = fs::read_to_string(format!("/proc/{}/limits", pid(&process))).unwrap();
+        let line = text.lines().find(|line| line.starts_with("Max address space")).unwrap();
+        line.split_whitespace().nth(3).unwrap().to_owned()
+    };
+    assert_eq!(space(), (1_u64 << 30).to_string());
+    done(process.update(spec.limits(memory(1 << 29)))).unwrap();
+    wait_until("it is changed", || space() == (1_u64 << 29).to_string());
+}
+
+#[test]
+fn a_fork_bomb_under_a_limit_is_emptied_by_a_stop_and_others_are_unharmed() {
+    let world = World::new();
+    if !has(&world, "a_fork_bomb_under_a_limit_is_emptied_by_a_stop_and_others_are_unharmed", Limit::Pids) {
+        return;
+    }
+    let other = world.start(does("other", &["wait"]));
+    let spec = limited("bomb", &["ignore", "TERM", "forkbomb"], pids(40));
+    let bomb = world.start(spec.nice(19).stop(Stop::signal(Signal::TERM, Duration::from_millis(50))));
+    wait_until("it is as large as it may be", || {
+        bomb.usage().ok().flatten().and_then(|usage| usage.pids).is_some_and(|pids| pids >= 40)
+    });
+    let before = pid(&other);
+    let folder = folder_with(pid(&bomb), "pids.max");
+    assert_eq!(done(bomb.stop()), Ok(StateName::Stopped));
+    wait_until("its folder is gone", || !folder.exists());
+    assert_eq!((other.status().unwrap().state, pid(&other)), (StateName::Running, before));
 }

@@ -4,8 +4,10 @@
 mod support;
 
 mod adoption;
+mod conditions;
 mod contain;
 mod containment;
+mod directories;
 mod embedding;
 mod environment;
 mod fault;
@@ -25,6 +27,7 @@ mod relations;
 mod run;
 mod scarcity;
 mod sockets;
+mod sockets_accept;
 mod spawn;
 mod task_runtimes;
 mod tasks;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
@@ -19,12 +20,12 @@ use crate::support::{root_or_skip, wait_until};
 use crate::world::{World, at_once, await_lines, does, done, pid};
 
 /// A process that is started by the first connection.
-fn on_demand(name: &str, words: &[&str]) -> Spec {
+pub fn on_demand(name: &str, words: &[&str]) -> Spec {
     does(name, words).restart(at_once())
 }
 
 /// Adds it, and waits until it is listened for it.
-fn arm(world: &mut World, spec: Spec) -> Process {
+pub fn arm(world: &mut World, spec: Spec) -> Process {
     let name = spec.name.clone();
     let process = world.add(spec);
     world.await_state(&name, StateName::Waiting);
@@ -33,13 +34,13 @@ fn arm(world: &mut World, spec: Spec) -> Process {
 }
 
 /// Where a TCP listener of a process is.
-fn address(process: &Process, at: usize) -> SocketAddr {
+pub fn address(process: &Process, at: usize) -> SocketAddr {
     let listeners = process.listeners().unwrap();
     listeners[at].address.strip_prefix("tcp:").expect("a TCP listener").parse().unwrap()
 }
 
 /// What a server says in its first line.
-fn line(stream: impl std::io::Read) -> String {
+pub fn line(stream: impl std::io::Read) -> String {
     let mut line = String::new();
     // Cut off is no answer.
     let _ = BufReader::new(stream).read_line(&mut line);
@@ -192,11 +193,13 @@ fn refusal(world: &World, listener: Listener) -> String {
 fn an_address_that_cannot_be_had_fails_the_start_with_the_reason_and_touches_nothing() {
     let world = World::new();
     let dir = world.dir.path();
+    let name = fs::read_to_string("/proc/self/comm").unwrap();
+    let us = format!("{} (pid {})", name.trim_end(), std::process::id());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap();
     let why = refusal(&world, Listener::tcp(at.to_string()));
     assert!(
-        why.contains(&format!("cannot listen at `tcp:{at}`: it is in use by another program: end that, or")),
+        why.contains(&format!("cannot listen at `tcp:{at}`: it is in use by another program, {us}: end that, or")),
         "{why}"
     );
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -226,7 +229,10 @@ fn an_address_that_cannot_be_had_fails_the_start_with_the_reason_and_touches_not
 
     let live = UnixListener::bind(dir.join("live")).unwrap();
     let why = refusal(&world, Listener::unix("live"));
-    assert!(why.contains("cannot listen at `unix:live`: it is in use by another program: end that, or"), "{why}");
+    assert!(
+        why.contains(&format!("cannot listen at `unix:live`: it is in use by another program, {us}: end that, or")),
+        "{why}"
+    );
     let why = refusal(&world, Listener::unix_seqpacket("live"));
     assert!(why.contains("cannot listen at `unix_seqpacket:live`: it is in use by another program"), "{why}");
     drop(live);
@@ -392,7 +398,7 @@ fn the_first_connection_is_handed_over_with_the_listener_where_that_is_wanted() 
 }
 
 /// With cgroups where the host has them, and without.
-fn both(test: impl Fn(&[&str])) {
+pub fn both(test: impl Fn(&[&str])) {
     test(&[]);
     test(&["groups"]);
 }
@@ -453,4 +459,21 @@ fn a_successor_takes_up_what_is_armed_and_its_first_connection_starts_the_proces
         assert_eq!(answer, kept.pid("web").to_string());
         assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "it was not bound anew");
     });
+}
+
+#[test]
+fn a_listener_that_a_service_manager_passed_is_used_where_its_address_is_asked_for() {
+    let passed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = passed.local_addr().unwrap();
+    let kept = Kept::passed(&[passed.as_fd()]);
+    // With the socket open in another program this cannot be bound anew.
+    kept.add(&on_demand("web", &["greet", "3"]).listen(Listener::tcp(at.to_string())));
+    kept.await_state("web", StateName::Waiting);
+    for _ in 0..2 {
+        let answer = line(TcpStream::connect(at).unwrap());
+        kept.await_state("web", StateName::Running);
+        assert_eq!(answer, kept.pid("web").to_string());
+        kept.kill();
+    }
+    kept.stop("web");
 }

@@ -73,6 +73,46 @@ fn a4_a_slow_stop_delays_nobody_else() {
     s.came_to(stop, Stopped);
 }
 
+/// When a process that crashes again and again is prepared, and how many inputs after its moment had come.
+fn restarts_beside(others: impl IntoIterator<Item = Spec>) -> Vec<(Time, u64)> {
+    let restart = || Restart::always().jitter(0.0).factor(1.0).limit(0, secs(1));
+    let mut specs = vec![spec("web").restart(restart().delay(secs(1)))];
+    specs.extend(others.into_iter().map(|other| other.restart(restart().delay(millis(50))).auto_start(true)));
+    let names: Vec<String> = specs.iter().skip(1).map(|spec| spec.name.clone()).collect();
+    let mut s = Scenario::empty();
+    for name in &names {
+        s.behave(name, if name == "slow" { stubborn() } else { ends(millis(7), BAD) });
+    }
+    s.apply(specs);
+    let stop = names.contains(&"slow".to_owned()).then(|| s.stop("slow"));
+    s.start("web");
+    let mut restarts = Vec::new();
+    for _ in 0..30 {
+        s.exit("web", BAD);
+        let due = s.status("web").retry_at.expect("it is tried again");
+        s.pass(due.since(s.world.now()).saturating_sub(Duration::from_nanos(1)));
+        let (before, attempts) = (s.world.steps(), s.attempts("web"));
+        while s.attempts("web") == attempts {
+            assert!(s.world.step().expect("no rule is broken"), "it is never tried again");
+        }
+        restarts.push((s.world.now(), s.world.steps() - before));
+        s.settle();
+        s.is("web", Running);
+    }
+    assert!(stop.is_none_or(|stop| s.is_open(stop)), "the slow stop goes on all the while");
+    restarts
+}
+
+#[test]
+fn a4_ten_crash_loops_and_a_slow_stop_do_not_move_a_restart_by_a_step() {
+    let loops = (0..10).map(|number| spec(&format!("loop{number}")));
+    let slow = spec("slow").stop(term_within(90));
+    let beside = restarts_beside(loops.chain([slow]));
+    let alone = restarts_beside([]);
+    assert_eq!(beside, alone);
+    assert!(alone.iter().all(|(_, steps)| *steps == 1), "{alone:?}");
+}
+
 #[test]
 fn a5_the_start_limit_counts_automatic_restarts_and_nothing_else() {
     let limited = || spec("web").restart(Restart::on_failure().jitter(0.0).factor(1.0).limit(3, secs(60)));

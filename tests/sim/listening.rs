@@ -53,7 +53,7 @@ fn what_is_ordered_after_a_listener_waits_until_that_is_bound() {
     s.is("later", Running);
     s.world.unbindable("web", None);
     s.pass(secs(1));
-    assert_eq!(s.status("web").reason, "for a connection");
+    assert_eq!(s.status("web").reason, "for a connection on tcp:127.0.0.1:8080");
     s.is("client", Running);
 }
 

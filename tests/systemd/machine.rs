@@ -172,10 +172,15 @@ impl Machine {
         self.processes().filter(|pid| crate::common::command_line(*pid).trim() == command).count()
     }
 
+    /// The service's cgroup, outside.
+    pub fn service(&self) -> PathBuf {
+        self.cgroup.join("system.slice/neap.service")
+    }
+
     /// All of the service, outside.
     fn processes(&self) -> impl Iterator<Item = u32> {
         let mut found = Vec::new();
-        members_below(&self.cgroup.join("system.slice/neap.service"), &mut found);
+        members_below(&self.service(), &mut found);
         found.into_iter()
     }
 

@@ -2,6 +2,7 @@
 
 #[path = "../support/mod.rs"]
 mod common;
+mod limits;
 mod machine;
 
 use std::fs;
@@ -97,4 +98,45 @@ fn an_anchor_that_hangs_is_replaced_by_systemd() {
     assert_ne!(machine.main(), main);
     wait_until("the process is up again", || told(&machine).len() == 2);
     assert_eq!(machine.members_named("sleep 1000"), 0);
+}
+
+/// What is read differently by somebody who guesses.
+const VARIABLES: &str = "# comment \\\nCOMMENTED=1\n; other\n\nPLAIN=a b  \nSPACED =  x\t\nEMPTY=\nQUOTED=\"  a \\\" \\$HOME \\n \\\\ \"  \n\
+    SINGLE='a \\ \"b\" $c\nsecond line'\nJOINED=a\\\nb\nJOINED_Q=\"a\\\nb\"\nESCAPED=a\\ b\\\\c\\n\\ \\ \nMIXED='a'\"b\"c 'd'\nHASH=a#b ; c\n\
+    AGAIN=1\nAGAIN=2\nexport EXPORTED=1\n1DIGIT=1\nNO_ASSIGNMENT\nDASH-ED=1\nEQ==a=b\nTRAILING=a \\\n  \nCRLF=1\r\nCRLF_Q=\"a\\\r\nb\"\n\
+    AFTER=\"a\" b  c \nAPOSTROPHE=it's\nTAB=\ta\tb\t\nBACKTICK=\"\\`x\\`\"\nDOLLAR=$HOME ${HOME} %h\nUNCLOSED=\"to the end\n";
+
+#[test]
+fn files_of_variables_mean_what_they_mean_to_systemd() {
+    let folder = common::TempDir::new();
+    let file = folder.join("variables");
+    fs::write(&file, VARIABLES).unwrap();
+    let configuration = format!(
+        "local neap = require 'neap'\n\
+         neap.process 'one' {{ command = {{ 'sh', '-c', 'cat /proc/self/environ > FOLDER/environ; echo > FOLDER/one; exec sleep 1000' }}, \
+         clear_env = true, env_file = '{}' }}\n",
+        file.display()
+    );
+    let service = format!("EnvironmentFile={}", file.display());
+    let test = "files_of_variables_mean_what_they_mean_to_systemd";
+    let Some(machine) = Machine::boot(test, &configuration, &service) else { return };
+    machine.systemctl(&["start", "neap"]);
+    wait_until("the process has told", || machine.path("one").exists());
+    // What systemd itself has made of the file is the supervisor's own environment.
+    let theirs = variables(&fs::read(format!("/proc/{}/environ", machine.supervisor())).unwrap());
+    let ours = variables(&fs::read(machine.path("environ")).unwrap());
+    let names = ours.keys().filter(|name| !["NEAP_RUN", "PWD", "OLDPWD", "SHLVL", "_"].contains(&name.as_str()));
+    let names: Vec<&String> = names.collect();
+    assert!(names.len() > 20, "{ours:?}");
+    for name in &names {
+        assert_eq!(theirs.get(*name), ours.get(*name), "{name}");
+    }
+    for name in VARIABLES.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim().to_owned()) {
+        assert_eq!(theirs.contains_key(&name), ours.contains_key(&name), "{name}");
+    }
+}
+
+fn variables(environ: &[u8]) -> std::collections::BTreeMap<String, String> {
+    let all = environ.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    all.filter_map(|one| one.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
 }

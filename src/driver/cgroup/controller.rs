@@ -2,7 +2,7 @@
 
 /// A controller that limits have to do with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::driver) enum Controller {
+pub(crate) enum Controller {
     /// Memory, and swap along with it.
     Memory,
     /// Processor time.

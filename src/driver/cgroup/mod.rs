@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "cli")]
 pub(crate) use aside::step_aside;
-pub(super) use controller::Controller;
+pub(crate) use controller::Controller;
 pub(super) use limiter::{Limited, Limiter};
 pub(super) use tree::{Base, Leaf};
 

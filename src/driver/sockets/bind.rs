@@ -13,8 +13,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, getsockname, getsockopt, socket, sockopt};
 use nix::sys::stat::{Mode, fchmod};
 
+use super::holder;
 use super::path::{self, Dress, FileId, NoPath, OwnFile};
 use crate::core::{SpawnError, SpawnStep};
+use crate::driver::sys::fault::{self, Call};
 use crate::driver::{creds, sys};
 use crate::spec::{ListenAddress, Listener, Place, Spec};
 
@@ -29,6 +31,8 @@ pub(super) struct Request {
     pub only_claim: bool,
     /// Held while a path is made or removed.
     pub paths: Arc<Mutex<()>>,
+    /// What a service manager passed to this instance: not ours to change, or to close for good.
+    pub passed: Arc<[Arc<OwnedFd>]>,
 }
 
 /// A socket that is there already, of which the kernel says what it is.
@@ -39,6 +43,8 @@ pub(super) struct Have {
     pub fd: Arc<OwnedFd>,
     /// Its file, where that is known.
     pub file: Option<OwnFile>,
+    /// Whether a service manager passed it to this instance.
+    pub passed: bool,
 }
 
 /// A listener, bound.
@@ -46,6 +52,8 @@ pub(super) struct Have {
 pub(crate) struct Found {
     /// The number of what was there already.
     pub(super) slot: Option<u8>,
+    /// Whether a service manager passed it to this instance.
+    pub(super) passed: bool,
     pub(super) listener: Listener,
     pub(super) fd: Arc<OwnedFd>,
     pub(super) file: Option<OwnFile>,
@@ -71,8 +79,11 @@ pub(super) fn bind_all(request: &Request) -> Result<Vec<Found>, SpawnError> {
     let mut found = Vec::with_capacity(request.spec.listen.len());
     for listener in &request.spec.listen {
         let one = match claim(request, listener, &mut have) {
-            Ok(None) if request.only_claim => continue,
-            Ok(None) => make(request, listener),
+            Ok(None) => match passed(request, listener) {
+                Some(passed) => Ok(passed),
+                None if request.only_claim => continue,
+                None => make(request, listener),
+            },
             Ok(Some(claimed)) => Ok(claimed),
             Err(error) => Err(error),
         };
@@ -90,27 +101,43 @@ pub(super) fn bind_all(request: &Request) -> Result<Vec<Found>, SpawnError> {
 /// Takes the socket that is there already for a listener, with what is new of it.
 fn claim(request: &Request, listener: &Listener, have: &mut Vec<Have>) -> Result<Option<Found>, SpawnError> {
     let Some(at) = have.iter().position(|have| is_at(have, &listener.address, &request.base)) else { return Ok(None) };
-    let Have { slot, fd, file } = have.swap_remove(at);
-    let mut found = Found { slot: Some(slot), listener: listener.clone(), address: String::new(), fd, file };
+    let Have { slot, fd, file, passed } = have.swap_remove(at);
+    let mut found = Found { slot: Some(slot), listener: listener.clone(), address: String::new(), fd, file, passed };
+    if passed {
+        found.address = where_it_is(found.fd.as_fd(), listener);
+        return Ok(Some(found));
+    }
     if listener.address.is_stream() {
         sys::listen(found.fd.as_fd(), listener.backlog).map_err(|e| failed(listener, "cannot listen", &e))?;
     }
     match &listener.address {
         ListenAddress::Fifo(path) => {
             let path = request.base.join(path);
-            let (_, file) = path::open_fifo(&path, dress(listener)?).map_err(|e| no_path(listener, e))?;
+            let (_, file) =
+                path::open_fifo(&path, dress(listener)?).map_err(|e| no_path(listener, &request.base, e))?;
             found.file = Some(file);
         }
         address => {
             if let Ok(Place::Path(path)) = address.place() {
                 let path = request.base.join(path);
-                let file = path::dress_socket(&path, dress(listener)?).map_err(|e| no_path(listener, e))?;
+                let file =
+                    path::dress_socket(&path, dress(listener)?).map_err(|e| no_path(listener, &request.base, e))?;
                 found.file = Some(file);
             }
         }
     }
     found.address = where_it_is(found.fd.as_fd(), listener);
     Ok(Some(found))
+}
+
+/// The socket that a service manager passed for this address.
+fn passed(request: &Request, listener: &Listener) -> Option<Found> {
+    let is_it = |fd: &&Arc<OwnedFd>| {
+        is_at(&Have { slot: 0, fd: (*fd).clone(), file: None, passed: true }, &listener.address, &request.base)
+    };
+    let fd = request.passed.iter().find(is_it)?.clone();
+    let address = where_it_is(fd.as_fd(), listener);
+    Some(Found { slot: None, listener: listener.clone(), fd, file: None, address, passed: true })
 }
 
 /// Whether this socket is one that listens at this address, for everybody to find.
@@ -164,24 +191,26 @@ fn make(request: &Request, listener: &Listener) -> Result<Found, SpawnError> {
             let message = format!("cannot listen at `{address}`: {why}");
             return Err(SpawnError { step: SpawnStep::Socket, errno: None, message });
         }
-        Ok(Place::Internet(at)) => (make_internet(listener, at)?, None),
+        Ok(Place::Internet(at)) => (make_internet(listener, &request.base, at)?, None),
         Ok(Place::Abstract(name)) => {
             let at = UnixAddr::new_abstract(name).map_err(|e| failed(listener, "cannot bind", &e.into()))?;
-            (make_unix(listener, &at).map_err(|e| not_bound(listener, &e))?, None)
+            (make_unix(listener, &at).map_err(|e| not_bound(listener, &request.base, &e))?, None)
         }
         Ok(Place::Path(path)) => {
             let path = request.base.join(path);
             let _only_one = request.paths.lock().unwrap_or_else(PoisonError::into_inner);
             let (fd, file) = match address {
-                ListenAddress::Fifo(_) => path::open_fifo(&path, dress(listener)?).map_err(|e| no_path(listener, e))?,
-                _ => make_at_path(listener, &path)?,
+                ListenAddress::Fifo(_) => {
+                    path::open_fifo(&path, dress(listener)?).map_err(|e| no_path(listener, &request.base, e))?
+                }
+                _ => make_at_path(listener, &request.base, &path)?,
             };
             (fd, Some(file))
         }
     };
     let fd = sys::high_fd(fd);
     let address = where_it_is(fd.as_fd(), listener);
-    let made = Found { slot: None, listener: listener.clone(), fd: Arc::new(fd), file, address };
+    let made = Found { slot: None, listener: listener.clone(), fd: Arc::new(fd), file, address, passed: false };
     if let Err(error) = set_blocking(made.fd.as_fd(), listener.accept.is_none()) {
         let error = failed(listener, "cannot set it up", &error);
         made.undo();
@@ -190,8 +219,9 @@ fn make(request: &Request, listener: &Listener) -> Result<Found, SpawnError> {
     Ok(made)
 }
 
-fn make_internet(listener: &Listener, at: SocketAddr) -> Result<OwnedFd, SpawnError> {
+fn make_internet(listener: &Listener, base: &Path, at: SocketAddr) -> Result<OwnedFd, SpawnError> {
     let make = || -> io::Result<OwnedFd> {
+        fault::point(Call::Bind)?;
         if !listener.address.is_stream() {
             return Ok(UdpSocket::bind(at)?.into());
         }
@@ -200,10 +230,11 @@ fn make_internet(listener: &Listener, at: SocketAddr) -> Result<OwnedFd, SpawnEr
         sys::listen(fd.as_fd(), listener.backlog)?;
         Ok(fd)
     };
-    make().map_err(|e| not_bound(listener, &e))
+    make().map_err(|e| not_bound(listener, base, &e))
 }
 
 fn make_unix(listener: &Listener, at: &UnixAddr) -> io::Result<OwnedFd> {
+    fault::point(Call::Bind)?;
     let fd = socket(AddressFamily::Unix, kind(&listener.address), SockFlag::SOCK_CLOEXEC, None)?;
     // Its file has the socket's mode from the start: nobody is let in before it is set.
     fchmod(&fd, Mode::empty())?;
@@ -214,12 +245,12 @@ fn make_unix(listener: &Listener, at: &UnixAddr) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-fn make_at_path(listener: &Listener, path: &Path) -> Result<(OwnedFd, OwnFile), SpawnError> {
+fn make_at_path(listener: &Listener, base: &Path, path: &Path) -> Result<(OwnedFd, OwnFile), SpawnError> {
     let dress = dress(listener)?;
-    path::make_room(path, kind(&listener.address)).map_err(|e| no_path(listener, e))?;
+    path::make_room(path, kind(&listener.address)).map_err(|e| no_path(listener, base, e))?;
     let at = UnixAddr::new(path).map_err(|e| failed(listener, "its path is too long for a socket", &e.into()))?;
-    let fd = make_unix(listener, &at).map_err(|e| not_bound(listener, &e))?;
-    let file = path::dress_socket(path, dress).map_err(|e| no_path(listener, e))?;
+    let fd = make_unix(listener, &at).map_err(|e| not_bound(listener, base, &e))?;
+    let file = path::dress_socket(path, dress).map_err(|e| no_path(listener, base, e))?;
     if listener.address.is_stream()
         && let Err(error) = sys::listen(fd.as_fd(), listener.backlog)
     {
@@ -260,11 +291,9 @@ pub(super) fn set_blocking(fd: BorrowedFd<'_>, blocks: bool) -> io::Result<()> {
     Ok(())
 }
 
-fn not_bound(listener: &Listener, error: &io::Error) -> SpawnError {
+fn not_bound(listener: &Listener, base: &Path, error: &io::Error) -> SpawnError {
     let what = match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EADDRINUSE) => {
-            "it is in use by another program: end that, or choose another address (`ss -lnp` says who has it)"
-        }
+        Some(Errno::EADDRINUSE) => return in_use(listener, base),
         Some(Errno::EADDRNOTAVAIL) => "this host does not have that address",
         Some(Errno::EACCES) if listener.address.path().is_none() => {
             "it takes privileges: a port below 1024 is for root, or CAP_NET_BIND_SERVICE"
@@ -274,29 +303,29 @@ fn not_bound(listener: &Listener, error: &io::Error) -> SpawnError {
     failed(listener, what, error)
 }
 
-fn no_path(listener: &Listener, error: NoPath) -> SpawnError {
-    let errno = |errno: Errno| Some(errno as i32);
-    let (why, errno) = match error {
-        NoPath::InUse => {
-            let why = "it is in use by another program: end that, or choose another path (`ss -lxp` says who has it)";
-            (why.to_owned(), errno(Errno::EADDRINUSE))
-        }
+fn in_use(listener: &Listener, base: &Path) -> SpawnError {
+    let advice = "end that, or choose another address";
+    let message = match holder::of(&listener.address, base) {
+        Some(holder) => format!("it is in use by another program, {holder}: {advice}"),
+        None => format!("it is in use by another program: {advice} (as root, `ss -lnp` says who has it)"),
+    };
+    let message = format!("cannot listen at `{}`: {message}", listener.address);
+    SpawnError { step: SpawnStep::Socket, errno: Some(Errno::EADDRINUSE as i32), message }
+}
+
+fn no_path(listener: &Listener, base: &Path, error: NoPath) -> SpawnError {
+    let why = match error {
+        NoPath::InUse => return in_use(listener, base),
+        NoPath::Failed(what, error) => return failed(listener, what, &error),
         NoPath::NotOurs(kind) => {
-            let why = format!(
-                "what is there is no {kind}, and is a file that is not ours: move it away, or choose another path"
-            );
-            (why, errno(Errno::EEXIST))
+            format!("what is there is no {kind}, and is a file that is not ours: move it away, or choose another path")
         }
         NoPath::Strangers(uid) => {
-            let why = format!(
-                "what is there is a FIFO of the user {uid}, and is not ours: remove it, or choose another path"
-            );
-            (why, errno(Errno::EEXIST))
+            format!("what is there is a FIFO of the user {uid}, and is not ours: remove it, or choose another path")
         }
-        NoPath::Failed(what, error) => return failed(listener, what, &error),
     };
     let message = format!("cannot listen at `{}`: {why}", listener.address);
-    SpawnError { step: SpawnStep::Socket, errno, message }
+    SpawnError { step: SpawnStep::Socket, errno: Some(Errno::EEXIST as i32), message }
 }
 
 fn failed(listener: &Listener, what: &str, error: &io::Error) -> SpawnError {

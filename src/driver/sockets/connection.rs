@@ -14,6 +14,7 @@ use crate::core::{ConnectionId, Input, ProcessId, RunId};
 use crate::driver::engine::Engine;
 use crate::driver::sources::{Clock, Moment};
 use crate::driver::sys;
+use crate::driver::sys::fault::{self, Call};
 use crate::spec::Listener;
 use crate::supervisor::Message;
 
@@ -50,6 +51,7 @@ impl Peer {
 
 /// Takes one connection from a listener's queue, without waiting for one.
 pub(super) fn take(fd: &OwnedFd, listener: &Listener) -> Result<Option<(Connection, String)>, Errno> {
+    fault::point(Call::Accept).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or_default()))?;
     let fd = match accept4(fd.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
         Ok(fd) => Arc::new(sys::high_fd(sys::received(fd))),
         // Gone again, or taken by somebody else.

@@ -66,7 +66,8 @@ fn is_open_tcp(line: &str, listeners: &[SocketAddr]) -> bool {
     listeners.iter().any(is_of)
 }
 
-fn address(text: &str) -> Option<SocketAddr> {
+/// An address as the tables have it.
+pub(super) fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let mut words = [0u8; 16];

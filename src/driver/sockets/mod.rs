@@ -4,6 +4,7 @@
 mod bind;
 mod connection;
 mod count;
+mod holder;
 mod pass;
 mod path;
 mod table;

@@ -42,6 +42,8 @@ pub(super) struct Bound {
     pub fd: Arc<OwnedFd>,
     file: Option<OwnFile>,
     address: String,
+    /// Whether a service manager passed it to this instance.
+    passed: bool,
     watch: Option<Token>,
     /// Connections that were accepted for instances.
     pub accepted: u64,
@@ -98,6 +100,8 @@ pub(crate) struct Sockets {
     pub(super) connections: HashMap<ConnectionId, Connection>,
     pub(super) last_connection: u64,
     jobs: u64,
+    /// What a service manager passed to this instance.
+    passed: Vec<Arc<OwnedFd>>,
     /// Held by whoever makes or removes a path.
     paths: Arc<Mutex<()>>,
 }
@@ -112,6 +116,7 @@ struct Leftover {
 impl Leftover {
     fn of(have: Have) -> Leftover {
         let path = match &have.file {
+            _ if have.passed => None,
             Some(_) => None,
             None => getsockname::<UnixAddr>(std::os::fd::AsRawFd::as_raw_fd(&have.fd))
                 .ok()
@@ -184,6 +189,14 @@ impl Listening {
 }
 
 impl Bound {
+    fn have(&self) -> Have {
+        Have { slot: self.slot, fd: self.fd.clone(), file: self.file.clone(), passed: self.passed }
+    }
+
+    fn into_have(self) -> Have {
+        Have { slot: self.slot, fd: self.fd, file: self.file, passed: self.passed }
+    }
+
     /// Is told no more of what waits, for now.
     pub fn pause(&self, poller: &mut Poller) {
         if self.watch.is_some() {
@@ -227,7 +240,7 @@ impl Engine {
         let Some(mut listening) = self.sockets.of.remove(&process) else { return };
         listening.unwatch(&mut self.poller);
         let bound = std::mem::take(&mut listening.bound).into_iter();
-        let have = bound.map(|bound| Have { slot: bound.slot, fd: bound.fd, file: bound.file });
+        let have = bound.map(|bound| bound.into_have());
         let all: Vec<_> = have.chain(std::mem::take(&mut listening.found)).collect();
         self.close(process, all);
         // A run that waited for them was given up, or fails for want of them.
@@ -244,7 +257,9 @@ impl Engine {
     fn close(&mut self, process: ProcessId, sockets: Vec<Have>) {
         let mut left = Vec::new();
         for have in sockets {
-            self.let_go_of(Key::listener(process, have.slot));
+            if !have.passed {
+                self.let_go_of(Key::listener(process, have.slot));
+            }
             left.push(Leftover::of(have));
         }
         left.retain(|leftover| leftover.file.is_some() || leftover.path.is_some());
@@ -265,7 +280,7 @@ impl Engine {
         self.sockets.connections.clear();
         for (_, listening) in std::mem::take(&mut self.sockets.of) {
             let bound = listening.bound.into_iter();
-            let have = bound.map(|bound| Have { slot: bound.slot, fd: bound.fd, file: bound.file });
+            let have = bound.map(|bound| bound.into_have());
             for have in have.chain(listening.found) {
                 Leftover::of(have).remove();
             }
@@ -304,12 +319,13 @@ impl Engine {
                 continue;
             }
             let bound = listening.bound.iter();
-            let have = bound.map(|bound| Have { slot: bound.slot, fd: bound.fd.clone(), file: bound.file.clone() });
+            let have = bound.map(|bound| bound.have());
             let request = Request {
                 have: have.chain(listening.found.iter().cloned()).collect(),
                 only_claim: matches!(asked, Asked::Claim(_)),
                 base: self.surroundings.base.clone(),
                 paths: self.sockets.paths.clone(),
+                passed: self.sockets.passed.as_slice().into(),
                 spec,
             };
             self.sockets.jobs += 1;
@@ -337,6 +353,7 @@ impl Engine {
                 slot: 0,
                 fd: found.fd,
                 file: found.file,
+                passed: found.passed,
             });
             let left: Vec<_> = have.map(Leftover::of).collect();
             let _ = self.pool.run(move || left.iter().for_each(Leftover::remove));
@@ -361,30 +378,43 @@ impl Engine {
         let mut inherited = std::mem::take(&mut listening.found);
         let mut made = Vec::new();
         for one in found {
-            let Found { slot, listener, fd, file, address } = one;
+            let Found { slot, listener, fd, file, address, passed } = one;
             let Some(slot) = slot else {
-                made.push((listener, fd, file, address));
+                made.push(Bound {
+                    slot: 0,
+                    listener,
+                    fd,
+                    file,
+                    address,
+                    passed,
+                    watch: None,
+                    accepted: 0,
+                    came: false,
+                });
                 continue;
             };
             inherited.retain(|have| have.slot != slot);
             let before = old.iter().position(|bound| bound.slot == slot).map(|at| old.swap_remove(at));
             let accepted = before.map_or(0, |bound| bound.accepted);
-            listening.bound.push(Bound { slot, listener, fd, file, address, watch: None, accepted, came: false });
+            let watch = None;
+            listening.bound.push(Bound { slot, listener, fd, file, address, passed, watch, accepted, came: false });
         }
         let mut unwanted = inherited;
-        unwanted.extend(old.into_iter().map(|bound| Have { slot: bound.slot, fd: bound.fd, file: bound.file }));
+        unwanted.extend(old.into_iter().map(|bound| bound.into_have()));
         // Numbers of what is closed are given again only later.
         listening.found = unwanted.clone();
         let mut overflow = false;
-        for (listener, fd, file, address) in made {
+        for mut new in made {
             let Some(slot) = listening.free_slot() else {
                 overflow = true;
-                unwanted.push(Have { slot: u8::MAX, fd, file });
+                unwanted.push(Have { slot: u8::MAX, ..new.into_have() });
                 continue;
             };
-            Engine::hold(self.kept.as_ref(), Key::listener(process, slot), &fd);
-            let (accepted, came) = (0, false);
-            listening.bound.push(Bound { slot, listener, fd, file, address, watch: None, accepted, came });
+            new.slot = slot;
+            if !new.passed {
+                Engine::hold(self.kept.as_ref(), Key::listener(process, slot), &new.fd);
+            }
+            listening.bound.push(new);
         }
         listening.found.clear();
         listening.spec = Some(spec.clone());
@@ -461,7 +491,12 @@ impl Engine {
     /// Takes up a listener that the anchor held, until it is known whose it is.
     pub(crate) fn inherit_listener(&mut self, process: ProcessId, slot: u8, fd: OwnedFd) {
         let fd = Arc::new(sys::high_fd(fd));
-        self.sockets.of.entry(process).or_default().found.push(Have { slot, fd, file: None });
+        self.sockets.of.entry(process).or_default().found.push(Have { slot, fd, file: None, passed: false });
+    }
+
+    /// Takes a socket that a service manager passed to this instance, for whichever listener has its address.
+    pub(crate) fn inherit_passed(&mut self, fd: OwnedFd) {
+        self.sockets.passed.push(Arc::new(sys::high_fd(fd)));
     }
 
     /// Goes on with the listeners that a supervisor before us bound, and closes those that nobody wants.

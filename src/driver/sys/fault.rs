@@ -43,6 +43,10 @@ pub enum Call {
     OutputRead,
     /// Writing to a log file.
     LogWrite,
+    /// Binding a listener.
+    Bind,
+    /// Accepting a connection for an instance.
+    Accept,
     /// A step of the child's set-up.
     Child(SpawnStep),
 }

@@ -36,8 +36,8 @@ pub(super) fn set_exit(table: &Table, exit: Option<ExitStatus>) -> mlua::Result<
 }
 
 /// What a function's results mean for what it was called for: a hook fails by returning false (and a reason), a probe
-/// passes by returning true.
-pub fn outcome(purpose: Purpose, results: MultiValue) -> Result<(), String> {
+/// passes, and a condition holds, by returning true. The outer error: they mean nothing.
+pub fn outcome(purpose: Purpose, results: MultiValue) -> Result<Result<(), String>, String> {
     let mut results = results.into_iter();
     let (first, second) = (results.next().unwrap_or(Value::Nil), results.next().unwrap_or(Value::Nil));
     let reason = |otherwise: String| match &second {
@@ -45,13 +45,15 @@ pub fn outcome(purpose: Purpose, results: MultiValue) -> Result<(), String> {
         Value::Nil => otherwise,
         other => other.to_string().unwrap_or(otherwise),
     };
+    let no = |otherwise: &str| Ok(Err(reason(otherwise.to_owned())));
     match (purpose, &first) {
-        (Purpose::Probe(_), Value::Boolean(true)) => Ok(()),
-        (Purpose::Probe(_), Value::Boolean(false)) => Err(reason("the check returned false".to_owned())),
-        (Purpose::Probe(_), other) => {
+        (Purpose::Probe(_) | Purpose::Condition, Value::Boolean(true)) => Ok(Ok(())),
+        (Purpose::Probe(_), Value::Boolean(false)) => no("the check returned false"),
+        (Purpose::Condition, Value::Boolean(false)) => no("it returned false"),
+        (Purpose::Probe(_) | Purpose::Condition, other) => {
             Err(format!("the check must return true, or false and a reason; it returned {}", described(other)))
         }
-        (Purpose::Hook(_), Value::Boolean(false)) => Err(reason("the function returned false".to_owned())),
-        (Purpose::Hook(_), _) => Ok(()),
+        (Purpose::Hook(_), Value::Boolean(false)) => no("the function returned false"),
+        (Purpose::Hook(_), _) => Ok(Ok(())),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{EvaluateRequest, Evaluated, Options, Runtime};
 use crate::core::{HookKind, ProbeKind, RunId};
+use crate::driver::Shortfall;
 use crate::spec::HookAction;
 use crate::{FunctionCall, FunctionDone, FunctionHost, Purpose};
 
@@ -45,7 +46,12 @@ impl Loaded {
         let HookAction::Function(function) = spec.hooks.after_stop[index].action else { panic!("no function") };
         let call = FunctionCall { function, purpose, process: "web".into(), run: RunId(1), exit: None, timeout };
         let (sender, receiver) = channel();
-        self.runtime.call(call, FunctionDone::new(move |result| sender.send(result).expect("somebody waits")));
+        self.runtime.call(
+            call,
+            FunctionDone::new(move |result| {
+                sender.send(result.map_err(Shortfall::into_text)).expect("somebody waits");
+            }),
+        );
         Begun(receiver)
     }
 
@@ -214,7 +220,7 @@ fn functions_of_a_dropped_generation_fail_and_those_of_another_do_not() {
     let purpose = Purpose::Hook(HookKind::AfterStop);
     let call = FunctionCall { function, purpose, process: "web".into(), run: RunId(1), exit: None, timeout: LONG };
     runtime.call(call, FunctionDone::new(move |result| sender.send(result).expect("somebody waits")));
-    let message = receiver.recv_timeout(HANGS).expect("an answer").expect_err("refused");
+    let message = receiver.recv_timeout(HANGS).expect("an answer").expect_err("refused").into_text();
     assert!(message.contains("no longer loaded"), "{message}");
     second.is_alive(0);
 }

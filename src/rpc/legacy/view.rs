@@ -6,7 +6,7 @@ use crate::core::{HealthStatus, StateName, WallTime};
 use crate::rpc::convert::ending;
 use crate::rpc::proto::process_manager as pm;
 use crate::rpc::select::Found;
-use crate::rpc::spec::{policy, stream};
+use crate::rpc::spec::{names_of, policy, stream};
 use crate::spec::{Health, Hook, HookAction, ProbeTarget, ProcessType, Spec, StopMode};
 
 pub(super) fn state(state: StateName) -> pm::ProcessState {
@@ -103,7 +103,7 @@ pub(super) fn detail(found: &Found) -> pm::ProcessDetail {
         last_health_check: seconds(status.health_checked_at),
         resource_limits: limits(spec),
         condition_path_exists: spec.conditions.path_exists.clone(),
-        runtime_directory: spec.runtime_directory.clone(),
+        runtime_directory: names_of(&spec.runtime_directory),
         ambient_capabilities: spec
             .ambient_capabilities
             .iter()

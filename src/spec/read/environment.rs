@@ -1,7 +1,7 @@
-//! Reading the environment.
+//! Reading the environment, and the directories that it names.
 
-use super::super::process::{EnvFile, Secret, Spec};
-use super::super::schema::ENV_FILE;
+use super::super::process::{Directory, EnvFile, Secret, Spec};
+use super::super::schema::{DIRECTORY, ENV_FILE};
 use super::super::value::{Node, Value};
 use super::dialect::Origin;
 use super::reader::{At, Fields, Reader};
@@ -72,6 +72,30 @@ impl Reader<'_> {
             Some((name, value)) => Some((name.to_owned(), value.to_owned())),
             None => self.expected(at, "a variable as \"NAME=value\"", node),
         }
+    }
+
+    /// `runtime_directory` and its like.
+    pub(super) fn directories(&mut self, fields: &Fields, spec: &mut Spec) {
+        let lists: [(&'static str, &mut Vec<Directory>); 4] = [
+            ("runtime_directory", &mut spec.runtime_directory),
+            ("state_directory", &mut spec.state_directory),
+            ("cache_directory", &mut spec.cache_directory),
+            ("logs_directory", &mut spec.logs_directory),
+        ];
+        for (key, place) in lists {
+            self.set(fields, key, place, |r, at, n| Some(r.list(at, n, Reader::directory)));
+        }
+    }
+
+    fn directory(&mut self, at: &At, node: &Node) -> Option<Directory> {
+        if let Value::String(path) = &node.value {
+            return Some(Directory::new(path));
+        }
+        let fields = self.table(at, node, &DIRECTORY, "a name, `{ path, mode }`, or a list of them")?;
+        let mut directory = Directory::new("");
+        self.set(&fields, "path", &mut directory.path, Reader::text);
+        self.set(&fields, "mode", &mut directory.mode, Reader::mode);
+        Some(directory)
     }
 
     fn env_file(&mut self, at: &At, node: &Node) -> Option<EnvFile> {

@@ -50,8 +50,7 @@ impl Reader<'_> {
         self.set(fields, "working_dir", &mut spec.working_dir, |r, at, n| r.text(at, n).map(Some));
         self.environment(fields, spec);
         self.set(fields, "clear_env", &mut spec.clear_env, Reader::boolean);
-        let directories = &mut spec.runtime_directory;
-        self.set(fields, "runtime_directory", directories, |r, at, n| Some(r.texts(at, n)));
+        self.directories(fields, spec);
         self.set(fields, "pidfile", &mut spec.pidfile, |r, at, n| r.text(at, n).map(Some));
         spec.log = self.dialect.log.clone();
         self.set(fields, "log", &mut spec.log, Reader::log);
@@ -207,6 +206,10 @@ impl Reader<'_> {
         for (key, place) in kinds {
             self.set(&fields, key, place, |r, at, n| Some(r.texts(at, n)));
         }
+        self.set(&fields, "check", &mut conditions.check, |r, at, n| match n.value {
+            Value::Function(id) => Some(Some(id)),
+            _ => r.expected(at, "a function", n),
+        });
         Some(conditions)
     }
 

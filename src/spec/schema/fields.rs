@@ -47,6 +47,12 @@ pub(super) const SUCCESS: Access = Access {
     },
 };
 
+/// The condition that is a function, which one does not count.
+pub(super) const CONDITION: Access = Access {
+    same: |a, b| a.conditions.check.is_some() == b.conditions.check.is_some(),
+    copy: |to, from| to.conditions.check = from.conditions.check,
+};
+
 /// What makes it ready.
 pub(super) const READY: Access =
     Access { same: |a, b| same_ready(&a.ready, &b.ready), copy: |to, from| to.ready.clone_from(&from.ready) };

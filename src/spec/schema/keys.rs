@@ -3,9 +3,6 @@
 use super::fields::{self, field, hooks};
 use super::{Access, Alias, Key, Table};
 
-/// What waits for the controllers of cgroup v2.
-const CONTROLLERS: &str = "the setting up of cgroup controllers";
-
 /// A process's definition.
 pub static SPEC: Table = Table::new(
     "neap.Spec",
@@ -133,8 +130,30 @@ pub static SPEC: Table = Table::new(
         )
         .table(&LISTEN)
         .of(field!(listen)),
-        Key::restart("runtime_directory", "string|string[]", "Directories made for it below the runtime directory.")
-            .of(field!(runtime_directory)),
+        Key::restart(
+            "runtime_directory",
+            "string|neap.Directory|(string|neap.Directory)[]",
+            "Directories made for it below the runtime directory, and removed when it is down.",
+        )
+        .of(field!(runtime_directory)),
+        Key::restart(
+            "state_directory",
+            "string|neap.Directory|(string|neap.Directory)[]",
+            "Directories made for its state, and kept.",
+        )
+        .of(field!(state_directory)),
+        Key::restart(
+            "cache_directory",
+            "string|neap.Directory|(string|neap.Directory)[]",
+            "Directories made for what it can make again, and kept.",
+        )
+        .of(field!(cache_directory)),
+        Key::restart(
+            "logs_directory",
+            "string|neap.Directory|(string|neap.Directory)[]",
+            "Directories made for logs that it writes by itself, and kept.",
+        )
+        .of(field!(logs_directory)),
         Key::restart("pidfile", "string", "Where its pid is read from (forking), or written to and removed (others).")
             .of(field!(pidfile)),
         Key::live("log", "neap.Log", "What happens to what it prints.").table(&LOG),
@@ -311,6 +330,12 @@ pub static CONDITIONS: Table = Table::new(
             .of(field!(conditions.file_not_empty)),
         Key::live("env", "string|string[]", "Environment variables that are set (`NAME`) or equal (`NAME=value`).")
             .of(field!(conditions.env)),
+        Key::live(
+            "check",
+            "fun(process: neap.Process): boolean, string?",
+            "Asked once all else holds: returns true, or false and a reason; an error is a failed start.",
+        )
+        .of(fields::CONDITION),
     ],
 );
 
@@ -319,25 +344,17 @@ pub static LIMITS: Table = Table::new(
     "neap.Limits",
     "What a process's tree may use.",
     &[
-        Key::live("memory", "neap.Size", "Memory; beyond that the kernel kills.")
-            .of(field!(limits.memory))
-            .kept(CONTROLLERS),
-        Key::live("memory_high", "neap.Size", "Memory from which on it is slowed down.")
-            .of(field!(limits.memory_high))
-            .kept(CONTROLLERS),
-        Key::live("memory_low", "neap.Size", "Memory kept for it under pressure.")
-            .of(field!(limits.memory_low))
-            .kept(CONTROLLERS),
+        Key::live("memory", "neap.Size", "Memory, swap included; beyond that the kernel kills.")
+            .of(field!(limits.memory)),
+        Key::live("memory_high", "neap.Size", "Memory from which on it is slowed down.").of(field!(limits.memory_high)),
+        Key::live("memory_low", "neap.Size", "Memory kept for it under pressure.").of(field!(limits.memory_low)),
         Key::live("cpu", "number|string", "Cores such as 1.5, or thousandths of one such as \"500m\".")
-            .of(field!(limits.cpu_millis))
-            .kept(CONTROLLERS),
+            .of(field!(limits.cpu_millis)),
         Key::live("cpu_weight", "integer", "Share of the processor under contention, 1 to 10000.")
-            .of(field!(limits.cpu_weight))
-            .kept(CONTROLLERS),
-        Key::live("pids", "integer", "Processes and threads.").of(field!(limits.pids)).kept(CONTROLLERS),
+            .of(field!(limits.cpu_weight)),
+        Key::live("pids", "integer", "Processes and threads.").of(field!(limits.pids)),
         Key::live("io_weight", "integer", "Share of disk bandwidth under contention, 1 to 10000.")
-            .of(field!(limits.io_weight))
-            .kept(CONTROLLERS),
+            .of(field!(limits.io_weight)),
         Key::restart(
             "oom_score_adj",
             "integer",
@@ -449,6 +466,16 @@ pub static ENV_FILE: Table = Table::new(
     &[
         Key::restart("path", "string", "Where it is."),
         Key::restart("optional", "boolean", "Whether it may be missing."),
+    ],
+);
+
+/// A directory that is made for a process.
+pub static DIRECTORY: Table = Table::new(
+    "neap.Directory",
+    "A directory that is made for a process and belongs to its user and group.",
+    &[
+        Key::restart("path", "string", "Its name, below the place for its kind."),
+        Key::restart("mode", "neap.Mode", "Its mode as octal text (\"0755\" unless given)."),
     ],
 );
 

@@ -21,7 +21,8 @@ fn every_key_of_the_contract_is_in_the_table_once() {
         group groups umask nice rlimits ambient_capabilities bounding_capabilities no_new_privs requires wants \
          binds_to \
         follows part_of conflicts after before conditions ready health restart success_exit_status stop start_timeout \
-        reload hooks limits listen runtime_directory pidfile log watchdog volatile watch schedule replicas rolling";
+        reload hooks limits listen runtime_directory state_directory cache_directory logs_directory pidfile log \
+        watchdog volatile watch schedule replicas rolling";
     let listed: Vec<&str> = SPEC.keys().map(|key| key.name).collect();
     assert_eq!(listed, keys.split_whitespace().collect::<Vec<_>>());
     for table in TABLES {

@@ -101,6 +101,7 @@ fn without_what_is_hidden(mut spec: Spec) -> Spec {
     spec.health = None;
     spec.ready = Ready::Executed;
     spec.hooks = crate::spec::Hooks::default();
+    spec.conditions.check = None;
     spec
 }
 

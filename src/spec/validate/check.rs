@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::super::names::account_error;
 use super::super::plan::{Problem, Severity};
 use super::super::process::Spec;
-use super::super::schema::{Availability, LIMITS};
 
 /// The longest single argument or variable that the kernel takes, without its NUL (execve(2)).
 const LONGEST_ARGUMENT: usize = 131_071;
@@ -88,33 +87,6 @@ impl<'a> Check<'a> {
     pub(super) fn more_than_zero(&mut self, field: &str, duration: Duration) {
         if duration.is_zero() {
             self.error(field, "must be longer than 0");
-        }
-    }
-
-    /// Limits that nothing enforces yet: a process without them runs all the same.
-    pub(super) fn kept(&mut self) {
-        let is_limit = |problem: &Problem| problem.field.as_ref().is_some_and(|field| field.starts_with("limits."));
-        if self.problems.iter().any(is_limit) {
-            // What is wrong comes first.
-            return;
-        }
-        let limits = &self.spec.limits;
-        let given = [
-            ("memory", limits.memory.is_some()),
-            ("memory_high", limits.memory_high.is_some()),
-            ("memory_low", limits.memory_low.is_some()),
-            ("cpu", limits.cpu_millis.is_some()),
-            ("cpu_weight", limits.cpu_weight.is_some()),
-            ("pids", limits.pids.is_some()),
-            ("io_weight", limits.io_weight.is_some()),
-        ];
-        for (key, _) in given.into_iter().filter(|(_, given)| *given) {
-            if let Some(Availability::Kept(waits_for)) = LIMITS.key(key).map(|key| key.availability) {
-                self.warning(
-                    &format!("limits.{key}"),
-                    format!("is kept, and not enforced: that waits for {waits_for}"),
-                );
-            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::hook::{Hook, HookAction};
 use super::super::names::{capability_error, process_name_error};
-use super::super::process::{Limits, Stream};
+use super::super::process::{Directory, Limits, Stream};
 use super::super::schema::{RLIMITS, nearest};
 use super::super::units::{format_size, quote};
 use super::check::{Check, is_kernel_text};
@@ -70,18 +70,7 @@ impl Check<'_> {
         if let Some(pidfile) = &spec.pidfile {
             self.path("pidfile", pidfile);
         }
-        for (place, directory) in spec.runtime_directory.iter().enumerate() {
-            let field = match spec.runtime_directory.len() {
-                1 => "runtime_directory".to_owned(),
-                _ => format!("runtime_directory[{}]", place + 1),
-            };
-            self.path(&field, directory);
-            let stays_below = !directory.starts_with('/') && directory.split('/').all(|part| part != "..");
-            if !stays_below {
-                let message = format!("{} leaves the runtime directory; give a name below it", quote(directory));
-                self.error(&field, message);
-            }
-        }
+        self.directories();
         let conditions = &spec.conditions;
         let lists = [
             ("conditions.path_exists", &conditions.path_exists),
@@ -97,6 +86,44 @@ impl Check<'_> {
                     self.error(&field, format!("{} names nothing to look at", quote(value)));
                 }
                 self.kernel_text(field, value);
+            }
+        }
+    }
+
+    fn directories(&mut self) {
+        let spec = self.spec;
+        // `notify` is where the sockets of sd_notify are; `neap` is the supervisor's own among other programs'.
+        let lists = [
+            ("runtime_directory", &spec.runtime_directory, "notify"),
+            ("state_directory", &spec.state_directory, "neap"),
+            ("cache_directory", &spec.cache_directory, "neap"),
+            ("logs_directory", &spec.logs_directory, "neap"),
+        ];
+        for (key, list, ours) in lists {
+            for (place, Directory { path, mode }) in list.iter().enumerate() {
+                let field = if list.len() == 1 { key.to_owned() } else { format!("{key}[{}]", place + 1) };
+                self.path(&field, path);
+                let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+                let leaves = path.starts_with('/') || path.split('/').any(|part| part == "..");
+                let first = parts.next();
+                if leaves {
+                    let what = key.replace('_', " ");
+                    self.error(&field, format!("{} leaves the {what}; give a name below it", quote(path)));
+                } else if first == Some(ours) {
+                    self.error(&field, format!("{} is the supervisor's own; give another name", quote(path)));
+                } else if first.is_none() && !path.is_empty() {
+                    self.error(&field, format!("{} names nothing below it", quote(path)));
+                } else if path.contains(':') {
+                    let message = format!(
+                        "{} has a colon, which in {} separates one from another",
+                        quote(path),
+                        key.to_uppercase()
+                    );
+                    self.error(&field, message);
+                }
+                if *mode > 0o7777 {
+                    self.error(&field, "has a mode above 7777");
+                }
             }
         }
     }

@@ -213,7 +213,8 @@ fn kind(path: &str, key: &Key) -> Option<Kind> {
         "neap.Signal" | "neap.Duration" | "neap.Size" => Kind::Number,
         "neap.Names" | "(string|integer)[]" | "integer|string|(integer|string)[]" => Kind::List,
         "string|string[]" if path.ends_with("_capabilities") => Kind::List,
-        "string|string[]" if ["conditions.env", "runtime_directory"].contains(&path) => Kind::Texts,
+        "string|string[]" if path == "conditions.env" => Kind::Texts,
+        "string|neap.Directory|(string|neap.Directory)[]" => Kind::Texts,
         "string|string[]" | "string|(string|neap.EnvFile)[]" => Kind::Paths,
         "string[]" => return None,
         lua if lua.starts_with("table<") => {
