@@ -227,6 +227,7 @@ impl Engine {
 
     /// The newest lines of a process.
     pub fn tail(&self, process: ProcessId) -> Option<Tail> {
+        let process = self.machine.instance_of(process).unwrap_or(process);
         self.places.get(&process).map(|place| place.log.tail())
     }
 

@@ -235,3 +235,31 @@ fn a_program_that_ends_without_accepting_is_not_started_in_a_circle() {
     TcpStream::connect(address(&process, 0)).unwrap();
     drop((client, line(&b""[..])));
 }
+
+#[test]
+fn what_instances_print_is_in_the_log_of_their_process() {
+    let mut world = World::new();
+    let file = world.dir.join("echo.log");
+    let mut spec = Spec::new("echo", ["sh", "-c", "echo to $REMOTE_PORT; echo oops >&2; exec cat <&3 >&3"])
+        .listen(Listener::tcp("127.0.0.1:0").accept(4));
+    spec.log.file = Some(file.to_str().unwrap().to_owned());
+    let process = arm(&mut world, spec);
+    let clients: Vec<_> = (0..3).map(|_| TcpStream::connect(address(&process, 0)).unwrap()).collect();
+    clients.iter().for_each(|client| echoes(client, "x"));
+    let mut expected: Vec<_> =
+        clients.iter().map(|client| format!("to {}", client.local_addr().unwrap().port())).collect();
+    expected.extend(["oops"; 3].map(str::to_owned));
+    expected.sort();
+    let sorted = |mut lines: Vec<String>| {
+        lines.sort();
+        lines
+    };
+    wait_until("all is in the ring", || sorted(crate::world::lines(&process)) == expected);
+    let in_file = || std::fs::read_to_string(&file).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+    let has_each = |lines: &[String]| expected.iter().all(|line| lines.iter().any(|found| found.contains(&**line)));
+    wait_until("all is in the file", || in_file().len() == 6 && has_each(&in_file()));
+    let instance = world.supervisor.get("echo@1").expect("it serves");
+    assert_eq!(crate::world::lines(&instance).len(), 6, "an instance's log is that of its process");
+    let files: Vec<_> = std::fs::read_dir(world.dir.path()).unwrap().flatten().map(|f| f.file_name()).collect();
+    assert!(!files.iter().any(|name| name.to_string_lossy().contains('@')), "{files:?}");
+}
