@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use neap::Process;
-use neap::core::StateName;
+use neap::core::{EventKind, StateName};
 use neap::spec::{Listener, Signal, Spec};
 
 use crate::kept::{Kept, send};
@@ -307,6 +307,7 @@ fn a_path_belongs_to_the_user_and_group_that_are_named() {
         let metadata = fs::metadata(&path).unwrap();
         (metadata.uid(), metadata.mode() & 0o7777, metadata.ino()) == (0, 0o600, inode)
     });
+    world.await_event("it is listened for again", |event| matches!(event.kind, EventKind::Listening { .. }).then_some(()));
 }
 
 #[test]

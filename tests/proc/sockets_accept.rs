@@ -72,8 +72,8 @@ fn each_connection_has_an_instance_that_is_told_who_connected() {
         (told("LISTEN_FDS"), told("LISTEN_FDNAMES"), told("CLIENT")),
         (Some("1"), Some("connection"), Some("3"))
     );
-    // The shell keeps those of a redirection from 10 on.
-    assert_eq!(fds.iter().filter(|fd| fd.len() == 1).collect::<Vec<_>>(), ["0", "1", "2", "3"]);
+    // The last is the folder that the shell looks through; it keeps those of a redirection from 10 on.
+    assert_eq!(fds.iter().filter(|fd| fd.len() == 1).collect::<Vec<_>>(), ["0", "1", "2", "3", "4"]);
     echoes(&first, "one\n");
     assert_eq!(instances(&world), [("echo@1".to_owned(), Some(Pid(pid.parse().unwrap())))]);
     let status = process.status().unwrap();
