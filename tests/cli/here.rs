@@ -42,6 +42,7 @@ fn accounts_that_do_not_exist_are_errors_with_their_lines() {
 fn what_may_be_there_by_the_time_of_a_start_is_a_warning() {
     let folder = Folder::new();
     folder.write("plain", "no program\n");
+    folder.write("odd.env", "B=1\nexport A=1\n");
     for (keys, message) in [
         (
             "command = { \"no-such-program\" }",
@@ -55,7 +56,12 @@ fn what_may_be_there_by_the_time_of_a_start_is_a_warning() {
             "3: warning: process `web`: working_dir: the folder \"",
         ),
         ("command = { \"true\" },\n  working_dir = \"plain\"", "/plain\" is not a folder"),
-        ("command = { \"true\" },\n  env_file = \"nowhere.env\"", "env_file: the file \""),
+        (
+            "command = { \"true\" },\n  env_file = \"nowhere.env\"",
+            "3: warning: process `web`: env_file: cannot read the environment file `",
+        ),
+        ("command = { \"true\" },\n  env_file = \"none-*.env\"", "none-*.env`: no file has such a name"),
+        ("command = { \"true\" },\n  env_file = \"-odd.env\"", "odd.env:2: `export A` is no name of a variable"),
         (
             "command = { \"true\" },\n  env = { PATH = \"/nowhere\" }",
             "command: there is no program \"true\" in PATH (/nowhere)",
@@ -85,7 +91,7 @@ fn what_may_be_there_by_the_time_of_a_start_is_a_warning() {
     for keys in [
         "command = { \"./run\" },\n  working_dir = \"below\"",
         "command = { \"elsewhere\" },\n  env_file = \"path.env\"",
-        "command = { \"true\" },\n  env_file = \"-nowhere.env\"",
+        "command = { \"true\" },\n  env_file = { \"-nowhere.env\", \"-none-*.env\", \"p*.env\" }",
     ] {
         assert_eq!(check(&folder, keys, &["--strict"]).expect_code(0).stderr, "", "{keys}");
     }
