@@ -9,7 +9,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::launch::candidates;
 use super::{creds, envfile};
@@ -242,7 +242,7 @@ fn shown(path: &Path) -> String {
     quote(&path.to_string_lossy())
 }
 
-fn unseen(what: &str, path: &PathBuf, error: &io::Error) -> String {
+fn unseen(what: &str, path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => format!("{what} {} does not exist here", shown(path)),
         _ => format!("{what} {} cannot be looked at: {error}", shown(path)),
