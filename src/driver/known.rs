@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 use super::launch::candidates;
-use super::{creds, envfile};
+use super::{creds, envfile, sockets};
 use crate::spec::names::capability_number;
 use crate::spec::units::quote;
 use crate::spec::{HookAction, ListenAddress, Plan, Probe, ProbeTarget, Problem, Ready, Reload, Severity, Spec};
@@ -210,6 +210,13 @@ impl Look<'_> {
             let field = numbered("listen", place, spec.listen.len());
             self.user(&format!("{field}.user"), listener.user.as_deref());
             self.group(&format!("{field}.group"), listener.group.as_deref());
+            if let Some(holder) = sockets::stranger(&listener.address, self.surroundings.base) {
+                let message = format!(
+                    "{} is in use: {holder} listens there; end that, or choose another address",
+                    listener.address
+                );
+                self.error(&field, message);
+            }
             let Some(path) = listener.address.path() else { continue };
             let at = self.surroundings.base.join(path);
             let Ok(found) = fs::symlink_metadata(&at) else { continue };
