@@ -214,7 +214,7 @@ impl Machine {
             TimerKind::Stop => timer("stop", remaining, self.next_rung(p)),
             TimerKind::Stuck => timer("kill", remaining, "what is left of it counts as stuck"),
             TimerKind::Ready => timer("ready probe", remaining, "it is asked again whether it is ready"),
-            TimerKind::Health => timer("health probe", remaining, "it is asked whether it is well"),
+            TimerKind::Health => timer("health probe", remaining, asked_for_health(p)),
             TimerKind::Watchdog => timer("watchdog", remaining, "unless it reports, it is killed"),
             TimerKind::Idle => timer("idle_stop", remaining, "its connections are counted"),
             TimerKind::Hook => {
@@ -242,6 +242,21 @@ fn timer(what: &str, remaining: Duration, then: impl Into<String>) -> Timer {
     // People do not want to know of nanoseconds.
     let remaining = Duration::from_millis(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX));
     Timer { what: what.to_owned(), remaining, then: then.into() }
+}
+
+/// What a health probe is for, and what it may come to.
+fn asked_for_health(p: &Process) -> String {
+    let mut then = "it is asked whether it is well".to_owned();
+    if let State::Running(Running { run, .. }) = &p.state
+        && let Some(restart_after) = run.spec.health.as_ref().map(|health| health.restart_after).filter(|n| *n > 0)
+        && run.health.failures > 0
+    {
+        match restart_after.saturating_sub(run.health.failures) {
+            0 | 1 => then += "; it is restarted if that fails, too",
+            more => then += &format!("; it is restarted after {more} more failures"),
+        }
+    }
+    then
 }
 
 /// What is tried again.

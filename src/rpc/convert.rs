@@ -45,6 +45,8 @@ pub(super) fn process(found: &Found) -> v1::Process {
         description: spec.description.clone(),
         command: spec.command.clone(),
         groups: spec.source.groups.clone(),
+        health_failures: status.health_failures,
+        health_checked_at: status.health_checked_at.map(time),
     }
 }
 

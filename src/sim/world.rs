@@ -264,6 +264,11 @@ impl World {
         Ok(())
     }
 
+    /// It is then, and nobody looked at what was due meanwhile.
+    pub fn sleep_through(&mut self, then: Time) {
+        self.clock.pass(then);
+    }
+
     /// The machine hears of something now.
     pub fn deliver(&mut self, input: Input) -> Result<(), Failure> {
         if let Some(failure) = &self.failed {

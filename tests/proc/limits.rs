@@ -218,6 +218,14 @@ fn what_a_limited_process_uses_is_counted_with_its_limits() {
     assert_eq!((usage.memory_limit, usage.pids_limit), (Some(64 * MIB), Some(9)));
     assert!(usage.memory.is_some_and(|bytes| bytes > 7_000_000 && bytes < 64 * MIB), "{usage:?}");
     assert_eq!(usage.pids, Some(1));
+    if !has(&world, test, Limit::Cpu) {
+        return;
+    }
+    let slow = world.start(limited("slow", &["burn"], cpu(200)));
+    assert_eq!(slow.usage().unwrap().expect("it runs").cpu_limit_millis, Some(200));
+    wait_until("it was throttled", || {
+        slow.usage().unwrap().expect("it runs").cpu_throttled.is_some_and(|time| !time.is_zero())
+    });
 }
 
 #[test]

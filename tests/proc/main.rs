@@ -12,6 +12,7 @@ mod embedding;
 mod environment;
 mod fault;
 mod forking;
+mod health;
 mod hooks;
 mod kept;
 mod lifecycle;

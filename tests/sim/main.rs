@@ -7,6 +7,7 @@ mod changes;
 mod dying;
 mod endings;
 mod harness;
+mod health;
 mod instances;
 mod limiting;
 mod listening;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::args;
 use super::context::Context;
 use super::json::Json;
-use super::look::{ending, health, pid, reason, state};
+use super::look::{ending, health_at_length, pid, reason, state};
 use super::table::{Cell, Sheet};
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure};
@@ -43,7 +43,7 @@ fn text(detail: &ProcessDetail, sheet: Sheet, now: Moment, whole: bool) -> Strin
     if !why.is_empty() {
         pairs.push(("  reason", (tone, why)));
     }
-    pairs.extend([("  pid", plain(pid(&process))), ("  health", health(&process))]);
+    pairs.extend([("  pid", plain(pid(&process))), ("  health", health_at_length(&process, now))]);
     pairs.push(("  runs", plain(process.run_count.to_string())));
     pairs.extend(ending(&process).map(|ending| ("  last end", plain(ending))));
     let times = [

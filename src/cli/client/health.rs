@@ -89,7 +89,7 @@ fn look(client: &mut Client, names: &[String]) -> Result<Verdict, ClientError> {
 fn alone(process: &Process) -> Option<String> {
     match (process.state(), process.health()) {
         (State::Running, Health::Healthy | Health::Unknown) => None,
-        (State::Running, Health::Starting) => Some("runs, but has not passed its health check yet".into()),
+        (State::Running, Health::Starting) => Some(because("runs, but has not passed its health check yet", process)),
         (State::Running, Health::Unhealthy) => Some(because("is unhealthy", process)),
         // A oneshot that is done; what failed is failed.
         (State::Exited, _) => None,

@@ -35,6 +35,22 @@ pub(super) fn health(process: &Process) -> Cell {
     }
 }
 
+/// The same with what led to it, where there is room.
+pub(super) fn health_at_length(process: &Process, now: Moment) -> Cell {
+    let (tone, mut said) = health(process);
+    if process.health() == Health::Unknown {
+        return (tone, said);
+    }
+    let failed = usize::try_from(process.health_failures).unwrap_or(usize::MAX);
+    if failed > 0 {
+        said += &format!(", {} in a row", count(failed, "failure", "failures"));
+    }
+    if let Some(at) = process.health_checked_at.as_ref().map(Moment::from) {
+        said += &format!(", checked {} ago", at.age(now));
+    }
+    (tone, said)
+}
+
 /// How long it has been in its state.
 pub(super) fn since(process: &Process, now: Moment) -> String {
     process.since.as_ref().map_or_else(|| "-".into(), |since| Moment::from(since).age(now))
@@ -147,5 +163,23 @@ pub(super) mod samples {
             overridden: true,
             ..Process::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::health_at_length;
+    use super::samples::{NOW, ago, web};
+    use crate::rpc::proto::v1::{Health, Process};
+
+    #[test]
+    fn health_tells_how_often_it_failed_and_when_it_was_asked() {
+        let said = |process: Process| health_at_length(&process, NOW).1;
+        assert_eq!(said(Process { health: Health::Unknown.into(), ..web() }), "-");
+        assert_eq!(said(web()), "healthy");
+        assert_eq!(said(Process { health_failures: 1, ..web() }), "healthy, 1 failure in a row");
+        let sick = Health::Unhealthy.into();
+        let sick = Process { health: sick, health_failures: 4, health_checked_at: ago(3), ..web() };
+        assert_eq!(said(sick), "unhealthy, 4 failures in a row, checked 3s ago");
     }
 }

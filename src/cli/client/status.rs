@@ -3,7 +3,7 @@
 use super::args;
 use super::context::Context;
 use super::json::{self, Json};
-use super::look::{count, ending, health, reason, since, state};
+use super::look::{count, ending, health, health_at_length, reason, since, state};
 use super::table::{Cell, Sheet};
 use super::why::first_line;
 use crate::cli::escape::escape;
@@ -177,7 +177,7 @@ fn process_text(process: &Process, why: Option<String>, lines: &[LogLine], look:
     let restarts = if in_row == 0 { String::new() } else { format!(", restarted {} in a row", times(in_row)) };
     pairs.push(("runs", plain(format!("{}{restarts}", process.run_count))));
     if health(process).1 != "-" {
-        pairs.push(("health", health(process)));
+        pairs.push(("health", health_at_length(process, now)));
     }
     if let Some(ending) = ending(process) {
         let ago = process.ended_at.as_ref().map(|at| format!(", {} ago", Moment::from(at).age(now)));

@@ -3,7 +3,7 @@
 use super::args;
 use super::context::Context;
 use super::json;
-use super::look::{state, tone, word};
+use super::look::{health_at_length, state, tone, word};
 use super::table::{Cell, Sheet};
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure};
@@ -11,7 +11,7 @@ use crate::cli::narrate::Talk;
 use crate::cli::paint::Tone;
 use crate::cli::times::Moment;
 use crate::cli::units::about;
-use crate::rpc::proto::v1::{Blocker, Process, Reason, State, Timer, WhyRequest, WhyResponse};
+use crate::rpc::proto::v1::{Blocker, Health, Process, Reason, State, Timer, WhyRequest, WhyResponse};
 
 /// Says why.
 pub(super) fn why(args: &args::Why, context: &mut Context) -> Result<Exit, Failure> {
@@ -52,7 +52,8 @@ fn text(why: &WhyResponse, sheet: Sheet, now: Moment, whole: bool) -> String {
         text += "\nwaits for\n";
         why.blockers.iter().for_each(|blocker| blocked(&mut text, blocker, sheet, 2));
     }
-    let timers: Vec<&Timer> = why.timers.iter().filter(|timer| whole || !is_routine(timer)).collect();
+    let told = |timer: &&Timer| whole || !is_routine(timer) || timer.what == "health probe" && !is_well(&process);
+    let timers: Vec<&Timer> = why.timers.iter().filter(told).collect();
     if !timers.is_empty() {
         text += "\nnext\n";
         timers.iter().for_each(|timer| text += &format!("  {}\n", coming(timer)));
@@ -74,6 +75,10 @@ fn headline(process: &Process, sheet: Sheet, now: Moment) -> String {
         _ => "is",
     };
     let mut text = format!("{name} {is} {}{since}\n", sheet.paint.tone(tone, &word));
+    if process.health() != Health::Unknown && !is_well(process) {
+        let (tone, health) = health_at_length(process, now);
+        text += &format!("  health: {}\n", sheet.paint.tone(tone, &health));
+    }
     let said = process.reason.as_deref().filter(|reason| !reason.is_empty());
     // Of those that are at rest, and of those that wait for others, it is said below.
     let told = |reason: &&str| process.state() != State::Stopping || reason.starts_with("stuck");
@@ -135,6 +140,11 @@ fn coming(timer: &Timer) -> String {
     format!("in {remaining} {} ({})", escape(timer.then.as_bytes()), escape(timer.what.as_bytes()))
 }
 
+/// Whether its health check, if it has one, has nothing against it.
+fn is_well(process: &Process) -> bool {
+    matches!(process.health(), Health::Healthy | Health::Unknown) && process.health_failures == 0
+}
+
 /// What goes on all the time, and tells nobody anything.
 fn is_routine(timer: &Timer) -> bool {
     matches!(timer.what.as_str(), "health probe" | "ready probe" | "watchdog")
@@ -148,6 +158,9 @@ fn hint(process: &Process, why: &WhyResponse) -> Option<String> {
     let failed = why.chain.iter().rfind(|reason| {
         reason.cause == "ended" && matches!(reason.to.as_deref(), Some("failed" | "crashed" | "backoff"))
     });
+    if process.reason.as_deref().is_some_and(|reason| reason.starts_with("skipped: ")) {
+        return Some(format!("`neap start {name}` starts it once the condition holds"));
+    }
     Some(match (process.state(), failed) {
         (State::Failed | State::Crashed | State::Stopped | State::Backoff, Some(reason)) => {
             let culprit = escape(reason.process.as_bytes());
@@ -168,7 +181,7 @@ mod tests {
     use super::super::table::Sheet;
     use super::{first_line, text};
     use crate::cli::paint::Paint;
-    use crate::rpc::proto::v1::{Blocker, Process, Reason, State, Timer, WhyResponse};
+    use crate::rpc::proto::v1::{Blocker, Health, Process, Reason, State, Timer, WhyResponse};
 
     const SHEET: Sheet = Sheet { paint: Paint::off(), width: Some(80) };
 
@@ -228,6 +241,42 @@ why
         );
         let line = "was stopped: it binds to db; db failed: exit code 1; its restart policy is never (12s ago)";
         assert_eq!(first_line(&stopped(), NOW).as_deref(), Some(line));
+    }
+
+    #[test]
+    fn of_a_sick_process_it_says_how_often_it_failed_and_what_comes_of_it() {
+        let then = "it is asked whether it is well; it is restarted if that fails, too";
+        let why = WhyResponse {
+            process: Some(Process {
+                name: "web".into(),
+                state: State::Running.into(),
+                reason: Some("GET http://127.0.0.1/: status 503, expected 200 to 299".into()),
+                since: ago(600),
+                health: Health::Unhealthy.into(),
+                health_failures: 3,
+                health_checked_at: ago(2),
+                ..Process::default()
+            }),
+            chain: vec![reason(600, "web", "running", "was started", ("auto_start", "it starts by itself"))],
+            timers: vec![Timer { what: "health probe".into(), remaining: 8_000, then: then.into() }],
+            ..WhyResponse::default()
+        };
+        let expected = "\
+web is running for 10m (since 2001-09-09 01:36:40 UTC)
+  health: unhealthy, 3 failures in a row, checked 2s ago
+  GET http://127.0.0.1/: status 503, expected 200 to 299
+
+why
+  10m ago  web  was started: it starts by itself
+
+next
+  in 8 s it is asked whether it is well; it is restarted if that fails, too (health probe)
+";
+        assert_eq!(text(&why, SHEET, NOW, false), expected);
+        let well = Process { health: Health::Healthy.into(), health_failures: 0, ..why.process.clone().unwrap() };
+        let well = WhyResponse { process: Some(well), ..why };
+        let said = text(&well, SHEET, NOW, false);
+        assert!(!said.contains("health:") && !said.contains("next"), "{said}");
     }
 
     #[test]
