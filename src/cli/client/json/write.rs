@@ -236,9 +236,11 @@ mod tests {
             r#""core_dumped":false,"run":null,"restarts":6,"wanted":false,"holds":[],"#,
             r#""retry_at":"2001-09-09T01:47:10.000Z","status_text":null,"created_at":null,"started_at":null,"#,
             r#""ended_at":"2001-09-09T01:46:37.000Z","since":"2001-09-09T01:46:37.000Z","runtime":false,"#,
-            r#""overridden":false,"description":null,"command":[],"groups":[]}"#,
+            r#""overridden":false,"description":null,"command":[],"groups":[]"#,
         );
-        assert_eq!(line(&samples::worker()), worker);
+        let text = line(&samples::worker());
+        // Fields that come to the proto come to the end.
+        assert!(text.starts_with(worker) && text.ends_with('}'), "{text}");
         let odd = v1::Process {
             name: "\"\\\n\u{1}\u{7f}\u{2028}é".into(),
             state: 77,
