@@ -49,7 +49,12 @@ impl Kept {
         let mut command = Command::new("sh");
         command.args(["-c", &script]).arg(keeper()).arg(dir.path());
         command.env("LISTEN_FDS", fds.len().to_string());
-        let flags = |flag| fds.iter().for_each(|fd| drop(fcntl(fd, FcntlArg::F_SETFD(flag)).expect("a flag")));
+        let set = |fd, flag| fcntl(fd, FcntlArg::F_SETFD(flag)).expect("a flag");
+        let flags = |flag| {
+            for fd in fds {
+                set(fd, flag);
+            }
+        };
         flags(FdFlag::empty());
         let kept = Kept::launch(epilogue, dir, command);
         flags(FdFlag::FD_CLOEXEC);
