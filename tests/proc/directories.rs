@@ -204,6 +204,27 @@ fn directories_belong_to_the_processs_user_and_group_and_what_lies_in_them_goes_
 }
 
 #[test]
+fn what_a_user_may_have_moved_to_the_place_of_a_directory_is_not_handed_over() {
+    if !root_or_skip("what_a_user_may_have_moved_to_the_place_of_a_directory_is_not_handed_over") {
+        return;
+    }
+    let world = world();
+    let below = |name: &str| world.dir.join("state/web").join(name);
+    world.start(does("web", &["wait"]).user("daemon").state_directory("web"));
+    // Root's own, in a folder of a user who may rename what is in it.
+    fs::create_dir(below("roots")).unwrap();
+    fs::write(below("roots/secret"), "").unwrap();
+    fs::rename(below("roots"), below("cache")).unwrap();
+    let process = world.add(does("cache", &["wait"]).user("daemon").state_directory("web/cache"));
+    let error = done(process.start()).unwrap_err().to_string();
+    assert!(error.contains("it belongs to user 0, and lies in a folder to which others may have moved it"), "{error}");
+    assert_eq!((owner(&below("cache")).0, owner(&below("cache/secret")).0), (0, 0));
+    fs::remove_dir_all(below("cache")).unwrap();
+    done(process.start()).unwrap();
+    assert_eq!(owner(&below("cache")).0, 1);
+}
+
+#[test]
 fn without_a_place_for_it_a_start_fails_and_says_so() {
     let world = World::new();
     let process = world.add(does("web", &["wait"]).logs_directory("web"));

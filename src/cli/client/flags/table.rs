@@ -264,6 +264,7 @@ fn value_name(key: &Key, kind: Kind) -> &'static str {
         (Kind::Text, "neap.Mode") => "MODE",
         (Kind::Text, "neap.Policy") => "POLICY",
         (Kind::Text, lua) if lua.starts_with('"') => "WORD",
+        (Kind::Texts, lua) if lua.contains("neap.Directory") => "NAME",
         (Kind::Text | Kind::Texts, _) => "TEXT",
     }
 }
