@@ -17,6 +17,14 @@ impl Machine {
         self.instances_of(of).map(|p| p.id).collect()
     }
 
+    /// The process that this one is an instance of.
+    pub fn instance_of(&self, id: ProcessId) -> Option<ProcessId> {
+        match self.process(id)?.origin {
+            Origin::Instance { of, .. } => Some(of),
+            _ => None,
+        }
+    }
+
     fn instances_of(&self, of: ProcessId) -> impl Iterator<Item = &Process> {
         // Most never had one: then none is looked for.
         let had_some = self.process(of).is_some_and(|p| p.accepted > 0);

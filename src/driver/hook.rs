@@ -299,13 +299,12 @@ impl Engine {
     fn begin_job(&mut self, begin: Begin, command: Vec<String>, user: Option<String>) {
         let Begin { run, process, purpose, timeout, spec } = begin;
         let id = JobId(self.new_id());
-        let surroundings = self.surroundings.clone();
-        let place = self.place(process, &spec);
+        let log = self.log_to_open(process, &spec);
         let wanted = Wanted {
             // Where the process itself has no socket yet, its hooks are told of none.
             bind_notify: false,
             notify_name: Place::notify_name(process),
-            open_log: place.needs_log_file(&spec, &surroundings),
+            log,
             conditions: false,
             spec,
             command: Some(command),

@@ -10,6 +10,7 @@ mod defining;
 mod environment;
 mod evaluating;
 mod following;
+mod health;
 mod here;
 mod instance;
 mod limits;

@@ -305,6 +305,8 @@ fn a_stop_lets_connections_queue_and_a_start_serves_them() {
     let daemon = home.ready();
     let at = At::Tcp(port);
     let first = at.answer();
+    // That the instance itself has the port is in nobody's way.
+    home.neap(["check", "--strict"]);
     home.neap(["stop", "echo"]);
     let queued: Vec<_> = (0..3)
         .map(|_| {
@@ -377,7 +379,11 @@ fn each_connection_gets_an_instance_and_at_most_so_many_do() {
     let instances = |home: &Home| home.list().keys().filter(|name| name.starts_with("cat@")).count();
     assert_eq!(instances(&home), 2);
     assert!(is(&home.list()["cat"], "waiting"));
-    // The third is served once there is room for it.
+    let why = home.neap(["why", "cat"]);
+    assert!(why.contains("\n  for one of its 2 instances to end\n"), "{why}");
+    // The third is served once there is room for it: when one is stopped, for example.
+    let stopped = home.neap(["stop", "cat@1"]);
+    assert!(stopped.starts_with("cat@1: stopped"), "{stopped}");
     streams.remove(0);
     assert_eq!(said(&mut streams[1], "2\n"), "127.0.0.1 2\n");
     let told = &described(&home, "cat")["listeners"][0];

@@ -64,10 +64,31 @@ fn as_a_user_to_whom_a_cgroup_was_delegated() {
 fn as_the_first_process_of_a_container() {
     let Some(ground) = Ground::new("as_the_first_process_of_a_container") else { return };
     ground.configure(ALL);
-    let daemon = ground.container();
+    let daemon = ground.container("rw");
     bite(&ground);
     // What stands outside passes no signals on.
     ground.home.neap(["down", "-q"]);
     let (status, said) = daemon.end();
     assert!(status.success(), "{said}");
+}
+
+#[test]
+fn in_a_container_that_may_not_write_cgroups_limits_are_resource_limits_and_this_is_told() {
+    let test = "in_a_container_that_may_not_write_cgroups_limits_are_resource_limits_and_this_is_told";
+    let Some(ground) = Ground::new(test) else { return };
+    ground.configure(ALL);
+    let daemon = ground.container("ro");
+    for name in ["other", "slow"] {
+        ground.once_is(name, "running");
+    }
+    // An allocation failed: how that ends is the program's own affair.
+    let eater = ground.once("eater", "is over", |row| row["state"] == "failed");
+    assert!(!eater["reason"].as_str().unwrap().contains("oom"), "{eater}");
+    assert_eq!(ground.enforcers("eater")["memory"], "rlimit");
+    assert_eq!(ground.enforcers("slow")["cpu"], "none");
+    let status = ground.home.status().to_string();
+    assert!(status.contains("is not ours to use: Read-only file system"), "{status}");
+    ground.home.neap(["down", "-q"]);
+    let (status, said) = daemon.end();
+    assert!(status.success() && said.contains("limits.cpu is not enforced here: "), "{said}");
 }

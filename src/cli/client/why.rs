@@ -82,7 +82,13 @@ fn headline(process: &Process, sheet: Sheet, now: Moment) -> String {
     let said = process.reason.as_deref().filter(|reason| !reason.is_empty());
     // Of those that are at rest, and of those that wait for others, it is said below.
     let told = |reason: &&str| process.state() != State::Stopping || reason.starts_with("stuck");
-    if let (State::Starting | State::Running | State::Stopping, Some(reason)) = (process.state(), said.filter(told)) {
+    let tells = match process.state() {
+        State::Starting | State::Running | State::Stopping => true,
+        // For a connection, or for room for one: nobody else holds it up.
+        State::Waiting => process.holds.is_empty(),
+        _ => false,
+    };
+    if let (true, Some(reason)) = (tells, said.filter(told)) {
         text += &format!("  {}\n", escape(reason.as_bytes()));
     }
     text

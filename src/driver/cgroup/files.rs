@@ -82,9 +82,12 @@ pub(super) fn set(folder: &Path, version: Version, limit: Limit, value: Option<u
     }
 }
 
-/// Whether a limit stands in a cgroup's files.
-pub(super) fn is_set(folder: &Path, limit: Limit) -> bool {
+/// Whether this limit stands in the files of a cgroup of version 2.
+pub(super) fn is_set(folder: &Path, limit: Limit, value: u64) -> bool {
     let (file, none) = match limit {
+        // What everybody has.
+        Limit::CpuWeight | Limit::IoWeight if value == 100 => return true,
+        Limit::IoWeight if !folder.join("io.weight").exists() => ("io.bfq.weight", "default 100"),
         Limit::Memory => ("memory.max", "max"),
         Limit::MemoryHigh => ("memory.high", "max"),
         Limit::MemoryLow => ("memory.low", "0"),

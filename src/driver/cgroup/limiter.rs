@@ -123,8 +123,11 @@ impl Limiter {
                 (true, Ok(weaker)) => (Enforcer::Cgroup1, weaker.to_owned()),
                 (true, Err(never)) => (Enforcer::None, never.to_owned()),
                 _ => match (&limited.leaf, self.version2(controller, false)) {
-                    (Some(leaf), Ok(())) if files::is_set(leaf, limit) => (Enforcer::Cgroup2, String::new()),
-                    (Some(_), Ok(())) => (Enforcer::None, "it was started without".to_owned()),
+                    (Some(leaf), Ok(())) if files::is_set(leaf, limit, value) => (Enforcer::Cgroup2, String::new()),
+                    (Some(_), Ok(())) => {
+                        limited.states.push(LimitState::without(limit, value));
+                        continue;
+                    }
                     (_, version2) => (Enforcer::None, version2.err().unwrap_or_default()),
                 },
             };

@@ -38,8 +38,14 @@ pub(super) fn of(listener: &ListenAddress, base: &Path) -> Option<Holder> {
 /// Who would be in the way, of programs that are no instance of ours: that may be the one that is asked about.
 pub(crate) fn stranger(listener: &ListenAddress, base: &Path) -> Option<Holder> {
     let holders = holders(listener, base, true);
-    let ours = holders.iter().any(|holder| holder.name == "neap");
+    let ours = holders.iter().any(|holder| holder.name == "neap" || is_supervised(holder.pid));
     holders.into_iter().filter(|_| !ours).min_by_key(|holder| holder.pid)
+}
+
+/// Whether it was started by an instance, which passed it what it has.
+fn is_supervised(pid: u32) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"NEAP_RUN="))
 }
 
 /// With `sure`, only those that are in the way whatever else: one at all of IPv6 may be at IPv4, too, and the tables do not say.

@@ -13,4 +13,4 @@ pub(super) use bind::Found;
 pub(super) use connection::Connection;
 pub(super) use holder::stranger;
 pub use table::ListenerState;
-pub(super) use table::Sockets;
+pub(super) use table::{Sockets, undo_binding};
