@@ -13,7 +13,7 @@ neap.process "web" {
   limits = { memory = "256MiB", memory_high = "200MiB", cpu = 1.5, pids = 20 },
 }
 
--- Doubles its memory until the kernel kills it ("oom"), is started again, and given up after three times in a minute.
+-- Doubles its memory until the kernel kills it ("oom"), is started again three times in a minute, and given up.
 neap.process "leak" {
   shell = [[
     echo leaking

@@ -47,7 +47,6 @@ pub mod cli;
 pub mod core;
 pub mod driver;
 mod events;
-#[cfg(feature = "grpc")]
 mod glob;
 #[cfg(feature = "cli")]
 pub(crate) mod instance;

@@ -74,7 +74,7 @@ fn every_configuration_in_the_guide_is_accepted() {
         "docs/resource-limits.md",
         "docs/socket-activation.md",
     ];
-    for page in pages.into_iter().filter(|page| std::path::Path::new(page).exists()) {
+    for page in pages {
         for (line, block) in blocks(&read(page), "lua") {
             std::fs::write(folder.0.join("neap.lua"), &block).unwrap();
             for profile in ["dev", "prod"] {

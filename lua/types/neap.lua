@@ -74,7 +74,10 @@
 ---@field hooks? neap.Hooks What is done at its turning points.
 ---@field limits? neap.Limits What its tree may use.
 ---@field listen? neap.Listener|neap.Listener[] Sockets that are held for it; it starts on the first connection.
----@field runtime_directory? string|string[] Directories made for it below the runtime directory.
+---@field runtime_directory? string|neap.Directory|(string|neap.Directory)[] Directories made for it below the runtime directory, and removed when it is down.
+---@field state_directory? string|neap.Directory|(string|neap.Directory)[] Directories made for its state, and kept.
+---@field cache_directory? string|neap.Directory|(string|neap.Directory)[] Directories made for what it can make again, and kept.
+---@field logs_directory? string|neap.Directory|(string|neap.Directory)[] Directories made for logs that it writes by itself, and kept.
 ---@field pidfile? string Where its pid is read from (forking), or written to and removed (others).
 ---@field log? neap.Log What happens to what it prints.
 ---@field watchdog? neap.Duration It must say WATCHDOG=1 on its notify socket at least this often.
@@ -141,6 +144,7 @@
 ---@field path_executable? string|string[] Files that may be executed.
 ---@field file_not_empty? string|string[] Files that are not empty.
 ---@field env? string|string[] Environment variables that are set (`NAME`) or equal (`NAME=value`).
+---@field check? fun(process: neap.Process): boolean, string? Asked once all else holds: returns true, or false and a reason; an error is a failed start.
 
 ---What a process's tree may use.
 ---@class neap.Limits
@@ -248,6 +252,11 @@
 ---@field path? string Where it is.
 ---@field optional? boolean Whether it may be missing.
 
+---A directory that is made for a process and belongs to its user and group.
+---@class neap.Directory
+---@field path? string Its name, below the place for its kind.
+---@field mode? neap.Mode Its mode as octal text ("0755" unless given).
+
 ---What a configuration says about the instance itself.
 ---@class neap.Settings
 ---@field shutdown_timeout? neap.Duration After this long a shutdown kills what is left.
@@ -256,7 +265,7 @@
 ---@field roles? table<"observer"|"operator"|"admin", string|string[]> Which groups may look (observer), act on processes (operator), do all (admin), beside the instance's own user.
 
 ---What a handler is for.
----@alias neap.Topic "process.created"|"process.waiting"|"process.starting"|"process.running"|"process.stopping"|"process.backoff"|"process.stopped"|"process.exited"|"process.failed"|"process.crashed"|"health.unknown"|"health.starting"|"health.healthy"|"health.unhealthy"|"config.applied"|"config.refused"
+---@alias neap.Topic "process.created"|"process.waiting"|"process.starting"|"process.running"|"process.stopping"|"process.backoff"|"process.stopped"|"process.exited"|"process.failed"|"process.crashed"|"health.unknown"|"health.starting"|"health.healthy"|"health.unhealthy"|"process.oom"|"process.pids_limit"|"config.applied"|"config.refused"
 
 ---A run of a process, as hooks see it.
 ---@class neap.Run

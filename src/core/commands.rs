@@ -207,6 +207,7 @@ impl Machine {
         if matches!(rest.why, Why::Stopped(_) | Why::Failed(Ending::Dependency(..))) {
             self.forget_alarm(id);
             self.enter(id, Why::Stopped(cause.clone()).into(), String::new(), cause);
+            self.forget_if_over(id);
         }
     }
 

@@ -17,6 +17,14 @@ impl Machine {
         self.instances_of(of).map(|p| p.id).collect()
     }
 
+    /// The process that this one is an instance of.
+    pub fn instance_of(&self, id: ProcessId) -> Option<ProcessId> {
+        match self.process(id)?.origin {
+            Origin::Instance { of, .. } => Some(of),
+            _ => None,
+        }
+    }
+
     fn instances_of(&self, of: ProcessId) -> impl Iterator<Item = &Process> {
         // Most never had one: then none is looked for.
         let had_some = self.process(of).is_some_and(|p| p.accepted > 0);
@@ -82,10 +90,7 @@ impl Machine {
     }
 
     /// An instance was forgotten.
-    pub(super) fn instance_over(&mut self, of: ProcessId, unused: Option<ConnectionId>) {
-        if let Some(connection) = unused {
-            self.output(Output::DropConnection(connection));
-        }
+    pub(super) fn instance_over(&mut self, of: ProcessId) {
         if self.waits_on(of, &WaitFor::Room) && self.has_room(of) {
             self.watch_again(of);
         }
@@ -95,7 +100,15 @@ impl Machine {
         }
     }
 
+    /// It is at rest: has it forgotten if it is to be, and a connection that it never came to serve closed at once.
     pub(super) fn forget_if_over(&mut self, id: ProcessId) {
+        if let Some(Process { origin: Origin::Instance { connection: Some(_), .. }, state: State::Rest(_), .. }) =
+            self.process(id)
+            && let Some(Origin::Instance { connection, .. }) = self.processes.get_mut(id).map(|p| &mut p.origin)
+            && let Some(connection) = connection.take()
+        {
+            self.output(Output::DropConnection(connection));
+        }
         if self.process(id).is_some_and(Process::is_over) {
             self.notice(Notice::Forget(id));
         }

@@ -11,7 +11,8 @@ use super::ids::{CommandId, ProcessId};
 use super::machine::Machine;
 use super::output::Output;
 use super::process::{
-    Goal, Last, Origin, Process, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Waiter, Waiting, Why,
+    Backoff, Due, Goal, Last, Origin, Process, StartPhase, Starting, State, StopPhase, Stopping, WaitFor, Waiter,
+    Waiting, Why,
 };
 use super::reply::{Applied, Done, Refusal, Updated};
 use super::shared::Shared;
@@ -143,7 +144,8 @@ impl Machine {
         if let (Some(run), Some(live)) = (p.state.run_mut(), live) {
             run.spec = live;
         }
-        let (listened, running) = (p.state.listens(), matches!(p.state, State::Running(_)));
+        let tried = matches!(&p.state, State::Backoff(Backoff { due: Due::Listen, .. }));
+        let (listened, running) = (tried || p.state.listens(), matches!(p.state, State::Running(_)));
         if !change.fields.is_empty() {
             let (fields, needs_restart) = (change.paths(), change.needs_restart());
             self.emit(id, EventKind::Updated { fields, needs_restart }, cause.clone());
@@ -165,8 +167,12 @@ impl Machine {
             self.health_changed(id, had_health);
         }
         if listened && changed("listen") {
+            self.clear_timer(id, TimerKind::Backoff);
             self.output(Output::DisarmSockets(id));
             if newer.listen.is_empty() {
+                if let Some(p) = self.processes.get_mut(id) {
+                    p.want = Want::Down;
+                }
                 self.rest(id, Why::Stopped(cause.clone()), cause);
             } else {
                 let fallback = self.process(id).map_or(Why::Created, Process::rest_why);
@@ -285,8 +291,8 @@ impl Machine {
                 self.names.remove(&p.name);
             }
             self.relations_changed();
-            if let Origin::Instance { of, connection, .. } = p.origin {
-                self.instance_over(of, connection);
+            if let Origin::Instance { of, .. } = p.origin {
+                self.instance_over(of);
             }
         }
     }

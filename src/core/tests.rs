@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::spec::{Plan, Restart, Spec};
+use crate::spec::{ListenAddress, Listener, Plan, Restart, Spec};
 
 struct Bench {
     machine: Machine,
@@ -206,4 +206,32 @@ fn what_a_conflict_within_one_change_stopped_for_good_is_not_brought_back_by_tha
     b.command(Command::Apply(Box::new(plan)));
     assert_eq!((b.state("a"), b.state("b")), (StateName::Waiting, StateName::Stopping));
     assert_eq!((b.state("leaf"), b.state("mid")), (StateName::Stopped, StateName::Stopped));
+}
+
+#[test]
+fn a_process_a_connection_leaves_nothing_behind() {
+    let listener = Listener { accept: Some(3), ..Listener::new(ListenAddress::Tcp("127.0.0.1:80".into())) };
+    let mut b = Bench::new(vec![spec("a"), spec("echo").listen(listener), spec("z")]);
+    let echo = b.machine.find("echo").expect("it exists");
+    b.input(Input::Armed(echo));
+    let mut live = std::collections::VecDeque::new();
+    for number in 1..=10_000_u64 {
+        let (connection, peer) = (ConnectionId(number), "127.0.0.1:40000".into());
+        b.input(Input::Connection { process: echo, connection, peer });
+        let name = format!("echo@{number}");
+        b.execute(&name, 100);
+        live.push_back(name);
+        if live.len() == 3 {
+            let first = live.pop_front().expect("there are three");
+            b.die(&first, 100, ExitStatus::Code(0));
+            b.input(Input::Armed(echo));
+        }
+    }
+    assert_eq!(b.machine.processes().len(), 5);
+    assert!(b.machine.processes.width() <= 20, "{}", b.machine.processes.width());
+    let restored = Machine::read(b.machine.records()).expect("its own records");
+    assert_eq!(restored.processes(), b.machine.processes());
+    assert_eq!(restored.status(echo), b.machine.status(echo));
+    let next = restored.find("echo@10000").expect("it exists");
+    assert!(restored.status(next).is_some() && b.machine.status(ProcessId(7)).is_none());
 }

@@ -293,7 +293,7 @@ impl Engine {
             self.led_by(run, pid);
             match self.follow_by(run, pid, fd) {
                 Ok(()) => {
-                    self.forget_bites(run);
+                    self.adopt_limits(run, pid);
                     self.watch_limits(run);
                     return self.inputs.push_back(Input::Adopted(run, Adoption::Alive(pid)));
                 }

@@ -280,6 +280,8 @@ fn make_base(base: &Path) -> io::Result<()> {
 fn make(base: &Path, directory: &Directory, owner: (u32, u32)) -> io::Result<()> {
     let mut folder = open_base(base)?;
     let mut parts = parts(Path::new(&directory.path))?.into_iter().peekable();
+    // Whether it lies where somebody else may move things to.
+    let mut exposed = false;
     while let Some(part) = parts.next() {
         let is_new = match mkdirat(&folder, part, Mode::S_IRWXU) {
             Ok(()) => true,
@@ -287,12 +289,23 @@ fn make(base: &Path, directory: &Directory, owner: (u32, u32)) -> io::Result<()>
             Err(error) => return Err(error.into()),
         };
         folder = open_part(folder.as_fd(), part)?;
-        if is_new && parts.peek().is_some() {
-            fchmod(&folder, Mode::from_bits_truncate(0o755))?;
+        if parts.peek().is_some() {
+            if is_new {
+                fchmod(&folder, Mode::from_bits_truncate(0o755))?;
+            }
+            let above = fstat(&folder)?;
+            exposed |= ![0, geteuid().as_raw()].contains(&above.st_uid) || above.st_mode & 0o022 != 0;
         }
     }
     let found = fstat(&folder)?;
     if (found.st_uid, found.st_gid) != owner {
+        if exposed && found.st_uid != owner.0 && !entries(folder.as_fd())?.is_empty() {
+            let message = format!(
+                "it belongs to user {}, and lies in a folder to which others may have moved it; give it to user {} by hand",
+                found.st_uid, owner.0
+            );
+            return Err(io::Error::other(message));
+        }
         hand_over(folder.as_fd(), &found, owner, 0)?;
         give(&folder, owner)?;
     }

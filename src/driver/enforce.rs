@@ -178,8 +178,15 @@ impl Who {
 
 /// What is said where a change was refused.
 const STANDS: &str = "; what it was before still counts";
+/// What is said of a limit that a process was given by a supervisor which enforced none.
+const WITHOUT: &str = "it was started without it; a restart gives it";
 
 impl LimitState {
+    /// One that a process runs without.
+    pub(super) fn without(limit: Limit, value: u64) -> LimitState {
+        LimitState { limit, value: Some(value), enforcer: Enforcer::None, why: WITHOUT.to_owned() }
+    }
+
     /// Tells that what was there before goes on.
     pub(super) fn stand(&mut self) {
         self.why.push_str(STANDS);
@@ -187,7 +194,7 @@ impl LimitState {
 
     /// Makes do with a resource limit where no cgroup sees to it.
     pub(super) fn fall_back(&mut self, who: Who) {
-        if self.enforcer != Enforcer::None || self.why.ends_with(STANDS) {
+        if self.enforcer != Enforcer::None || self.why.ends_with(STANDS) || self.why == WITHOUT {
             return;
         }
         let weaker = match (self.limit, who) {

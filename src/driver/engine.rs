@@ -23,7 +23,7 @@ use super::pool::Pool;
 use super::prepare::{NotPrepared, Prepared, Surroundings};
 use super::probe::Probes;
 use super::run::Run;
-use super::sockets::{Found, Sockets};
+use super::sockets::{Found, Sockets, undo_binding};
 use super::sources::{Clock, JobId, Moment, Owner, Poller, Source, Token};
 use super::spawn::Launcher;
 use super::task::{TaskEnd, Tasks};
@@ -227,6 +227,7 @@ impl Engine {
 
     /// The newest lines of a process.
     pub fn tail(&self, process: ProcessId) -> Option<Tail> {
+        let process = self.machine.instance_of(process).unwrap_or(process);
         self.places.get(&process).map(|place| place.log.tail())
     }
 
@@ -629,7 +630,10 @@ impl Drop for Engine {
             let _ = self.shared.ended.set(shutdown.clone());
             let late = left.into_iter().filter_map(|message| match message {
                 Message::WaitEnd(answer) => Some(answer),
-                _ => None,
+                other => {
+                    undo_binding(other);
+                    None
+                }
             });
             for answer in self.end_waiters.drain(..).chain(late) {
                 let _ = answer.send(Answer::Ended(shutdown.clone()));

@@ -89,6 +89,7 @@ impl Engine {
         held: &Held,
     ) -> Result<Launch, SpawnError> {
         let mut launch = block.launch.clone();
+        let process = self.machine.instance_of(process).unwrap_or(process);
         if let Some(place) = self.places.get_mut(&process) {
             launch.stdio = [
                 Stdio::Null,

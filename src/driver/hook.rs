@@ -43,6 +43,7 @@ pub(super) struct Job {
 /// A function call on its way: until it comes back, which nobody can make it do.
 pub(super) struct Call {
     run: RunId,
+    process: ProcessId,
     purpose: Purpose,
     patience: Patience,
     /// Whether nobody wants to hear of it any more.
@@ -229,7 +230,7 @@ impl Engine {
             exit: self.runs.get(&run).and_then(|entry| entry.exit),
             timeout,
         };
-        self.calls.insert(id, Call { run, purpose, patience: Patience::of(purpose, timeout), silent: false });
+        self.calls.insert(id, Call { run, process, purpose, patience: Patience::of(purpose, timeout), silent: false });
         self.call_timeout(id);
         let shared = self.shared.clone();
         let done = FunctionDone::new(move |result| {
@@ -266,6 +267,11 @@ impl Engine {
     pub(super) fn ask_condition(&mut self, run: RunId, function: FunctionId) {
         let Some(entry) = self.runs.get(&run) else { return };
         let (process, spec) = (entry.process, entry.spec.clone());
+        // One that hangs is not called again at each start: calls never pile up.
+        if self.calls.values().any(|call| call.process == process && call.purpose == Purpose::Condition) {
+            let reason = "the call at an earlier start has not come back yet".to_owned();
+            return self.condition_answered(run, Err(Shortfall::Broken(reason)));
+        }
         let begin = Begin { run, process, purpose: Purpose::Condition, timeout: CONDITION_TIMEOUT, spec };
         self.begin_call(begin, function);
     }
@@ -293,13 +299,12 @@ impl Engine {
     fn begin_job(&mut self, begin: Begin, command: Vec<String>, user: Option<String>) {
         let Begin { run, process, purpose, timeout, spec } = begin;
         let id = JobId(self.new_id());
-        let surroundings = self.surroundings.clone();
-        let place = self.place(process, &spec);
+        let log = self.log_to_open(process, &spec);
         let wanted = Wanted {
             // Where the process itself has no socket yet, its hooks are told of none.
             bind_notify: false,
             notify_name: Place::notify_name(process),
-            open_log: place.needs_log_file(&spec, &surroundings),
+            log,
             conditions: false,
             spec,
             command: Some(command),

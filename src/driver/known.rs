@@ -9,10 +9,10 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::creds;
 use super::launch::candidates;
+use super::{creds, envfile, sockets};
 use crate::spec::names::capability_number;
 use crate::spec::units::quote;
 use crate::spec::{HookAction, ListenAddress, Plan, Probe, ProbeTarget, Problem, Ready, Reload, Severity, Spec};
@@ -194,10 +194,12 @@ impl Look<'_> {
 
     fn env_files(&mut self) {
         let spec = self.spec;
-        for (place, file) in spec.env_file.iter().enumerate().filter(|(_, file)| !file.optional) {
-            let at = self.surroundings.base.join(&file.path);
-            if let Err(error) = fs::metadata(&at) {
-                self.warning(&numbered("env_file", place, spec.env_file.len()), unseen("the file", &at, &error));
+        for (place, file) in spec.env_file.iter().enumerate() {
+            let field = numbered("env_file", place, spec.env_file.len());
+            // As a start would.
+            match envfile::read(std::slice::from_ref(file), self.surroundings.base) {
+                Ok(found) => found.warnings.into_iter().for_each(|warning| self.warning(&field, warning)),
+                Err((_, message)) => self.warning(&field, message),
             }
         }
     }
@@ -208,6 +210,13 @@ impl Look<'_> {
             let field = numbered("listen", place, spec.listen.len());
             self.user(&format!("{field}.user"), listener.user.as_deref());
             self.group(&format!("{field}.group"), listener.group.as_deref());
+            if let Some(holder) = sockets::stranger(&listener.address, self.surroundings.base) {
+                let message = format!(
+                    "{} is in use: {holder} listens there; end that, or choose another address",
+                    listener.address
+                );
+                self.error(&field, message);
+            }
             let Some(path) = listener.address.path() else { continue };
             let at = self.surroundings.base.join(path);
             let Ok(found) = fs::symlink_metadata(&at) else { continue };
@@ -240,7 +249,7 @@ fn shown(path: &Path) -> String {
     quote(&path.to_string_lossy())
 }
 
-fn unseen(what: &str, path: &PathBuf, error: &io::Error) -> String {
+fn unseen(what: &str, path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => format!("{what} {} does not exist here", shown(path)),
         _ => format!("{what} {} cannot be looked at: {error}", shown(path)),

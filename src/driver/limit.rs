@@ -158,11 +158,16 @@ impl Engine {
         }
     }
 
-    /// What limits did to a run that was adopted alive is old news.
-    pub(super) fn forget_bites(&mut self, run: RunId) {
+    /// A run was adopted alive, led by this process: what its limits did is old news, and what no cgroup sees to its
+    /// processes were given when they were made.
+    pub(super) fn adopt_limits(&mut self, run: RunId, pid: Pid) {
         if let Some(entry) = self.runs.get_mut(&run)
-            && let Some(held) = &entry.held
+            && let Some(held) = &mut entry.held
         {
+            let mut states = held.tree.limits().to_vec();
+            let who = who_is(pid);
+            states.iter_mut().for_each(|state| state.fall_back(who));
+            held.tree.set_limits(states);
             let limited = held.tree.limited();
             entry.told = Told { oom_kills: limited.oom_kills(), forks_refused: limited.forks_refused() };
         }
@@ -225,21 +230,25 @@ impl Engine {
     }
 }
 
+/// As whom a process runs.
+fn who_is(pid: Pid) -> Who {
+    fs::metadata(format!("/proc/{pid}")).map_or(Who::Another, |of| Who::with(of.uid()))
+}
+
 /// Changes limits, on whichever thread this is.
 fn changed(limiter: &Limiter, mut limited: Limited, limits: &Limits, gauge: &Gauge) -> Changed {
     let before: Vec<_> = limited.states.iter().filter_map(LimitState::lifted).collect();
     limiter.change(&mut limited, limits, &|| gauge.members());
     let members = gauge.members().unwrap_or_default();
-    let who = members.first().map_or(Who::Another, |pid| {
-        fs::metadata(format!("/proc/{pid}")).map_or(Who::Another, |of| Who::with(of.uid()))
-    });
+    let who = members.first().map_or(Who::Another, |pid| who_is(*pid));
     let mut problems = Vec::new();
     limited.states.iter_mut().for_each(|state| state.fall_back(who));
     let now: Vec<_> = limited.states.iter().filter_map(LimitState::rlimit).collect();
     let lifted = before.into_iter().filter(|old| !now.iter().any(|new| new.resource == old.resource));
     for limit in lifted.chain(now.iter().copied()) {
-        let refused = members.iter().filter_map(|pid| put(*pid, limit).err().map(|error| (*pid, error)));
-        if let Some((pid, error)) = refused.last() {
+        let refused: Vec<_> =
+            members.iter().filter_map(|pid| put(*pid, limit).err().map(|error| (*pid, error))).collect();
+        if let Some((pid, error)) = refused.first() {
             let name = super::limits::name(limit.resource);
             problems
                 .push(format!("cannot change the resource limit `{name}` of pid {pid}: {error}; restart it for that"));

@@ -14,7 +14,7 @@ use super::sources::{Source, Token};
 use super::spawn::Launch;
 use crate::anchor::Key;
 use crate::core::{Input, ProcessId, RunId};
-use crate::log::{LogPlace, ProcessLog, StreamKind};
+use crate::log::{LogFile, LogPlace, ProcessLog, StreamKind};
 use crate::spec::Spec;
 
 /// What a prepared launch has that runs share.
@@ -39,7 +39,10 @@ pub(super) struct Place {
     pub cached: Option<(Arc<Spec>, Arc<Block>)>,
     pub pidfile: Option<PidFile>,
     pub log_file: Option<LogPlace>,
+    /// Who may open the pipes of its output.
     owner: Option<(u32, u32)>,
+    /// Who may send to its notify socket.
+    notify_owner: Option<(u32, u32)>,
     /// What was said of limits that nobody sees to.
     pub unlimited: String,
 }
@@ -79,9 +82,23 @@ impl Engine {
                 pidfile: None,
                 log_file: None,
                 owner: None,
+                notify_owner: None,
                 unlimited: String::new(),
             }
         })
+    }
+
+    /// Whose pipes and log file a process prints into: an instance, into those of the process that it is one of.
+    pub(super) fn log_of(&self, process: ProcessId, spec: &Arc<Spec>) -> (ProcessId, Arc<Spec>) {
+        let of = self.machine.instance_of(process).and_then(|of| Some((of, self.machine.spec(of)?)));
+        of.unwrap_or_else(|| (process, spec.clone()))
+    }
+
+    /// The spec whose log file is yet to be opened for a process to print into.
+    pub(super) fn log_to_open(&mut self, process: ProcessId, spec: &Arc<Spec>) -> Option<Arc<Spec>> {
+        let surroundings = self.surroundings.clone();
+        let (of, spec) = self.log_of(process, spec);
+        self.place(of, &spec).needs_log_file(&spec, &surroundings).then_some(spec)
     }
 
     /// Takes what a preparation for a run opened into the process's place, and returns the rest.
@@ -94,16 +111,13 @@ impl Engine {
         let Prepared { launch, stdout, stderr, owner, log_file, notify, ready_line, warnings } = prepared;
         self.inputs.extend(warnings.into_iter().map(|text| Input::Warning(Some(process), text)));
         let surroundings = self.surroundings.clone();
+        self.settle_log(process, spec, log_file)?;
+        let (log_of, _) = self.log_of(process, spec);
+        if let Some(place) = self.places.get_mut(&log_of) {
+            place.owner = owner;
+        }
         self.place(process, spec);
         let Some(place) = self.places.get_mut(&process) else { return Err(std::io::ErrorKind::NotFound.into()) };
-        place.log.resize(usize::try_from(spec.log.ring).unwrap_or(usize::MAX));
-        if let Some(file) = log_file {
-            let kept = self.kept.as_ref();
-            place.log.set_file(Some(file), |fd| Engine::hold(kept, Key::staged(process), fd))?;
-            place.log_file = log_place(spec, &surroundings);
-        } else if log_place(spec, &surroundings).is_none() && place.log_file.take().is_some() {
-            place.log.set_file(None, |_| ())?;
-        }
         if let Some(socket) = notify {
             if let Some((old, token)) = place.notify.take() {
                 self.poller.remove(&old, token);
@@ -115,8 +129,8 @@ impl Engine {
             place.notify = Some((socket, token));
             place.closing = false;
         }
-        if place.owner != owner {
-            place.owner = owner;
+        if place.notify_owner != owner {
+            place.notify_owner = owner;
             if let Some((socket, _)) = &place.notify {
                 socket.give_to(owner)?;
             }
@@ -126,6 +140,29 @@ impl Engine {
             place.pidfile = pidfile.map(PidFile::new);
         }
         Ok(Block { launch, stdout, stderr, ready_line })
+    }
+
+    /// Has the lines of a process go to the file that was opened for them.
+    fn settle_log(&mut self, process: ProcessId, spec: &Arc<Spec>, file: Option<LogFile>) -> std::io::Result<()> {
+        let surroundings = self.surroundings.clone();
+        let (of, spec) = self.log_of(process, spec);
+        self.place(of, &spec);
+        let Some(place) = self.places.get_mut(&of) else { return Err(std::io::ErrorKind::NotFound.into()) };
+        place.log.resize(usize::try_from(spec.log.ring).unwrap_or(usize::MAX));
+        let is_new = place.needs_log_file(&spec, &surroundings);
+        match file {
+            // Another instance, prepared at the same time, may have opened it.
+            Some(file) if of == process || is_new => {
+                let kept = self.kept.as_ref();
+                place.log.set_file(Some(file), |fd| Engine::hold(kept, Key::staged(of), fd))?;
+                place.log_file = log_place(&spec, &surroundings);
+            }
+            None if log_place(&spec, &surroundings).is_none() && place.log_file.take().is_some() => {
+                place.log.set_file(None, |_| ())?;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Forgets a process that was deleted.

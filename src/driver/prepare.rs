@@ -147,8 +147,8 @@ pub(crate) struct Wanted {
     pub bind_notify: bool,
     /// The path of the notify socket.
     pub notify_name: String,
-    /// Whether the log file is to be opened.
-    pub open_log: bool,
+    /// Whose log file is to be opened, if one is: its own, or that of the process that it is an instance of.
+    pub log: Option<Arc<Spec>>,
     /// Whether the conditions are to be looked at.
     pub conditions: bool,
 }
@@ -168,7 +168,7 @@ impl Wanted {
             && !is_file(&spec.log.stdout)
             && !is_file(&spec.log.stderr)
             && !self.bind_notify
-            && !self.open_log
+            && self.log.is_none()
     }
 }
 
@@ -368,9 +368,10 @@ pub(crate) fn log_place(spec: &Spec, surroundings: &Surroundings) -> Option<LogP
 }
 
 fn log_file(wanted: &Wanted, surroundings: &Surroundings) -> Result<Option<LogFile>, SpawnError> {
-    let Some(place) = log_place(&wanted.spec, surroundings).filter(|_| wanted.open_log) else { return Ok(None) };
+    let Some(spec) = &wanted.log else { return Ok(None) };
+    let Some(place) = log_place(spec, surroundings) else { return Ok(None) };
     let path = place.path.clone();
-    if let (None, Some(dir)) = (&wanted.spec.log.file, &surroundings.log_dir) {
+    if let (None, Some(dir)) = (&spec.log.file, &surroundings.log_dir) {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

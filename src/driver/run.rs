@@ -10,7 +10,7 @@ use super::function::Shortfall;
 use super::held::Held;
 use super::limit::Told;
 use super::place::{Block, Place};
-use super::prepare::{self, NotPrepared, Prepared, Surroundings, Wanted};
+use super::prepare::{self, NotPrepared, Prepared, Wanted};
 use super::sockets::Connection;
 use super::sources::Owner;
 use crate::core::{ConnectionId, ExitStatus, Input, Pid, ProbeKind, ProcessId, RunId, SpawnError, SpawnStep};
@@ -102,13 +102,12 @@ impl Engine {
         let Some(entry) = self.runs.get(&run) else { return };
         let (process, spec) = (entry.process, entry.spec.clone());
         self.drop_stale_notifications(process);
-        let surroundings = self.surroundings.clone();
         let number = self.machine.run_count(process).saturating_add(1);
         let place = self.place(process, &spec);
         place.run = Some(run);
         place.log.set_run(number, true);
         let cached = place.cached(&spec);
-        let wanted = wanted(process, &spec, place, &surroundings);
+        let wanted = self.wanted(process, &spec);
         self.want_directories(process, &spec);
         if let Some(block) = cached {
             self.have_block(run, block);
@@ -154,9 +153,7 @@ impl Engine {
         let (process, spec) = (entry.process, entry.spec.clone());
         match answer {
             Ok(()) => {
-                let surroundings = self.surroundings.clone();
-                let wanted =
-                    Wanted { conditions: false, ..wanted(process, &spec, self.place(process, &spec), &surroundings) };
+                let wanted = Wanted { conditions: false, ..self.wanted(process, &spec) };
                 self.prepare_on_pool(Owner::Run(run), wanted);
             }
             Err(Shortfall::No(reason)) => {
@@ -193,8 +190,8 @@ impl Engine {
             Ok(prepared) => match self.settle_in(process, &spec, *prepared) {
                 Ok(block) => {
                     let block = Arc::new(block);
-                    if let Some(place) = self.places.get_mut(&process)
-                        && wanted(process, &spec, place, &self.surroundings).is_prompt()
+                    if self.wanted(process, &spec).is_prompt()
+                        && let Some(place) = self.places.get_mut(&process)
                     {
                         place.cached = Some((spec, block.clone()));
                     }
@@ -275,17 +272,18 @@ impl Engine {
         }
         self.tidy_directories(entry.process);
     }
-}
 
-/// What is to be prepared for a run of this process.
-fn wanted(process: ProcessId, spec: &Arc<Spec>, place: &Place, surroundings: &Surroundings) -> Wanted {
-    Wanted {
-        spec: spec.clone(),
-        command: None,
-        user: None,
-        bind_notify: prepare::wants_notify(spec) && place.notify.is_none(),
-        notify_name: Place::notify_name(process),
-        open_log: place.needs_log_file(spec, surroundings),
-        conditions: true,
+    /// What is to be prepared for a run of this process.
+    fn wanted(&mut self, process: ProcessId, spec: &Arc<Spec>) -> Wanted {
+        let log = self.log_to_open(process, spec);
+        Wanted {
+            spec: spec.clone(),
+            command: None,
+            user: None,
+            bind_notify: prepare::wants_notify(spec) && self.place(process, spec).notify.is_none(),
+            notify_name: Place::notify_name(process),
+            log,
+            conditions: true,
+        }
     }
 }

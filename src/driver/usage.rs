@@ -138,8 +138,7 @@ fn of_cgroup(folder: &Path) -> Usage {
     usage
 }
 
-/// Takes the figures of a cgroup of version 1 in place of sums. Of the processor it counts the time in which it was
-/// throttled alone.
+/// Takes the figures of a cgroup of version 1 in place of sums. Of the processor that has those of its limit alone.
 fn count_version1(usage: &mut Usage, controller: Controller, folder: &Path) {
     let number = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
     match controller {
@@ -152,7 +151,15 @@ fn count_version1(usage: &mut Usage, controller: Controller, folder: &Path) {
             usage.pids = number("pids.current").or(usage.pids);
             usage.pids_limit = number("pids.max");
         }
-        Controller::Cpu | Controller::Io => return,
+        Controller::Cpu => {
+            let (quota, period) = (number("cpu.cfs_quota_us"), number("cpu.cfs_period_us"));
+            // Without a limit the quota is -1.
+            let millis = quota.zip(period.filter(|period| *period > 0)).map(|(quota, period)| quota * 1000 / period);
+            usage.cpu_limit_millis = millis;
+            let stat = fs::read_to_string(folder.join("cpu.stat")).unwrap_or_default();
+            usage.cpu_throttled = value(&stat, "throttled_time").map(Duration::from_nanos);
+        }
+        Controller::Io => return,
     }
     usage.source = UsageSource::Cgroup;
 }

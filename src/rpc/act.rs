@@ -171,7 +171,12 @@ async fn tell(
     let now = now.unwrap_or_else(|_| vec![None; found.len()]);
     let mut outcomes = Vec::with_capacity(found.len());
     for ((found, now), result) in found.iter().zip(now).zip(results) {
-        let status = now.unwrap_or_else(|| found.status.clone());
+        // An instance is forgotten once it is stopped.
+        let gone = || match (act, result) {
+            (Act::Stop, Ok(())) => crate::core::Status { state: StateName::Stopped, pid: None, ..found.status.clone() },
+            _ => found.status.clone(),
+        };
+        let status = now.unwrap_or_else(gone);
         let mut outcome = outcome(&found.uuid, &status);
         outcome.error = result.as_ref().err().map(|fault| {
             let mut fault = fault.clone();

@@ -274,8 +274,8 @@ async fn limits(served: &Served, one: &Found) -> Result<Vec<v1::LimitStatus>, Fa
 async fn listeners(served: &Served, one: &Found, all: &[Found]) -> Result<Vec<v1::ListenerStatus>, Fault> {
     let handle = served.handle(one);
     let listeners = blocking(move || handle.listeners().unwrap_or_default()).await?;
-    let prefix = format!("{}@", one.status.name);
-    let instances = all.iter().filter(|other| other.status.name.starts_with(&prefix)).count();
+    let is_instance = |other: &&Found| other.status.instance_of.as_ref() == Some(&one.status.name);
+    let instances = all.iter().filter(is_instance).count();
     let told = |listener: crate::ListenerState| v1::ListenerStatus {
         name: listener.name,
         address: listener.address,

@@ -85,16 +85,13 @@ fn an_update_keeps_the_pid_where_it_can_and_says_where_it_cannot() {
         &["--health-interval", "2s"],
         &["--health-exec", "true --really"],
         &["--unset", "health"],
+        &["--limits-memory", "100M", "--limits-pids", "20"],
+        &["--unset", "limits.memory"],
     ] {
         let said = one.ok(&[&["update", "web"], args].concat());
         assert!(said.ends_with("web: updated\n"), "{args:?}: {said}");
         assert_eq!(pid(&one.process("web")), web, "{args:?}");
     }
-    // Limits wait for what enforces them, and are kept.
-    let ended = one.neap(&["update", "web", "--limits-memory", "100M", "--limits-pids", "20"]).end().expect_code(0);
-    assert!(ended.stderr.contains("--limits-memory: "), "{ended:?}");
-    assert_eq!(pid(&one.process("web")), web);
-
     let said = one.ok(&["update", "web", "--env", "B=2", "--dry-run"]);
     assert!(said.contains("in force after a restart: env.B (--restart-process gives it)"), "{said}");
     let said = one.ok(&["update", "web", "--env", "B=2"]);

@@ -31,7 +31,8 @@ fn the_example_of_environments_does_what_it_says() {
     assert!(state.join("started").exists() && !instance.path().join("environment-web.pid").exists());
     let ended = instance.fails(4, &["start", "extra"]);
     assert!(ended.stderr.contains("check (web is stopped) does not hold"), "{ended:?}");
-    assert!(instance.ok(&["why", "extra"]).contains("web is stopped"));
+    let why = instance.ok(&["why", "extra"]);
+    assert!(why.contains("web is stopped") && why.contains("starts it once the condition holds"), "{why}");
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn an_error_goes_to_stderr_with_its_traceback_and_fails() {
 #[test]
 fn what_is_refused_or_never_comes_to_anything_has_its_exit_code() {
     let instance = Instance::start(CONFIGURATION);
+    instance.ok(&["wait", "web"]);
     instance.fails(1, &["eval", "neap.get('idle'):reload()"]);
     let refused = instance.fails(1, &["eval", "neap.get('web'):stop()", "--read-only"]);
     assert!(refused.stderr.contains("read-only"), "{refused:?}");

@@ -1,5 +1,6 @@
 //! What `neap check` knows of the host: accounts, programs, folders, socket paths.
 
+use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
 use crate::support::{Ended, Folder, Neap};
@@ -41,6 +42,7 @@ fn accounts_that_do_not_exist_are_errors_with_their_lines() {
 fn what_may_be_there_by_the_time_of_a_start_is_a_warning() {
     let folder = Folder::new();
     folder.write("plain", "no program\n");
+    folder.write("odd.env", "B=1\nexport A=1\n");
     for (keys, message) in [
         (
             "command = { \"no-such-program\" }",
@@ -54,7 +56,12 @@ fn what_may_be_there_by_the_time_of_a_start_is_a_warning() {
             "3: warning: process `web`: working_dir: the folder \"",
         ),
         ("command = { \"true\" },\n  working_dir = \"plain\"", "/plain\" is not a folder"),
-        ("command = { \"true\" },\n  env_file = \"nowhere.env\"", "env_file: the file \""),
+        (
+            "command = { \"true\" },\n  env_file = \"nowhere.env\"",
+            "3: warning: process `web`: env_file: cannot read the environment file `",
+        ),
+        ("command = { \"true\" },\n  env_file = \"none-*.env\"", "none-*.env`: no file has such a name"),
+        ("command = { \"true\" },\n  env_file = \"-odd.env\"", "odd.env:2: `export A` is no name of a variable"),
         (
             "command = { \"true\" },\n  env = { PATH = \"/nowhere\" }",
             "command: there is no program \"true\" in PATH (/nowhere)",
@@ -84,7 +91,7 @@ fn what_may_be_there_by_the_time_of_a_start_is_a_warning() {
     for keys in [
         "command = { \"./run\" },\n  working_dir = \"below\"",
         "command = { \"elsewhere\" },\n  env_file = \"path.env\"",
-        "command = { \"true\" },\n  env_file = \"-nowhere.env\"",
+        "command = { \"true\" },\n  env_file = { \"-nowhere.env\", \"-none-*.env\", \"p*.env\" }",
     ] {
         assert_eq!(check(&folder, keys, &["--strict"]).expect_code(0).stderr, "", "{keys}");
     }
@@ -94,7 +101,7 @@ fn what_may_be_there_by_the_time_of_a_start_is_a_warning() {
 fn a_path_that_a_strangers_file_has_is_no_place_for_a_socket() {
     let folder = Folder::new();
     folder.write("data.sock", "precious\n");
-    let _old = UnixListener::bind(folder.path().join("old.sock")).unwrap();
+    drop(UnixListener::bind(folder.path().join("old.sock")).unwrap());
     let with = |listen: &str| format!("command = {{ \"true\" }},\n  listen = {{ {listen} }}");
     let ended = check(&folder, &with("unix = \"data.sock\""), &["--json"]).expect_code(1);
     let refused: serde_json::Value = serde_json::from_str(&ended.stderr).unwrap();
@@ -107,6 +114,25 @@ fn a_path_that_a_strangers_file_has_is_no_place_for_a_socket() {
     for listen in ["unix = \"old.sock\"", "unix = \"new.sock\"", "unix = \"@web\"", "tcp = \"127.0.0.1:0\""] {
         assert_eq!(check(&folder, &with(listen), &["--strict"]).expect_code(0).stderr, "", "{listen}");
     }
+}
+
+#[test]
+fn a_port_or_path_at_which_another_program_listens_is_refused_naming_it() {
+    let folder = Folder::new();
+    let with = |listen: &str| format!("command = {{ \"true\" }},\n  listen = {{ {listen} }}");
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _unix = UnixListener::bind(folder.path().join("live.sock")).unwrap();
+    let port = tcp.local_addr().unwrap().port();
+    let at = [format!("tcp = {port}"), format!("tcp = \"0.0.0.0:{port}\""), "unix = \"live.sock\"".to_owned()];
+    for listen in &at {
+        let ended = check(&folder, &with(listen), &[]).expect_code(1);
+        let us = format!("(pid {}) listens there; end that, or choose another address", std::process::id());
+        assert!(ended.stderr.contains(&us), "{listen}: {}", ended.stderr);
+        // Of another host nothing is known here.
+        check(&folder, &with(listen), &["--elsewhere"]).expect_code(0);
+    }
+    drop(tcp);
+    check(&folder, &with(&at[0]), &["--strict"]).expect_code(0);
 }
 
 #[test]

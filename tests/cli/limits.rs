@@ -43,8 +43,9 @@ fn the_example_of_limits_does_what_it_says() {
     if !has(&instance, "the_example_of_limits_does_what_it_says", &["memory", "pids", "cpu"]) {
         return;
     }
-    let leak = once(&instance, "leak", |leak| leak["state"] == "failed");
-    assert_eq!(leak["run_count"], 3, "{leak}");
+    let leak = once(&instance, "leak", |leak| leak["state"] == "crashed");
+    assert_eq!(leak["run_count"], 4, "{leak}");
+    assert!(leak["reason"].as_str().unwrap().ends_with("out of memory (oom)"), "{leak}");
     assert!(instance.ok(&["why", "leak"]).contains("(oom)"));
     assert!(instance.ok(&["events", "leak"]).contains("oom"));
     let swarm = once(&instance, "swarm", |swarm| swarm["state"] == "failed");
@@ -76,6 +77,6 @@ fn the_page_of_limits_has_each_of_them_and_configurations_that_are_accepted() {
     let folder = Folder::new();
     for block in blocks {
         let file = folder.write("neap.lua", block);
-        Neap::new(["check", "--strict", file.to_str().unwrap()]).start().end().expect_code(0);
+        Neap::new(["check", "--strict", "--elsewhere", file.to_str().unwrap()]).start().end().expect_code(0);
     }
 }

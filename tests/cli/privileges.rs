@@ -17,7 +17,8 @@ fn without_privileges_rights_can_be_given_up_and_what_takes_more_fails_with_the_
     // The limits of this process are the supervisor's.
     let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
     let grants = [
-        ("nice", "nice = 5"),
+        // Whatever that of the tests is.
+        ("nice", "nice = 19"),
         ("umask", "umask = \"0077\""),
         ("oom", "limits = { oom_score_adj = 500 }"),
         ("files", "rlimits = { nofile = 64 }"),

@@ -13,8 +13,9 @@ const SECRETS: [&str; 7] =
 const CONFIG: &str = r#"
 local token, key = neap.secret { file = "token" }, neap.secret { env = "KEY" }
 neap.process "web" {
-  shell = "echo $TOKEN $KEY > given-$NAME; exec sleep 100000",
+  shell = "echo $TOKEN $KEY > given-$NAME; echo written; exec sleep 100000",
   env = { TOKEN = token, KEY = key, NAME = "web" },
+  ready = neap.logline "^written$",
   health = neap.exec { "sh", "-c", "test -n \"$TOKEN\"" },
   hooks = { before_start = { "sh", "-c", "echo $TOKEN > hook" } },
 }
@@ -90,6 +91,7 @@ fn h10_a_secret_goes_to_its_program_and_is_shown_nowhere_else() {
     command.env("KEY", SECRETS[1]);
     let daemon = home.start(command);
     daemon.wait_for("neap: ready;");
+    look(&home, &["wait", "web"]);
     // It is what the program gets.
     assert_eq!(std::fs::read_to_string(home.path("given-web")).unwrap(), format!("{} {}\n", SECRETS[0], SECRETS[1]));
     assert_eq!(std::fs::read_to_string(home.path("hook")).unwrap(), format!("{}\n", SECRETS[0]));
@@ -105,6 +107,8 @@ fn h10_a_secret_goes_to_its_program_and_is_shown_nowhere_else() {
     look(&home, &["eval", "neap.get('web').spec"]);
     look(&home, &["eval", "--json", "neap.get('web').spec"]);
     look(&home, &["eval", "neap.list()"]);
+    look(&home, &["eval", "neap.get('web'):describe()"]);
+    look(&home, &["eval", "--json", "neap.get('web'):describe()"]);
     all_views(&home);
     // A configuration with another secret, and ones that are refused.
     std::fs::write(home.path("token"), format!("{}\n", SECRETS[5])).unwrap();

@@ -305,6 +305,8 @@ fn a_stop_lets_connections_queue_and_a_start_serves_them() {
     let daemon = home.ready();
     let at = At::Tcp(port);
     let first = at.answer();
+    // That the instance itself has the port is in nobody's way.
+    home.neap(["check", "--strict"]);
     home.neap(["stop", "echo"]);
     let queued: Vec<_> = (0..3)
         .map(|_| {
@@ -354,7 +356,7 @@ fn who_was_not_asked_for_is_stopped_again_and_the_next_connection_starts_it() {
 fn each_connection_gets_an_instance_and_at_most_so_many_do() {
     let home = Home::new();
     let port = free_port();
-    let shell = "printf \"$REMOTE_ADDR \" >&3; exec cat <&3 >&3";
+    let shell = "echo $REMOTE_ADDR is served; printf \"$REMOTE_ADDR \" >&3; exec cat <&3 >&3";
     home.config(&format!(
         "neap.process 'cat' {{ shell = [[{shell}]], listen = neap.listen {{ tcp = {port}, accept = 2 }} }}"
     ));
@@ -377,7 +379,11 @@ fn each_connection_gets_an_instance_and_at_most_so_many_do() {
     let instances = |home: &Home| home.list().keys().filter(|name| name.starts_with("cat@")).count();
     assert_eq!(instances(&home), 2);
     assert!(is(&home.list()["cat"], "waiting"));
-    // The third is served once there is room for it.
+    let why = home.neap(["why", "cat"]);
+    assert!(why.contains("\n  for one of its 2 instances to end\n"), "{why}");
+    // The third is served once there is room for it: when one is stopped, for example.
+    let stopped = home.neap(["stop", "cat@1"]);
+    assert!(stopped.starts_with("cat@1: stopped"), "{stopped}");
     streams.remove(0);
     assert_eq!(said(&mut streams[1], "2\n"), "127.0.0.1 2\n");
     let told = &described(&home, "cat")["listeners"][0];
@@ -387,6 +393,7 @@ fn each_connection_gets_an_instance_and_at_most_so_many_do() {
     assert_eq!(said(&mut streams[1], "3\n"), "3\n");
     drop(streams);
     home.wait_until("all instances are forgotten", |all| all.len() == 1);
+    assert_eq!(home.neap(["logs", "cat"]), "127.0.0.1 is served\n".repeat(3));
     daemon.stop();
 }
 
@@ -432,5 +439,39 @@ fn a_path_that_is_anothers_fails_the_start_with_the_reason() {
     for name in ["live", "port"] {
         home.neap(["start", "--no-wait", name]);
     }
+    daemon.stop();
+}
+
+#[test]
+fn a_listener_is_made_changed_and_removed_at_run_time() {
+    if !has("python3", "a_listener_is_made_changed_and_removed_at_run_time") {
+        return;
+    }
+    let home = Home::new();
+    home.config("");
+    let daemon = home.ready();
+    let (path, program) = (home.path("made.sock"), program("echo.py"));
+    let create = |name: &str| {
+        let listen = format!("--listen-unix={}", path.display());
+        home.ask(["create", name, &listen, "--listen-mode=0600", "--", "python3", &program])
+    };
+    let created = String::from_utf8(create("made").stdout).unwrap();
+    assert_eq!(created, "made: created; a connection starts it\n");
+    home.wait_until("it listens", |all| {
+        all["made"]["reason"].as_str().is_some_and(|why| why.contains("for a connection on"))
+    });
+    assert_eq!(mode(&path), 0o600);
+    let at = At::Unix(path.clone());
+    let first = at.answer();
+    // Of one address there is one listener.
+    let refused = String::from_utf8(create("other").stderr).unwrap();
+    assert!(refused.contains("--listen-unix: ") && refused.contains(" is listened at by `made`, too"), "{refused}");
+    home.neap(["update", "made", "--listen-mode=0666", "--listen-name=x", "--restart-process"]);
+    assert_eq!(mode(&path), 0o666);
+    assert_ne!(at.answer(), first);
+    let told = &described(&home, "made")["listeners"][0];
+    assert_eq!((&told["name"], &told["bound"]), (&"x".into(), &true.into()), "{told}");
+    home.neap(["delete", "--force", "made"]);
+    assert!(!path.exists(), "its path is gone with it");
     daemon.stop();
 }

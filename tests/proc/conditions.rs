@@ -81,11 +81,14 @@ fn a_stop_while_a_condition_is_asked_for_is_done_at_once_and_the_answer_means_no
     done(process.stop()).unwrap();
     done(start).unwrap_err();
     assert_eq!(process.status().unwrap().state, StateName::Stopped);
+    // It hangs: nobody is asked a second time meanwhile.
+    let error = done(process.start()).unwrap_err().to_string();
+    assert!(error.contains("has not come back yet"), "{error}");
     drop(release);
     // Whatever came of it has been heard by the time that another has run.
     let other = world.start(does("other", &["wait"]));
     done(other.stop()).unwrap();
-    assert_eq!((process.status().unwrap().state, process.status().unwrap().run_count), (StateName::Stopped, 0));
+    assert_eq!((process.status().unwrap().state, process.status().unwrap().run_count), (StateName::Failed, 0));
 }
 
 #[test]

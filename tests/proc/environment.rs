@@ -7,7 +7,7 @@ use neap::core::{EventKind, StateName};
 use neap::spec::{Hook, Secret, Spec};
 
 use crate::support::root_or_skip;
-use crate::world::{World, does, done, lines};
+use crate::world::{World, await_lines, does, done, lines};
 
 fn world() -> World {
     World::with(|builder| {
@@ -99,12 +99,10 @@ fn b3_a_user_brings_its_own_home_and_name() {
 
 #[test]
 fn runtime_directories_are_made_for_their_user_and_told() {
-    let mut world = world();
-    let process =
-        world.start(does("web", &["env"]).clear_env(true).runtime_directory("web").runtime_directory("web-cache"));
-    let env = env_of(&mut world, &process);
-    assert_eq!(env.len(), 1, "{env:?}");
-    let folders = env[0].strip_prefix("RUNTIME_DIRECTORY=").unwrap();
+    let world = world();
+    let spec = does("web", &["env", "wait"]).clear_env(true).runtime_directory("web").runtime_directory("web-cache");
+    let lines = await_lines(&world.start(spec), 2);
+    let folders = lines.iter().find_map(|line| line.strip_prefix("RUNTIME_DIRECTORY=")).unwrap();
     let folders: Vec<&str> = folders.split(':').collect();
     assert_eq!(folders.len(), 2);
     assert!(folders.iter().all(|folder| std::path::Path::new(folder).is_dir()), "{folders:?}");

@@ -49,7 +49,12 @@ impl Kept {
         let mut command = Command::new("sh");
         command.args(["-c", &script]).arg(keeper()).arg(dir.path());
         command.env("LISTEN_FDS", fds.len().to_string());
-        let flags = |flag| fds.iter().for_each(|fd| drop(fcntl(fd, FcntlArg::F_SETFD(flag)).expect("a flag")));
+        let set = |fd, flag| fcntl(fd, FcntlArg::F_SETFD(flag)).expect("a flag");
+        let flags = |flag| {
+            for fd in fds {
+                set(fd, flag);
+            }
+        };
         flags(FdFlag::empty());
         let kept = Kept::launch(epilogue, dir, command);
         flags(FdFlag::FD_CLOEXEC);
@@ -153,6 +158,22 @@ impl Kept {
         });
     }
 
+    /// Removes the folders of cgroups that nobody is left to remove: whoever would have was killed.
+    fn remove_cgroups(&self) {
+        let name = format!("neap.test-{}", self.dir.path().display()).replace('/', "-");
+        let ours = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let ours: Vec<_> = ours.lines().filter_map(|line| line.splitn(3, ':').nth(2)).collect();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let cgroups = mounts.lines().filter_map(|line| line.split_once(" - cgroup")?.0.split(' ').nth(4));
+        for folder in cgroups.flat_map(|at| ours.iter().map(move |own| format!("{at}{own}"))) {
+            let base = Path::new(&folder).join(&name);
+            for tree in fs::read_dir(&base).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+                let _ = fs::remove_dir(tree.path());
+            }
+            let _ = fs::remove_dir(&base);
+        }
+    }
+
     /// Kills the supervisor, and does this before the next one can be there: the anchor sleeps meanwhile.
     pub fn kill_and(&self, in_the_gap: impl FnOnce()) {
         let (pid, life) = self.life();
@@ -225,7 +246,7 @@ impl Drop for Kept {
                 let _ = kill(nix::unistd::Pid::from_raw(pid as i32), signal::Signal::SIGKILL);
             }
             let _ = self.anchor.wait();
-            return;
+            return self.remove_cgroups();
         }
         let mut status = None;
         wait_until("the anchor has ended", || {
@@ -235,6 +256,7 @@ impl Drop for Kept {
             status.is_some()
         });
         let status = status.expect("a status");
+        self.remove_cgroups();
         assert!(status.success() || self.alone.get(), "the anchor ended with {status}");
     }
 }

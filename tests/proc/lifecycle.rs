@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use neap::Error;
 use neap::core::{ChangeKind, EventKind, ExitStatus, Refusal, StateName};
-use neap::spec::{ListenAddress, Listener, Plan, Restart, Signal, Spec};
+use neap::spec::{Plan, Restart, Signal, Spec};
 
 use crate::support::wait_until;
 use crate::world::{World, at_once, await_lines, does, done, is_gone, pid};
@@ -259,15 +259,4 @@ fn conditions_are_looked_at_at_each_start() {
     assert_eq!(process.status().unwrap().state, StateName::Created);
     std::fs::write(world.dir.join("flag"), "").unwrap();
     assert_eq!(done(process.start()), Ok(StateName::Running));
-}
-
-#[test]
-fn what_there_is_no_driver_for_is_refused_by_name() {
-    let world = World::new();
-    match world.supervisor.add(does("web", &["wait"]).listen(Listener::new(ListenAddress::Tcp("127.0.0.1:0".into())))) {
-        Err(Error::Refused(Refusal::Invalid(error))) => {
-            assert!(error.problems[0].field.as_deref().is_some_and(|field| field.starts_with("listen")), "{error}");
-        }
-        other => panic!("{other:?}"),
-    }
 }

@@ -205,6 +205,31 @@ fn limits_are_changed_while_a_process_runs() {
 }
 
 #[test]
+fn a_limit_that_is_below_what_is_used_is_told_of_and_the_one_before_goes_on() {
+    let mut world = World::new();
+    let test = "a_limit_that_is_below_what_is_used_is_told_of_and_the_one_before_goes_on";
+    if !has(&world, test, Limit::Memory) {
+        return;
+    }
+    let spec = limited("eater", &["eat", "20000000", "say", "done", "wait"], memory(64 * MIB));
+    let process = world.start(spec.clone());
+    await_lines(&process, 1);
+    if enforcer(&process, Limit::Memory) == Enforcer::Cgroup2 {
+        return skipped(test, "version 2 of cgroups ends what uses more than a new limit");
+    }
+    let folder = folder_with(pid(&process), "memory.limit_in_bytes");
+    done(process.update(spec.limits(memory(MIB)))).unwrap();
+    let text = world.await_event("the warning", |event| match &event.kind {
+        EventKind::Warning { text } => Some(text.clone()),
+        _ => None,
+    });
+    assert!(text.contains("more than that is in use") && text.ends_with("what it was before still counts"), "{text}");
+    let limit = fs::read_to_string(folder.join("memory.limit_in_bytes")).unwrap();
+    assert_eq!(limit.trim(), (64 * MIB).to_string());
+    assert_eq!(process.status().unwrap().state, StateName::Running);
+}
+
+#[test]
 fn what_a_limited_process_uses_is_counted_with_its_limits() {
     let world = World::new();
     let test = "what_a_limited_process_uses_is_counted_with_its_limits";
@@ -218,13 +243,21 @@ fn what_a_limited_process_uses_is_counted_with_its_limits() {
     assert_eq!((usage.memory_limit, usage.pids_limit), (Some(64 * MIB), Some(9)));
     assert!(usage.memory.is_some_and(|bytes| bytes > 7_000_000 && bytes < 64 * MIB), "{usage:?}");
     assert_eq!(usage.pids, Some(1));
+    if !has(&world, test, Limit::Cpu) {
+        return;
+    }
+    let slow = world.start(limited("slow", &["burn"], cpu(200)));
+    assert_eq!(slow.usage().unwrap().expect("it runs").cpu_limit_millis, Some(200));
+    wait_until("it was throttled", || {
+        slow.usage().unwrap().expect("it runs").cpu_throttled.is_some_and(|time| !time.is_zero())
+    });
 }
 
 #[test]
 fn limits_outlive_the_supervisor_and_go_away_with_the_process() {
-    let world = World::new();
     let test = "limits_outlive_the_supervisor_and_go_away_with_the_process";
-    if !has(&world, test, Limit::Memory) || !has(&world, test, Limit::Pids) {
+    // Gone before the next one: each looks for what it left behind.
+    if ![Limit::Memory, Limit::Pids].into_iter().all(|limit| has(&World::new(), test, limit)) {
         return;
     }
     let kept = Kept::new(&[]);
@@ -246,9 +279,9 @@ fn limits_outlive_the_supervisor_and_go_away_with_the_process() {
 
 #[test]
 fn a_process_killed_for_its_memory_in_the_gap_between_two_supervisors_failed_by_oom() {
-    let world = World::new();
     let test = "a_process_killed_for_its_memory_in_the_gap_between_two_supervisors_failed_by_oom";
-    if !has(&world, test, Limit::Memory) {
+    // Gone before the next one: each looks for what it left behind.
+    if ![Limit::Memory].into_iter().all(|limit| has(&World::new(), test, limit)) {
         return;
     }
     let kept = Kept::new(&[]);
@@ -259,7 +292,9 @@ fn a_process_killed_for_its_memory_in_the_gap_between_two_supervisors_failed_by_
     let first = kept.pid("web");
     kept.kill_and(|| {
         fs::remove_file(&go).unwrap();
-        wait_until("it is killed", || crate::world::is_gone(first));
+        // Its anchor, which would take note, sleeps.
+        let stat = format!("/proc/{first}/stat");
+        wait_until("it is killed", || fs::read_to_string(&stat).is_ok_and(|text| text.contains(") Z ")));
     });
     let status = kept.await_state("web", StateName::Failed);
     assert!(status.reason.contains("oom"), "{}", status.reason);

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use neap::Process;
 use neap::core::{Event, EventKind, StateName};
 use neap::driver::caps;
+use neap::driver::spawn::Ids;
 use neap::spec::{Hook, Probe, ProbeTarget, Ready, Reload, Spec};
 
+use crate::run::{actor_launch, both_ways, run};
 use crate::support::{actor, root_or_skip};
 use crate::world::{World, does, done, lines};
 
@@ -174,5 +176,25 @@ fn a_right_that_cannot_be_given_means_that_nothing_is_executed_and_says_which() 
         });
         assert!(reason.contains(why), "{name}: {reason}");
         assert!(!witness.exists(), "{name}");
+    }
+}
+
+#[test]
+fn capabilities_that_the_supervisor_was_started_with_are_not_passed_on() {
+    if !root_or_skip("capabilities_that_the_supervisor_was_started_with_are_not_passed_on") {
+        return;
+    }
+    for launcher in both_ways() {
+        // As systemd's AmbientCapabilities= does it, and a container's runtime.
+        let mut launch = actor_launch(&["state", "supervise", "{", "state", "}"]);
+        launch.ids = Some(Ids { uid: 54_321, gid: 54_321, groups: vec![], label: "somebody".into() });
+        launch.ambient = caps::bit("net_bind_service").unwrap();
+        let (_, text) = run(&launcher, launch).unwrap();
+        let values = |set: &str| -> Vec<String> {
+            text.lines().filter_map(|line| line.strip_prefix(set)?.strip_prefix('=')).map(str::to_owned).collect()
+        };
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(values(set), ["0000000000000400", "0000000000000000"], "{set}: {text}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use neap::Process;
-use neap::core::StateName;
+use neap::core::{EventKind, StateName};
 use neap::spec::{Listener, Signal, Spec};
+use serde_json::json;
 
 use crate::kept::{Kept, send};
-use crate::support::{root_or_skip, wait_until};
+use crate::support::{DEADLINE, root_or_skip, wait_until};
 use crate::world::{World, at_once, await_lines, does, done, pid};
 
 /// A process that is started by the first connection.
@@ -28,15 +29,35 @@ pub fn on_demand(name: &str, words: &[&str]) -> Spec {
 pub fn arm(world: &mut World, spec: Spec) -> Process {
     let name = spec.name.clone();
     let process = world.add(spec);
-    world.await_state(&name, StateName::Waiting);
-    wait_until("its listeners are bound", || process.listeners().unwrap().iter().all(|listener| listener.bound));
+    await_listening(world, &name);
+    assert!(process.listeners().unwrap().iter().all(|listener| listener.bound));
     process
+}
+
+fn await_listening(world: &mut World, name: &str) {
+    world.await_event(&format!("{name} is listened for"), |event| {
+        let listens = matches!(event.kind, EventKind::Listening { .. });
+        (listens && event.name.as_deref() == Some(name)).then_some(())
+    });
 }
 
 /// Where a TCP listener of a process is.
 pub fn address(process: &Process, at: usize) -> SocketAddr {
     let listeners = process.listeners().unwrap();
     listeners[at].address.strip_prefix("tcp:").expect("a TCP listener").parse().unwrap()
+}
+
+/// Connects; nothing is waited for without end.
+pub fn tcp(to: impl ToSocketAddrs) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(to)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    Ok(stream)
+}
+
+pub fn unix(path: impl AsRef<Path>) -> std::io::Result<UnixStream> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    Ok(stream)
 }
 
 /// What a server says in its first line.
@@ -63,7 +84,7 @@ fn the_first_connection_starts_the_process_which_is_given_its_listeners_by_numbe
     let told = fs::metadata(&path).unwrap();
     assert_eq!(told.permissions().mode() & 0o7777, 0o600);
     assert!(process.status().unwrap().pid.is_none(), "nobody has connected");
-    let answer = line(UnixStream::connect(&path).unwrap());
+    let answer = line(unix(&path).unwrap());
     world.await_state("web", StateName::Running);
     assert_eq!(answer, pid(&process).to_string());
     let lines = await_lines(&process, 3);
@@ -72,7 +93,7 @@ fn the_first_connection_starts_the_process_which_is_given_its_listeners_by_numbe
         wait_until("it printed its variables", || crate::world::lines(&process).iter().any(|line| line == variable));
     }
     // Bound, so that a client waits rather than is refused.
-    TcpStream::connect(address(&process, 0)).unwrap();
+    tcp(address(&process, 0)).unwrap();
 }
 
 /// Clients that connect one after the other until this is dropped. A refusal is a failure; to be cut off is not.
@@ -117,11 +138,11 @@ fn a_service_killed_twenty_times_behind_its_listener_refuses_no_connection() {
     let mut world = World::new();
     let process = arm(&mut world, on_demand("web", &["greet", "3"]).listen(Listener::tcp("127.0.0.1:0")));
     let address = address(&process, 0);
-    let clients = Clients::new(move || TcpStream::connect(address));
+    let clients = Clients::new(move || tcp(address));
     for _ in 0..20 {
         let pid = world.await_executed("web");
         // Somebody is served by this one.
-        wait_until("this one answers", || line(TcpStream::connect(address).unwrap()) == pid.to_string());
+        wait_until("this one answers", || line(tcp(address).unwrap()) == pid.to_string());
         send(pid, Signal::KILL);
     }
     world.await_executed("web");
@@ -307,6 +328,7 @@ fn a_path_belongs_to_the_user_and_group_that_are_named() {
         let metadata = fs::metadata(&path).unwrap();
         (metadata.uid(), metadata.mode() & 0o7777, metadata.ino()) == (0, 0o600, inode)
     });
+    await_listening(&mut world, "web");
 }
 
 #[test]
@@ -320,7 +342,7 @@ fn listeners_are_kept_over_stops_restarts_and_updates_that_leave_them_alone() {
     let (first, last) = (address(&process, 0), address(&process, 2));
     done(process.start()).unwrap();
     done(process.restart()).unwrap();
-    let clients = Clients::new(move || TcpStream::connect(first));
+    let clients = Clients::new(move || tcp(first));
     for _ in 0..5 {
         done(process.restart()).unwrap();
     }
@@ -332,7 +354,7 @@ fn listeners_are_kept_over_stops_restarts_and_updates_that_leave_them_alone() {
     wait_until("it listens at what is left", || process.listeners().unwrap().iter().all(|l| l.bound));
     assert_eq!((address(&process, 1), address(&process, 0)), (first, last));
     wait_until("the path is gone", || !world.dir.join("gone").exists());
-    TcpStream::connect(last).unwrap();
+    tcp(last).unwrap();
     clients.end();
 }
 
@@ -364,10 +386,10 @@ fn a_path_that_was_removed_by_somebody_is_bound_anew_by_the_next_start() {
     let mut world = World::new();
     let process = arm(&mut world, on_demand("web", &["greet", "3"]).listen(Listener::unix("web.sock")));
     let path = world.dir.join("web.sock");
-    line(UnixStream::connect(&path).unwrap());
+    line(unix(&path).unwrap());
     fs::remove_file(&path).unwrap();
     done(process.restart()).unwrap();
-    assert_eq!(line(UnixStream::connect(&path).unwrap()), pid(&process).to_string());
+    assert_eq!(line(unix(&path).unwrap()), pid(&process).to_string());
 }
 
 #[test]
@@ -376,7 +398,7 @@ fn the_first_connection_is_handed_over_with_the_listener_where_that_is_wanted() 
     let spec = on_demand("web", &["env", "say", "printed", "answer", "4", "greet", "3"])
         .listen(Listener::tcp("127.0.0.1:0").client_fd_env("CLIENT_FD").fd_env("LISTENER_FD"));
     let process = arm(&mut world, spec);
-    let answer = line(TcpStream::connect(address(&process, 0)).unwrap());
+    let answer = line(tcp(address(&process, 0)).unwrap());
     assert_eq!(answer, pid(&process).to_string());
     let lines = crate::world::lines(&process);
     let has = |wanted: &str| lines.iter().any(|line| line == wanted);
@@ -417,17 +439,17 @@ fn a_service_and_its_supervisor_killed_by_turns_refuse_no_connection() {
             .listen(Listener::unix(text(&path)))
             .listen(Listener::tcp(format!("127.0.0.1:{port}")));
         kept.add(&spec);
-        wait_until("it is listened for", || path.exists() && TcpStream::connect(("127.0.0.1", port)).is_ok());
-        let unix = Clients::new({
+        wait_until("it is listened for", || path.exists() && tcp(("127.0.0.1", port)).is_ok());
+        let unix_clients = Clients::new({
             let path = path.clone();
-            move || UnixStream::connect(&path)
+            move || unix(&path)
         });
-        let tcp = Clients::new(move || TcpStream::connect(("127.0.0.1", port)));
+        let tcp_clients = Clients::new(move || tcp(("127.0.0.1", port)));
         let mut killed = neap::core::Pid(0);
         for turn in 0..10 {
             let running = kept.await_status("web", "runs", |status| status.pid.is_some_and(|pid| pid != killed));
             let pid = running.pid.expect("a pid");
-            wait_until("it answers", || !line(UnixStream::connect(&path).unwrap()).is_empty());
+            wait_until("it answers", || !line(unix(&path).unwrap()).is_empty());
             match turn % 3 {
                 0 => kept.kill(),
                 1 => send(pid, Signal::KILL),
@@ -436,8 +458,8 @@ fn a_service_and_its_supervisor_killed_by_turns_refuse_no_connection() {
             killed = if turn % 3 == 0 { killed } else { pid };
         }
         kept.await_state("web", StateName::Running);
-        assert!(unix.end() > 5);
-        assert!(tcp.end() > 5);
+        assert!(unix_clients.end() > 5);
+        assert!(tcp_clients.end() > 5);
         assert_eq!(kept.warnings(), Vec::<String>::new());
         kept.stop("web");
     });
@@ -453,7 +475,7 @@ fn a_successor_takes_up_what_is_armed_and_its_first_connection_starts_the_proces
         kept.await_state("web", StateName::Waiting);
         let inode = fs::metadata(&path).unwrap().ino();
         let mut waiting = None;
-        kept.kill_and(|| waiting = Some(UnixStream::connect(&path).unwrap()));
+        kept.kill_and(|| waiting = Some(unix(&path).unwrap()));
         let answer = line(waiting.expect("it was connected"));
         kept.await_state("web", StateName::Running);
         assert_eq!(answer, kept.pid("web").to_string());
@@ -470,10 +492,46 @@ fn a_listener_that_a_service_manager_passed_is_used_where_its_address_is_asked_f
     kept.add(&on_demand("web", &["greet", "3"]).listen(Listener::tcp(at.to_string())));
     kept.await_state("web", StateName::Waiting);
     for _ in 0..2 {
-        let answer = line(TcpStream::connect(at).unwrap());
+        let answer = line(tcp(at).unwrap());
         kept.await_state("web", StateName::Running);
         assert_eq!(answer, kept.pid("web").to_string());
         kept.kill();
     }
     kept.stop("web");
+}
+
+/// Has a process listened for, started by a connection, and stopped; the supervisor dies at this call. Whether it came so far.
+fn listen_and_die(kept: &Kept, at: usize) -> bool {
+    let path = kept.dir.join("web.sock");
+    let spec = on_demand("web", &["greet", "3"]).listen(Listener::unix(text(&path)));
+    kept.ask(json!({"do": "die-at", "at": at}));
+    wait_until(&format!("it is defined, with a death at {at}"), || {
+        kept.try_ask(&json!({"do": "add", "spec": spec})).is_some() && kept.list().len() == 1
+    });
+    let answer = || unix(&path).map(line).unwrap_or_default();
+    let mut pid = String::new();
+    for _ in 0..2 {
+        wait_until(&format!("the next one answers, with a death at {at}"), || {
+            let answer = answer();
+            let is_new = !answer.is_empty() && answer != pid;
+            pid = if is_new { answer } else { std::mem::take(&mut pid) };
+            is_new
+        });
+        send(neap::core::Pid(pid.parse().unwrap()), Signal::KILL);
+    }
+    wait_until(&format!("it is stopped, with a death at {at}"), || {
+        kept.try_ask(&json!({"do": "stop", "name": "web"})).is_some() && kept.status("web").state == StateName::Stopped
+    });
+    kept.life().1 > 1
+}
+
+#[test]
+fn a_supervisor_that_dies_at_any_call_is_followed_by_one_that_listens() {
+    // All of them with NEAP_ALL=1; else some.
+    let step = if std::env::var_os("NEAP_ALL").is_some() { 1 } else { 9 };
+    let mut at = 2;
+    while listen_and_die(&Kept::new(&["groups"]), at) {
+        at += step;
+    }
+    assert!(at > 12, "{at} calls to die at are too few to mean something");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use neap::spec::{Listener, Spec};
 use nix::errno::Errno;
 
 use crate::kept::Kept;
-use crate::sockets::{address, arm, both, line, on_demand};
+use crate::sockets::{address, arm, both, line, on_demand, tcp, unix};
 use crate::support::wait_until;
 use crate::world::{World, done, is_dead, pid};
 
@@ -63,7 +63,7 @@ fn each_connection_has_an_instance_that_is_told_who_connected() {
         .listen(Listener::unix("echo.sock").accept(8))
         .listen(Listener::tcp("[::1]:0").accept(8));
     let process = arm(&mut world, spec);
-    let first = TcpStream::connect(address(&process, 0)).unwrap();
+    let first = tcp(address(&process, 0)).unwrap();
     let (variables, fds) = said(&first);
     let told = |name: &str| variables.get(name).map(String::as_str);
     let (ours, pid) = (first.local_addr().unwrap(), told("LISTEN_PID").unwrap().to_owned());
@@ -72,18 +72,18 @@ fn each_connection_has_an_instance_that_is_told_who_connected() {
         (told("LISTEN_FDS"), told("LISTEN_FDNAMES"), told("CLIENT")),
         (Some("1"), Some("connection"), Some("3"))
     );
-    // The shell keeps those of a redirection from 10 on.
-    assert_eq!(fds.iter().filter(|fd| fd.len() == 1).collect::<Vec<_>>(), ["0", "1", "2", "3"]);
+    // The last is the folder that the shell looks through; it keeps those of a redirection from 10 on.
+    assert_eq!(fds.iter().filter(|fd| fd.len() == 1).collect::<Vec<_>>(), ["0", "1", "2", "3", "4"]);
     echoes(&first, "one\n");
     assert_eq!(instances(&world), [("echo@1".to_owned(), Some(Pid(pid.parse().unwrap())))]);
     let status = process.status().unwrap();
     assert_eq!((status.state, status.pid), (StateName::Waiting, None), "the process itself never runs");
 
-    let second = UnixStream::connect(world.dir.join("echo.sock")).unwrap();
+    let second = unix(world.dir.join("echo.sock")).unwrap();
     let (variables, _) = said(&second);
     assert!(!variables.contains_key("REMOTE_ADDR") && !variables.contains_key("REMOTE_PORT"), "{variables:?}");
     assert!(!variables.contains_key("CLIENT"), "that is for the other listener");
-    let third = TcpStream::connect(address(&process, 2)).unwrap();
+    let third = tcp(address(&process, 2)).unwrap();
     assert_eq!(said(&third).0.get("REMOTE_ADDR").map(String::as_str), Some("::1"));
     (echoes(&second, "two\n"), echoes(&third, "three\n"), echoes(&first, "one again\n"));
     assert_eq!(instances(&world).len(), 3);
@@ -122,7 +122,7 @@ fn beyond_the_limit_connections_wait_in_the_queue_until_an_instance_ends() {
     let mut world = World::new();
     let process = arm(&mut world, echo("echo").listen(Listener::tcp("127.0.0.1:0").accept(2)));
     let address = address(&process, 0);
-    let clients: Vec<_> = (0..4).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let clients: Vec<_> = (0..4).map(|_| tcp(address).unwrap()).collect();
     said(&clients[0]);
     said(&clients[1]);
     assert_eq!(instances(&world).len(), 2);
@@ -140,14 +140,14 @@ fn a_stop_ends_the_instances_and_a_delete_closes_the_listener() {
     let mut world = World::new();
     let process = arm(&mut world, echo("echo").listen(Listener::tcp("127.0.0.1:0").accept(4)));
     let address = address(&process, 0);
-    let client = TcpStream::connect(address).unwrap();
+    let client = tcp(address).unwrap();
     said(&client);
     let pid = instances(&world)[0].1.expect("a pid");
     done(process.stop()).unwrap();
     assert!(is_dead(pid));
     assert_eq!((&client).read(&mut [0; 1]).unwrap_or(0), 0);
     done(process.delete(true)).unwrap();
-    wait_until("the port is closed", || TcpStream::connect(address).is_err());
+    wait_until("the port is closed", || tcp(address).is_err());
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn without_descriptors_connections_wait_until_there_are_some() {
     let mut world = World::new();
     let process = arm(&mut world, echo("echo").listen(Listener::tcp("127.0.0.1:0").accept(4)));
     let _fault = fault::everywhere(Call::Accept, 0, 1, Errno::EMFILE as i32);
-    let client = TcpStream::connect(address(&process, 0)).unwrap();
+    let client = tcp(address(&process, 0)).unwrap();
     said(&client);
     echoes(&client, "served");
     let warned = world.await_event("a warning", |event| match &event.kind {
@@ -172,15 +172,15 @@ fn a_connection_is_served_on_while_the_supervisor_is_killed_and_the_next_is_serv
         let path = kept.dir.join("echo.sock");
         kept.add(&echo("echo").listen(Listener::unix(path.to_str().unwrap()).accept(2)));
         kept.await_state("echo", StateName::Waiting);
-        wait_until("it is listened for", || UnixStream::connect(&path).is_ok());
+        wait_until("it is listened for", || unix(&path).is_ok());
         wait_until("that instance is over", || kept.list().len() == 1);
-        let first = UnixStream::connect(&path).unwrap();
+        let first = unix(&path).unwrap();
         said(&first);
         kept.kill_and(|| echoes(&first, "while nobody supervises"));
         echoes(&first, "and after");
-        let second = UnixStream::connect(&path).unwrap();
+        let second = unix(&path).unwrap();
         said(&second);
-        let third = UnixStream::connect(&path).unwrap();
+        let third = unix(&path).unwrap();
         wait_until("both instances are there", || kept.list().len() == 3);
         first.shutdown(Shutdown::Write).unwrap();
         // The first one's end makes room, although another supervisor started it.
@@ -198,12 +198,12 @@ fn a_process_that_has_no_connection_for_its_idle_time_is_stopped_until_the_next_
     let spec = |name: &str, listener: Listener| on_demand(name, &["hold", "3"]).listen(listener.idle_stop(idle));
     let busy = arm(&mut world, spec("busy", Listener::tcp("127.0.0.1:0")));
     let (busy_address, path) = (address(&busy, 0), world.dir.join("calm.sock"));
-    let open = TcpStream::connect(busy_address).unwrap();
+    let open = tcp(busy_address).unwrap();
     world.await_state("busy", StateName::Running);
     let busy_pid = pid(&busy);
     let calm = arm(&mut world, spec("calm", Listener::unix("calm.sock")));
     for _ in 0..4 {
-        let client = UnixStream::connect(&path).unwrap();
+        let client = unix(&path).unwrap();
         world.await_state("calm", StateName::Running);
         drop(client);
         world.await_state("calm", StateName::Stopping);
@@ -218,7 +218,7 @@ fn a_process_that_has_no_connection_for_its_idle_time_is_stopped_until_the_next_
     drop(open);
     world.await_state("busy", StateName::Stopping);
     world.await_state("busy", StateName::Waiting);
-    TcpStream::connect(busy_address).unwrap();
+    tcp(busy_address).unwrap();
     world.await_state("busy", StateName::Running);
 }
 
@@ -228,10 +228,38 @@ fn a_program_that_ends_without_accepting_is_not_started_in_a_circle() {
     let restart = neap::spec::Restart::on_failure().limit(3, Duration::from_secs(600)).delay(Duration::ZERO);
     let process =
         arm(&mut world, on_demand("bad", &["exit", "0"]).restart(restart).listen(Listener::tcp("127.0.0.1:0")));
-    let client = TcpStream::connect(address(&process, 0)).unwrap();
+    let client = tcp(address(&process, 0)).unwrap();
     world.await_state("bad", StateName::Crashed);
     assert!(process.status().unwrap().run_count <= 4, "{:?}", process.status());
     // Still bound: who connects waits for somebody to mend it.
-    TcpStream::connect(address(&process, 0)).unwrap();
+    tcp(address(&process, 0)).unwrap();
     drop((client, line(&b""[..])));
+}
+
+#[test]
+fn what_instances_print_is_in_the_log_of_their_process() {
+    let mut world = World::new();
+    let file = world.dir.join("echo.log");
+    let mut spec = Spec::new("echo", ["sh", "-c", "echo to $REMOTE_PORT; echo oops >&2; exec cat <&3 >&3"])
+        .listen(Listener::tcp("127.0.0.1:0").accept(4));
+    spec.log.file = Some(file.to_str().unwrap().to_owned());
+    let process = arm(&mut world, spec);
+    let clients: Vec<_> = (0..3).map(|_| tcp(address(&process, 0)).unwrap()).collect();
+    clients.iter().for_each(|client| echoes(client, "x"));
+    let mut expected: Vec<_> =
+        clients.iter().map(|client| format!("to {}", client.local_addr().unwrap().port())).collect();
+    expected.extend(["oops"; 3].map(str::to_owned));
+    expected.sort();
+    let sorted = |mut lines: Vec<String>| {
+        lines.sort();
+        lines
+    };
+    wait_until("all is in the ring", || sorted(crate::world::lines(&process)) == expected);
+    let in_file = || std::fs::read_to_string(&file).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+    let has_each = |lines: &[String]| expected.iter().all(|line| lines.iter().any(|found| found.contains(&**line)));
+    wait_until("all is in the file", || in_file().len() == 6 && has_each(&in_file()));
+    let instance = world.supervisor.get("echo@1").expect("it serves");
+    assert_eq!(crate::world::lines(&instance).len(), 6, "an instance's log is that of its process");
+    let files: Vec<_> = std::fs::read_dir(world.dir.path()).unwrap().flatten().map(|f| f.file_name()).collect();
+    assert!(!files.iter().any(|name| name.to_string_lossy().contains('@')), "{files:?}");
 }

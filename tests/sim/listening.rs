@@ -153,6 +153,24 @@ fn other_listeners_are_bound_anew_while_it_waits() {
 }
 
 #[test]
+fn other_listeners_take_the_place_of_those_that_could_not_be_bound() {
+    let mut s = with_a_port_in_use([listening("web").description("held up")]);
+    s.is("web", Backoff);
+    s.world.unbindable("web", None);
+    let other = Listener::new(ListenAddress::Tcp("127.0.0.1:9090".into()));
+    s.apply([spec("web").listen(other).auto_start(false)]);
+    s.is("web", Waiting);
+
+    // With none at all there is nothing to try.
+    let mut s = with_a_port_in_use([listening("web")]);
+    s.is("web", Backoff);
+    s.apply([spec("web")]);
+    s.is("web", Stopped);
+    s.pass(secs(60));
+    s.is("web", Stopped);
+}
+
+#[test]
 fn a_process_at_rest_that_is_given_a_listener_listens() {
     let mut s = Scenario::with([spec("web")]);
     s.apply([listening("web")]);

@@ -13,11 +13,14 @@ use nix::unistd::Pid;
 use crate::common::{TempDir, root_or_skip, skipped, wait_until};
 
 const SYSTEMD: &str = "/lib/systemd/systemd";
-/// The shell that becomes systemd; its arguments are the cgroup and the test's folder.
+/// The shell that becomes systemd; its arguments are the cgroup and the test's folder. Nobody else enters the cgroup: where
+/// somebody from outside lives in its root, systemd can hand on no controllers.
 const BOOT: &str = r#"
-set -e
-echo $$ >"$1/cgroup.procs"
-exec unshare --pid --mount --cgroup --uts --ipc --fork --kill-child --propagation private sh -c '
+exec unshare --pid --mount --uts --ipc --fork --kill-child --propagation private sh -c '
+  set -e
+  echo 0 >"$1/cgroup.procs"
+  exec unshare --cgroup sh -c "$0" boot "$2"
+' '
     set -e
     mount -t proc proc /proc
     mount --bind /proc/sys /proc/sys
@@ -31,7 +34,7 @@ exec unshare --pid --mount --cgroup --uts --ipc --fork --kill-child --propagatio
     mount --bind "$1/units" /etc/systemd/system
     unset NOTIFY_SOCKET
     container=neap-test exec /lib/systemd/systemd --system --unit=neap-test.target --log-target=console --show-status=no
-' boot "$2"
+' "$1" "$2"
 "#;
 const TARGET: &str = "[Unit]\nDescription=Nothing but what is asked for\nDefaultDependencies=no\nAllowIsolate=yes\n";
 

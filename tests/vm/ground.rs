@@ -21,7 +21,8 @@ const ENTER: &str = r#"echo 0 >"$1/cgroup.procs" && shift && exec "$@""#;
 const CONTAIN: &str = r#"
     echo 0 >"$1/cgroup.procs" && shift
     exec unshare --cgroup sh -c '
-        umount /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && mount -t proc proc /proc && exec "$@"
+        umount /sys/fs/cgroup && mount -t cgroup2 -o "$1" cgroup2 /sys/fs/cgroup && mount -t proc proc /proc &&
+            shift && exec "$@"
     ' container "$@"
 "#;
 
@@ -71,10 +72,10 @@ impl Ground {
         self.started(&["sh", "-c", ENTER, "enter"], &words)
     }
 
-    /// The same as PID 1 of a container.
-    pub fn container(&self) -> Daemon<'_> {
+    /// The same as PID 1 of a container, which sees cgroups with this mount option: `rw`, or `ro`.
+    pub fn container(&self, option: &str) -> Daemon<'_> {
         let outer = ["unshare", "--pid", "--mount", "--fork", "--kill-child", "--propagation", "private", "--"];
-        self.started(&[&outer[..], &["sh", "-c", CONTAIN, "contain"]].concat(), &[])
+        self.started(&[&outer[..], &["sh", "-c", CONTAIN, "contain"]].concat(), &[option])
     }
 
     fn started(&self, before: &[&str], after: &[&str]) -> Daemon<'_> {

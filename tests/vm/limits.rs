@@ -164,6 +164,10 @@ fn limits_change_while_a_process_runs_and_bite_at_once() {
         files == ["7", "50000 100000", "134217728"]
     });
     assert!(ground.enforcers("web").values().all(|enforcer| enforcer == "cgroup2"));
+    ground.update("web", &["--unset", "limits.pids", "--unset", "limits.cpu"]);
+    wait_until("they are lifted", || {
+        read(&folder, "pids.max") == "max" && read(&folder, "cpu.max").starts_with("max ")
+    });
     // Below what it has.
     ground.home.neap(["update", "web", "--limits-memory", "8MiB"]);
     let row = ground.once_is("web", "failed");

@@ -7,5 +7,6 @@ mod ground;
 mod limits;
 mod page;
 mod places;
+#[allow(dead_code, reason = "it is the daemon tests', and what is not needed here they need")]
 #[path = "../daemon/support.rs"]
 mod support;

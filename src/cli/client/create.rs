@@ -50,6 +50,7 @@ fn say(args: &Create, response: &CreateResponse, context: &Context) -> Result<Ex
         context.print(&match (args.dry_run, args.spec.is_true("auto_start")) {
             (true, _) => format!("{name}: would be created"),
             (false, true) => format!("{name}: created, and starting"),
+            (false, false) if args.spec.has("listen") => format!("{name}: created; a connection starts it"),
             (false, false) => format!("{name}: created; `neap start {name}` starts it"),
         })?;
     }

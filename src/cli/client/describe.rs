@@ -198,8 +198,17 @@ fn brief(value: &Json) -> Option<String> {
             let items: Option<Vec<String>> = items.iter().map(quoted).collect();
             Some(format!("[{}]", items?.join(", ")))
         }
-        Json::Object(_) => None,
+        Json::Object(_) => names(value).and_then(brief),
         value => Some(value.line()),
+    }
+}
+
+/// A list that may be given and empty: no groups at all is something else than those of the user.
+fn names(value: &Json) -> Option<&Json> {
+    let Json::Object(fields) = value else { return None };
+    match fields.as_slice() {
+        [(name, list)] if name == "names" => Some(list),
+        _ => None,
     }
 }
 
@@ -216,6 +225,7 @@ fn is_empty(value: &Json) -> bool {
     match value {
         Json::Null => true,
         Json::List(items) => items.is_empty(),
+        value if names(value).is_some() => false,
         Json::Object(fields) => fields.iter().all(|(_, value)| is_empty(value)),
         _ => false,
     }
@@ -240,6 +250,11 @@ mod tests {
             (
                 crate::spec::Spec::new("api", ["api"]).restart(crate::spec::Restart::always()),
                 "    name: api\n    command: [\"api\"]\n    restart:\n      policy: always\n",
+            ),
+            // None at all is not the same as those that it would have.
+            (
+                crate::spec::Spec::new("web", ["web"]).groups([""; 0]).bounding_capabilities(["chown"]),
+                "    name: web\n    command: [\"web\"]\n    groups: []\n    bounding_capabilities: [\"chown\"]\n",
             ),
         ] {
             let detail = ProcessDetail { spec: Some(crate::rpc::described(&spec)), ..ProcessDetail::default() };

@@ -60,8 +60,9 @@ impl SpecFlags {
 
     /// The flag that gave what a problem is about.
     fn flag_of(&self, field: &str) -> Option<&'static str> {
-        let about = self.given.iter().filter(|(path, _)| within(field, path) || within(path, field));
-        about.max_by_key(|(path, _)| path.len()).map(|(_, flag)| *flag)
+        let above = self.given.iter().filter(|(path, _)| within(field, path)).max_by_key(|(path, _)| path.len());
+        // Of a table's own problems the first of its keys speaks: what it is comes before how.
+        above.or_else(|| self.given.iter().find(|(path, _)| within(path, field))).map(|(_, flag)| *flag)
     }
 
     /// A problem as whoever typed the flags understands it.

@@ -56,12 +56,12 @@ fn follow(request: &StatsRequest, context: &mut Context) -> Result<Exit, Failure
         match client.stats(request.clone()) {
             Ok(response) => {
                 let time = Moment::now().rfc3339();
-                for usage in &response.processes {
-                    if context.voice.json {
+                if context.voice.json {
+                    for usage in &response.processes {
                         context.print(&Json::of(usage).with("time", Json::Text(time.clone())).line())?;
-                    } else {
-                        context.print(columns.lines(&time, usage, context.sheet()).trim_end())?;
                     }
+                } else if !response.processes.is_empty() {
+                    context.print(&columns.lines(&time, &response.processes, context.sheet()))?;
                 }
             }
             Err(error) if follow::passes(&error) => match follow::again(context.candidates()) {
@@ -78,8 +78,8 @@ fn follow(request: &StatsRequest, context: &mut Context) -> Result<Exit, Failure
 struct Columns(Vec<usize>);
 
 impl Columns {
-    /// A line, under the header if it is the first.
-    fn lines(&mut self, time: &str, usage: &Usage, sheet: Sheet) -> String {
+    /// A line for each of these, under the header if they are the first.
+    fn lines(&mut self, time: &str, usages: &[Usage], sheet: Sheet) -> String {
         let mut rows: Vec<Vec<Cell>> = Vec::new();
         if self.0.is_empty() {
             // Room for what is usual, so that the columns rarely move.
@@ -87,7 +87,10 @@ impl Columns {
             self.0 = usual.map(UnicodeWidthStr::width).to_vec();
             rows.push(["TIME"].iter().chain(&HEADER).map(|title| (Tone::Faint, (*title).to_owned())).collect());
         }
-        rows.push([(Tone::Faint, time.to_owned())].into_iter().chain(row(usage)).collect());
+        rows.extend(usages.iter().map(|usage| {
+            let time = [(Tone::Faint, time.to_owned())];
+            time.into_iter().chain(row(usage)).collect()
+        }));
         for row in &mut rows {
             for ((_, text), width) in row.iter_mut().zip(&mut self.0) {
                 *width = (*width).max(text.width());
@@ -205,13 +208,15 @@ old   stopped  -     -                  -         -                  -     -    
         let sheet = Sheet { paint: Paint::off(), width: None };
         let mut columns = Columns::default();
         let mut web = Usage { name: "web".into(), state: State::Running.into(), pids: Some(5), ..Usage::default() };
-        let mut text = columns.lines("09:52:43", &web, sheet);
+        let other = Usage { name: "database".into(), state: State::Running.into(), ..Usage::default() };
+        let mut text = columns.lines("09:52:43", &[web.clone(), other], sheet);
         web.io_written_rate = Some(5.0);
-        text = format!("{text}\n{}\n", columns.lines("09:52:44", &web, sheet));
+        text = format!("{text}\n{}\n", columns.lines("09:52:44", &[web], sheet));
         let expected = "\
-TIME      NAME  STATE    PID  CPU      CPU TIME  MEMORY   PIDS  READ       WRITTEN
-09:52:43  web   running  -    -        -         -        5     -          -
-09:52:44  web   running  -    -        -         -        5     -          5B/s
+TIME      NAME      STATE    PID  CPU      CPU TIME  MEMORY   PIDS  READ       WRITTEN
+09:52:43  web       running  -    -        -         -        5     -          -
+09:52:43  database  running  -    -        -         -        -     -          -
+09:52:44  web       running  -    -        -         -        5     -          5B/s
 ";
         assert_eq!(text, expected);
     }

@@ -82,7 +82,13 @@ fn headline(process: &Process, sheet: Sheet, now: Moment) -> String {
     let said = process.reason.as_deref().filter(|reason| !reason.is_empty());
     // Of those that are at rest, and of those that wait for others, it is said below.
     let told = |reason: &&str| process.state() != State::Stopping || reason.starts_with("stuck");
-    if let (State::Starting | State::Running | State::Stopping, Some(reason)) = (process.state(), said.filter(told)) {
+    let tells = match process.state() {
+        State::Starting | State::Running | State::Stopping => true,
+        // For a connection, or for room for one: nobody else holds it up.
+        State::Waiting => process.holds.is_empty(),
+        _ => false,
+    };
+    if let (true, Some(reason)) = (tells, said.filter(told)) {
         text += &format!("  {}\n", escape(reason.as_bytes()));
     }
     text
@@ -158,6 +164,9 @@ fn hint(process: &Process, why: &WhyResponse) -> Option<String> {
     let failed = why.chain.iter().rfind(|reason| {
         reason.cause == "ended" && matches!(reason.to.as_deref(), Some("failed" | "crashed" | "backoff"))
     });
+    if process.reason.as_deref().is_some_and(|reason| reason.starts_with("skipped: ")) {
+        return Some(format!("`neap start {name}` starts it once the condition holds"));
+    }
     Some(match (process.state(), failed) {
         (State::Failed | State::Crashed | State::Stopped | State::Backoff, Some(reason)) => {
             let culprit = escape(reason.process.as_bytes());

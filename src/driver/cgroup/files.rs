@@ -82,9 +82,12 @@ pub(super) fn set(folder: &Path, version: Version, limit: Limit, value: Option<u
     }
 }
 
-/// Whether a limit stands in a cgroup's files.
-pub(super) fn is_set(folder: &Path, limit: Limit) -> bool {
+/// Whether this limit stands in the files of a cgroup of version 2.
+pub(super) fn is_set(folder: &Path, limit: Limit, value: u64) -> bool {
     let (file, none) = match limit {
+        // What everybody has.
+        Limit::CpuWeight | Limit::IoWeight if value == 100 => return true,
+        Limit::IoWeight if !folder.join("io.weight").exists() => ("io.bfq.weight", "default 100"),
         Limit::Memory => ("memory.max", "max"),
         Limit::MemoryHigh => ("memory.high", "max"),
         Limit::MemoryLow => ("memory.low", "0"),
@@ -141,12 +144,15 @@ impl Files<'_> {
         if !self.0.join(BOTH).exists() {
             return self.write(MEMORY, text);
         }
-        // Upwards the one has to be first, downwards the other.
-        if self.write(MEMORY, text).is_ok() {
-            return self.write(BOTH, text);
+        match self.write(MEMORY, text) {
+            Ok(()) => self.write(BOTH, text),
+            // Upwards the other has to be first.
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
+                self.write(BOTH, text)?;
+                self.write(MEMORY, text)
+            }
+            Err(e) => Err(e),
         }
-        self.write(BOTH, text)?;
-        self.write(MEMORY, text)
     }
 
     fn cpu_one(&self, value: Option<u64>) -> io::Result<()> {
@@ -172,7 +178,11 @@ impl Refused {
         if crate::driver::reserve::is_scarce(error) {
             return io::Error::from_raw_os_error(error.raw_os_error().unwrap_or_default());
         }
-        let why = crate::driver::failure::in_words(error.raw_os_error());
+        let why = match error.kind() {
+            // Of a limit that is lowered.
+            io::ErrorKind::ResourceBusy => "more than that is in use, and cannot be taken back".to_owned(),
+            _ => crate::driver::failure::in_words(error.raw_os_error()),
+        };
         io::Error::new(error.kind(), Refused { what: what.to_owned(), why })
     }
 }

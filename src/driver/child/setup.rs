@@ -242,7 +242,7 @@ impl Placed<'_> {
         let clear = [nr::PR_CAP_AMBIENT as u64, nr::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0, 0, 0];
         self.must(SpawnStep::AmbientCapabilities, 0, call(nr::SYS_prctl, clear));
         if ambient == 0 {
-            return;
+            return self.forget_inheritable();
         }
         let (low, high) = (ambient as u32, (ambient >> 32) as u32);
         let header = [nr::CAPABILITY_VERSION, 0];
@@ -254,6 +254,21 @@ impl Placed<'_> {
                 let raise = [nr::PR_CAP_AMBIENT as u64, nr::PR_CAP_AMBIENT_RAISE as u64, u64::from(number), 0, 0];
                 self.must(SpawnStep::AmbientCapabilities, number, call(nr::SYS_prctl, raise));
             }
+        }
+    }
+
+    /// What the supervisor's own parent let it inherit (a container's runtime, say) is nothing that a spec gave.
+    fn forget_inheritable(&self) {
+        let header = [nr::CAPABILITY_VERSION, 0u32];
+        // Effective, permitted, inheritable; the lower 32, then the upper.
+        let mut sets = [0u32; 6];
+        let answer = call(nr::SYS_capget, [header.as_ptr() as u64, sets.as_mut_ptr() as u64, 0, 0, 0]);
+        self.must(SpawnStep::Capabilities, 0, answer);
+        let [effective, permitted, inheritable, effective_high, permitted_high, inheritable_high] = sets;
+        if inheritable != 0 || inheritable_high != 0 {
+            let sets = [effective, permitted, 0, effective_high, permitted_high, 0];
+            let answer = call(nr::SYS_capset, [header.as_ptr() as u64, sets.as_ptr() as u64, 0, 0, 0]);
+            self.must(SpawnStep::Capabilities, 0, answer);
         }
     }
 

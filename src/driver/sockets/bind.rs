@@ -114,7 +114,7 @@ fn claim(request: &Request, listener: &Listener, have: &mut Vec<Have>) -> Result
         ListenAddress::Fifo(path) => {
             let path = request.base.join(path);
             let (_, file) =
-                path::open_fifo(&path, dress(listener)?).map_err(|e| no_path(listener, &request.base, e))?;
+                path::open_fifo(&path, dress(listener)?, true).map_err(|e| no_path(listener, &request.base, e))?;
             found.file = Some(file);
         }
         address => {
@@ -201,7 +201,7 @@ fn make(request: &Request, listener: &Listener) -> Result<Found, SpawnError> {
             let _only_one = request.paths.lock().unwrap_or_else(PoisonError::into_inner);
             let (fd, file) = match address {
                 ListenAddress::Fifo(_) => {
-                    path::open_fifo(&path, dress(listener)?).map_err(|e| no_path(listener, &request.base, e))?
+                    path::open_fifo(&path, dress(listener)?, false).map_err(|e| no_path(listener, &request.base, e))?
                 }
                 _ => make_at_path(listener, &request.base, &path)?,
             };

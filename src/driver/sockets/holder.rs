@@ -1,90 +1,187 @@
-//! Who has an address that cannot be had, for people: looked up only when a binding failed.
+//! Who has an address that is to be listened at, by the kernel's tables.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 
 use super::count::address;
 use crate::spec::{ListenAddress, Place};
 
-/// The program that has this address, in words: "nginx (pid 4711)". `None` where that cannot be seen.
-pub(super) fn of(address: &ListenAddress, base: &Path) -> Option<String> {
-    let inode = match (address, address.place().ok()?) {
-        (ListenAddress::Udp(_), Place::Internet(at)) => internet(&["/proc/net/udp", "/proc/net/udp6"], at, None),
-        (_, Place::Internet(at)) => internet(&["/proc/net/tcp", "/proc/net/tcp6"], at, Some(LISTENS)),
-        (_, Place::Path(path)) => unix(&base.join(path).to_string_lossy()),
-        (_, Place::Abstract(name)) => unix(&format!("@{}", String::from_utf8_lossy(name))),
-    }?;
-    program(&format!("socket:[{inode}]"))
-}
-
-/// The state of a TCP socket that listens, as the tables write it.
+/// A socket at which connections are accepted, in the table of TCP.
 const LISTENS: &str = "0A";
 
-/// The inode of the socket that stands in the way of this address.
-fn internet(tables: &[&str], at: SocketAddr, state: Option<&str>) -> Option<u64> {
-    tables.iter().filter_map(|table| fs::read_to_string(table).ok()).find_map(|text| {
-        text.lines().find_map(|line| {
-            // `sl local remote st queues timer retransmits uid timeout inode …`
-            let fields: Vec<&str> = line.split_ascii_whitespace().take(10).collect();
-            let local = address(fields.get(1)?)?;
-            let (ours, theirs) = (at.ip(), local.ip());
-            let same = ours.to_canonical() == theirs.to_canonical();
-            let overlaps = same || ours.is_unspecified() || theirs.is_unspecified();
-            let is_it =
-                local.port() == at.port() && overlaps && state.is_none_or(|state| fields.get(3) == Some(&state));
-            if is_it { fields.get(9)?.parse().ok() } else { None }
-        })
+/// Set in the table of Unix sockets for those at which connections are accepted.
+const ACCEPTS: u32 = 1 << 16;
+
+/// A program that has an address: `nginx (pid 4711)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub pid: u32,
+    /// What the kernel calls it, at most 15 bytes.
+    name: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", self.name.escape_debug(), self.pid)
+    }
+}
+
+/// Who has this address, which could not be had: of several the one with the lowest pid. None where this user may not see it.
+pub(super) fn of(listener: &ListenAddress, base: &Path) -> Option<Holder> {
+    holders(listener, base, false).into_iter().min_by_key(|holder| holder.pid)
+}
+
+/// Who would be in the way, of programs that are no instance of ours: that may be the one that is asked about.
+pub(crate) fn stranger(listener: &ListenAddress, base: &Path) -> Option<Holder> {
+    let holders = holders(listener, base, true);
+    let ours = holders.iter().any(|holder| holder.name == "neap" || is_supervised(holder.pid));
+    holders.into_iter().filter(|_| !ours).min_by_key(|holder| holder.pid)
+}
+
+/// Whether it was started by an instance, which passed it what it has.
+fn is_supervised(pid: u32) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"NEAP_RUN="))
+}
+
+/// With `sure`, only those that are in the way whatever else: one at all of IPv6 may be at IPv4, too, and the tables do not say.
+fn holders(listener: &ListenAddress, base: &Path, sure: bool) -> Vec<Holder> {
+    let sockets = match listener.place() {
+        Ok(Place::Internet(wanted)) if wanted.port() > 0 => {
+            let tables = match (matches!(listener, ListenAddress::Tcp(_)), wanted.is_ipv4()) {
+                (true, true) => ["/proc/net/tcp", "/proc/net/tcp6"],
+                (true, false) => ["/proc/net/tcp6", "/proc/net/tcp"],
+                (false, true) => ["/proc/net/udp", "/proc/net/udp6"],
+                (false, false) => ["/proc/net/udp6", "/proc/net/udp"],
+            };
+            let tables = if sure { &tables[..1] } else { &tables[..] };
+            tables.iter().flat_map(|table| internet(table, wanted)).collect()
+        }
+        Ok(Place::Path(path)) if !matches!(listener, ListenAddress::Fifo(_)) => {
+            unix(&base.join(path).to_string_lossy())
+        }
+        Ok(Place::Abstract(name)) => unix(&format!("@{}", String::from_utf8_lossy(name))),
+        _ => BTreeSet::new(),
+    };
+    if sockets.is_empty() { Vec::new() } else { who_has(&sockets) }
+}
+
+/// The inodes of sockets that have this address, or one that includes it.
+fn internet(table: &str, wanted: SocketAddr) -> BTreeSet<u64> {
+    let tcp = table.contains("tcp");
+    // `  sl  local_address rem_address   st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`
+    inodes(table, |line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().take(10).collect();
+        let local = address(fields.get(1)?)?;
+        let alike = local.ip().to_canonical() == wanted.ip().to_canonical()
+            || local.ip().is_unspecified()
+            || wanted.ip().is_unspecified();
+        let listens = !tcp || *fields.get(3)? == LISTENS;
+        let inode = fields.get(9)?.parse().ok()?;
+        (alike && listens && local.port() == wanted.port()).then_some(inode)
     })
 }
 
-fn unix(path: &str) -> Option<u64> {
-    let text = String::from_utf8_lossy(&fs::read("/proc/net/unix").ok()?).into_owned();
-    text.lines().find_map(|line| {
-        // `Num RefCount Protocol Flags Type St Inode Path`
-        let rest = line.strip_suffix(path)?.strip_suffix(' ')?;
-        rest.split_ascii_whitespace().nth(6)?.parse().ok()
+/// The inodes of sockets that are bound to this path, or name.
+fn unix(path: &str) -> BTreeSet<u64> {
+    // `Num RefCount Protocol Flags Type St Inode Path`, the inode padded with blanks.
+    inodes("/proc/net/unix", |line| {
+        let (about, rest) = line.split_at_checked(line.match_indices(' ').nth(5)?.0)?;
+        let (inode, bound) = rest.trim_start().split_once(' ')?;
+        let mut about = about.split(' ').skip(3);
+        let (flags, kind) = (u32::from_str_radix(about.next()?, 16).ok()?, about.next()?);
+        let datagrams = kind == "0002";
+        (bound == path && (datagrams || flags & ACCEPTS != 0)).then(|| inode.parse().ok())?
     })
 }
 
-/// The first program that has such a descriptor.
-fn program(link: &str) -> Option<String> {
-    let all = fs::read_dir("/proc").ok()?.flatten();
-    let mut pids: Vec<u32> = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    pids.sort_unstable();
-    pids.into_iter().find_map(|pid| {
-        let mut files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
-        files.find(|file| fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == link))?;
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        Some(format!("{} (pid {pid})", name.trim_end().escape_debug()))
-    })
+fn inodes(table: &str, inode: impl Fn(&str) -> Option<u64>) -> BTreeSet<u64> {
+    let Ok(file) = File::open(table) else { return BTreeSet::new() };
+    let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
+    lines.filter_map(|line| inode(&String::from_utf8_lossy(&line))).collect()
+}
+
+/// The processes that have one of these sockets open, as far as this user may see them.
+fn who_has(sockets: &BTreeSet<u64>) -> Vec<Holder> {
+    let is_one = |link: &Path| {
+        let link = link.to_string_lossy();
+        let inode = link.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        inode.and_then(|inode| inode.parse().ok()).is_some_and(|inode| sockets.contains(&inode))
+    };
+    let has = |folder: &Path| {
+        let fds = fs::read_dir(folder.join("fd")).into_iter().flatten().flatten();
+        fds.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|link| is_one(&link))
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let holder = |folder: fs::DirEntry| {
+        let pid = folder.file_name().to_str()?.parse().ok()?;
+        if !has(&folder.path()) {
+            return None;
+        }
+        let name = fs::read_to_string(folder.path().join("comm")).ok()?;
+        Some(Holder { pid, name: name.trim_end().to_owned() })
+    };
+    processes.filter_map(holder).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, UdpSocket};
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
     use std::path::Path;
 
-    use super::of;
+    use super::{of, stranger};
     use crate::spec::ListenAddress;
 
+    fn held(address: &ListenAddress) -> Option<u32> {
+        let (any, strange) = (of(address, Path::new("/")), stranger(address, Path::new("/")));
+        assert_eq!(any, strange, "this program is not called neap");
+        any.map(|holder| holder.pid)
+    }
+
     #[test]
-    fn whoever_has_an_address_is_named() {
-        let is_us = |address: ListenAddress| {
-            let holder = of(&address, Path::new("/")).unwrap_or_default();
-            assert!(holder.ends_with(&format!("(pid {})", std::process::id())), "{address}: {holder}");
-        };
+    fn who_listens_at_a_port_is_found() {
+        let us = Some(std::process::id());
+        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0"] {
+            let (Ok(tcp), Ok(udp)) = (TcpListener::bind(address), UdpSocket::bind(address)) else {
+                eprintln!("skipped: {address}: no such address here");
+                continue;
+            };
+            let at = tcp.local_addr().unwrap();
+            assert_eq!(held(&ListenAddress::Tcp(at.to_string())), us);
+            let whole = if at.is_ipv4() { "0.0.0.0" } else { "[::]" };
+            assert_eq!(held(&ListenAddress::Tcp(format!("{whole}:{}", at.port()))), us);
+            assert_eq!(held(&ListenAddress::Udp(udp.local_addr().unwrap().to_string())), us);
+            drop((tcp, udp));
+            assert_eq!(held(&ListenAddress::Tcp(at.to_string())), None);
+        }
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = tcp.local_addr().unwrap();
-        is_us(ListenAddress::Tcp(at.to_string()));
-        is_us(ListenAddress::Tcp(format!("0.0.0.0:{}", at.port())));
-        assert_eq!(of(&ListenAddress::Tcp(format!("127.0.0.2:{}", at.port())), Path::new("/")), None);
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        is_us(ListenAddress::Udp(udp.local_addr().unwrap().to_string()));
-        let path = std::env::temp_dir().join(format!("neap holder {}", std::process::id()));
-        let _unix = UnixListener::bind(&path).unwrap();
-        is_us(ListenAddress::Unix(path.to_str().unwrap().into()));
-        std::fs::remove_file(path).unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        for other in ["127.0.0.1:0".to_owned(), format!("127.0.0.2:{port}")] {
+            assert_eq!(held(&ListenAddress::Tcp(other)), None);
+        }
+    }
+
+    #[test]
+    fn who_listens_at_a_path_is_found_and_a_path_that_was_left_behind_is_nobodys() {
+        let folder = std::env::temp_dir().join(format!("neap-holder-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+        let stream = UnixListener::bind(path("s p a c e")).unwrap();
+        let datagrams = UnixDatagram::bind(path("d")).unwrap();
+        let us = Some(std::process::id());
+        assert_eq!(held(&ListenAddress::Unix(path("s p a c e"))), us);
+        assert_eq!(held(&ListenAddress::UnixDgram(path("d"))), us);
+        let client = UnixStream::connect(path("s p a c e")).unwrap();
+        let served = stream.accept().unwrap();
+        drop((stream, datagrams));
+        // What was accepted has its listener's path, and is not in the way.
+        assert_eq!(held(&ListenAddress::Unix(path("s p a c e"))), None);
+        drop((client, served));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -11,5 +11,6 @@ mod table;
 
 pub(super) use bind::Found;
 pub(super) use connection::Connection;
+pub(super) use holder::stranger;
 pub use table::ListenerState;
-pub(super) use table::Sockets;
+pub(super) use table::{Sockets, undo_binding};

@@ -145,8 +145,8 @@ fn give(file: &impl AsFd, metadata: &Metadata, owner: Option<(u32, u32)>) -> io:
 }
 
 /// Opens the FIFO at this path, made unless it is there. It has a reader and a writer from then on, ourselves: no client
-/// waits, and none sees its end.
-pub(super) fn open_fifo(path: &Path, dress: Dress) -> Result<(OwnedFd, OwnFile), NoPath> {
+/// waits, and none sees its end. One that is there is a stranger's if another user's, unless it is known to be `ours`.
+pub(super) fn open_fifo(path: &Path, dress: Dress, ours: bool) -> Result<(OwnedFd, OwnFile), NoPath> {
     make_folders(path)?;
     match mkfifo(path, Mode::empty()) {
         Ok(()) | Err(Errno::EEXIST) => {}
@@ -157,7 +157,7 @@ pub(super) fn open_fifo(path: &Path, dress: Dress) -> Result<(OwnedFd, OwnFile),
         return Err(NoPath::NotOurs("FIFO"));
     }
     let us = Uid::effective().as_raw();
-    if metadata.uid() != us && dress.owner.is_none_or(|(uid, _)| uid != metadata.uid()) {
+    if !ours && metadata.uid() != us && dress.owner.is_none_or(|(uid, _)| uid != metadata.uid()) {
         return Err(NoPath::Strangers(metadata.uid()));
     }
     let file = open_own_fifo(path, &metadata).map_err(|error| NoPath::Failed("cannot open the FIFO", error))?;

@@ -334,7 +334,9 @@ impl Engine {
             let work = move || {
                 let result = bind::bind_all(&request);
                 let done = Message::Helper(HelperDone::Bound(process, job, result));
-                let _ = shared.mailbox.post(done);
+                if let Err(unheard) = shared.mailbox.post(done) {
+                    undo_binding(unheard);
+                }
             };
             if let Err(error) = self.pool.run(work) {
                 let error = system_error(SpawnStep::Socket, "cannot start a thread to bind its listeners", &error);
@@ -526,6 +528,13 @@ impl Engine {
             }
         };
         spec.listen.iter().map(state).collect()
+    }
+}
+
+/// Removes the paths of listeners that were bound for an engine which is gone.
+pub(crate) fn undo_binding(message: Message) {
+    if let Message::Helper(HelperDone::Bound(_, _, Ok(found))) = message {
+        found.into_iter().for_each(Found::undo);
     }
 }
 

@@ -3,10 +3,10 @@
 pub(in crate::driver) use libc::{
     AT_FDCWD, EACCES, ENODEV, ENOENT, ENOTDIR, ESTALE, ETIMEDOUT, F_SETFD, O_CLOEXEC, O_WRONLY, PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL, PR_CAP_AMBIENT_RAISE, PR_CAPBSET_DROP, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_KEEPCAPS,
-    PR_SET_NO_NEW_PRIVS, PRIO_PROCESS, SIG_IGN, SIG_SETMASK, SIGCHLD, SIGKILL, SIGPIPE, SIGSTOP, SYS_capset, SYS_chdir,
-    SYS_clone, SYS_clone3, SYS_close, SYS_close_range, SYS_dup3, SYS_execve, SYS_exit_group, SYS_fcntl, SYS_getpid,
-    SYS_kill, SYS_openat, SYS_prctl, SYS_prlimit64, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_setgroups,
-    SYS_setpriority, SYS_setresgid, SYS_setresuid, SYS_setsid, SYS_umask, SYS_write,
+    PR_SET_NO_NEW_PRIVS, PRIO_PROCESS, SIG_IGN, SIG_SETMASK, SIGCHLD, SIGKILL, SIGPIPE, SIGSTOP, SYS_capget,
+    SYS_capset, SYS_chdir, SYS_clone, SYS_clone3, SYS_close, SYS_close_range, SYS_dup3, SYS_execve, SYS_exit_group,
+    SYS_fcntl, SYS_getpid, SYS_kill, SYS_openat, SYS_prctl, SYS_prlimit64, SYS_rt_sigaction, SYS_rt_sigprocmask,
+    SYS_setgroups, SYS_setpriority, SYS_setresgid, SYS_setresuid, SYS_setsid, SYS_umask, SYS_write,
 };
 
 pub(in crate::driver) const CLONE_VM: u64 = 0x100;

@@ -72,6 +72,8 @@ pub(crate) fn topic(event: &Event) -> Option<String> {
     match &event.kind {
         EventKind::State { to, .. } => Some(format!("process.{to}")),
         EventKind::Health { to, .. } => Some(format!("health.{}", to.as_str())),
+        EventKind::Oom => Some("process.oom".to_owned()),
+        EventKind::PidsLimit => Some("process.pids_limit".to_owned()),
         EventKind::Applied { .. } => Some("config.applied".to_owned()),
         EventKind::Refused { .. } => Some("config.refused".to_owned()),
         _ => None,

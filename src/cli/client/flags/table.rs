@@ -71,9 +71,10 @@ pub(super) struct Flag {
 
 /// Keys that have no flag, and why.
 #[cfg(test)]
-pub(super) const WITHOUT: [(&str, &str); 4] = [
+pub(super) const WITHOUT: [(&str, &str); 5] = [
     ("command", "stands behind `--`"),
     ("args", "stand behind `--`, after the program"),
+    ("conditions.check", "is a function"),
     ("ready.fn", "is a function"),
     ("health.fn", "is a function"),
 ];
@@ -263,6 +264,7 @@ fn value_name(key: &Key, kind: Kind) -> &'static str {
         (Kind::Text, "neap.Mode") => "MODE",
         (Kind::Text, "neap.Policy") => "POLICY",
         (Kind::Text, lua) if lua.starts_with('"') => "WORD",
+        (Kind::Texts, lua) if lua.contains("neap.Directory") => "NAME",
         (Kind::Text | Kind::Texts, _) => "TEXT",
     }
 }
