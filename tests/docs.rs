@@ -62,7 +62,6 @@ fn every_configuration_in_the_guide_is_accepted() {
     // What one of them reads.
     std::fs::write(folder.0.join("nginx.conf"), "events {}").unwrap();
     std::fs::write(folder.0.join("password"), "secret").unwrap();
-    std::fs::write(folder.0.join("token"), "secret").unwrap();
     let mut count = 0;
     let pages = [
         "README.md",
