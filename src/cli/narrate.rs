@@ -98,7 +98,7 @@ fn state(change: &Change<'_>, memory: &mut Memory, talk: Talk) -> (Talk, Sentenc
         _ if change.reason.starts_with("skipped: ") => (Talk::Verbose, faint(change.reason.into())),
         StateName::Created => (Talk::Verbose, faint("defined".into())),
         // That it listens is said once it does.
-        StateName::Waiting if *change.cause == Cause::Progress => {
+        StateName::Waiting if matches!(change.cause, Cause::Progress | Cause::Idle) => {
             (Talk::Verbose, faint(format!("waiting {}", change.reason)))
         }
         StateName::Waiting => (Talk::Normal, faint(format!("waiting {}", change.reason).trim_end().into())),

@@ -395,7 +395,7 @@ fn same(one: &Turn, other: &Turn) -> bool {
 
 /// Whether something else than the restart policy began this start.
 fn is_origin(turn: &Turn) -> bool {
-    turn.what == What::Start && !matches!(turn.cause, Cause::Policy | Cause::Progress)
+    turn.what == What::Start && !matches!(turn.cause, Cause::Policy | Cause::Progress | Cause::Idle)
 }
 
 /// A line, and what led to it, as what leads to another. Not without bound: the first cause stays.

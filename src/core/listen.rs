@@ -41,9 +41,13 @@ impl Machine {
         let Some(p) = self.processes.get_mut(id) else { return };
         p.want = Want::Down;
         let spec = p.spec.to_arc();
+        let cause = match &fallback {
+            Why::Stopped(Cause::Idle) => Cause::Idle,
+            _ => Cause::Progress,
+        };
         let start = Start { by: StartedBy::Socket, cause: Cause::Socket, fallback };
         let waiting = State::Waiting(Waiting { start, on: WaitFor::Bind });
-        self.enter(id, waiting, "for its sockets".into(), Cause::Progress);
+        self.enter(id, waiting, "for its sockets".into(), cause);
         self.output(Output::ArmSockets(id, spec));
     }
 

@@ -26,7 +26,8 @@ pub(super) fn happened(turn: &Turn, now: Option<&Process>) -> String {
 fn started(turn: &Turn, still: bool) -> String {
     match (turn.to, &turn.cause) {
         (Some(StateName::Waiting), Cause::Progress) if still => "listens, and is started by a connection".into(),
-        (Some(StateName::Waiting), Cause::Progress) => "listened".into(),
+        (Some(StateName::Waiting), Cause::Idle) if still => "listens again, and is started by a connection".into(),
+        (Some(StateName::Waiting), Cause::Progress | Cause::Idle) => "listened".into(),
         (Some(StateName::Waiting), _) if still => "is to start".into(),
         (Some(StateName::Waiting), _) => "was to start".into(),
         (_, Cause::Policy) => "was started again".into(),

@@ -533,6 +533,9 @@ fn a_process_without_a_connection_for_its_idle_time_is_stopped_and_listens_again
     let stopping =
         s.events("web").into_iter().find(|event| matches!(event.kind, EventKind::State { to: Stopping, .. }));
     assert_eq!(stopping.map(|event| event.cause.clone()), Some(Cause::Idle));
+    let why = s.world.explain(s.id("web")).expect("it is explained");
+    assert_eq!(why.summary(), "web is waiting: it had nothing to do");
+    assert_eq!(why.chain[0].text, "listens again, and is started by a connection");
     connect(&mut s, "web");
     s.is("web", Running);
 }
