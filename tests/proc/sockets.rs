@@ -425,9 +425,11 @@ pub fn both(test: impl Fn(&[&str])) {
     test(&["groups"]);
 }
 
-/// A port that nobody listens at now.
+/// A port that nobody has now, and no client is given.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let first = 20_000 + (std::process::id() % 8_000) as u16;
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (first..32_000).find(free).expect("a free port")
 }
 
 #[test]
@@ -439,7 +441,7 @@ fn a_service_and_its_supervisor_killed_by_turns_refuse_no_connection() {
             .listen(Listener::unix(text(&path)))
             .listen(Listener::tcp(format!("127.0.0.1:{port}")));
         kept.add(&spec);
-        wait_until("it is listened for", || path.exists() && tcp(("127.0.0.1", port)).is_ok());
+        kept.await_status("web", "is listened for", |status| status.reason.starts_with("for a connection"));
         let unix_clients = Clients::new({
             let path = path.clone();
             move || unix(&path)

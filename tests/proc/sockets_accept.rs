@@ -85,7 +85,9 @@ fn each_connection_has_an_instance_that_is_told_who_connected() {
     assert!(!variables.contains_key("CLIENT"), "that is for the other listener");
     let third = tcp(address(&process, 2)).unwrap();
     assert_eq!(said(&third).0.get("REMOTE_ADDR").map(String::as_str), Some("::1"));
-    (echoes(&second, "two\n"), echoes(&third, "three\n"), echoes(&first, "one again\n"));
+    echoes(&second, "two\n");
+    echoes(&third, "three\n");
+    echoes(&first, "one again\n");
     assert_eq!(instances(&world).len(), 3);
     let accepted: Vec<_> = process.listeners().unwrap().iter().map(|listener| listener.accepted).collect();
     assert_eq!(accepted, [Some(1), Some(1), Some(1)]);
@@ -132,7 +134,8 @@ fn beyond_the_limit_connections_wait_in_the_queue_until_an_instance_ends() {
     assert_eq!(process.listeners().unwrap()[0].accepted, Some(3));
     clients[1].shutdown(Shutdown::Write).unwrap();
     said(&clients[3]);
-    (echoes(&clients[2], "three"), echoes(&clients[3], "four"));
+    echoes(&clients[2], "three");
+    echoes(&clients[3], "four");
 }
 
 #[test]
