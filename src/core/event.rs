@@ -135,6 +135,8 @@ pub enum Ending {
     Spawn(SpawnError),
     /// It was not ready within its start timeout.
     StartTimeout,
+    /// The same, with what its last ready probe said.
+    StartTimeoutAfter(String),
     /// It missed its watchdog.
     Watchdog,
     /// It was unhealthy for too long.
@@ -175,6 +177,7 @@ impl fmt::Display for Ending {
             Ending::Panicked(words) => write!(f, "panicked: {words}"),
             Ending::Spawn(error) => f.write_str(&error.message),
             Ending::StartTimeout => f.write_str("not ready within its start timeout"),
+            Ending::StartTimeoutAfter(why) => write!(f, "not ready within its start timeout: {why}"),
             Ending::Watchdog => f.write_str("missed its watchdog"),
             Ending::Unhealthy(why) => write!(f, "unhealthy: {why}"),
             Ending::Hook(kind, why) => write!(f, "{} hook failed: {why}", kind.as_str()),

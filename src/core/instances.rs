@@ -90,10 +90,7 @@ impl Machine {
     }
 
     /// An instance was forgotten.
-    pub(super) fn instance_over(&mut self, of: ProcessId, unused: Option<ConnectionId>) {
-        if let Some(connection) = unused {
-            self.output(Output::DropConnection(connection));
-        }
+    pub(super) fn instance_over(&mut self, of: ProcessId) {
         if self.waits_on(of, &WaitFor::Room) && self.has_room(of) {
             self.watch_again(of);
         }
@@ -103,7 +100,15 @@ impl Machine {
         }
     }
 
+    /// It is at rest: has it forgotten if it is to be, and a connection that it never came to serve closed at once.
     pub(super) fn forget_if_over(&mut self, id: ProcessId) {
+        if let Some(Process { origin: Origin::Instance { connection: Some(_), .. }, state: State::Rest(_), .. }) =
+            self.process(id)
+            && let Some(Origin::Instance { connection, .. }) = self.processes.get_mut(id).map(|p| &mut p.origin)
+            && let Some(connection) = connection.take()
+        {
+            self.output(Output::DropConnection(connection));
+        }
         if self.process(id).is_some_and(Process::is_over) {
             self.notice(Notice::Forget(id));
         }

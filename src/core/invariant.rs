@@ -119,7 +119,7 @@ impl Machine {
     /// An instance has a process that it is of, and its connection until there is a run for it; who listens for another has room.
     fn check_instance(&self, p: &Process) -> Result<(), Violation> {
         if let Origin::Instance { of, connection, .. } = &p.origin {
-            let waits = matches!(p.state, State::Waiting(_) | State::Rest(_));
+            let waits = matches!(p.state, State::Waiting(_));
             if self.process(*of).is_none() {
                 return violation(&p.name, "is an instance of nothing");
             }
@@ -127,7 +127,7 @@ impl Machine {
                 return violation(&p.name, "is an instance, and would be started again");
             }
             if connection.is_some() && !waits {
-                return violation(&p.name, "has a run, and its connection was not given to it");
+                return violation(&p.name, "holds a connection that it does not wait with");
             }
         }
         match &p.state {

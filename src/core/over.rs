@@ -457,7 +457,7 @@ fn applies(policy: RestartPolicy, ending: &Ending, success: bool) -> bool {
         matches!(status, Some(ExitStatus::Signal { .. })) || matches!(ending, Ending::Oom | Ending::Panicked(_));
     let signal = killed && !success;
     let unknown = matches!(status, Some(ExitStatus::Unknown));
-    let timeout = matches!(ending, Ending::StartTimeout);
+    let timeout = matches!(ending, Ending::StartTimeout | Ending::StartTimeoutAfter(_));
     let watchdog = matches!(ending, Ending::Watchdog);
     match policy {
         RestartPolicy::Never => false,

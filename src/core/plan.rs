@@ -291,8 +291,8 @@ impl Machine {
                 self.names.remove(&p.name);
             }
             self.relations_changed();
-            if let Origin::Instance { of, connection, .. } = p.origin {
-                self.instance_over(of, connection);
+            if let Origin::Instance { of, .. } = p.origin {
+                self.instance_over(of);
             }
         }
     }

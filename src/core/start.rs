@@ -587,7 +587,10 @@ impl Machine {
         match self.start_phase(id) {
             None => {}
             Some(StartPhase::Preparing) => self.run_over(id, Ending::StartTimeout),
-            Some(_) => self.end_run(id, Ending::StartTimeout),
+            Some(_) => {
+                let said = self.run_of(id).map(|run| run.health.reason.clone()).filter(|said| !said.is_empty());
+                self.end_run(id, said.map_or(Ending::StartTimeout, Ending::StartTimeoutAfter));
+            }
         }
     }
 

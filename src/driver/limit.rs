@@ -246,8 +246,9 @@ fn changed(limiter: &Limiter, mut limited: Limited, limits: &Limits, gauge: &Gau
     let now: Vec<_> = limited.states.iter().filter_map(LimitState::rlimit).collect();
     let lifted = before.into_iter().filter(|old| !now.iter().any(|new| new.resource == old.resource));
     for limit in lifted.chain(now.iter().copied()) {
-        let refused = members.iter().filter_map(|pid| put(*pid, limit).err().map(|error| (*pid, error)));
-        if let Some((pid, error)) = refused.last() {
+        let refused: Vec<_> =
+            members.iter().filter_map(|pid| put(*pid, limit).err().map(|error| (*pid, error))).collect();
+        if let Some((pid, error)) = refused.first() {
             let name = super::limits::name(limit.resource);
             problems
                 .push(format!("cannot change the resource limit `{name}` of pid {pid}: {error}; restart it for that"));

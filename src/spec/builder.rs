@@ -354,6 +354,19 @@ impl Spec {
 
     /// A function that is asked at each start, once all other conditions hold: see
     /// [`Builder::function`](crate::Builder::function). Its `Err` is the reason why the start is skipped.
+    ///
+    /// ```
+    /// use neap::Supervisor;
+    /// use neap::spec::{FunctionId, Spec};
+    ///
+    /// let supervisor =
+    ///     Supervisor::builder().function(FunctionId(1), |_| Err("the disk is full".into())).build()?;
+    /// let job = supervisor.add(Spec::new("job", ["true"]).condition(FunctionId(1)))?;
+    /// let skipped = job.start_blocking().unwrap_err();
+    /// assert!(skipped.to_string().contains("the disk is full"));
+    /// # supervisor.shutdown().wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn condition(mut self, function: FunctionId) -> Self {
         self.conditions.check = Some(function);
         self

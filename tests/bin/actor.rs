@@ -645,8 +645,8 @@ fn try_fork() {
     match unsafe { libc::fork() } {
         0 => std::process::exit(0),
         -1 => print(format!("refused: {}\n", io::Error::last_os_error()).as_bytes()),
-        // SAFETY: reaps the child.
         child => {
+            // SAFETY: reaps the child.
             unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
             print(b"forked\n");
         }

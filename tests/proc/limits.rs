@@ -205,6 +205,31 @@ fn limits_are_changed_while_a_process_runs() {
 }
 
 #[test]
+fn a_limit_that_is_below_what_is_used_is_told_of_and_the_one_before_goes_on() {
+    let mut world = World::new();
+    let test = "a_limit_that_is_below_what_is_used_is_told_of_and_the_one_before_goes_on";
+    if !has(&world, test, Limit::Memory) {
+        return;
+    }
+    let spec = limited("eater", &["eat", "20000000", "say", "done", "wait"], memory(64 * MIB));
+    let process = world.start(spec.clone());
+    await_lines(&process, 1);
+    if enforcer(&process, Limit::Memory) == Enforcer::Cgroup2 {
+        return skipped(test, "version 2 of cgroups ends what uses more than a new limit");
+    }
+    let folder = folder_with(pid(&process), "memory.limit_in_bytes");
+    done(process.update(spec.limits(memory(MIB)))).unwrap();
+    let text = world.await_event("the warning", |event| match &event.kind {
+        EventKind::Warning { text } => Some(text.clone()),
+        _ => None,
+    });
+    assert!(text.contains("more than that is in use") && text.ends_with("what it was before still counts"), "{text}");
+    let limit = fs::read_to_string(folder.join("memory.limit_in_bytes")).unwrap();
+    assert_eq!(limit.trim(), (64 * MIB).to_string());
+    assert_eq!(process.status().unwrap().state, StateName::Running);
+}
+
+#[test]
 fn what_a_limited_process_uses_is_counted_with_its_limits() {
     let world = World::new();
     let test = "what_a_limited_process_uses_is_counted_with_its_limits";

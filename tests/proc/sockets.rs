@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use neap::Process;
 use neap::core::{EventKind, StateName};
 use neap::spec::{Listener, Signal, Spec};
+use serde_json::json;
 
 use crate::kept::{Kept, send};
 use crate::support::{DEADLINE, root_or_skip, wait_until};
@@ -497,4 +498,40 @@ fn a_listener_that_a_service_manager_passed_is_used_where_its_address_is_asked_f
         kept.kill();
     }
     kept.stop("web");
+}
+
+/// Has a process listened for, started by a connection, and stopped; the supervisor dies at this call. Whether it came so far.
+fn listen_and_die(kept: &Kept, at: usize) -> bool {
+    let path = kept.dir.join("web.sock");
+    let spec = on_demand("web", &["greet", "3"]).listen(Listener::unix(text(&path)));
+    kept.ask(json!({"do": "die-at", "at": at}));
+    wait_until(&format!("it is defined, with a death at {at}"), || {
+        kept.try_ask(&json!({"do": "add", "spec": spec})).is_some() && kept.list().len() == 1
+    });
+    let answer = || unix(&path).map(line).unwrap_or_default();
+    let mut pid = String::new();
+    for _ in 0..2 {
+        wait_until(&format!("the next one answers, with a death at {at}"), || {
+            let answer = answer();
+            let is_new = !answer.is_empty() && answer != pid;
+            pid = if is_new { answer } else { std::mem::take(&mut pid) };
+            is_new
+        });
+        send(neap::core::Pid(pid.parse().unwrap()), Signal::KILL);
+    }
+    wait_until(&format!("it is stopped, with a death at {at}"), || {
+        kept.try_ask(&json!({"do": "stop", "name": "web"})).is_some() && kept.status("web").state == StateName::Stopped
+    });
+    kept.life().1 > 1
+}
+
+#[test]
+fn a_supervisor_that_dies_at_any_call_is_followed_by_one_that_listens() {
+    // All of them with NEAP_ALL=1; else some.
+    let step = if std::env::var_os("NEAP_ALL").is_some() { 1 } else { 9 };
+    let mut at = 2;
+    while listen_and_die(&Kept::new(&["groups"]), at) {
+        at += step;
+    }
+    assert!(at > 12, "{at} calls to die at are too few to mean something");
 }

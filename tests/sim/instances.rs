@@ -213,6 +213,24 @@ fn the_on_failure_hooks_of_an_instance_run_before_it_is_forgotten() {
     assert_eq!(there(&s), [""; 0]);
 }
 
+#[test]
+fn a_connection_that_comes_to_nothing_is_closed_before_the_on_failure_hooks_and_once() {
+    let once_db = || [once("db"), each("echo", 2).requires("db").on_failure(Hook::command(["/opt/alarm"]))];
+    let mut s = Scenario::with(once_db());
+    let error = neap::core::SpawnError { step: neap::core::SpawnStep::Exec, errno: Some(2), message: "no".into() };
+    s.behave("db", Behaviour { spawn_error: Some(error), ..Behaviour::default() });
+    let hooks = [(HookKind::OnFailure, (secs(3), Ok(())))].into();
+    s.behave("echo", Behaviour { hooks, ..Behaviour::default() });
+    connect(&mut s, "echo");
+    s.is("echo@1", Failed);
+    assert_eq!(s.world.accepted(), 0);
+    s.mark();
+    dies(&mut s, 1);
+    s.pass(secs(10));
+    assert_eq!(there(&s), [""; 0]);
+    assert!(!s.since().iter().any(|(_, output)| matches!(output, Output::DropConnection(_))));
+}
+
 // What is asked of them.
 
 #[test]

@@ -144,12 +144,15 @@ impl Files<'_> {
         if !self.0.join(BOTH).exists() {
             return self.write(MEMORY, text);
         }
-        // Upwards the one has to be first, downwards the other.
-        if self.write(MEMORY, text).is_ok() {
-            return self.write(BOTH, text);
+        match self.write(MEMORY, text) {
+            Ok(()) => self.write(BOTH, text),
+            // Upwards the other has to be first.
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
+                self.write(BOTH, text)?;
+                self.write(MEMORY, text)
+            }
+            Err(e) => Err(e),
         }
-        self.write(BOTH, text)?;
-        self.write(MEMORY, text)
     }
 
     fn cpu_one(&self, value: Option<u64>) -> io::Result<()> {
@@ -175,7 +178,11 @@ impl Refused {
         if crate::driver::reserve::is_scarce(error) {
             return io::Error::from_raw_os_error(error.raw_os_error().unwrap_or_default());
         }
-        let why = crate::driver::failure::in_words(error.raw_os_error());
+        let why = match error.kind() {
+            // Of a limit that is lowered.
+            io::ErrorKind::ResourceBusy => "more than that is in use, and cannot be taken back".to_owned(),
+            _ => crate::driver::failure::in_words(error.raw_os_error()),
+        };
         io::Error::new(error.kind(), Refused { what: what.to_owned(), why })
     }
 }

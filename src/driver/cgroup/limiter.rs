@@ -192,7 +192,7 @@ impl Limiter {
     fn put(&self, limited: &mut Limited, limit: Limit, value: u64) -> io::Result<LimitState> {
         let controller = files::controller(limit);
         let state = |enforcer, why: String| LimitState { limit, value: Some(value), enforcer, why };
-        let mut reason = match (&limited.leaf, self.version2(controller, true)) {
+        let reason = match (&limited.leaf, self.version2(controller, true)) {
             (Some(leaf), Ok(())) => match files::set(leaf, Version::Two, limit, Some(value)) {
                 Ok(()) => return Ok(state(Enforcer::Cgroup2, String::new())),
                 Err(e) if is_scarce(&e) => return Err(e),
@@ -212,13 +212,16 @@ impl Limiter {
                 limited.cages.push(cage.clone());
             }),
         };
-        match cage.and_then(|cage| files::set(cage.path(), Version::One, limit, Some(value))) {
+        let cage = match cage {
+            Ok(cage) => cage,
+            Err(e) if is_scarce(&e) => return Err(e),
+            Err(e) if reason.is_empty() => return Ok(state(Enforcer::None, e.to_string())),
+            Err(e) => return Ok(state(Enforcer::None, format!("{reason}; {e}"))),
+        };
+        match files::set(cage.path(), Version::One, limit, Some(value)) {
             Ok(()) => Ok(state(Enforcer::Cgroup1, weaker.to_owned())),
             Err(e) if is_scarce(&e) => Err(e),
-            Err(e) => {
-                reason = if reason.is_empty() { e.to_string() } else { format!("{reason}; {e}") };
-                Ok(state(Enforcer::None, reason))
-            }
+            Err(e) => Ok(state(Enforcer::None, e.to_string())),
         }
     }
 

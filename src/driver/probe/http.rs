@@ -23,7 +23,13 @@ const AGENT: &str = concat!("neap/", env!("CARGO_PKG_VERSION"));
 /// Connects to a port of a host, by any of its addresses.
 pub(super) async fn connect(names: &Names, host: &str, port: u16) -> Result<TcpStream, String> {
     let addresses = names.addresses(host, port).await?;
-    TcpStream::connect(addresses.as_slice()).await.map_err(|e| format!("cannot connect to {host}:{port}: {}", why(&e)))
+    let failed = |e: &io::Error| format!("cannot connect to {host}:{port}: {}", why(e));
+    let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|e| failed(&e))?;
+    // A port where nobody listens may be the one that the kernel chose for us: then we would talk to ourselves.
+    if stream.local_addr().is_ok_and(|own| stream.peer_addr().is_ok_and(|peer| own == peer)) {
+        return Err(failed(&io::ErrorKind::ConnectionRefused.into()));
+    }
+    Ok(stream)
 }
 
 /// Asks, and judges the answer.
