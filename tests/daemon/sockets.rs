@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{DEADLINE, Home, is, pid};
+use crate::support::{DEADLINE, Daemon, Home, is, pid};
 
 /// How often a service is killed.
 const TIMES: usize = 20;
@@ -51,6 +51,20 @@ pub fn has(program: &str, test: &str) -> bool {
         println!("skipped: {test}: no {program}");
     }
     found
+}
+
+/// Starts a daemon, and waits until its listeners are bound: that it is ready says that it has its configuration.
+#[track_caller]
+pub fn ready(home: &Home) -> Daemon<'_> {
+    let daemon = home.ready();
+    bound(home);
+    daemon
+}
+
+/// Waits until no listener is being bound.
+#[track_caller]
+pub fn bound(home: &Home) {
+    home.wait_until("all listeners are bound", |all| all.values().all(|row| row["reason"] != "for its sockets"));
 }
 
 /// Where somebody listens.
@@ -203,7 +217,7 @@ fn a_service_killed_twenty_times_behind_its_listener_refuses_no_connection() {
             }
         };
         home.config(&echo(&format!("listen = neap.listen {{ {listener} }}")));
-        let daemon = home.ready();
+        let daemon = ready(&home);
         assert!(is(&home.list()["echo"], "waiting"), "nobody connected yet");
         killed_twenty_times_behind(&home, &at);
         daemon.stop();
@@ -218,7 +232,7 @@ fn a_supervisor_that_is_killed_and_replaced_meanwhile_refuses_no_connection() {
     let home = Home::new();
     let port = free_port();
     home.config(&echo(&format!("listen = {{ neap.listen {{ tcp = {port} }}, neap.listen {{ unix = 'echo.sock' }} }}")));
-    let daemon = home.ready();
+    let daemon = ready(&home);
     // While it waits for its first connection, too.
     daemon.crash();
     let all = home.list();
@@ -257,7 +271,7 @@ fn an_apply_keeps_the_listeners_that_stay_and_closes_those_that_go() {
     let tcp = format!("neap.listen {{ tcp = {port} }}");
     let both = format!("listen = {{ {tcp}, neap.listen {{ unix = 'echo.sock', mode = '0600' }} }}");
     home.config(&echo(&format!("listen = {tcp}")));
-    let daemon = home.ready();
+    let daemon = ready(&home);
     let clients = Clients::of(&At::Tcp(port));
     let first = clients.served_by_other_than(None);
     // What restarts it.
@@ -302,7 +316,7 @@ fn a_stop_lets_connections_queue_and_a_start_serves_them() {
     let home = Home::new();
     let port = free_port();
     home.config(&echo(&format!("listen = neap.listen {{ tcp = {port}, name = 'http' }}")));
-    let daemon = home.ready();
+    let daemon = ready(&home);
     let at = At::Tcp(port);
     let first = at.answer();
     // That the instance itself has the port is in nobody's way.
@@ -334,7 +348,7 @@ fn who_was_not_asked_for_is_stopped_again_and_the_next_connection_starts_it() {
     }
     let home = Home::new();
     home.config(&echo("listen = neap.listen { unix = 'echo.sock', idle_stop = '400ms' }"));
-    let daemon = home.ready();
+    let daemon = ready(&home);
     let at = At::Unix(home.path("echo.sock"));
     // An open connection is not idle, however quiet.
     let mut open = at.connect(DEADLINE).unwrap();
@@ -360,7 +374,7 @@ fn each_connection_gets_an_instance_and_at_most_so_many_do() {
     home.config(&format!(
         "neap.process 'cat' {{ shell = [[{shell}]], listen = neap.listen {{ tcp = {port}, accept = 2 }} }}"
     ));
-    let daemon = home.ready();
+    let daemon = ready(&home);
     let at = At::Tcp(port);
     let said = |stream: &mut Box<dyn Stream>, words: &str| {
         stream.write_all(words.as_bytes()).unwrap();
@@ -404,7 +418,7 @@ fn the_first_connection_is_handed_over_with_the_listener() {
     }
     let home = Home::new();
     home.config(&echo("listen = neap.listen { unix = 'echo.sock', client_fd_env = 'CLIENT_FD' }"));
-    let daemon = home.ready();
+    let daemon = ready(&home);
     let at = At::Unix(home.path("echo.sock"));
     let first = at.answer();
     assert_eq!(at.answer(), first, "and the next comes to the listener");
@@ -427,7 +441,7 @@ fn a_path_that_is_anothers_fails_the_start_with_the_reason() {
         })
         .collect();
     home.config(&text);
-    let daemon = home.ready();
+    let daemon = ready(&home);
     let all = home.wait_until("all failed", |all| all.values().all(|row| is(row, "failed")));
     let reason = |name: &str| all[name]["reason"].as_str().unwrap().to_owned();
     assert!(reason("taken").contains("is a file that is not ours"), "{}", reason("taken"));
@@ -449,7 +463,7 @@ fn a_listener_is_made_changed_and_removed_at_run_time() {
     }
     let home = Home::new();
     home.config("");
-    let daemon = home.ready();
+    let daemon = ready(&home);
     let (path, program) = (home.path("made.sock"), program("echo.py"));
     let create = |name: &str| {
         let listen = format!("--listen-unix={}", path.display());

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
-use crate::sockets::{At, echo, free_port, has, program, python};
+use crate::sockets::{At, bound, echo, free_port, has, program, python, ready};
 use crate::support::{DEADLINE, Home, is, pid};
 
 /// A child that is ended with the test, whatever becomes of it.
@@ -58,7 +58,7 @@ fn shown_by_neap(home: &Home, options: &str) -> Value {
         "show.py",
         &format!("restart = 'never', listen = neap.listen {{ tcp = {port}, {options} }}"),
     ));
-    let daemon = home.ready();
+    let daemon = ready(home);
     let shown = shown_over(connected(port));
     daemon.stop();
     shown
@@ -100,7 +100,7 @@ fn listeners_of_every_kind_are_what_they_say() {
          neap.listen {{ fifo = 'f', name = 'f' }} }}"
     );
     home.config(&python("show", "show.py", &listeners));
-    let daemon = home.ready();
+    let daemon = ready(&home);
     let client = UnixDatagram::bind(home.path("client")).unwrap();
     client.set_read_timeout(Some(DEADLINE)).unwrap();
     client.send_to(b"hello", home.path("d.sock")).unwrap();
@@ -177,7 +177,7 @@ fn gunicorn_serves_at_a_listener_of_ours_and_comes_back_behind_it() {
          restart = {{ policy = 'always', delay = '10ms' }}, listen = neap.listen {{ tcp = {port} }} }}",
         gunicorn.display()
     ));
-    let daemon = home.ready();
+    let daemon = ready(&home);
     let mut killed = 0;
     for _ in 0..3 {
         let (_, server) = asked_until(port, |_, server| server != killed && server > 1 && is_master(&home, server));
@@ -204,7 +204,7 @@ fn dbus_daemon_takes_its_bus_from_us() {
         "neap.process 'bus' { command = { 'dbus-daemon', '--session', '--address=systemd:', '--nofork', '--nopidfile' }, \
          restart = { policy = 'always', delay = '10ms' }, listen = neap.listen { unix = 'bus' } }",
     );
-    let daemon = home.ready();
+    let daemon = ready(&home);
     assert!(is(&home.list()["bus"], "waiting"));
     let names = || {
         let mut command = Command::new("dbus-send");
@@ -240,6 +240,7 @@ fn the_example_of_sockets_does_what_it_says() {
     command.env("SOCKETS_STATE", home.path("sockets"));
     let daemon = home.start(command);
     daemon.wait_for("neap: ready;");
+    bound(&home);
     assert!(home.list().values().all(|row| is(row, "waiting")));
     let page = |mut stream: Box<dyn crate::sockets::Stream>| {
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
@@ -270,7 +271,7 @@ fn a_peer_over_a_path_is_told_like_one_over_tcp() {
         "neap.process 'a' {{ shell = [[{shell}]], \
          listen = neap.listen {{ unix = 'a.sock', accept = true, client_fd_env = 'CONNECTION' }} }}"
     ));
-    let daemon = home.ready();
+    let daemon = ready(&home);
     let mut text = String::new();
     UnixStream::connect(home.path("a.sock")).unwrap().read_to_string(&mut text).unwrap();
     let (peer, rest) = text.split_once("] ").unwrap();
@@ -290,7 +291,7 @@ fn an_echo_answers_at_all_its_listeners_at_once() {
         "listen = {{ neap.listen {{ tcp = {one}, name = 'one' }}, neap.listen {{ tcp = {other}, name = 'other' }}, \
          neap.listen {{ unix = 'echo.sock' }} }}"
     )));
-    let daemon = home.ready();
+    let daemon = ready(&home);
     let all = [At::Tcp(one), At::Tcp(other), At::Unix(home.path("echo.sock"))];
     let threads = all.map(|at| std::thread::spawn(move || at.answer()));
     let answered = threads.map(|thread| thread.join().unwrap());
