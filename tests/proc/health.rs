@@ -290,6 +290,8 @@ fn a_function_that_does_not_return_is_not_called_again_before_it_does() {
 
 #[test]
 fn who_is_stopped_has_no_probe() {
+    // First: it has what this test opens counted as its own, and not as another's.
+    let world = World::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (sender, connections) = std::sync::mpsc::channel();
@@ -301,7 +303,6 @@ fn who_is_stopped_has_no_probe() {
             }
         }
     });
-    let world = World::new();
     let mut health = Health::new(ProbeTarget::Tcp { host: "127.0.0.1".into(), port });
     (health.interval, health.timeout) = (OFTEN, DEADLINE);
     let process = world.start(does("web", &["wait"]).health(health));
