@@ -43,10 +43,11 @@ impl Kept {
     /// One that a service manager passes these to (LISTEN_FDS).
     pub fn passed(fds: &[BorrowedFd<'_>]) -> Kept {
         let (epilogue, dir) = (Epilogue::new(), TempDir::new());
-        // Its pid is known only after the fork: a shell says it, and executes. What it is to pass on it opens itself.
+        // Its pid is known only after the fork: a shell says it, and executes. What it is to pass on it opens itself: bash,
+        // since the least of shells knows no descriptors of two digits.
         let opened = fds.iter().zip(3..).map(|(fd, to)| format!(" {to}<&{}", fd.as_raw_fd()));
         let script = format!("LISTEN_PID=$$ exec \"$0\" \"$@\"{}", opened.collect::<String>());
-        let mut command = Command::new("sh");
+        let mut command = Command::new("bash");
         command.args(["-c", &script]).arg(keeper()).arg(dir.path());
         command.env("LISTEN_FDS", fds.len().to_string());
         let set = |fd, flag| fcntl(fd, FcntlArg::F_SETFD(flag)).expect("a flag");

@@ -132,5 +132,6 @@ fn a_limit_that_may_not_be_raised_is_told_by_name() {
     launch.rlimits = vec![RlimitSet { resource: limits::resource("nofile").unwrap(), soft: hard, hard: u64::MAX }];
     let e = run(&Launcher::new(), launch).unwrap_err();
     let expected = format!("cannot set resource limit `nofile` to {hard} (at most infinity): operation not permitted");
-    assert_eq!(e.message, expected);
+    // Which right would be needed is told where it lacks: not every root has it.
+    assert!(e.message.starts_with(&expected), "{}", e.message);
 }
