@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -40,26 +41,20 @@ impl Kept {
         Kept::launch(epilogue, dir, command)
     }
 
-    /// One that a service manager passes these to (LISTEN_FDS).
-    pub fn passed(fds: &[BorrowedFd<'_>]) -> Kept {
+    /// One that a service manager passes a listener to (LISTEN_FDS). It is opened once the test is alone.
+    pub fn passed(open: impl FnOnce() -> TcpListener) -> (Kept, TcpListener) {
         let (epilogue, dir) = (Epilogue::new(), TempDir::new());
+        let listener = open();
         // Its pid is known only after the fork: a shell says it, and executes. What it is to pass on it opens itself: bash,
         // since the least of shells knows no descriptors of two digits.
-        let opened = fds.iter().zip(3..).map(|(fd, to)| format!(" {to}<&{}", fd.as_raw_fd()));
-        let script = format!("LISTEN_PID=$$ exec \"$0\" \"$@\"{}", opened.collect::<String>());
+        let script = format!("LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&{}", listener.as_raw_fd());
         let mut command = Command::new("bash");
-        command.args(["-c", &script]).arg(keeper()).arg(dir.path());
-        command.env("LISTEN_FDS", fds.len().to_string());
-        let set = |fd, flag| fcntl(fd, FcntlArg::F_SETFD(flag)).expect("a flag");
-        let flags = |flag| {
-            for fd in fds {
-                set(fd, flag);
-            }
-        };
-        flags(FdFlag::empty());
+        command.args(["-c", &script]).arg(keeper()).arg(dir.path()).env("LISTEN_FDS", "1");
+        let inherited = |flag| fcntl(&listener, FcntlArg::F_SETFD(flag)).expect("a flag");
+        inherited(FdFlag::empty());
         let kept = Kept::launch(epilogue, dir, command);
-        flags(FdFlag::FD_CLOEXEC);
-        kept
+        inherited(FdFlag::FD_CLOEXEC);
+        (kept, listener)
     }
 
     fn launch(epilogue: Epilogue, dir: TempDir, mut command: Command) -> Kept {

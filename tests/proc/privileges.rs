@@ -9,7 +9,7 @@ use neap::driver::spawn::Ids;
 use neap::spec::{Hook, Probe, ProbeTarget, Ready, Reload, Spec};
 
 use crate::run::{actor_launch, both_ways, run};
-use crate::support::{actor, root_or_skip};
+use crate::support::{Epilogue, actor, root_or_skip};
 use crate::world::{World, does, done, lines};
 
 /// A user and groups that every Debian has, with other numbers than root's.
@@ -184,6 +184,7 @@ fn capabilities_that_the_supervisor_was_started_with_are_not_passed_on() {
     if !root_or_skip("capabilities_that_the_supervisor_was_started_with_are_not_passed_on") {
         return;
     }
+    let _epilogue = Epilogue::new();
     for launcher in both_ways() {
         // As systemd's AmbientCapabilities= does it, and a container's runtime.
         let mut launch = actor_launch(&["state", "supervise", "{", "state", "}"]);

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
@@ -487,9 +486,8 @@ fn a_successor_takes_up_what_is_armed_and_its_first_connection_starts_the_proces
 
 #[test]
 fn a_listener_that_a_service_manager_passed_is_used_where_its_address_is_asked_for() {
-    let passed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (kept, passed) = Kept::passed(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let at = passed.local_addr().unwrap();
-    let kept = Kept::passed(&[passed.as_fd()]);
     // With the socket open in another program this cannot be bound anew.
     kept.add(&on_demand("web", &["greet", "3"]).listen(Listener::tcp(at.to_string())));
     kept.await_state("web", StateName::Waiting);
