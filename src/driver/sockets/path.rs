@@ -312,6 +312,10 @@ pub(super) fn keep_fifo(path: &Path, fd: BorrowedFd<'_>, dress: Dress) -> Result
 
 /// Removes a socket that nobody listens at any more.
 pub(super) fn remove_dead(path: &Path, kind: SockType) {
+    // Looked up first: to connect to one of ours that is there by now would start its process.
+    if !holder::unix(&path.to_string_lossy()).is_empty() {
+        return;
+    }
     let Ok(spot) = Spot::find(path) else { return };
     let Ok((file, metadata)) = spot.look() else { return };
     if metadata.file_type().is_socket() && is_live(&file, &metadata, kind).is_ok_and(|live| !live) {
