@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::core::Pid;
@@ -118,7 +118,16 @@ fn remove(path: &Path, pid: Pid) -> io::Result<()> {
 
 /// The folder of a path, and the name in it. A link on the way is followed only where it is root's or ours: a process's
 /// user could lead us anywhere.
-fn folder_of(path: &Path) -> io::Result<(OwnedFd, OsString)> {
+pub(super) fn folder_of(path: &Path) -> io::Result<(OwnedFd, OsString)> {
+    walk(path, None)
+}
+
+/// The same, and folders that are missing are made with this mode.
+pub(super) fn folder_made(path: &Path, mode: Mode) -> io::Result<(OwnedFd, OsString)> {
+    walk(path, Some(mode))
+}
+
+fn walk(path: &Path, make: Option<Mode>) -> io::Result<(OwnedFd, OsString)> {
     let name = path.file_name().ok_or_else(|| io::Error::other("it is the name of no file"))?;
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let root = || openat(AT_FDCWD, "/", flags | OFlag::O_DIRECTORY, Mode::empty());
@@ -127,11 +136,22 @@ fn folder_of(path: &Path) -> io::Result<(OwnedFd, OsString)> {
     let mut links = 0;
     push_parts(&mut left, path.parent().unwrap_or(Path::new("/")));
     while let Some(part) = left.pop() {
-        let next = openat(folder.as_fd(), part.as_os_str(), flags, Mode::empty())?;
+        let open = || openat(folder.as_fd(), part.as_os_str(), flags, Mode::empty());
+        let next = match (open(), make) {
+            (Err(Errno::ENOENT), Some(mode)) => match mkdirat(&folder, part.as_os_str(), mode) {
+                Ok(()) | Err(Errno::EEXIST) => open()?,
+                Err(error) => return Err(error.into()),
+            },
+            (next, _) => next?,
+        };
         let stat = fstat(&next)?;
-        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFLNK {
+        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        if kind == SFlag::S_IFDIR {
             folder = next;
             continue;
+        }
+        if kind != SFlag::S_IFLNK {
+            return Err(Errno::ENOTDIR.into());
         }
         links += 1;
         if links > MAX_LINKS {

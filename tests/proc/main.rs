@@ -29,6 +29,7 @@ mod run;
 mod scarcity;
 mod sockets;
 mod sockets_accept;
+mod sockets_paths;
 mod spawn;
 mod task_runtimes;
 mod tasks;

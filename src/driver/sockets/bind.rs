@@ -100,7 +100,8 @@ pub(super) fn bind_all(request: &Request) -> Result<Vec<Found>, SpawnError> {
 
 /// Takes the socket that is there already for a listener, with what is new of it.
 fn claim(request: &Request, listener: &Listener, have: &mut Vec<Have>) -> Result<Option<Found>, SpawnError> {
-    let Some(at) = have.iter().position(|have| is_at(have, &listener.address, &request.base)) else { return Ok(None) };
+    let is_it = |have: &Have| is_at(have, &listener.address, &request.base) && is_proven(have, listener, &request.base);
+    let Some(at) = have.iter().position(is_it) else { return Ok(None) };
     let Have { slot, fd, file, passed } = have.swap_remove(at);
     let mut found = Found { slot: Some(slot), listener: listener.clone(), address: String::new(), fd, file, passed };
     if passed {
@@ -113,16 +114,15 @@ fn claim(request: &Request, listener: &Listener, have: &mut Vec<Have>) -> Result
     match &listener.address {
         ListenAddress::Fifo(path) => {
             let path = request.base.join(path);
-            let (_, file) =
-                path::open_fifo(&path, dress(listener)?, true).map_err(|e| no_path(listener, &request.base, e))?;
-            found.file = Some(file);
+            let file = path::keep_fifo(&path, found.fd.as_fd(), dress(listener)?);
+            found.file = Some(file.map_err(|e| no_path(listener, &request.base, e))?);
         }
         address => {
             if let Ok(Place::Path(path)) = address.place() {
-                let path = request.base.join(path);
-                let file =
-                    path::dress_socket(&path, dress(listener)?).map_err(|e| no_path(listener, &request.base, e))?;
-                found.file = Some(file);
+                let (path, dress) = (request.base.join(path), dress(listener)?);
+                let known = found.file.as_ref().map(|file| file.id);
+                let file = path::dress_bound(&path, found.fd.as_fd(), known, dress);
+                found.file = Some(file.map_err(|e| no_path(listener, &request.base, e))?);
             }
         }
     }
@@ -138,6 +138,17 @@ fn passed(request: &Request, listener: &Listener) -> Option<Found> {
     let fd = request.passed.iter().find(is_it)?.clone();
     let address = where_it_is(fd.as_fd(), listener);
     Some(Found { slot: None, listener: listener.clone(), fd, file: None, address, passed: true })
+}
+
+/// Whether the path of a socket is known to be its own: an earlier supervisor's may have been replaced by a stranger's.
+fn is_proven(have: &Have, listener: &Listener, base: &Path) -> bool {
+    match listener.address.place() {
+        Ok(Place::Path(path)) if !matches!(listener.address, ListenAddress::Fifo(_)) => {
+            let owner = || dress(listener).ok().and_then(|dress| dress.owner);
+            have.passed || have.file.is_some() || path::is_bound_to(&base.join(path), have.fd.as_fd(), owner())
+        }
+        _ => true,
+    }
 }
 
 /// Whether this socket is one that listens at this address, for everybody to find.
@@ -201,7 +212,7 @@ fn make(request: &Request, listener: &Listener) -> Result<Found, SpawnError> {
             let _only_one = request.paths.lock().unwrap_or_else(PoisonError::into_inner);
             let (fd, file) = match address {
                 ListenAddress::Fifo(_) => {
-                    path::open_fifo(&path, dress(listener)?, false).map_err(|e| no_path(listener, &request.base, e))?
+                    path::open_fifo(&path, dress(listener)?).map_err(|e| no_path(listener, &request.base, e))?
                 }
                 _ => make_at_path(listener, &request.base, &path)?,
             };
@@ -247,10 +258,10 @@ fn make_unix(listener: &Listener, at: &UnixAddr) -> io::Result<OwnedFd> {
 
 fn make_at_path(listener: &Listener, base: &Path, path: &Path) -> Result<(OwnedFd, OwnFile), SpawnError> {
     let dress = dress(listener)?;
-    path::make_room(path, kind(&listener.address)).map_err(|e| no_path(listener, base, e))?;
+    let room = path::make_room(path, kind(&listener.address)).map_err(|e| no_path(listener, base, e))?;
     let at = UnixAddr::new(path).map_err(|e| failed(listener, "its path is too long for a socket", &e.into()))?;
     let fd = make_unix(listener, &at).map_err(|e| not_bound(listener, base, &e))?;
-    let file = path::dress_socket(path, dress).map_err(|e| no_path(listener, base, e))?;
+    let file = room.dress_new(path, fd.as_fd(), dress).map_err(|e| no_path(listener, base, e))?;
     if listener.address.is_stream()
         && let Err(error) = sys::listen(fd.as_fd(), listener.backlog)
     {

@@ -87,7 +87,7 @@ fn internet(table: &str, wanted: SocketAddr) -> BTreeSet<u64> {
 }
 
 /// The inodes of sockets that are bound to this path, or name.
-fn unix(path: &str) -> BTreeSet<u64> {
+pub(super) fn unix(path: &str) -> BTreeSet<u64> {
     // `Num RefCount Protocol Flags Type St Inode Path`, the inode padded with blanks.
     inodes("/proc/net/unix", |line| {
         let (about, rest) = line.split_at_checked(line.match_indices(' ').nth(5)?.0)?;

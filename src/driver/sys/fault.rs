@@ -45,6 +45,8 @@ pub enum Call {
     LogWrite,
     /// Binding a listener.
     Bind,
+    /// Giving a listener's path its owner and mode.
+    Dress,
     /// Accepting a connection for an instance.
     Accept,
     /// A step of the child's set-up.

@@ -26,7 +26,7 @@ pub use process::{
     heed_hangups, ignores_child_signals, nofile, pidfd_open, pidfd_signal, process_group, run_last, set_dumpable,
     set_rlimit, wait_pidfd,
 };
-pub use socket::listen;
+pub use socket::{bound_file, listen};
 pub(super) use stack::{Shared, Slot};
 
 use std::io;
