@@ -11,6 +11,7 @@ use super::engine::{Engine, HelperDone};
 use super::flight::system_error;
 use super::held::Held;
 use super::launch::{Launch, RlimitSet};
+use super::limits as resources;
 use super::sources::{Clock, Moment, Source};
 use super::sys;
 use super::usage::Gauge;
@@ -195,9 +196,10 @@ impl Engine {
         let process = entry.process;
         entry.changing = Some(None);
         let (limited, gauge) = (held.tree.limited().clone(), held.tree.gauge());
+        let spec = entry.spec.clone();
         let (shared, limiter) = (self.shared.clone(), self.trees.limiter().clone());
         let job = move || {
-            let changed = Box::new(changed(&limiter, limited, &limits, &gauge));
+            let changed = Box::new(changed((&limiter, &spec), limited, &limits, &gauge));
             let _ = shared.mailbox.post(Message::Helper(HelperDone::LimitsSet(run, changed)));
         };
         if let Err(error) = self.pool.run(job) {
@@ -236,25 +238,33 @@ fn who_is(pid: Pid) -> Who {
 }
 
 /// Changes limits, on whichever thread this is.
-fn changed(limiter: &Limiter, mut limited: Limited, limits: &Limits, gauge: &Gauge) -> Changed {
-    let before: Vec<_> = limited.states.iter().filter_map(LimitState::lifted).collect();
+fn changed((limiter, spec): (&Limiter, &Spec), mut limited: Limited, limits: &Limits, gauge: &Gauge) -> Changed {
+    let before = limited.states.clone();
     limiter.change(&mut limited, limits, &|| gauge.members());
     let members = gauge.members().unwrap_or_default();
     let who = members.first().map_or(Who::Another, |pid| who_is(*pid));
     let mut problems = Vec::new();
     limited.states.iter_mut().for_each(|state| state.fall_back(who));
-    let now: Vec<_> = limited.states.iter().filter_map(LimitState::rlimit).collect();
-    let lifted = before.into_iter().filter(|old| !now.iter().any(|new| new.resource == old.resource));
-    for limit in lifted.chain(now.iter().copied()) {
+    for limit in enforce::rlimits(&before, &limited.states, |resource| without(spec, resource)) {
         let refused: Vec<_> =
             members.iter().filter_map(|pid| put(*pid, limit).err().map(|error| (*pid, error))).collect();
         if let Some((pid, error)) = refused.first() {
-            let name = super::limits::name(limit.resource);
+            let name = resources::name(limit.resource);
             problems
                 .push(format!("cannot change the resource limit `{name}` of pid {pid}: {error}; restart it for that"));
         }
     }
     Changed { limited, problems }
+}
+
+/// What a process has of a resource if its `limits` say nothing of it: what its spec says, else what we have.
+fn without(spec: &Spec, resource: u32) -> Option<RlimitSet> {
+    let of_spec = spec.rlimits.iter().find(|(name, _)| resources::resource(name) == Some(resource));
+    let (soft, hard) = match of_spec {
+        Some((_, limit)) => (limit.soft.unwrap_or(u64::MAX), limit.hard.unwrap_or(u64::MAX)),
+        None => sys::own_rlimit(resource).ok()?,
+    };
+    Some(RlimitSet { resource, soft, hard })
 }
 
 /// Puts a resource limit on a process that runs. One that ended meanwhile has none.
