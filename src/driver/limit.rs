@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::cgroup::{Limited, Limiter};
-use super::enforce::{self, Enforcer, LimitState, Who};
+use super::enforce::{self, Enforcer, Limit, LimitState, Who};
 use super::engine::{Engine, HelperDone};
 use super::flight::system_error;
 use super::held::Held;
@@ -81,6 +81,9 @@ impl Engine {
 
     /// What will become of the limits of a process that does not run.
     pub(super) fn expected_limits(&self, spec: &Spec) -> Vec<LimitState> {
+        if Limit::ALL.iter().all(|limit| limit.of(&spec.limits).is_none()) {
+            return Vec::new();
+        }
         let of = |mut state: LimitState| {
             state.value = Some(state.limit.of(&spec.limits)?);
             Some(state)

@@ -22,6 +22,8 @@ pub(super) struct Version1 {
     naming: Naming,
     /// Those that were asked for, or why they are of no use.
     hierarchies: Mutex<BTreeMap<Controller, Result<Arc<Hierarchy>, String>>>,
+    /// Those that could be asked for, or why not, as was seen when that was first asked.
+    seen: Mutex<BTreeMap<Controller, Result<(), String>>>,
     /// What a supervisor before us left, until it is claimed.
     found: Mutex<BTreeMap<RunId, Vec<Cage>>>,
     stays: Arc<AtomicBool>,
@@ -67,7 +69,13 @@ impl Version1 {
     }
 
     fn named(naming: Naming) -> Version1 {
-        Version1 { naming, hierarchies: Mutex::default(), found: Mutex::default(), stays: Arc::default() }
+        Version1 {
+            naming,
+            hierarchies: Mutex::default(),
+            seen: Mutex::default(),
+            found: Mutex::default(),
+            stays: Arc::default(),
+        }
     }
 
     fn take_up(&self, controller: Controller, path: PathBuf) {
@@ -89,12 +97,15 @@ impl Version1 {
         Arc::new(Hierarchy { path, leftovers: Mutex::default(), stays: self.stays.clone() })
     }
 
-    /// Whether a controller could be used, and why not. Makes nothing.
+    /// Whether a controller could be used, and why not. Makes nothing, and looks at files the first time alone.
     pub(super) fn has(&self, controller: Controller) -> Result<(), String> {
         match lock(&self.hierarchies).get(&controller) {
             Some(Ok(_)) => Ok(()),
             Some(Err(why)) => Err(why.clone()),
-            None => Own::read().and_then(|own| usable(&own, controller)).map(drop),
+            None => {
+                let look = || Own::read().and_then(|own| usable(&own, controller)).map(drop);
+                lock(&self.seen).entry(controller).or_insert_with(look).clone()
+            }
         }
     }
 
