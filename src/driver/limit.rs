@@ -15,7 +15,7 @@ use super::limits as resources;
 use super::sources::{Clock, Moment, Source};
 use super::sys;
 use super::usage::Gauge;
-use crate::core::{ExitStatus, Input, Pid, ProcessId, RunId, SpawnError, SpawnStep};
+use crate::core::{ExitStatus, Input, Pid, ProcessId, RunId, SpawnError, SpawnStep, Time};
 use crate::spec::{Limits, Signal, Spec};
 use crate::supervisor::Message;
 
@@ -24,6 +24,44 @@ use crate::supervisor::Message;
 const KILLED_BY: Duration = Duration::from_millis(20);
 /// How often.
 const LOOKS: u32 = 4;
+
+/// When the dead are looked for: once for all notices of an instant, however many there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Looks {
+    /// The next look.
+    due: Option<Time>,
+    /// Those that were made since the last notice.
+    made: u32,
+}
+
+impl Looks {
+    /// Memory ran out. When to look, if that is not to be waited for already.
+    fn notice(&mut self, now: Time) -> Option<Time> {
+        self.made = 0;
+        let due = now.after(KILLED_BY);
+        if self.due.is_some_and(|earlier| earlier <= due) {
+            return None;
+        }
+        self.due = Some(due);
+        self.due
+    }
+
+    /// A moment came to look. Whether it is still the right one.
+    fn is_due(&mut self, at: Time) -> bool {
+        let due = self.due == Some(at);
+        if due {
+            self.due = None;
+            self.made += 1;
+        }
+        due
+    }
+
+    /// When to look again after a look, if at all.
+    fn again(&mut self, now: Time) -> Option<Time> {
+        self.due = (self.made < LOOKS).then(|| now.after(KILLED_BY * 4_u32.saturating_pow(self.made)));
+        self.due
+    }
+}
 
 /// What the limits of a run did that the machine was told of.
 #[derive(Clone, Copy, Debug, Default)]
@@ -125,19 +163,25 @@ impl Engine {
     /// A cgroup of version 1 ran out of memory: somebody is killed now, or was.
     pub(super) fn out_of_memory(&mut self) {
         self.trees.limiter().quiet();
-        self.look_for_killed(LOOKS);
+        if let Some(due) = self.looks.notice(Clock::now().mono) {
+            self.clock.at(due, Moment::LookForKilled(due));
+        }
     }
 
-    pub(super) fn look_for_killed(&mut self, times: u32) {
+    pub(super) fn look_for_killed(&mut self, at: Time) {
+        if !self.looks.is_due(at) {
+            return;
+        }
         let told = |run: &&RunId| {
             let held = self.runs.get(run).and_then(|entry| entry.held.as_ref());
             held.is_some_and(|held| held.tree.limited().is_told_of_memory())
         };
         let runs: Vec<RunId> = self.runs.keys().filter(told).copied().collect();
         runs.iter().for_each(|run| self.tell_limits(*run, false));
-        if times > 0 && !runs.is_empty() {
-            let wait = KILLED_BY * 4_u32.pow(LOOKS.saturating_sub(times));
-            self.clock.at(Clock::now().mono.after(wait), Moment::LookForKilled(times - 1));
+        if !runs.is_empty()
+            && let Some(due) = self.looks.again(Clock::now().mono)
+        {
+            self.clock.at(due, Moment::LookForKilled(due));
         }
     }
 
@@ -275,5 +319,49 @@ fn put(pid: Pid, limit: RlimitSet) -> std::io::Result<()> {
     match sys::set_rlimit(pid.0, limit.resource, (limit.soft, limit.hard)) {
         Err(e) if e.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32) => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{LOOKS, Looks};
+    use crate::core::Time;
+
+    fn at(millis: u64) -> Time {
+        Time::default().after(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_storm_of_notices_is_looked_into_once_and_again_after_longer() {
+        let mut looks = Looks::default();
+        assert_eq!(looks.notice(at(0)), Some(at(20)));
+        assert!((1..20).all(|now| looks.notice(at(now)).is_none()));
+        let (mut now, mut made) = (at(20), Vec::new());
+        loop {
+            assert!(looks.is_due(now));
+            made.push(now);
+            match looks.again(now) {
+                Some(next) => now = next,
+                None => break,
+            }
+        }
+        assert_eq!(made, [at(20), at(100), at(420), at(1700)]);
+        assert_eq!(made.len(), LOOKS as usize);
+        assert_eq!(looks.notice(at(2000)), Some(at(2020)));
+    }
+
+    #[test]
+    fn a_notice_between_two_looks_brings_the_next_one_forward_and_the_later_one_is_void() {
+        let mut looks = Looks::default();
+        looks.notice(at(0));
+        assert!(looks.is_due(at(20)));
+        assert_eq!(looks.again(at(20)), Some(at(100)));
+        assert_eq!(looks.notice(at(30)), Some(at(50)));
+        assert!(looks.is_due(at(50)));
+        assert_eq!(looks.again(at(50)), Some(at(130)));
+        assert!(!looks.is_due(at(100)));
+        assert!(looks.is_due(at(130)));
     }
 }
