@@ -5,12 +5,26 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::process::is_default;
 use super::rng::Rng;
 use super::time::Time;
 use crate::spec::Restart;
 
 /// The least wait after a failure for lack of resources: the machine needs time to get some back.
 const RESOURCE_DELAY: Duration = Duration::from_millis(100);
+
+/// So many runs in a row that a connection began and that ended with success within this time, and another is one too
+/// many: a program that ends without accepting would be started in a circle. What systemd has for sockets of which each
+/// connection has a run of its own (systemd.socket(5), `TriggerLimitIntervalSec=`, `TriggerLimitBurst=` with `Accept=yes`).
+const SERVED: u32 = 200;
+const SERVED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Starts by connections after runs that ended with success, since the first of them within an interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Served {
+    since: Time,
+    count: u32,
+}
 
 /// What the arithmetic of restarts remembers of a process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +35,8 @@ pub(super) struct Tally {
     in_row: u32,
     /// Spawns in a row that failed for lack of resources.
     starved: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
+    served: Served,
 }
 
 impl Tally {
@@ -33,6 +49,20 @@ impl Tally {
         self.recent.clear();
         self.in_row = 0;
         self.starved = 0;
+        self.served = Served::default();
+    }
+
+    /// Counts a start by a connection after a run that ended with success, if one more is within bounds. Whoever lifted
+    /// the limit on restarts lifted this one.
+    pub(super) fn serves(&mut self, restart: &Restart, now: Time) -> bool {
+        if self.served.count == 0 || now.since(self.served.since) >= SERVED_WITHIN {
+            self.served = Served { since: now, count: 0 };
+        }
+        let allowed = restart.limit.burst == 0 || self.served.count < SERVED;
+        if allowed {
+            self.served.count = self.served.count.saturating_add(1);
+        }
+        allowed
     }
 
     /// A program was executed: resources were there.

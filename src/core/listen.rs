@@ -117,21 +117,20 @@ impl Machine {
         let Some(p) = self.processes.get_mut(id) else { return };
         let spec = p.spec.clone();
         let fallback = p.rest_why();
-        let again = matches!(fallback, Why::Failed(_) | Why::Exited(_));
-        if again {
-            if !p.tally.allows(&spec.restart, now) {
-                self.output(Output::DisarmSockets(id));
-                let ending = match fallback {
-                    Why::Failed(ending) | Why::Exited(ending) => ending,
-                    _ => Ending::StartTimeout,
-                };
-                return self.rest(id, Why::Crashed(ending), Cause::Socket);
-            }
-            if let Some(p) = self.processes.get_mut(id) {
+        // A program that ends without accepting is not started in a circle.
+        let allowed = match &fallback {
+            Why::Failed(_) if p.tally.allows(&spec.restart, now) => {
                 p.tally.count(&spec.restart, now);
+                true
             }
-        }
+            Why::Failed(_) => false,
+            Why::Exited(_) => p.tally.serves(&spec.restart, now),
+            _ => true,
+        };
         self.output(Output::DisarmSockets(id));
+        if !allowed && let Why::Failed(ending) | Why::Exited(ending) = fallback {
+            return self.rest(id, Why::Crashed(ending), Cause::Socket);
+        }
         self.start_again(id, Start { by: StartedBy::Socket, cause: Cause::Socket, fallback });
     }
 

@@ -363,7 +363,7 @@ pub(super) enum Due {
 }
 
 /// For fields that a record leaves out while they say nothing, and that an older record does not have.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

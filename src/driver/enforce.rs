@@ -225,11 +225,6 @@ impl LimitState {
         let resource = resource(self.limit.rlimit()?)?;
         Some(RlimitSet { resource, soft: value, hard: value })
     }
-
-    /// The resource limit that lifts it again.
-    pub(super) fn lifted(&self) -> Option<RlimitSet> {
-        self.rlimit().map(|limit| RlimitSet { soft: u64::MAX, hard: u64::MAX, ..limit })
-    }
 }
 
 /// Puts the limits that no cgroup sees to on the child itself. What the spec says of the same resource stays where it is
@@ -240,18 +235,40 @@ pub(super) fn fall_back(states: &mut [LimitState], launch: &mut Launch) {
         state.fall_back(who);
         let Some(limit) = state.rlimit() else { continue };
         match launch.rlimits.iter_mut().find(|given| given.resource == limit.resource) {
-            Some(given) => {
-                given.soft = given.soft.min(limit.soft);
-                given.hard = given.hard.min(limit.hard);
-            }
+            Some(given) => *given = given.lesser(limit),
             None => launch.rlimits.push(limit),
         }
     }
 }
 
+/// The resource limits to be put on processes that run, where these states follow those: the lesser of the new one and
+/// what they would have without, which is also what they get back when it is lifted.
+pub(super) fn rlimits(
+    before: &[LimitState],
+    now: &[LimitState],
+    without: impl Fn(u32) -> Option<RlimitSet>,
+) -> Vec<RlimitSet> {
+    let now: Vec<_> = now.iter().filter_map(LimitState::rlimit).collect();
+    let old = before.iter().filter_map(LimitState::rlimit);
+    let lifted = old.filter(|old| !now.iter().any(|new| new.resource == old.resource)).map(|old| RlimitSet {
+        soft: u64::MAX,
+        hard: u64::MAX,
+        ..old
+    });
+    let limits = lifted.chain(now.iter().copied());
+    limits.map(|limit| without(limit.resource).map_or(limit, |given| given.lesser(limit))).collect()
+}
+
+impl RlimitSet {
+    /// The lesser of two limits on the same resource.
+    fn lesser(self, other: RlimitSet) -> RlimitSet {
+        RlimitSet { soft: self.soft.min(other.soft), hard: self.hard.min(other.hard), ..self }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Enforcer, Limit, LimitState, Who, fall_back};
+    use super::{Enforcer, Limit, LimitState, Who, fall_back, rlimits};
     use crate::driver::launch::{Launch, RlimitSet};
     use crate::driver::limits::resource;
 
@@ -303,5 +320,17 @@ mod tests {
         launch.rlimits.push(RlimitSet { resource: space, soft: 50, hard: u64::MAX });
         fall_back(&mut [state(Limit::Memory, Enforcer::None)], &mut launch);
         assert_eq!(launch.rlimits, [RlimitSet { resource: space, soft: 50, hard: 100 }]);
+    }
+
+    #[test]
+    fn other_limits_leave_a_process_no_more_than_it_would_have_without() {
+        let space = resource("as").unwrap();
+        let set = |soft, hard| RlimitSet { resource: space, soft, hard };
+        let states = [state(Limit::Memory, Enforcer::Rlimit)];
+        let none: [LimitState; 0] = [];
+        assert_eq!(rlimits(&none, &states, |_| Some(set(50, 200))), [set(50, 100)]);
+        assert_eq!(rlimits(&states, &none, |_| Some(set(50, 200))), [set(50, 200)]);
+        assert_eq!(rlimits(&states, &none, |_| None), [set(u64::MAX, u64::MAX)]);
+        assert_eq!(rlimits(&none, &none, |_| Some(set(50, 200))), []);
     }
 }

@@ -15,7 +15,7 @@ use super::function::{Functions, Shortfall};
 use super::held::Held;
 use super::hook::{Call, Job};
 use super::keep::{Heritage, Kept, acts};
-use super::limit::Changed;
+use super::limit::{Changed, Looks};
 use super::notify::NotifyBuffer;
 use super::pidfile::PidFile;
 use super::place::Place;
@@ -129,6 +129,8 @@ pub(crate) struct Engine {
     pub(super) trash: Vec<Held>,
     /// Whether what tells of cgroups that ran out of memory is watched.
     pub(super) watches_memory: bool,
+    /// When those that the kernel killed for it are looked for.
+    pub(super) looks: Looks,
     pub(super) notify_buffer: NotifyBuffer,
     /// What is kept for a successor.
     pub(super) kept: Option<Kept>,
@@ -201,6 +203,7 @@ impl Engine {
             in_flight: 0,
             trash: Vec::new(),
             watches_memory: false,
+            looks: Looks::default(),
             notify_buffer: NotifyBuffer::new(),
             kept,
             heritage,
@@ -443,7 +446,7 @@ impl Engine {
             Moment::JobTimeout(job) => self.job_timeout(job),
             Moment::CallTimeout(call) => self.call_timeout(call),
             Moment::DropTask(run) => self.drop_task(run),
-            Moment::LookForKilled(times) => self.look_for_killed(times),
+            Moment::LookForKilled(due) => self.look_for_killed(due),
             Moment::Accept(process, slot) => self.accept_again(process, slot),
         }
     }

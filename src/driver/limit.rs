@@ -6,15 +6,16 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::cgroup::{Limited, Limiter};
-use super::enforce::{self, Enforcer, LimitState, Who};
+use super::enforce::{self, Enforcer, Limit, LimitState, Who};
 use super::engine::{Engine, HelperDone};
 use super::flight::system_error;
 use super::held::Held;
 use super::launch::{Launch, RlimitSet};
+use super::limits as resources;
 use super::sources::{Clock, Moment, Source};
 use super::sys;
 use super::usage::Gauge;
-use crate::core::{ExitStatus, Input, Pid, ProcessId, RunId, SpawnError, SpawnStep};
+use crate::core::{ExitStatus, Input, Pid, ProcessId, RunId, SpawnError, SpawnStep, Time};
 use crate::spec::{Limits, Signal, Spec};
 use crate::supervisor::Message;
 
@@ -23,6 +24,44 @@ use crate::supervisor::Message;
 const KILLED_BY: Duration = Duration::from_millis(20);
 /// How often.
 const LOOKS: u32 = 4;
+
+/// When the dead are looked for: once for all notices of an instant, however many there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Looks {
+    /// The next look.
+    due: Option<Time>,
+    /// Those that were made since the last notice.
+    made: u32,
+}
+
+impl Looks {
+    /// Memory ran out. When to look, if that is not to be waited for already.
+    fn notice(&mut self, now: Time) -> Option<Time> {
+        self.made = 0;
+        let due = now.after(KILLED_BY);
+        if self.due.is_some_and(|earlier| earlier <= due) {
+            return None;
+        }
+        self.due = Some(due);
+        self.due
+    }
+
+    /// A moment came to look. Whether it is still the right one.
+    fn is_due(&mut self, at: Time) -> bool {
+        let due = self.due == Some(at);
+        if due {
+            self.due = None;
+            self.made += 1;
+        }
+        due
+    }
+
+    /// When to look again after a look, if at all.
+    fn again(&mut self, now: Time) -> Option<Time> {
+        self.due = (self.made < LOOKS).then(|| now.after(KILLED_BY * 4_u32.saturating_pow(self.made)));
+        self.due
+    }
+}
 
 /// What the limits of a run did that the machine was told of.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,6 +119,9 @@ impl Engine {
 
     /// What will become of the limits of a process that does not run.
     pub(super) fn expected_limits(&self, spec: &Spec) -> Vec<LimitState> {
+        if Limit::ALL.iter().all(|limit| limit.of(&spec.limits).is_none()) {
+            return Vec::new();
+        }
         let of = |mut state: LimitState| {
             state.value = Some(state.limit.of(&spec.limits)?);
             Some(state)
@@ -121,19 +163,25 @@ impl Engine {
     /// A cgroup of version 1 ran out of memory: somebody is killed now, or was.
     pub(super) fn out_of_memory(&mut self) {
         self.trees.limiter().quiet();
-        self.look_for_killed(LOOKS);
+        if let Some(due) = self.looks.notice(Clock::now().mono) {
+            self.clock.at(due, Moment::LookForKilled(due));
+        }
     }
 
-    pub(super) fn look_for_killed(&mut self, times: u32) {
+    pub(super) fn look_for_killed(&mut self, at: Time) {
+        if !self.looks.is_due(at) {
+            return;
+        }
         let told = |run: &&RunId| {
             let held = self.runs.get(run).and_then(|entry| entry.held.as_ref());
             held.is_some_and(|held| held.tree.limited().is_told_of_memory())
         };
         let runs: Vec<RunId> = self.runs.keys().filter(told).copied().collect();
         runs.iter().for_each(|run| self.tell_limits(*run, false));
-        if times > 0 && !runs.is_empty() {
-            let wait = KILLED_BY * 4_u32.pow(LOOKS.saturating_sub(times));
-            self.clock.at(Clock::now().mono.after(wait), Moment::LookForKilled(times - 1));
+        if !runs.is_empty()
+            && let Some(due) = self.looks.again(Clock::now().mono)
+        {
+            self.clock.at(due, Moment::LookForKilled(due));
         }
     }
 
@@ -195,9 +243,10 @@ impl Engine {
         let process = entry.process;
         entry.changing = Some(None);
         let (limited, gauge) = (held.tree.limited().clone(), held.tree.gauge());
+        let spec = entry.spec.clone();
         let (shared, limiter) = (self.shared.clone(), self.trees.limiter().clone());
         let job = move || {
-            let changed = Box::new(changed(&limiter, limited, &limits, &gauge));
+            let changed = Box::new(changed((&limiter, &spec), limited, &limits, &gauge));
             let _ = shared.mailbox.post(Message::Helper(HelperDone::LimitsSet(run, changed)));
         };
         if let Err(error) = self.pool.run(job) {
@@ -236,20 +285,18 @@ fn who_is(pid: Pid) -> Who {
 }
 
 /// Changes limits, on whichever thread this is.
-fn changed(limiter: &Limiter, mut limited: Limited, limits: &Limits, gauge: &Gauge) -> Changed {
-    let before: Vec<_> = limited.states.iter().filter_map(LimitState::lifted).collect();
+fn changed((limiter, spec): (&Limiter, &Spec), mut limited: Limited, limits: &Limits, gauge: &Gauge) -> Changed {
+    let before = limited.states.clone();
     limiter.change(&mut limited, limits, &|| gauge.members());
     let members = gauge.members().unwrap_or_default();
     let who = members.first().map_or(Who::Another, |pid| who_is(*pid));
     let mut problems = Vec::new();
     limited.states.iter_mut().for_each(|state| state.fall_back(who));
-    let now: Vec<_> = limited.states.iter().filter_map(LimitState::rlimit).collect();
-    let lifted = before.into_iter().filter(|old| !now.iter().any(|new| new.resource == old.resource));
-    for limit in lifted.chain(now.iter().copied()) {
+    for limit in enforce::rlimits(&before, &limited.states, |resource| without(spec, resource)) {
         let refused: Vec<_> =
             members.iter().filter_map(|pid| put(*pid, limit).err().map(|error| (*pid, error))).collect();
         if let Some((pid, error)) = refused.first() {
-            let name = super::limits::name(limit.resource);
+            let name = resources::name(limit.resource);
             problems
                 .push(format!("cannot change the resource limit `{name}` of pid {pid}: {error}; restart it for that"));
         }
@@ -257,10 +304,64 @@ fn changed(limiter: &Limiter, mut limited: Limited, limits: &Limits, gauge: &Gau
     Changed { limited, problems }
 }
 
+/// What a process has of a resource if its `limits` say nothing of it: what its spec says, else what we have.
+fn without(spec: &Spec, resource: u32) -> Option<RlimitSet> {
+    let of_spec = spec.rlimits.iter().find(|(name, _)| resources::resource(name) == Some(resource));
+    let (soft, hard) = match of_spec {
+        Some((_, limit)) => (limit.soft.unwrap_or(u64::MAX), limit.hard.unwrap_or(u64::MAX)),
+        None => sys::own_rlimit(resource).ok()?,
+    };
+    Some(RlimitSet { resource, soft, hard })
+}
+
 /// Puts a resource limit on a process that runs. One that ended meanwhile has none.
 fn put(pid: Pid, limit: RlimitSet) -> std::io::Result<()> {
     match sys::set_rlimit(pid.0, limit.resource, (limit.soft, limit.hard)) {
         Err(e) if e.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32) => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{LOOKS, Looks};
+    use crate::core::Time;
+
+    fn at(millis: u64) -> Time {
+        Time::default().after(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_storm_of_notices_is_looked_into_once_and_again_after_longer() {
+        let mut looks = Looks::default();
+        assert_eq!(looks.notice(at(0)), Some(at(20)));
+        assert!((1..20).all(|now| looks.notice(at(now)).is_none()));
+        let (mut now, mut made) = (at(20), Vec::new());
+        loop {
+            assert!(looks.is_due(now));
+            made.push(now);
+            match looks.again(now) {
+                Some(next) => now = next,
+                None => break,
+            }
+        }
+        assert_eq!(made, [at(20), at(100), at(420), at(1700)]);
+        assert_eq!(made.len(), LOOKS as usize);
+        assert_eq!(looks.notice(at(2000)), Some(at(2020)));
+    }
+
+    #[test]
+    fn a_notice_between_two_looks_brings_the_next_one_forward_and_the_later_one_is_void() {
+        let mut looks = Looks::default();
+        looks.notice(at(0));
+        assert!(looks.is_due(at(20)));
+        assert_eq!(looks.again(at(20)), Some(at(100)));
+        assert_eq!(looks.notice(at(30)), Some(at(50)));
+        assert!(looks.is_due(at(50)));
+        assert_eq!(looks.again(at(50)), Some(at(130)));
+        assert!(!looks.is_due(at(100)));
+        assert!(looks.is_due(at(130)));
     }
 }

@@ -166,8 +166,8 @@ pub(super) enum Moment {
     CallTimeout(u64),
     /// Have a task that was to be dropped dropped, if it still is not.
     DropTask(RunId),
-    /// Look whom the kernel killed for lack of memory, and so many times more.
-    LookForKilled(u32),
+    /// Look whom the kernel killed for lack of memory, if that is still due at this time.
+    LookForKilled(Time),
     /// Accept connections of this listener again.
     Accept(ProcessId, u8),
 }

@@ -313,14 +313,35 @@ fn without_cgroups_memory_is_limited_for_each_process_and_the_rest_is_told() {
     assert!(text.starts_with("limits.cpu is not enforced here: "), "{text}");
     let of = |limit| enforcer(&process, limit);
     assert_eq!((of(Limit::Memory), of(Limit::Cpu)), (Enforcer::Rlimit, Enforcer::None));
-    let space = || {
-        let text = fs::read_to_string(format!("/proc/{}/limits", pid(&process))).unwrap();
-        let line = text.lines().find(|line| line.starts_with("Max address space")).unwrap();
-        line.split_whitespace().nth(3).unwrap().to_owned()
-    };
+    let space = || address_space(pid(&process));
     assert_eq!(space(), (1_u64 << 30).to_string());
     done(process.update(spec.limits(memory(1 << 29)))).unwrap();
     wait_until("it is changed", || space() == (1_u64 << 29).to_string());
+}
+
+/// How much address space a process may have, soft limit.
+fn address_space(pid: Pid) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("Max address space")).unwrap();
+    line.split_whitespace().nth(3).unwrap().to_owned()
+}
+
+#[test]
+fn without_cgroups_other_limits_leave_a_process_no_more_than_its_own_rlimits() {
+    let world = World::with(|builder| builder.cgroups(false));
+    let spec = does("web", &["wait"]).rlimit_pair("as", Some(1 << 29), Some(1 << 31));
+    let process = world.start(spec.clone());
+    let space = || address_space(pid(&process));
+    assert_eq!(space(), (1_u64 << 29).to_string());
+    let change = |limits: Limits| {
+        let value = limits.memory;
+        done(process.update(spec.clone().limits(limits))).unwrap();
+        wait_until("it is changed", || process.limits().unwrap().first().and_then(|state| state.value) == value);
+    };
+    change(memory(1 << 30));
+    assert_eq!(space(), (1_u64 << 29).to_string());
+    change(memory(1 << 27));
+    assert_eq!(space(), (1_u64 << 27).to_string());
 }
 
 #[test]

@@ -189,3 +189,50 @@ fn the_next_supervisor_says_when_a_listener_cannot_be_had_any_more() {
     s.pass(secs(1));
     s.is("web", Waiting);
 }
+
+#[test]
+fn a_program_that_serves_one_connection_a_run_is_started_for_each() {
+    let mut s = Scenario::with([listening("web")]);
+    for _ in 0..50 {
+        s.is("web", Waiting);
+        connect(&mut s, "web");
+        s.exit("web", OK);
+        s.pass(millis(50));
+    }
+    s.is("web", Waiting);
+    assert_eq!(s.attempts("web"), 50);
+}
+
+#[test]
+fn a_program_that_ends_at_once_without_accepting_is_not_started_in_a_circle() {
+    let mut s = Scenario::with([listening("web")]);
+    let mut connections = 0;
+    while s.status("web").state == Waiting && connections < 1000 {
+        connect(&mut s, "web");
+        if s.status("web").state == Running {
+            s.exit("web", OK);
+        }
+        connections += 1;
+    }
+    s.is("web", Crashed);
+    // The first followed nothing.
+    assert_eq!((connections, s.attempts("web")), (202, 201));
+    let start = s.start("web");
+    s.came_to(start, Running);
+    s.exit("web", OK);
+    s.is("web", Waiting);
+}
+
+#[test]
+fn failures_of_what_a_connection_started_count_against_the_start_limit() {
+    let mut s = Scenario::with([listening("web").restart(Restart::never().limit(3, secs(60)))]);
+    for _ in 0..4 {
+        s.is("web", Waiting);
+        connect(&mut s, "web");
+        s.exit("web", BAD);
+    }
+    s.is("web", Waiting);
+    connect(&mut s, "web");
+    s.is("web", Crashed);
+    assert_eq!(s.attempts("web"), 4);
+}

@@ -1,8 +1,7 @@
 //! Which limit is seen to where, and those of one tree.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -156,7 +155,7 @@ impl Limiter {
             let place = limited.place(files::controller(state.limit));
             // One that cannot be watched is not missed.
             let _ = match (state.limit, place) {
-                (Limit::Memory, Some((path, Version::One))) => self.watch_memory(path),
+                (Limit::Memory, Some((_, Version::One))) => self.watch_memory(limited),
                 (Limit::Memory, Some((path, Version::Two))) => self.watch_file(&path.join("memory.events"), run),
                 (Limit::Pids, Some((path, _))) => self.watch_file(&path.join("pids.events"), run),
                 _ => Ok(()),
@@ -168,15 +167,15 @@ impl Limiter {
         self.base.as_ref().map_or(Ok(()), |base| base.watch_file(path, run))
     }
 
-    fn watch_memory(&self, path: &Path) -> io::Result<()> {
+    fn watch_memory(&self, limited: &Limited) -> io::Result<()> {
         if self.out_of_memory.get().is_none() {
             let made = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
             let _ = self.out_of_memory.set(made);
         }
-        let Some(told) = self.out_of_memory.get() else { return Ok(()) };
-        let control = File::open(path.join("memory.oom_control"))?;
-        let line = format!("{} {}", told.as_fd().as_raw_fd(), control.as_raw_fd());
-        super::tree::write(&path.join("cgroup.event_control"), &line)
+        match (self.out_of_memory.get(), limited.cage(Controller::Memory)) {
+            (Some(told), Some(cage)) => cage.tell(told.as_fd()),
+            _ => Ok(()),
+        }
     }
 
     /// Readable when some cgroup of version 1 ran out of memory, shortly before somebody is killed for it.

@@ -38,6 +38,8 @@ pub(in crate::driver) struct Base {
     own: PathBuf,
     /// The controllers that were asked for, or why they are not to be had.
     enabled: Mutex<BTreeMap<Controller, Result<(), String>>>,
+    /// Those that could be asked for, or why not, as was seen when that was first asked.
+    seen: Mutex<BTreeMap<Controller, Result<(), String>>>,
     folder: OwnedFd,
     inotify: Inotify,
     watched: Mutex<HashMap<WatchDescriptor, RunId>>,
@@ -93,6 +95,7 @@ impl Base {
             name,
             own,
             enabled: Mutex::default(),
+            seen: Mutex::default(),
             folder,
             inotify,
             watched: Mutex::default(),
@@ -116,7 +119,7 @@ impl Base {
     }
 
     fn try_enable(&self, controller: Controller) -> Result<(), String> {
-        self.could_enable(controller)?;
+        self.look(controller)?;
         let (name, control) = (controller.version2(), "cgroup.subtree_control");
         if !lists(&self.path.join("cgroup.controllers"), name) {
             write(&self.own.join(control), &format!("+{name}")).map_err(|e| self.refused(controller, &e))?;
@@ -128,11 +131,16 @@ impl Base {
             .map_err(|e| format!("{} does not take the {name} controller: {e}", self.path.display()))
     }
 
-    /// Whether trees have this controller, or could be given it, as far as can be seen without trying.
+    /// Whether trees have this controller, or could be given it, as far as can be seen without trying. Looks at files the
+    /// first time alone.
     pub(super) fn could_enable(&self, controller: Controller) -> Result<(), String> {
         if let Some(known) = self.known(controller) {
             return known;
         }
+        lock(&self.seen).entry(controller).or_insert_with(|| self.look(controller)).clone()
+    }
+
+    fn look(&self, controller: Controller) -> Result<(), String> {
         let name = controller.version2();
         let own = &self.own;
         if lists(&self.path.join("cgroup.controllers"), name) {

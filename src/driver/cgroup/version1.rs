@@ -2,9 +2,9 @@
 //! with such a limit. The child enters by itself, before its program is executed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,6 +22,8 @@ pub(super) struct Version1 {
     naming: Naming,
     /// Those that were asked for, or why they are of no use.
     hierarchies: Mutex<BTreeMap<Controller, Result<Arc<Hierarchy>, String>>>,
+    /// Those that could be asked for, or why not, as was seen when that was first asked.
+    seen: Mutex<BTreeMap<Controller, Result<(), String>>>,
     /// What a supervisor before us left, until it is claimed.
     found: Mutex<BTreeMap<RunId, Vec<Cage>>>,
     stays: Arc<AtomicBool>,
@@ -45,6 +47,14 @@ pub(super) struct Cage {
 struct Folder {
     hierarchy: Arc<Hierarchy>,
     path: PathBuf,
+    /// Whether the kernel tells when it runs out of memory: asked twice, it tells twice.
+    is_told_of: AtomicBool,
+}
+
+impl Folder {
+    fn new(hierarchy: Arc<Hierarchy>, path: PathBuf) -> Arc<Folder> {
+        Arc::new(Folder { hierarchy, path, is_told_of: AtomicBool::new(false) })
+    }
 }
 
 impl Version1 {
@@ -67,7 +77,13 @@ impl Version1 {
     }
 
     fn named(naming: Naming) -> Version1 {
-        Version1 { naming, hierarchies: Mutex::default(), found: Mutex::default(), stays: Arc::default() }
+        Version1 {
+            naming,
+            hierarchies: Mutex::default(),
+            seen: Mutex::default(),
+            found: Mutex::default(),
+            stays: Arc::default(),
+        }
     }
 
     fn take_up(&self, controller: Controller, path: PathBuf) {
@@ -78,7 +94,7 @@ impl Version1 {
             if let Some((run, _)) = entry.file_name().to_str().and_then(parsed)
                 && entry.file_type().is_ok_and(|kind| kind.is_dir())
             {
-                let folder = Arc::new(Folder { hierarchy: hierarchy.clone(), path: entry.path() });
+                let folder = Folder::new(hierarchy.clone(), entry.path());
                 found.entry(run).or_default().push(Cage { controller, folder });
             }
         }
@@ -89,12 +105,15 @@ impl Version1 {
         Arc::new(Hierarchy { path, leftovers: Mutex::default(), stays: self.stays.clone() })
     }
 
-    /// Whether a controller could be used, and why not. Makes nothing.
+    /// Whether a controller could be used, and why not. Makes nothing, and looks at files the first time alone.
     pub(super) fn has(&self, controller: Controller) -> Result<(), String> {
         match lock(&self.hierarchies).get(&controller) {
             Some(Ok(_)) => Ok(()),
             Some(Err(why)) => Err(why.clone()),
-            None => Own::read().and_then(|own| usable(&own, controller)).map(drop),
+            None => {
+                let look = || Own::read().and_then(|own| usable(&own, controller)).map(drop);
+                lock(&self.seen).entry(controller).or_insert_with(look).clone()
+            }
         }
     }
 
@@ -109,7 +128,7 @@ impl Version1 {
             _ => {}
         }
         lock(&hierarchy.leftovers).retain(|left| *left != path);
-        Ok(Cage { controller, folder: Arc::new(Folder { hierarchy, path }) })
+        Ok(Cage { controller, folder: Folder::new(hierarchy, path) })
     }
 
     fn make(&self, controller: Controller) -> Result<Arc<Hierarchy>, String> {
@@ -193,6 +212,18 @@ impl Cage {
         &self.folder.path
     }
 
+    /// Has the kernel tell this descriptor when it runs out of memory: once, however often that is asked for.
+    pub(super) fn tell(&self, told: BorrowedFd<'_>) -> io::Result<()> {
+        if self.folder.is_told_of.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let control = File::open(self.path().join("memory.oom_control"))?;
+        let line = format!("{} {}", told.as_raw_fd(), control.as_raw_fd());
+        super::tree::write(&self.path().join("cgroup.event_control"), &line)?;
+        self.folder.is_told_of.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// Where a child that has one thread writes 0 to enter. Of `cgroup.procs` and `tasks` the one that waits for nobody.
     pub(super) fn door(&self) -> io::Result<OwnedFd> {
         OpenOptions::new().write(true).open(self.path().join("tasks")).map(OwnedFd::from)
@@ -217,5 +248,31 @@ impl Cage {
             }
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::AsFd;
+
+    use super::{Cage, Controller, Folder, Version1};
+
+    #[test]
+    fn the_kernel_is_asked_once_to_tell_of_memory() {
+        let path = std::env::temp_dir().join(format!("neap-told-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        for file in ["memory.oom_control", "cgroup.event_control"] {
+            fs::write(path.join(file), "").unwrap();
+        }
+        let hierarchy = Version1::fresh().hierarchy(path.clone());
+        let cage = Cage { controller: Controller::Memory, folder: Folder::new(hierarchy, path.clone()) };
+        let told = fs::File::open("/dev/null").unwrap();
+        cage.tell(told.as_fd()).unwrap();
+        assert!(!fs::read(path.join("cgroup.event_control")).unwrap().is_empty());
+        fs::write(path.join("cgroup.event_control"), "").unwrap();
+        cage.clone().tell(told.as_fd()).unwrap();
+        assert!(fs::read(path.join("cgroup.event_control")).unwrap().is_empty());
+        fs::remove_dir_all(&path).unwrap();
     }
 }

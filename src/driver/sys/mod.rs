@@ -23,8 +23,8 @@ pub use pages::CleanPages;
 pub use permit::{acl, keep_alive, peer_groups, set_acl};
 pub use process::{
     SavedMask, WaitNow, block_all_signals, clone3_works, dumpable, effective_ids, exit_info, heed_child_signals,
-    heed_hangups, ignores_child_signals, nofile, pidfd_open, pidfd_signal, process_group, run_last, set_dumpable,
-    set_rlimit, wait_pidfd,
+    heed_hangups, ignores_child_signals, nofile, own_rlimit, pidfd_open, pidfd_signal, process_group, run_last,
+    set_dumpable, set_rlimit, wait_pidfd,
 };
 pub use socket::{bound_file, listen};
 pub(super) use stack::{Shared, Slot};

@@ -120,6 +120,17 @@ pub fn set_rlimit(pid: u32, resource: u32, (soft, hard): (u64, u64)) -> io::Resu
     .map(drop)
 }
 
+/// Our own resource limit, soft and hard, which children have if nothing else is said; `u64::MAX` is infinity.
+pub fn own_rlimit(resource: u32) -> io::Result<(u64, u64)> {
+    let mut limit = MaybeUninit::<libc::rlimit64>::uninit();
+    // SAFETY: 0 is ourselves, no new value is given, and `limit` has room for the old one, read only when there is one.
+    unsafe {
+        checked(libc::prlimit64(0, resource as _, std::ptr::null(), limit.as_mut_ptr()).into())?;
+        let limit = limit.assume_init();
+        Ok((limit.rlim_cur, limit.rlim_max))
+    }
+}
+
 /// A signal mask to be put back.
 #[must_use = "signals stay blocked until this is dropped"]
 pub struct SavedMask(u64);
