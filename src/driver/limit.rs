@@ -12,6 +12,7 @@ use super::flight::system_error;
 use super::held::Held;
 use super::launch::{Launch, RlimitSet};
 use super::limits as resources;
+use super::member;
 use super::sources::{Clock, Moment, Source};
 use super::sys;
 use super::usage::Gauge;
@@ -293,12 +294,15 @@ fn changed((limiter, spec): (&Limiter, &Spec), mut limited: Limited, limits: &Li
     let mut problems = Vec::new();
     limited.states.iter_mut().for_each(|state| state.fall_back(who));
     for limit in enforce::rlimits(&before, &limited.states, |resource| without(spec, resource)) {
-        let refused: Vec<_> =
-            members.iter().filter_map(|pid| put(*pid, limit).err().map(|error| (*pid, error))).collect();
-        if let Some((pid, error)) = refused.first() {
+        let mut refused = None;
+        let acted = member::each(&members, &|| gauge.members(), |pid| {
+            if let Err(error) = put(pid, limit) {
+                refused.get_or_insert(format!(" of pid {pid}: {error}"));
+            }
+        });
+        if let Some(why) = acted.err().map(|error| format!(": {error}")).or(refused) {
             let name = resources::name(limit.resource);
-            problems
-                .push(format!("cannot change the resource limit `{name}` of pid {pid}: {error}; restart it for that"));
+            problems.push(format!("cannot change the resource limit `{name}`{why}; restart it for that"));
         }
     }
     Changed { limited, problems }

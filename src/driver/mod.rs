@@ -33,6 +33,7 @@ pub mod known;
 mod launch;
 mod limit;
 pub mod limits;
+mod member;
 mod notify;
 mod pidfile;
 mod place;

@@ -267,7 +267,7 @@ impl Limiter {
 
 fn bring_in(cage: &Cage, members: &impl Fn() -> io::Result<Vec<Pid>>) -> io::Result<()> {
     for _ in 0..PASSES {
-        if cage.bring_in(&members()?)? {
+        if cage.bring_in(members)? {
             return Ok(());
         }
     }

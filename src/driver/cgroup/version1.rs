@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,7 @@ use super::lock;
 use super::names::{Naming, instance_folder, parsed};
 use super::own::Own;
 use crate::core::{Pid, RunId};
+use crate::driver::member;
 
 /// The hierarchies of version 1.
 pub(super) struct Version1 {
@@ -230,24 +231,21 @@ impl Cage {
     }
 
     /// Brings in those of these processes that are not in it yet. Whether all of them were.
-    pub(super) fn bring_in(&self, pids: &[Pid]) -> io::Result<bool> {
+    pub(super) fn bring_in(&self, members: &impl Fn() -> io::Result<Vec<Pid>>) -> io::Result<bool> {
         let path = self.path().join("cgroup.procs");
         let text = fs::read_to_string(&path)?;
         let there: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
-        let mut all = true;
-        for pid in pids.iter().filter(|pid| !there.contains(&pid.0)) {
-            all = false;
-            let entered = OpenOptions::new()
-                .write(true)
-                .open(&path)
-                .and_then(|mut file| file.write_all(pid.to_string().as_bytes()));
-            match entered {
-                // Gone meanwhile.
-                Err(e) if e.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32) => {}
-                other => other?,
+        let missing: Vec<_> = members()?.into_iter().filter(|pid| !there.contains(&pid.0)).collect();
+        let mut refused = None;
+        member::each(&missing, members, |pid| match super::tree::write(&path, &pid.to_string()) {
+            // Gone meanwhile.
+            Err(e) if e.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32) => {}
+            Err(e) => {
+                refused.get_or_insert(e);
             }
-        }
-        Ok(all)
+            Ok(()) => {}
+        })?;
+        refused.map_or(Ok(missing.is_empty()), Err)
     }
 }
 
