@@ -115,6 +115,14 @@ impl Kept {
         self.done(json!({"do": "stop", "name": name}));
     }
 
+    pub fn update(&self, spec: &Spec) {
+        self.done(json!({"do": "update", "name": spec.name, "spec": spec}));
+    }
+
+    pub fn delete(&self, name: &str) {
+        self.done(json!({"do": "delete", "name": name}));
+    }
+
     pub fn list(&self) -> Vec<Status> {
         serde_json::from_value(self.ask_some(json!({"do": "status"}))).expect("statuses")
     }
