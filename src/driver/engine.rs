@@ -560,6 +560,11 @@ impl Engine {
         self.handing_over = Some(HandingOver { until: Clock::now().mono.after(LAST_WORDS), answer });
     }
 
+    /// Whether a successor is to go on with everything soon.
+    pub(crate) fn is_handing_over(&self) -> bool {
+        self.handing_over.is_some()
+    }
+
     /// Whether it is time to leave everything to a successor. What it must know has to be written down.
     fn hands_over(&mut self) -> bool {
         let hooks = self.jobs.values().any(Job::is_hook);

@@ -166,6 +166,7 @@ impl Engine {
                             let pid = *pid;
                             // Its client is to see the end when the program closes it.
                             entry.connection = None;
+                            self.sockets.clients_passed(entry.process);
                             self.in_flight -= 1;
                             self.inputs.push_back(Input::Executed(run, pid));
                             self.record_leader(run);

@@ -35,6 +35,7 @@
 //! | `answer N` | the connection with the descriptor N is told our pid as a line, and closed |
 //! | `hold N` | accepts connections of the descriptor N for ever, and closes each when its client does |
 //! | `receive N` | prints what comes at the descriptor N in one piece |
+//! | `shut N` | shuts the socket N down, for everybody who has it |
 //! | `unblock N` | makes the descriptor N non-blocking, for everybody who has it |
 //! | `pretend tcp PORT FILE` | accepts TCP connections on 127.0.0.1 while there is such a file, and refuses them while there is none |
 //! | `pretend http ADDRESS FILE` | answers HTTP on a port of 127.0.0.1, or on a Unix socket at a path: 200 with the file, 503 while there is none |
@@ -159,6 +160,8 @@ fn act(verb: &str, words: &mut Iter<'_, OsString>) {
         "answer" => tell_pid(File::from(fd(number(words) as i32))),
         "hold" => hold(number(words) as i32),
         "receive" => receive(number(words) as i32),
+        // SAFETY: takes numbers.
+        "shut" => drop(unsafe { libc::shutdown(number(words) as i32, libc::SHUT_RDWR) }),
         // SAFETY: takes numbers.
         "unblock" => drop(unsafe { libc::fcntl(number(words) as i32, libc::F_SETFL, libc::O_NONBLOCK) }),
         "pretend" => pretend(&text(words), &text(words), &text(words)),

@@ -162,6 +162,11 @@ fn answer(question: &Value, supervisor: &Supervisor, folder: &Path, (link, lives
             thread::spawn(move || pending.wait());
             json!({})
         }
+        "update" => {
+            let spec: Spec = serde_json::from_value(question["spec"].clone()).expect("a spec");
+            process().update(spec).wait().map_or_else(|e| json!({"error": e.to_string()}), |_| json!({}))
+        }
+        "delete" => process().delete(true).wait().map_or_else(|e| json!({"error": e.to_string()}), |_| json!({})),
         "stop" => process().stop().wait().map_or_else(|e| json!({"error": e.to_string()}), |_| json!({})),
         "delete" => process().delete(true).wait().map_or_else(|e| json!({"error": e.to_string()}), |_| json!({})),
         "begin-stop" => {

@@ -111,6 +111,10 @@ impl Kept {
         self.done(json!({"do": "stop", "name": name}));
     }
 
+    pub fn update(&self, spec: &Spec) {
+        self.done(json!({"do": "update", "name": spec.name, "spec": spec}));
+    }
+
     pub fn delete(&self, name: &str) {
         self.done(json!({"do": "delete", "name": name}));
     }

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use neap::Process;
 use neap::core::{EventKind, StateName};
-use neap::spec::{Listener, Signal, Spec};
+use neap::spec::{Listener, Restart, Signal, Spec};
 use serde_json::json;
 
 use crate::kept::{Kept, send};
@@ -418,6 +418,66 @@ fn the_first_connection_is_handed_over_with_the_listener_where_that_is_wanted() 
     assert!(!lines[printed..].iter().any(|line| line.starts_with("CLIENT_FD=")), "{lines:?}");
 }
 
+#[test]
+fn a_client_that_was_accepted_for_a_run_whose_program_cannot_be_executed_is_the_next_runs() {
+    let mut world = World::new();
+    let program = world.dir.join("server");
+    let spec = Spec::new("web", [text(&program), "answer", "4", "wait"])
+        .restart(Restart::never())
+        .listen(Listener::unix("web.sock").client_fd_env("CLIENT_FD"));
+    let process = arm(&mut world, spec);
+    let client = unix(world.dir.join("web.sock")).unwrap();
+    // It is started again for the client that waits, until that was too often.
+    world.await_state("web", StateName::Crashed);
+    std::os::unix::fs::symlink(crate::support::actor(), &program).unwrap();
+    done(process.start()).unwrap();
+    assert_eq!(line(&client), pid(&process).to_string());
+    // And is no other run's.
+    drop(client);
+    done(process.stop()).unwrap();
+    done(
+        process.update(
+            on_demand("web", &["env", "say", "printed", "wait"])
+                .listen(Listener::unix("web.sock").client_fd_env("CLIENT_FD")),
+        ),
+    )
+    .unwrap();
+    done(process.start()).unwrap();
+    wait_until("it printed its environment", || crate::world::lines(&process).iter().any(|line| line == "printed"));
+    let lines = crate::world::lines(&process);
+    assert!(!lines.iter().any(|line| line.starts_with("CLIENT_FD=")), "{lines:?}");
+}
+
+#[test]
+fn a_listener_that_its_program_shut_down_listens_again_for_the_next_run() {
+    let mut world = World::new();
+    let listeners = |spec: Spec| {
+        spec.listen(Listener::tcp("127.0.0.1:0"))
+            .listen(Listener::unix("web.sock"))
+            .listen(Listener::unix_seqpacket("seqpacket"))
+            .listen(Listener::unix_dgram("dgram"))
+    };
+    let process = arm(
+        &mut world,
+        listeners(on_demand("web", &["shut", "3", "shut", "4", "shut", "5", "shut", "6"]).restart(Restart::never())),
+    );
+    let (address, path) = (address(&process, 0), world.dir.join("web.sock"));
+    drop(tcp(address).unwrap());
+    // It ends with success, and is listened for again.
+    world.await_executed("web");
+    await_listening(&mut world, "web");
+    assert_eq!(process.status().unwrap().run_count, 1, "nobody connected since");
+    let _clients = (tcp(address).unwrap(), unix(&path).unwrap());
+    UnixDatagram::unbound().unwrap().send_to(b"dgram", world.dir.join("dgram")).unwrap();
+    // So it is for a run that is started by hand.
+    done(process.stop()).unwrap();
+    let greets = ["sockets", "fork", "{", "greet", "4", "}", "greet", "3"];
+    done(process.update(listeners(on_demand("web", &greets)))).unwrap();
+    done(process.start()).unwrap();
+    let said = [line(tcp(address).unwrap()), line(unix(&path).unwrap())];
+    assert!(said.iter().all(|pid| !pid.is_empty()), "{said:?}");
+}
+
 /// With cgroups where the host has them, and without.
 pub fn both(test: impl Fn(&[&str])) {
     test(&[]);
@@ -482,6 +542,63 @@ fn a_successor_takes_up_what_is_armed_and_its_first_connection_starts_the_proces
         assert_eq!(answer, kept.pid("web").to_string());
         assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "it was not bound anew");
     });
+}
+
+#[test]
+fn a_listener_that_overlaps_with_the_one_it_replaces_is_bound() {
+    both(|options| {
+        let kept = Kept::new(options);
+        let (port, path) = (free_port(), kept.dir.join("web.sock"));
+        let whole = format!("0.0.0.0:{port}");
+        let spec = |listener: Listener| on_demand("web", &["wait"]).listen(listener);
+        kept.add(&spec(Listener::tcp(format!("127.0.0.1:{port}"))));
+        kept.await_status("web", "is listened for", |status| status.reason.starts_with("for a connection"));
+        // Of these some have no copy that can be shut down, and are bound once the anchor closed its own.
+        for listener in [
+            Listener::tcp(&*whole),
+            Listener::tcp(format!("127.0.0.1:{port}")),
+            Listener::unix(text(&path)),
+            Listener::unix_dgram(text(&path)),
+            Listener::unix_seqpacket(text(&path)),
+            Listener::fifo(text(&path)),
+            Listener::unix(text(&path)),
+            Listener::udp(format!("127.0.0.1:{port}")),
+            Listener::udp(&*whole),
+        ] {
+            let at = format!("for a connection on {}", listener.address);
+            kept.update(&spec(listener));
+            kept.await_status("web", &at, |status| status.reason == at);
+        }
+        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"x", ("127.0.0.1", port)).unwrap();
+        kept.await_state("web", StateName::Running);
+        kept.stop("web");
+    });
+}
+
+#[test]
+fn a_listener_that_was_closed_is_in_nobodys_way() {
+    let kept = Kept::new(&["groups"]);
+    let (port, path) = (free_port(), kept.dir.join("web.sock"));
+    let mut last = None;
+    for turn in 0..20 {
+        let name = format!("web-{turn}");
+        let spec = does(&name, &["fork", "{", "greet", "4", "}", "greet", "3"])
+            .listen(Listener::tcp(format!("127.0.0.1:{port}")))
+            .listen(Listener::unix(text(&path)));
+        if let Some(last) = last.replace(name.clone()) {
+            kept.delete(&last);
+        }
+        // Never restarted: the first binding is the only one.
+        kept.add(&spec);
+        kept.await_status(&name, "is listened for", |status| {
+            assert_ne!(status.state, StateName::Failed, "{}", status.reason);
+            status.reason.starts_with("for a connection")
+        });
+        assert!(path.exists());
+    }
+    let said = [line(tcp(("127.0.0.1", port)).unwrap()), line(unix(&path).unwrap())];
+    assert!(said.iter().all(|pid| !pid.is_empty()), "{said:?}");
+    kept.stop(&last.expect("a name"));
 }
 
 #[test]

@@ -90,6 +90,7 @@ pub(super) fn bind_all(request: &Request) -> Result<Vec<Found>, SpawnError> {
         match one {
             Ok(one) => found.push(one),
             Err(error) => {
+                let _only_one = request.paths.lock().unwrap_or_else(PoisonError::into_inner);
                 found.into_iter().for_each(Found::undo);
                 return Err(error);
             }
@@ -224,6 +225,7 @@ fn make(request: &Request, listener: &Listener) -> Result<Found, SpawnError> {
     let made = Found { slot: None, listener: listener.clone(), fd: Arc::new(fd), file, address, passed: false };
     if let Err(error) = set_blocking(made.fd.as_fd(), listener.accept.is_none()) {
         let error = failed(listener, "cannot set it up", &error);
+        let _only_one = request.paths.lock().unwrap_or_else(PoisonError::into_inner);
         made.undo();
         return Err(error);
     }

@@ -109,6 +109,10 @@ impl Engine {
 
     /// Tries again after a lack of descriptors.
     pub(crate) fn accept_again(&mut self, process: ProcessId, slot: u8) {
+        if self.is_handing_over() {
+            // Those that come now are for a successor. If there is none, all go on.
+            return;
+        }
         if let Some(bound) = self.sockets.of.get_mut(&process).and_then(|listening| listening.at(slot)) {
             bound.go_on(&mut self.poller);
         }

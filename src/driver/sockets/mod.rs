@@ -5,6 +5,7 @@ mod bind;
 mod connection;
 mod count;
 mod holder;
+mod over;
 mod pass;
 mod path;
 mod table;

@@ -3,11 +3,13 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, RawFd};
 
+use super::table::Listening;
 use super::{bind, connection};
 use crate::core::{RunId, SpawnError, SpawnStep};
 use crate::driver::engine::Engine;
 use crate::driver::flight::system_error;
 use crate::driver::spawn::Launch;
+use crate::spec::ListenAddress;
 
 /// The number of the first descriptor that is passed (SD_LISTEN_FDS_START).
 const FIRST: RawFd = 3;
@@ -34,16 +36,23 @@ impl Engine {
             errno: None,
             message: "its listeners were changed while it was being started".into(),
         };
-        let listening = self.sockets.of.get_mut(&process).ok_or_else(missing)?;
-        let (mut names, mut variables, mut clients) = (Vec::new(), Vec::new(), Vec::new());
+        let Listening { bound: all, clients, .. } = self.sockets.of.get_mut(&process).ok_or_else(missing)?;
+        let wants_client = |at: &ListenAddress| {
+            let listener = spec.listen.iter().find(|listener| listener.address == *at);
+            listener.and_then(|listener| listener.client_fd_env.as_deref())
+        };
+        clients.retain(|(at, _)| wants_client(at).is_some());
+        let (mut names, mut variables) = (Vec::new(), Vec::new());
         let mut number = FIRST;
         for listener in &spec.listen {
-            let bound = listening.bound.iter().find(|b| b.listener.address == listener.address).ok_or_else(missing)?;
+            let bound = all.iter().find(|b| b.listener.address == listener.address).ok_or_else(missing)?;
             let cannot = |e: &std::io::Error| system_error(SpawnStep::Socket, "cannot pass its listeners", e);
-            if listener.client_fd_env.is_some() {
+            // One that a run before was to have, which was not executed, comes first.
+            if listener.client_fd_env.is_some() && clients.iter().all(|(at, _)| *at != listener.address) {
                 bind::set_blocking(bound.fd.as_fd(), false).map_err(|e| cannot(&e))?;
                 // Where there is none, or it cannot be had, the program accepts it by itself.
-                clients.extend(connection::take(&bound.fd, listener).ok().flatten());
+                let client = connection::take(&bound.fd, listener).ok().flatten();
+                clients.extend(client.map(|(client, _)| (listener.address.clone(), client)));
             }
             // Whatever the run before made of it, which is the same for all copies.
             bind::set_blocking(bound.fd.as_fd(), true).map_err(|e| cannot(&e))?;
@@ -56,8 +65,8 @@ impl Engine {
         }
         variables.push(("LISTEN_FDS", names.len().to_string()));
         variables.push(("LISTEN_FDNAMES", names.join(":")));
-        for (client, _) in &clients {
-            if let Some(name) = &client.fd_env {
+        for (at, client) in clients {
+            if let Some(name) = wants_client(at) {
                 launch.fds.push((client.fd.clone(), number));
                 variables.push((name, number.to_string()));
                 number += 1;

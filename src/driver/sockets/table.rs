@@ -3,14 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use nix::sys::socket::{SockType, UnixAddr, getsockname, getsockopt, sockopt};
 
 use super::bind::{self, Found, Have, Request};
 use super::connection::Connection;
-use super::path::{self, OwnFile};
+use super::over::{self, Leftover};
+use super::path::OwnFile;
 use crate::anchor::Key;
 use crate::core::{ConnectionId, Input, LiveRun, ProcessId, RunId, SpawnError, SpawnStep};
 use crate::driver::engine::{Engine, HelperDone};
@@ -41,9 +40,9 @@ pub(super) struct Bound {
     pub listener: Listener,
     pub fd: Arc<OwnedFd>,
     file: Option<OwnFile>,
-    address: String,
+    pub address: String,
     /// Whether a service manager passed it to this instance.
-    passed: bool,
+    pub passed: bool,
     watch: Option<Token>,
     /// Connections that were accepted for instances.
     pub accepted: u64,
@@ -89,6 +88,8 @@ pub(super) struct Listening {
     /// What a supervisor before us bound, until it is looked at.
     found: Vec<Have>,
     asked: VecDeque<Asked>,
+    /// Connections that were accepted, and at which listener, for a run that has not been executed so far.
+    pub clients: Vec<(ListenAddress, Connection)>,
     /// The binding under way, and for whom.
     job: Option<(u64, Asked)>,
 }
@@ -106,36 +107,6 @@ pub(crate) struct Sockets {
     paths: Arc<Mutex<()>>,
 }
 
-/// A path that nobody listens at any more.
-struct Leftover {
-    file: Option<OwnFile>,
-    /// Where the file is not known: it is removed if nobody else listens there.
-    path: Option<(PathBuf, SockType)>,
-}
-
-impl Leftover {
-    fn of(have: Have) -> Leftover {
-        let path = match &have.file {
-            _ if have.passed => None,
-            Some(_) => None,
-            None => getsockname::<UnixAddr>(std::os::fd::AsRawFd::as_raw_fd(&have.fd))
-                .ok()
-                .and_then(|bound| bound.path().map(PathBuf::from))
-                .zip(getsockopt(&have.fd, sockopt::SockType).ok()),
-        };
-        Leftover { file: have.file, path }
-    }
-
-    fn remove(&self) {
-        if let Some(file) = &self.file {
-            file.remove();
-        }
-        if let Some((path, kind)) = &self.path {
-            path::remove_dead(path, *kind);
-        }
-    }
-}
-
 impl Listening {
     /// Whether a spec's listeners are bound, as far as can be told without looking at files.
     fn has_all(&self, spec: &Arc<Spec>) -> bool {
@@ -143,9 +114,23 @@ impl Listening {
         is_same && self.found.is_empty() && self.bound.len() == spec.listen.len()
     }
 
-    /// Whether that is beyond doubt: a path may be another's by now.
+    /// Whether that is beyond doubt: a path may be another's by now, and a program may have shut its listener down.
     fn is_prompt(&self, spec: &Arc<Spec>) -> bool {
-        self.has_all(spec) && self.bound.iter().all(|bound| bound.file.is_none())
+        self.has_all(spec) && self.bound.iter().all(|bound| bound.file.is_none() && over::listens(bound))
+    }
+
+    /// Takes out what must be gone before a spec's listeners can be bound: those that keep one of them from its address, and
+    /// those that a program shut down for good.
+    fn take_useless(&mut self, spec: &Spec, base: &Path, poller: &mut Poller) -> Vec<Have> {
+        let is_useless = |bound: &mut Bound| !over::listens(bound) || over::is_in_the_way(bound, &spec.listen, base);
+        let useless = self.bound.extract_if(.., is_useless);
+        let take = |mut bound: Bound| {
+            if let Some(token) = bound.watch.take() {
+                poller.remove(&bound.fd, token);
+            }
+            bound.into_have()
+        };
+        useless.map(take).collect()
     }
 
     fn unwatch(&mut self, poller: &mut Poller) {
@@ -213,6 +198,13 @@ impl Bound {
 }
 
 impl Sockets {
+    /// A run of this process was executed: its program alone has the connections that it was given.
+    pub(crate) fn clients_passed(&mut self, process: ProcessId) {
+        if let Some(listening) = self.of.get_mut(&process) {
+            listening.clients.clear();
+        }
+    }
+
     /// The connection of this number, for the run that is to serve it.
     pub(crate) fn take_connection(&mut self, connection: ConnectionId) -> Option<Connection> {
         self.connections.remove(&connection)
@@ -255,14 +247,24 @@ impl Engine {
 
     /// Closes sockets here and with the anchor; then nobody finds their paths any more.
     fn close(&mut self, process: ProcessId, sockets: Vec<Have>) {
+        let left = self.end_sockets(process, sockets);
+        self.remove_left(left);
+    }
+
+    /// Ends sockets here and with the anchor. Their paths are left.
+    fn end_sockets(&mut self, process: ProcessId, sockets: Vec<Have>) -> Vec<Leftover> {
         let mut left = Vec::new();
         for have in sockets {
+            over::end_listening(&have);
             if !have.passed {
                 self.let_go_of(Key::listener(process, have.slot));
             }
-            left.push(Leftover::of(have));
+            left.extend(Leftover::of(have));
         }
-        left.retain(|leftover| leftover.file.is_some() || leftover.path.is_some());
+        left
+    }
+
+    fn remove_left(&mut self, left: Vec<Leftover>) {
         if left.is_empty() {
             return;
         }
@@ -282,7 +284,9 @@ impl Engine {
             let bound = listening.bound.into_iter();
             let have = bound.map(|bound| bound.into_have());
             for have in have.chain(listening.found) {
-                Leftover::of(have).remove();
+                if let Some(left) = Leftover::of(have) {
+                    left.remove();
+                }
             }
         }
     }
@@ -318,12 +322,16 @@ impl Engine {
                 self.have_sockets(process, asked);
                 continue;
             }
+            let base = self.surroundings.base.clone();
+            let useless = listening.take_useless(&spec, &base, &mut self.poller);
+            let left = self.end_sockets(process, useless);
+            let Some(listening) = self.sockets.of.get_mut(&process) else { return };
             let bound = listening.bound.iter();
             let have = bound.map(|bound| bound.have());
             let request = Request {
                 have: have.chain(listening.found.iter().cloned()).collect(),
                 only_claim: matches!(asked, Asked::Claim(_)),
-                base: self.surroundings.base.clone(),
+                base,
                 paths: self.sockets.paths.clone(),
                 passed: self.sockets.passed.as_slice().into(),
                 spec,
@@ -332,9 +340,14 @@ impl Engine {
             let (job, shared) = (self.sockets.jobs, self.shared.clone());
             listening.job = Some((job, asked));
             let work = move || {
+                {
+                    let _only_one = request.paths.lock().unwrap_or_else(PoisonError::into_inner);
+                    left.iter().for_each(Leftover::remove);
+                }
                 let result = bind::bind_all(&request);
                 let done = Message::Helper(HelperDone::Bound(process, job, result));
                 if let Err(unheard) = shared.mailbox.post(done) {
+                    let _only_one = request.paths.lock().unwrap_or_else(PoisonError::into_inner);
                     undo_binding(unheard);
                 }
             };
@@ -357,9 +370,8 @@ impl Engine {
                 file: found.file,
                 passed: found.passed,
             });
-            let left: Vec<_> = have.map(Leftover::of).collect();
-            let _ = self.pool.run(move || left.iter().for_each(Leftover::remove));
-            return;
+            let left = have.filter_map(Leftover::of).collect();
+            return self.remove_left(left);
         };
         let Some((_, asked)) = listening.job.take() else { return };
         match result {
@@ -440,7 +452,14 @@ impl Engine {
                 let accepts = spec.accepts();
                 let set = listening.bound.iter().try_for_each(|b| bind::set_blocking(b.fd.as_fd(), !accepts));
                 match set.and_then(|()| listening.watch(process, Heed::Waiting, &mut self.poller)) {
-                    Ok(()) => self.inputs.push_back(Input::Armed(process)),
+                    Ok(()) => {
+                        self.inputs.push_back(Input::Armed(process));
+                        if !listening.clients.is_empty() {
+                            // Somebody waits who is in no queue any more.
+                            listening.unwatch(&mut self.poller);
+                            self.inputs.push_back(Input::SocketReadable(process));
+                        }
+                    }
                     Err(error) => {
                         listening.unwatch(&mut self.poller);
                         let error = system_error(SpawnStep::Socket, "cannot watch its listeners", &error);
