@@ -168,7 +168,6 @@ fn answer(question: &Value, supervisor: &Supervisor, folder: &Path, (link, lives
         }
         "delete" => process().delete(true).wait().map_or_else(|e| json!({"error": e.to_string()}), |_| json!({})),
         "stop" => process().stop().wait().map_or_else(|e| json!({"error": e.to_string()}), |_| json!({})),
-        "delete" => process().delete(true).wait().map_or_else(|e| json!({"error": e.to_string()}), |_| json!({})),
         "begin-stop" => {
             let pending = process().stop();
             thread::spawn(move || pending.wait());
