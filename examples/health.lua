@@ -43,8 +43,7 @@ local cache = neap.process "cache" {
 
 neap.process "web" {
   command = { "python3", "-c", program, "web" },
-  wants = cache,
-  after = cache,
+  wants = cache, after = cache,
   -- Once, before anybody who requires it is started; and from then on, for as long as it runs.
   ready = neap.http { url = "http://127.0.0.1:18095/live", body = "well" },
   health = neap.http { url = "http://127.0.0.1:18095/", interval = "500ms", retries = 2 },
