@@ -14,9 +14,9 @@ use crate::spec::Restart;
 const RESOURCE_DELAY: Duration = Duration::from_millis(100);
 
 /// So many runs in a row that a connection began and that ended with success within this time, and another is one too
-/// many: a program that ends without accepting would be started in a circle. What systemd has for sockets of which each
-/// connection has a run of its own (systemd.socket(5), `TriggerLimitIntervalSec=`, `TriggerLimitBurst=` with `Accept=yes`).
-const SERVED: u32 = 200;
+/// many: a program that ends without accepting would be started in a circle. What systemd has for sockets that are handed
+/// over (systemd.socket(5), `TriggerLimitIntervalSec=`, `TriggerLimitBurst=` with `Accept=no`).
+const SERVED: u32 = 20;
 const SERVED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Starts by connections after runs that ended with success, since the first of them within an interval.

@@ -233,7 +233,7 @@ fn a_program_that_ends_without_accepting_is_not_started_in_a_circle() {
         arm(&mut world, on_demand("bad", &["exit", "0"]).restart(restart).listen(Listener::tcp("127.0.0.1:0")));
     let client = tcp(address(&process, 0)).unwrap();
     world.await_state("bad", StateName::Crashed);
-    assert!(process.status().unwrap().run_count <= 4, "{:?}", process.status());
+    assert!(process.status().unwrap().run_count <= 21, "{:?}", process.status());
     // Still bound: who connects waits for somebody to mend it.
     tcp(address(&process, 0)).unwrap();
     drop((client, line(&b""[..])));

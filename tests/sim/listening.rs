@@ -197,7 +197,7 @@ fn a_program_that_serves_one_connection_a_run_is_started_for_each() {
         s.is("web", Waiting);
         connect(&mut s, "web");
         s.exit("web", OK);
-        s.pass(millis(50));
+        s.pass(millis(110));
     }
     s.is("web", Waiting);
     assert_eq!(s.attempts("web"), 50);
@@ -216,7 +216,7 @@ fn a_program_that_ends_at_once_without_accepting_is_not_started_in_a_circle() {
     }
     s.is("web", Crashed);
     // The first followed nothing.
-    assert_eq!((connections, s.attempts("web")), (202, 201));
+    assert_eq!((connections, s.attempts("web")), (22, 21));
     let start = s.start("web");
     s.came_to(start, Running);
     s.exit("web", OK);
