@@ -52,8 +52,15 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
     let level = Arc::new(AtomicUsize::new(notes::rank_of(if voice.talk == Talk::Verbose { "trace" } else { "info" })));
     // Without an anchor nobody could go on with what is kept there.
     let places = around.anchor.as_ref().and_then(|_| start::places(Some(path), global).ok());
-    let asked =
-        Asked { config: Some(path), profiles: &args.config.profile, only: &args.only, places, log_files: false };
+    let asked = Asked {
+        config: Some(path),
+        profiles: &args.config.profile,
+        only: &args.only,
+        // Whoever is at the terminal can mend it.
+        skip_bad_files: false,
+        places,
+        log_files: false,
+    };
     let begun = match start::start(asked, around, &notes, &level)? {
         Ok(begun) => begun,
         Err(problems) => return refuse(voice, &problems),
