@@ -294,7 +294,8 @@ mod tests {
         let config = dir.join("neap.lua");
         std::fs::write(&config, "require('neap').process('a', { command = 'true' })").unwrap();
         let runtime = Runtime::start(Options::default());
-        let evaluator = Evaluator { runtime, profiles: Vec::new(), narrow: None, skip_bad_files: false, base: dir.clone() };
+        let evaluator =
+            Evaluator { runtime, profiles: Vec::new(), narrow: None, skip_bad_files: false, base: dir.clone() };
         let begun = |generation, config: Option<&Path>| {
             let before = Before { restored: true, taking_over: true, generation, highest: 1 };
             evaluate(&evaluator, config, &before, (None, &mut State::default())).map(|(first, _)| first).unwrap()

@@ -14,7 +14,7 @@ use crate::cli::narrate::Talk;
 use crate::cli::problems;
 use crate::lua::{EvaluateRequest, Options, Runtime};
 use crate::spec::{Plan, Problem, Spec};
-use crate::yaml::{Definition, Document, Text, join, read};
+use crate::yaml::{Definition, Document, Text, decode, join, read};
 
 /// Writes the Lua that means what a YAML file, or a folder of them, means.
 pub(in crate::cli) fn import(args: &Import, voice: Voice) -> Result<Exit, Failure> {
@@ -103,10 +103,11 @@ fn definitions(files: &[PathBuf]) -> Result<Vec<Definition>, Vec<Problem>> {
         .iter()
         .map(|path| {
             let file = path.display().to_string();
-            let text = std::fs::read_to_string(path)
+            let bytes = std::fs::read(path)
                 .map_err(|error| vec![crate::lua::error::error_problem(format!("cannot read {file}: {error}"))])?;
             let name = path.file_stem().and_then(|stem| stem.to_str());
-            read(&Text { file: &file, text: &text, name }).map(|document| Document { enabled: true, ..document })
+            read(&Text { file: &file, text: decode(&file, &bytes)?, name })
+                .map(|document| Document { enabled: true, ..document })
         })
         .collect();
     join(documents?)

@@ -28,7 +28,7 @@ pub(super) fn config(from: &str, processes: &[Process]) -> String {
     let specs: Vec<&Spec> = processes.iter().map(|process| &process.spec).collect();
     let defaults = defaults(&specs);
     if !defaults.is_empty() {
-        text += "\n-- What YAML means where it says nothing, and Lua does not.\n";
+        text += "\n-- What YAML means by what it leaves out, where Lua means something else.\n";
         // Writing to a String cannot fail.
         let _ = writeln!(text, "neap.defaults {}", text::table(&defaults));
     }
@@ -40,6 +40,7 @@ pub(super) fn config(from: &str, processes: &[Process]) -> String {
         fields.iter_mut().for_each(|field| with_handles(field, &locals));
         text.push('\n');
         for comment in comments {
+            let comment = comment.strip_prefix(' ').unwrap_or(comment);
             let _ = writeln!(text, "{}", format!("-- {comment}").trim_end());
         }
         let declaration = format!("neap.process {} {}", text::string(&spec.name), text::table(&fields));

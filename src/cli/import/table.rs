@@ -22,7 +22,11 @@ pub(super) fn whole(spec: &Spec) -> Fields {
     let Value::Map(mut fields) = write::node(spec).value else { return Vec::new() };
     for (key, node) in &mut fields {
         match (key.as_str(), &mut node.value) {
-            ("stop", Value::Map(stop)) => one_step(stop),
+            ("stop", Value::Map(stop)) => {
+                one_step(stop);
+                short_signals(stop);
+            }
+            ("reload", Value::Map(reload)) => short_signals(reload),
             ("limits", Value::Map(limits)) => cores(limits),
             _ => {}
         }
@@ -45,6 +49,30 @@ fn one_step(stop: &mut Fields) {
     if let Some((signal, wait)) = step {
         stop.retain(|(key, _)| key != "sequence");
         stop.splice(0..0, [("signal".to_owned(), signal), ("timeout".to_owned(), wait)]);
+    }
+}
+
+/// `TERM` for `SIGTERM`.
+fn short_signals(fields: &mut Fields) {
+    let shorten = |node: &mut Node| {
+        if let Value::String(text) = &mut node.value
+            && let Some(short) = text.strip_prefix("SIG")
+        {
+            *text = short.to_owned();
+        }
+    };
+    for (key, node) in fields {
+        match (key.as_str(), &mut node.value) {
+            ("signal", _) => shorten(node),
+            ("sequence", Value::List(steps)) => {
+                for step in steps {
+                    if let Value::List(step) = &mut step.value {
+                        step.iter_mut().take(1).for_each(shorten);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -127,7 +155,9 @@ fn below<'f>(fields: &'f mut Fields, at: &[Step]) -> Option<&'f mut Fields> {
 fn reduce(fields: &mut Fields, at: &mut Vec<Step>, same: &dyn Fn(&[(String, Node)]) -> bool) {
     let Some(here) = below(fields, at) else { return };
     let keys: Vec<String> = here.iter().map(|(key, _)| key.clone()).collect();
-    for key in keys {
+    // What kind of probe it is could mostly be told from its keys, but it is its constructor's name.
+    let is_probe = matches!(at.as_slice(), [Step::Key(key)] if key == "ready" || key == "health");
+    for key in keys.into_iter().filter(|key| !(is_probe && key == "type")) {
         let mut without = fields.clone();
         if let Some(here) = below(&mut without, at) {
             here.retain(|(name, _)| *name != key);
@@ -237,7 +267,9 @@ fn constructed((key, node): &mut (String, Node)) {
         ("ready" | "health", Value::Map(fields)) => {
             let kind = fields.iter().position(|(name, _)| name == "type").map(|at| fields.remove(at).1.value);
             let kind = match kind {
-                Some(Value::String(kind)) => ["http", "tcp", "exec", "logline"].into_iter().find(|known| *known == kind),
+                Some(Value::String(kind)) => {
+                    ["http", "tcp", "exec", "logline"].into_iter().find(|known| *known == kind)
+                }
                 _ => None,
             };
             if let Some(kind) = kind {

@@ -64,7 +64,8 @@ fn declared(spec: &Spec) -> (String, Vec<Spec>) {
             Ok(specs) => {
                 let mut plan = Plan::new();
                 specs.iter().for_each(|spec| plan.insert(spec.clone()).unwrap());
-                let problems: Vec<_> = plan.validate().into_iter().filter(|problem| problem.severity == Severity::Error).collect();
+                let problems: Vec<_> =
+                    plan.validate().into_iter().filter(|problem| problem.severity == Severity::Error).collect();
                 if problems.is_empty() {
                     return (text, specs);
                 }

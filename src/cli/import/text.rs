@@ -7,8 +7,8 @@ const WIDTH: usize = 110;
 
 /// Words that cannot be names.
 const KEYWORDS: [&str; 22] = [
-    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil", "not",
-    "or", "repeat", "return", "then", "true", "until", "while",
+    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil",
+    "not", "or", "repeat", "return", "then", "true", "until", "while",
 ];
 
 /// Whether this can stand as a name.
@@ -18,9 +18,12 @@ pub(super) fn is_name(text: &str) -> bool {
     starts && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !KEYWORDS.contains(&text)
 }
 
-/// A table's text over several lines, a key a line, as the last argument of a call.
+/// A table's text as the last argument of a call: a key a line, unless there is but one.
 pub(super) fn table(fields: &[(String, Node)]) -> String {
-    block(fields, 0)
+    match fields {
+        [_] if fields_in_line(fields).len() < WIDTH / 2 => fields_in_line(fields),
+        _ => block(fields, 0),
+    }
 }
 
 fn block(fields: &[(String, Node)], depth: usize) -> String {
@@ -95,10 +98,11 @@ pub(super) fn string(text: &str) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
+    let quote = if text.contains('"') && !text.contains('\'') { '\'' } else { '"' };
+    let mut quoted = String::from(quote);
     for c in text.chars() {
         match c {
-            '"' => quoted.push_str("\\\""),
+            c if c == quote => quoted.extend(['\\', c]),
             '\\' => quoted.push_str("\\\\"),
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
@@ -107,7 +111,7 @@ fn quoted(text: &str) -> String {
             c => quoted.push(c),
         }
     }
-    quoted.push('"');
+    quoted.push(quote);
     quoted
 }
 
@@ -128,7 +132,8 @@ mod tests {
     fn texts_are_quoted_so_that_lua_reads_them_back() {
         for (text, expected) in [
             ("", "\"\""),
-            ("a \"b\" \\", "\"a \\\"b\\\" \\\\\""),
+            ("a \"b\" \\", "'a \"b\" \\\\'"),
+            ("it's \"b\"", "\"it's \\\"b\\\"\""),
             ("one line\n", "\"one line\\n\""),
             ("a\nb\n", "[[\na\nb\n]]"),
             ("if [[ -f x ]]\nthen", "[=[\nif [[ -f x ]]\nthen]=]"),

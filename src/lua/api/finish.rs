@@ -173,6 +173,7 @@ fn without_lines(plan: Plan) -> Plan {
     let mut bare = Plan::new();
     for mut spec in plan {
         spec.source.fields.clear();
+        spec.source.written.clear();
         // Names were unique before.
         let _ = bare.insert(spec);
     }
@@ -222,12 +223,7 @@ impl Bases {
 }
 
 /// The spec that these fields, all layers in them, make of the process that was declared here.
-pub(super) fn spec(
-    evaluation: &Evaluation,
-    name: &str,
-    site: &Site,
-    fields: Fields,
-) -> Result<Spec, Vec<Problem>> {
+pub(super) fn spec(evaluation: &Evaluation, name: &str, site: &Site, fields: Fields) -> Result<Spec, Vec<Problem>> {
     let number = match (&site.file, site.line) {
         (Some(file), Some(line)) => evaluation.sources.number(file, line),
         _ => 0,

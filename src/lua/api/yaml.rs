@@ -17,7 +17,7 @@ use crate::lua::problem::{Site, did_you_mean, misuse, only_in_evaluation, proble
 use crate::lua::reader::{FileRead, ReadError};
 use crate::lua::values::Handle;
 use crate::spec::{Problem, Severity};
-use crate::yaml::{Definition, Document, Text, join, read};
+use crate::yaml::{Definition, Document, Text, decode, join, read};
 
 /// Adds the function to the module.
 pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {
@@ -49,10 +49,12 @@ fn yaml(lua: &Lua, given: Value) -> mlua::Result<Table> {
     {
         files.push(host.reader().read(&sockets).map_err(refused)?);
     }
-    let (documents, names) = documents_of(&files).and_then(|documents| {
-        let names = declare(lua, &host, documents.clone())?;
-        Ok((documents, names))
-    }).map_err(Problems::raise)?;
+    let (documents, names) = documents_of(&files)
+        .and_then(|documents| {
+            let names = declare(lua, &host, documents.clone())?;
+            Ok((documents, names))
+        })
+        .map_err(Problems::raise)?;
     host.limits().check(lua)?;
     handles(lua, &documents, &names)
 }
@@ -103,10 +105,7 @@ fn is_there(host: &Host, shown: &str, path: &Path) -> Result<bool, ReadError> {
 
 /// What a file says. Its name is that of its process where it is one.
 fn document_of(file: &FileRead) -> Result<Document, Vec<Problem>> {
-    let Ok(text) = std::str::from_utf8(&file.content) else {
-        let site = Site { file: Some(file.display.clone()), line: None };
-        return Err(vec![problem_at(&site, None, None, "the text is not UTF-8; give it another encoding")]);
-    };
+    let text = decode(&file.display, &file.content)?;
     let name = Path::new(&file.display).file_stem().and_then(|stem| stem.to_str());
     read(&Text { file: &file.display, text, name })
 }
