@@ -91,14 +91,15 @@ fn after_a_reload_too_it_is_ready_once_what_listens_is_bound() {
     heard(&socket, "READY=1");
     for round in 0..15 {
         home.config(&format!(
-            "for i = 1, 20 do neap.process('p' .. i, {{ command = 'sleep 100000', \
+            "for i = 1, 20 do neap.process('r{round}p' .. i, {{ command = 'sleep 100000', \
              listen = neap.listen {{ unix = neap.path('r{round}s' .. i) }} }}) end"
         ));
         daemon.signal(Signal::SIGHUP);
         heard(&socket, "RELOADING=1");
         heard(&socket, "READY=1");
         for i in 1..=20 {
-            UnixStream::connect(home.path(&format!("r{round}s{i}"))).unwrap_or_else(|error| panic!("s{i}: {error}"));
+            UnixStream::connect(home.path(&format!("r{round}s{i}")))
+                .unwrap_or_else(|error| panic!("round {round}, {i}: {error}\n{}", daemon.said()));
         }
     }
     daemon.stop();
