@@ -3,6 +3,7 @@ package neap
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -55,11 +56,22 @@ func (s *Supervisor) Restart(ctx context.Context, name string) (*Outcome, error)
 }
 
 func (s *Supervisor) act(ctx context.Context, verb verb, word, name string) (*Outcome, error) {
-	outcome := new(Outcome)
-	if err := s.do(ctx, request{verb: verb, what: word + " `" + name + "`", name: &name}, outcome); err != nil {
+	return s.outcome(ctx, request{verb: verb, what: word + " `" + name + "`", name: &name})
+}
+
+// outcome makes a call about one process.
+func (s *Supervisor) outcome(ctx context.Context, request request) (*Outcome, error) {
+	var told struct {
+		Outcomes []Outcome `json:"outcomes"`
+	}
+	if err := s.do(ctx, request, &told); err != nil {
 		return nil, err
 	}
-	return outcome, nil
+	if len(told.Outcomes) != 1 {
+		message := fmt.Sprintf("%s: %d outcomes: name one process", request.what, len(told.Outcomes))
+		return nil, &Error{Code: CodeInvalid, Message: message}
+	}
+	return &told.Outcomes[0], nil
 }
 
 // Delete forgets a process that was made at run time and does not run. [ErrRefused]: it runs, others require it, or
@@ -76,37 +88,22 @@ func (s *Supervisor) StopAndDelete(ctx context.Context, name string) error {
 // Wait answers when a process is in this state. Without one: when it is running, or exited with success; that it
 // failed or crashed is then an error.
 func (s *Supervisor) Wait(ctx context.Context, name string, states ...State) (*Outcome, error) {
-	what := "wait for `" + name + "`"
-	if len(states) > 1 {
-		return s.waitForOne(ctx, what, name, states)
-	}
-	request := request{verb: wait, what: what, name: &name}
-	if len(states) == 1 {
+	request := request{verb: wait, what: "wait for `" + name + "`", name: &name}
+	switch len(states) {
+	case 0:
+	case 1:
 		state := string(states[0])
 		request.given = &state
+	default:
+		asked := map[string]any{"names": []string{name}, "states": states}
+		given, err := jsonOf(request.what, asked)
+		if err != nil {
+			return nil, err
+		}
+		method := "Wait"
+		request.verb, request.name, request.given = call, &method, given
 	}
-	outcome := new(Outcome)
-	if err := s.do(ctx, request, outcome); err != nil {
-		return nil, err
-	}
-	return outcome, nil
-}
-
-func (s *Supervisor) waitForOne(ctx context.Context, what, name string, states []State) (*Outcome, error) {
-	asked := struct {
-		Names  []string `json:"names"`
-		States []State  `json:"states"`
-	}{[]string{name}, states}
-	var told struct {
-		Outcomes []Outcome `json:"outcomes"`
-	}
-	if err := s.Call(ctx, "Wait", asked, &told); err != nil {
-		return nil, err
-	}
-	if len(told.Outcomes) != 1 {
-		return nil, &Error{Code: CodeInternal, Message: what + ": no outcome was told"}
-	}
-	return &told.Outcomes[0], nil
+	return s.outcome(ctx, request)
 }
 
 // List is every process as it is now, by name.

@@ -18,14 +18,14 @@ const (
 // Kinds of events that the stream itself tells. All others are those of the instance: process.running,
 // health.unhealthy, config.applied, …
 const (
-	// KindLost: Lost events are missing before the next one. The reader was too slow, or asked for older ones than are
+	// KindLag: Lost events are missing before the next one. The reader was too slow, or asked for older ones than are
 	// kept.
-	KindLost = "stream.lost"
+	KindLag = "lag"
 	// KindEnded: the stream is over, and Err says why; the last of its channel. Go on after the last Sequence.
-	KindEnded = "stream.ended"
+	KindEnded = "ended"
 )
 
-// Event is something that happened, or something about the stream (KindLost, KindEnded).
+// Event is something that happened, or something about the stream (KindLag, KindEnded).
 type Event struct {
 	// Sequence is one more than that of the event before.
 	Sequence uint64    `json:"sequence"`
@@ -70,8 +70,8 @@ type Event struct {
 	Caller string `json:"caller"`
 	Line   string `json:"line"`
 
-	// Lost is how many events are missing (KindLost).
-	Lost uint64 `json:"-"`
+	// Lost is how many events are missing (KindLag).
+	Lost uint64 `json:"lost"`
 	// Err is why the stream is over (KindEnded).
 	Err error `json:"-"`
 	// Raw is the event as `neap events --json` has it.
@@ -83,7 +83,7 @@ type Event struct {
 //
 // The channel is closed when the context ends or the Supervisor is closed. Otherwise its last value is an event of
 // [KindEnded], whose Err says why, for instance that the instance is being replaced; Events after the last Sequence
-// goes on from there. Whoever reads slowly holds up nobody: what was missed is told by an event of [KindLost].
+// goes on from there. Whoever reads slowly holds up nobody: what was missed is told by an event of [KindLag].
 //
 // Numbers go on when the supervisor of an instance is restarted, so a reader misses nothing that is kept.
 func (s *Supervisor) Events(ctx context.Context, after uint64) (<-chan Event, error) {
@@ -121,10 +121,13 @@ func (s *Supervisor) pass(ctx context.Context, stream, cancel handle, events cha
 		return false
 	}
 	event := Event{Kind: KindEnded}
-	if code == 0 {
-		event = eventOf(told)
-	} else {
+	switch {
+	case code != 0:
 		event.Err = errorOf(code, told)
+	case len(told) == 0:
+		event.Err = &Error{Code: CodeUnreachable, Message: "the instance has ended its stream of events", Detail: "ended"}
+	default:
+		event = eventOf(told)
 	}
 	select {
 	case events <- event:
@@ -137,16 +140,10 @@ func (s *Supervisor) pass(ctx context.Context, stream, cancel handle, events cha
 
 // eventOf reads an event, or how many are missing.
 func eventOf(told []byte) Event {
-	read := struct {
-		Event
-		Lost *uint64 `json:"lost"`
-	}{}
-	if err := json.Unmarshal(told, &read); err != nil {
+	var event Event
+	if err := json.Unmarshal(told, &event); err != nil {
 		return Event{Kind: KindEnded, Err: &Error{Code: CodeInternal, Message: "an event cannot be read: " + err.Error()}}
 	}
-	if read.Lost != nil {
-		return Event{Kind: KindLost, Lost: *read.Lost}
-	}
-	read.Event.Raw = told
-	return read.Event
+	event.Raw = told
+	return event
 }

@@ -191,7 +191,7 @@ func libEventsNext(events, cancel handle) (Code, []byte) {
 
 func libEventsClose(events handle) { C.go_events_close(events) }
 
-func libCancelNew() handle       { return C.go_cancel_new() }
+func libCancelNew() handle        { return C.go_cancel_new() }
 func libCancel(cancel handle)     { C.go_cancel(cancel) }
 func libCancelFree(cancel handle) { C.go_cancel_free(cancel) }
 
