@@ -257,7 +257,7 @@ fn cgroup() -> io::Result<PathBuf> {
 /// Where the units of dist/systemd have their binary.
 const SHIPPED: &str = "/usr/local/bin/";
 /// What programs look up, of this machine's own.
-const KNOWN: [&str; 6] = ["passwd", "group", "nsswitch.conf", "alternatives", "ld.so.cache", "localtime"];
+const KNOWN: [&str; 7] = ["machine-id", "passwd", "group", "nsswitch.conf", "alternatives", "ld.so.cache", "localtime"];
 
 /// A /etc of the test's: our units, as they are shipped and as `dist/install` puts them in their place, with the tested
 /// binary; and a drop-in with a log of the test's and nothing that they depend on.
