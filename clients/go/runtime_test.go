@@ -190,16 +190,28 @@ func TestSignalsAndTheProfilerOfTheProgramDisturbNothing(t *testing.T) {
 	}
 }
 
-func TestTheProgramMayChangeItsFolderAndEnvironment(t *testing.T) {
-	s := embedded(t)
+func TestAProcessHasTheFolderAndTheEnvironmentThatWereGiven(t *testing.T) {
 	ctx := limited(t)
+	said := func(place string, options ...neap.Option) string {
+		s := must[*neap.Supervisor](t)(neap.New(options...))
+		defer s.Close()
+		spec := neap.Spec{Name: "here", Shell: "(pwd; echo $MARK) > " + place + "/out", Type: neap.Oneshot}
+		must[*neap.Process](t)(s.Create(ctx, spec))
+		must[*neap.Outcome](t)(s.Start(ctx, "here"))
+		return string(must[[]byte](t)(os.ReadFile(place + "/out")))
+	}
+	t.Setenv("MARK", "mine")
 	place := t.TempDir()
 	back := must[string](t)(os.Getwd())
 	check(t, os.Chdir(place))
 	defer func() { check(t, os.Chdir(back)) }()
-	must[*neap.Process](t)(s.Create(ctx, neap.Spec{Name: "here", Shell: "pwd > " + place + "/out", Type: neap.Oneshot}))
-	must[*neap.Outcome](t)(s.Start(ctx, "here"))
-	if said := string(must[[]byte](t)(os.ReadFile(place + "/out"))); strings.TrimSpace(said) != "/" {
+	if said := said(place); said != "/\nmine\n" {
 		t.Fatal(said)
 	}
+	env := map[string]string{"MARK": "given", "PATH": os.Getenv("PATH")}
+	if said := said(place, neap.WithEnv(env), neap.WithName("x"), neap.WithShutdownTimeout(time.Minute)); said != "/\ngiven\n" {
+		t.Fatal(said)
+	}
+	_, err := neap.New(neap.WithOption("nonsense", 1))
+	is(t, err, neap.ErrInvalid)
 }
