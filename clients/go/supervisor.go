@@ -49,7 +49,9 @@ func WithLogDir(folder string) Option { return WithOption("log_dir", folder) }
 func WithEnv(env map[string]string) Option { return WithOption("env", env) }
 
 // WithShutdownTimeout is how long a shutdown may take before what is left is killed.
-func WithShutdownTimeout(limit time.Duration) Option { return WithOption("shutdown_timeout", For(limit)) }
+func WithShutdownTimeout(limit time.Duration) Option {
+	return WithOption("shutdown_timeout", For(limit))
+}
 
 // New makes a supervisor inside this program, with a thread of its own. It installs no signal handler and reaps no
 // child but those it started. Close it: what it supervises is then stopped, in order.
