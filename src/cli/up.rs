@@ -58,6 +58,8 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
         only: &args.only,
         places,
         may_be_missing: false,
+        // Whoever is at the terminal can mend it.
+        skip_bad_files: false,
         log_files: false,
     };
     let begun = match start::start(asked, around, &notes, &level)? {
