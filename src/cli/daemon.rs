@@ -99,7 +99,8 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
     }
     let summary = Summary::new(std::collections::BTreeSet::new());
     let printer = Printing { screen: report, lines: false, filter: everything, notes: notes.clone(), pending };
-    let manner = manner(&instance, &notes);
+    let also: String = endpoints.iter().map(|endpoint| format!(", and {}", endpoint.shown())).collect();
+    let manner = manner(&instance, &notes, also);
     drop(notes);
     let session = Session::begin(instance.supervisor().clone(), signals, summary, manner, printer)?;
     start::tell(session.notes(), say);
@@ -116,16 +117,20 @@ fn go(
     if let Some(first) = first {
         start::go(instance, first)?;
     }
-    let also: String = endpoints.iter().map(|endpoint| format!(", and {}", endpoint.shown())).collect();
     let _control = start::listen(instance, endpoints, session.notes())?;
+    instance.set_up();
+    Ok(session.supervise())
+}
+
+/// Tells everybody that it is ready.
+fn ready(instance: &Instance, also: &str, notes: &Notes) {
     instance.set_ready();
     let places = instance.places().map(|places| places.socket.display().to_string()).unwrap_or_default();
-    session.notes().say(Tone::Plain, format!("ready; {}; the control socket is {places}{also}", summed(instance)));
+    notes.say(Tone::Plain, format!("ready; {}; the control socket is {places}{also}", summed(instance)));
     if let Some(link) = instance.link() {
         link.notify(&format!("READY=1\nSTATUS={}", summed(instance)));
         watch(instance, link);
     }
-    Ok(session.supervise())
 }
 
 /// Format and level: the command line's, else the configuration's.
@@ -140,7 +145,9 @@ fn everything(_: &Event) -> bool {
     true
 }
 
-fn manner(instance: &Instance, notes: &Notes) -> Manner {
+fn manner(instance: &Instance, notes: &Notes, also: String) -> Manner {
+    let of_ready = instance.clone();
+    let ready = move |notes: &Notes| ready(&of_ready, &also, notes);
     let (applying, said) = (instance.clone(), notes.downgrade());
     let link = instance.link().cloned();
     let asked = Arc::new(AtomicBool::new(false));
@@ -164,7 +171,13 @@ fn manner(instance: &Instance, notes: &Notes) -> Manner {
             link.notify(&format!("STOPPING=1\nSTATUS={what}\nEXTEND_TIMEOUT_USEC={longer}"));
         }
     };
-    Manner { ends_at_rest: false, hangup: Some(Box::new(hangup)), forwards: false, stopping: Box::new(stopping) }
+    Manner {
+        ends_at_rest: false,
+        hangup: Some(Box::new(hangup)),
+        forwards: false,
+        ready: Some(Box::new(ready)),
+        stopping: Box::new(stopping),
+    }
 }
 
 /// Applies the configuration anew.
@@ -185,7 +198,10 @@ fn reload(instance: &Instance, notes: &notes::WeakNotes, asked: &AtomicBool) {
         Err(_) => notes.say(Tone::Bad, "the configuration is refused; nothing was changed"),
     }
     if let Some(link) = instance.link() {
-        link.notify(&format!("READY=1\nSTATUS={}", summed(instance)));
+        // As at the start: what listens is bound. A supervisor that ends has said so itself.
+        if instance.supervisor().listening().wait().is_ok() {
+            link.notify(&format!("READY=1\nSTATUS={}", summed(instance)));
+        }
     }
 }
 

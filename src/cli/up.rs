@@ -76,7 +76,7 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
     let screen = Screen::new(BufWriter::new(stdout()), look, specs().map(|spec| spec.name.as_str()));
     let summary = Summary::new(start::remaining(specs()));
     let printer = Printing { screen, lines: true, filter: everything, notes, pending };
-    let session = Session::begin(instance.supervisor().clone(), signals, summary, manner(), printer)?;
+    let session = Session::begin(instance.supervisor().clone(), signals, summary, manner(&instance), printer)?;
     start::tell(session.notes(), say);
     let outcome = go(&instance, first, session);
     start::end(&instance, outcome, |outcome| finish(outcome, voice))
@@ -87,12 +87,14 @@ fn go(instance: &Instance, first: Option<crate::instance::Outcome>, session: Ses
         start::go(instance, first)?;
     }
     let _control = start::listen(instance, Vec::new(), session.notes())?;
-    instance.set_ready();
+    instance.set_up();
     Ok(session.supervise())
 }
 
-fn manner() -> Manner {
-    Manner { ends_at_rest: true, hangup: None, forwards: false, stopping: Box::new(|_| ()) }
+fn manner(instance: &Instance) -> Manner {
+    let instance = instance.clone();
+    let ready = Box::new(move |_: &notes::Notes| instance.set_ready());
+    Manner { ends_at_rest: true, hangup: None, forwards: false, ready: Some(ready), stopping: Box::new(|_| ()) }
 }
 
 fn everything(_: &Event) -> bool {

@@ -141,6 +141,8 @@ pub(crate) struct Engine {
     tells: Vec<Tell>,
     answers: HashMap<CommandId, oneshot::Sender<Answer>>,
     waiters: Vec<Waiter>,
+    /// Who is to be told when no listener is being bound.
+    bound_waiters: Vec<oneshot::Sender<Answer>>,
     end_waiters: Vec<oneshot::Sender<Answer>>,
     ended: Option<Shutdown>,
     /// Who is to be told when a successor may take over.
@@ -210,6 +212,7 @@ impl Engine {
             tells: Vec::new(),
             answers: HashMap::new(),
             waiters: Vec::new(),
+            bound_waiters: Vec::new(),
             end_waiters: Vec::new(),
             ended: None,
             handing_over: None,
@@ -363,6 +366,8 @@ impl Engine {
                 self.settle();
                 self.wait_for(Waiter { process, state, answer });
             }
+            // Answered once what was asked for before is done.
+            Message::WaitBound(answer) => self.bound_waiters.push(answer),
             Message::HandOver(answer) => self.hand_over(answer),
             Message::WaitEnd(answer) => self.end_waiters.push(answer),
             Message::Abandoned => {
@@ -424,6 +429,9 @@ impl Engine {
         self.carry_out_all();
         self.write_down();
         self.tell();
+        if !self.bound_waiters.is_empty() && self.inputs.is_empty() && !self.machine.is_binding() {
+            self.bound_waiters.drain(..).for_each(|answer| drop(answer.send(Answer::Bound)));
+        }
         self.let_go_of_the_ended();
     }
 

@@ -77,7 +77,7 @@ pub(super) struct State {
     pub(super) generation: u64,
     /// Why a newer one was refused.
     pub(super) refused: Option<String>,
-    /// Whether the first plan is in force and clients are answered.
+    /// Whether the first plan is in force, clients are answered, and what listens is bound.
     pub(super) ready: bool,
     /// What makes it less than it should be.
     pub(super) degraded: Vec<String>,
@@ -314,12 +314,16 @@ impl Instance {
         self.state().hindrances.clone()
     }
 
-    /// Says that the first plan is in force and clients are answered.
-    pub(crate) fn set_ready(&self) {
-        self.state().ready = true;
+    /// Tells the anchor that the first plan is in force and clients are answered: what it takes to go on by itself.
+    pub(crate) fn set_up(&self) {
         if let Some(link) = self.link() {
             link.ready();
         }
+    }
+
+    /// Says to whoever asks that it is up, and that what listens is bound.
+    pub(crate) fn set_ready(&self) {
+        self.state().ready = true;
     }
 
     /// Who it is.

@@ -31,6 +31,8 @@ pub(crate) enum Message {
     Query(Box<dyn FnOnce(&Engine) + Send>),
     /// Tell when the process is in this state.
     Wait { process: ProcessId, state: StateName, answer: oneshot::Sender<Answer> },
+    /// Tell when no listener is being bound.
+    WaitBound(oneshot::Sender<Answer>),
     /// End without touching a child, for a successor to go on.
     HandOver(oneshot::Sender<Answer>),
     /// Tell when the engine has ended.
@@ -50,6 +52,8 @@ pub(crate) enum Answer {
     Refused(Refusal),
     Status(Box<Status>),
     Ended(Shutdown),
+    /// No listener is being bound.
+    Bound,
     /// Whether a successor can take over.
     HandedOver(bool),
 }
