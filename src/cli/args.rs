@@ -49,6 +49,12 @@ pub(super) struct Global {
     /// The instance that is meant: user, system, or a folder with a neap.lua
     #[arg(long, global = true, value_name = "user|system|DIR", conflicts_with = "socket", help_heading = GLOBAL)]
     pub(super) instance: Option<String>,
+    /// The words behind the program's name, as every further supervisor of the same anchor is to get them.
+    #[arg(skip)]
+    pub(super) line: Vec<OsString>,
+    /// What errors begin with.
+    #[arg(skip = "neap")]
+    pub(super) called: &'static str,
 }
 
 /// When to colour. What the words mean, the flag says: said of each again, it would take up half of every help.
@@ -116,6 +122,9 @@ pub(super) struct Daemon {
     /// A folder of configurations
     #[arg(long, value_name = "DIR")]
     pub(super) config_dir: Option<PathBuf>,
+    /// Start empty when there is no such configuration; how `dd-procmgrd` takes the folder that is its default
+    #[arg(long, hide = true)]
+    pub(super) may_be_missing: bool,
     /// Profiles that `neap.profile` answers to, separated by commas
     #[arg(long, value_name = "P,…", value_delimiter = ',', action = ArgAction::Append)]
     pub(super) profile: Vec<String>,

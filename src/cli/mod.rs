@@ -19,6 +19,7 @@ mod listen;
 mod locate;
 mod narrate;
 mod notes;
+mod older;
 mod orphans;
 mod paint;
 mod printer;

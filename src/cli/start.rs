@@ -32,6 +32,8 @@ pub(super) struct Asked<'a> {
     pub(super) only: &'a [String],
     /// Its places.
     pub(super) places: Option<Places>,
+    /// Whether it is empty where there is none.
+    pub(super) may_be_missing: bool,
     /// Whether what processes print is kept in files.
     pub(super) log_files: bool,
 }
@@ -50,6 +52,7 @@ pub(super) fn start(
         narrow: (!only.is_empty()).then(|| Box::new(move |plan| select::narrowed(plan, &only)) as _),
         print: notes.sink(level),
         places: asked.places,
+        may_be_missing: asked.may_be_missing,
         log_files: asked.log_files,
         anchor: around.anchor,
         open_files: around.open_files,

@@ -24,6 +24,8 @@ use crate::{BuildError, Supervisor};
 pub(crate) struct Start {
     /// Its configuration as it was named, if there is one.
     pub(crate) config: Option<PathBuf>,
+    /// Whether it is empty where there is no such file or folder.
+    pub(crate) may_be_missing: bool,
     /// What `neap.profile` answers to.
     pub(crate) profiles: Vec<String>,
     /// What is done with each plan.
@@ -84,7 +86,7 @@ struct Before {
 
 /// Begins an instance.
 pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
-    let Start { config, profiles, narrow, print, places, log_files, anchor, open_files } = start;
+    let Start { config, may_be_missing, profiles, narrow, print, places, log_files, anchor, open_files } = start;
     let (link, mut inheritance) = anchor.map_or_else(|| (None, nothing()), |(link, kept)| (Some(link), kept));
     let claim = Claim { config: config.as_deref(), link: link.as_ref() };
     let ground = places.map(|places| Ground::take(places, &claim, &mut inheritance)).transpose()?;
@@ -130,7 +132,14 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         (generations, started_at, listener) = (ground.generations, ground.started_at, ground.listener);
         (places, lock) = (Some(ground.places), Some(ground.lock));
     }
-    let (first, live) = evaluate(&evaluator, config.as_deref(), &before, (generations.as_ref(), &mut state))?;
+    let there = config.as_deref().filter(|config| !may_be_missing || config.exists());
+    if let (Some(config), None) = (&config, there) {
+        say.push(format!(
+            "there is no {}: it starts empty; `neap apply` (or `dd-procmgr reload-config`) looks again",
+            config.display()
+        ));
+    }
+    let (first, live) = evaluate(&evaluator, there, &before, (generations.as_ref(), &mut state))?;
     // Those of what is in force. A group that is gone has no role any more.
     let access = Access::default();
     if let Some(live) = &live {
@@ -155,6 +164,7 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         places,
         anchor: anchored,
         config,
+        may_be_missing,
         generations,
         started_at,
         _lock: lock,

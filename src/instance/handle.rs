@@ -36,6 +36,8 @@ pub(super) struct Inner {
     pub(super) anchor: Option<Anchor>,
     /// The configuration as it was named, if there is one.
     pub(super) config: Option<PathBuf>,
+    /// Whether it is empty as long as there is no such file or folder.
+    pub(super) may_be_missing: bool,
     /// Where what an evaluation read is kept, so that a successor can make it again.
     pub(super) generations: Option<Generations>,
     pub(super) started_at: SystemTime,
@@ -202,7 +204,8 @@ impl Instance {
     }
 
     fn apply_alone(&self, request: &ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
-        let Some(config) = request.config.as_deref().or(self.0.config.as_deref()) else {
+        let own = self.0.config.as_deref().filter(|config| !self.is_not_there_yet(config));
+        let Some(config) = request.config.as_deref().or(own) else {
             return self.apply_nothing(request);
         };
         let outcome = self.0.evaluator.evaluate(config).inspect_err(|problems| {
@@ -220,6 +223,12 @@ impl Instance {
         drop(evaluated);
         self.0.evaluator.runtime.take_back(number);
         Ok(ApplyOutcome { generation: self.state().generation, changes: changes?, warnings, config: Some(config) })
+    }
+
+    /// Whether there never was what it may start without. What is gone is missed: else whoever removes the folder by mistake
+    /// would end all that runs.
+    fn is_not_there_yet(&self, config: &Path) -> bool {
+        self.0.may_be_missing && self.state().generation == 0 && !config.exists()
     }
 
     /// There is no configuration: nothing is configured.

@@ -415,6 +415,6 @@ fn state(text: &str) -> Result<StateName, String> {
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }

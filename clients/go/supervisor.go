@@ -1,0 +1,217 @@
+package neap
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+)
+
+// Supervisor is one of this program's own ([New]), or a running instance ([Connect]). Any number of goroutines may use
+// it. Each call that waits takes a thread of the operating system for as long.
+type Supervisor struct {
+	own bool
+	// Ends what waits when it is closed.
+	life context.Context
+	end  context.CancelFunc
+	// Held for reading by everything that uses the handle; nil when there is none any more.
+	use    sync.RWMutex
+	handle handle
+	// Closes it once, and keeps those who come later until that is done.
+	closing sync.Once
+	failure error
+}
+
+// Option is something about a supervisor of one's own.
+type Option func(map[string]any)
+
+// WithOption gives [New] an option of the library by its name, as docs/c.md lists them.
+func WithOption(name string, value any) Option {
+	return func(options map[string]any) { options[name] = value }
+}
+
+// New makes a supervisor inside this program, with a thread of its own. It installs no signal handler and reaps no
+// child but those it started. Close it: what it supervises is then stopped, in order.
+func New(options ...Option) (*Supervisor, error) {
+	if versionError != nil {
+		return nil, versionError
+	}
+	given := map[string]any{}
+	for _, option := range options {
+		option(given)
+	}
+	told, err := json.Marshal(given)
+	if err != nil {
+		return nil, &Error{Code: CodeInvalid, Message: fmt.Sprintf("options: %v", err)}
+	}
+	made, err := libNew(string(told))
+	if err != nil {
+		return nil, err
+	}
+	return supervisor(made, true), nil
+}
+
+// Connect goes to a running instance: at the path of its socket, `unix:PATH` or `tcp:HOST:PORT`; at NEAP_SOCKET's, or
+// the user's own, when the address is empty. What runs there goes on when the Supervisor is closed.
+func Connect(ctx context.Context, address string) (*Supervisor, error) {
+	if versionError != nil {
+		return nil, versionError
+	}
+	const what = "connecting"
+	if ctx.Err() != nil {
+		return nil, ended(what, ctx)
+	}
+	var given *string
+	if address != "" {
+		given = &address
+	}
+	type connected struct {
+		made handle
+		err  error
+	}
+	// The library's wait for a connection knows its deadline, but no cancellation: that leaves it to end by itself.
+	done := make(chan connected, 1)
+	go func() {
+		made, err := libConnect(given, within(ctx))
+		done <- connected{made, err}
+	}()
+	select {
+	case <-ctx.Done():
+		go func() {
+			if late := <-done; late.err == nil {
+				libFree(late.made)
+			}
+		}()
+		return nil, ended(what, ctx)
+	case now := <-done:
+		if now.err != nil {
+			return nil, now.err
+		}
+		return supervisor(now.made, false), nil
+	}
+}
+
+func supervisor(made handle, own bool) *Supervisor {
+	s := &Supervisor{own: own, handle: made}
+	s.life, s.end = context.WithCancel(context.Background())
+	// Only a net below: who forgets to close one keeps its processes until the collector comes by.
+	runtime.SetFinalizer(s, func(s *Supervisor) { go s.Close() })
+	return s
+}
+
+// Close ends all calls and streams of events that wait ([ErrClosed]), then lets go of the instance; a supervisor of
+// this program's own first stops its processes, in order, and Close waits until nothing of them is left. Any number of
+// goroutines may close it; all wait until it is done, and get the same error.
+func (s *Supervisor) Close() error {
+	s.closing.Do(func() {
+		runtime.SetFinalizer(s, nil)
+		s.end()
+		// Those that use it leave now, and nobody comes in any more.
+		s.use.Lock()
+		made := s.handle
+		s.handle = 0
+		s.use.Unlock()
+		if s.own {
+			if code, told := libCall(shutdown, made, nil, nil, false, 0); code != 0 {
+				s.failure = errorOf(code, told)
+			}
+		}
+		libFree(made)
+	})
+	return s.failure
+}
+
+// borrow lets its caller use the handle until it calls the function.
+func (s *Supervisor) borrow(what string) (handle, func(), error) {
+	if s == nil {
+		return 0, nil, closed(what)
+	}
+	s.use.RLock()
+	if s.life.Err() != nil || s.handle == 0 {
+		s.use.RUnlock()
+		return 0, nil, closed(what)
+	}
+	return s.handle, s.use.RUnlock, nil
+}
+
+// cancellation ends a wait of the library when the context ends, or the Supervisor is closed. The function frees it,
+// and leaves no goroutine behind.
+func (s *Supervisor) cancellation(ctx context.Context) (handle, func()) {
+	cancel := libCancelNew()
+	var pending sync.WaitGroup
+	hook := func() {
+		defer pending.Done()
+		libCancel(cancel)
+	}
+	pending.Add(2)
+	forget := [2]func() bool{context.AfterFunc(ctx, hook), context.AfterFunc(s.life, hook)}
+	return cancel, func() {
+		for _, stop := range forget {
+			if stop() {
+				pending.Done()
+			}
+		}
+		pending.Wait()
+		libCancelFree(cancel)
+	}
+}
+
+// request is a call of the library.
+type request struct {
+	verb verb
+	// What it is called in errors.
+	what  string
+	name  *string
+	given *string
+	flag  bool
+}
+
+// do makes a call and reads its answer, if somebody wants that.
+func (s *Supervisor) do(ctx context.Context, request request, answer any) error {
+	if ctx.Err() != nil {
+		return ended(request.what, ctx)
+	}
+	if err := whole(request.what, request.name, request.given); err != nil {
+		return err
+	}
+	made, release, err := s.borrow(request.what)
+	if err != nil {
+		return err
+	}
+	defer release()
+	cancel, forget := s.cancellation(ctx)
+	code, told := libCall(request.verb, made, request.name, request.given, request.flag, cancel)
+	forget()
+	switch {
+	case code == 0:
+	case code == CodeCanceled && ctx.Err() != nil:
+		return ended(request.what, ctx)
+	case code == CodeCanceled && s.life.Err() != nil:
+		return closed(request.what)
+	default:
+		return errorOf(code, told)
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := json.Unmarshal(told, answer); err != nil {
+		return &Error{Code: CodeInternal, Message: fmt.Sprintf("%s: the answer cannot be read: %v", request.what, err)}
+	}
+	return nil
+}
+
+// jsonOf is what a caller gives as JSON.
+func jsonOf(what string, given any) (*string, error) {
+	data, err := json.Marshal(given)
+	if err != nil {
+		var own *Error
+		if errors.As(err, &own) {
+			return nil, own
+		}
+		return nil, &Error{Code: CodeInvalid, Message: fmt.Sprintf("%s: %v", what, err)}
+	}
+	text := string(data)
+	return &text, nil
+}
