@@ -62,10 +62,13 @@ def test(ctx: Context, suite: str = "all", release: bool = False) -> None:
         "prefix": "where to, such as /opt/datadog-agent/embedded",
         "destdir": "a folder that stands for / while a package is made",
         "debug": "the build that is not optimised",
+        "library": "the C interface as well: libneap, its header, its pkg-config file",
     }
 )
-def install(ctx: Context, prefix: str = "/usr/local", destdir: str = "", debug: bool = False) -> None:
+def install(ctx: Context, prefix: str = "/usr/local", destdir: str = "", debug: bool = False, library: bool = False) -> None:
     """Builds and installs below a prefix; again is fine, and replaces what is there."""
+    if library:
+        cargo(ctx, "build", "--locked", "--package", "neap-capi", *profile(not debug))
     folder = built(ctx, not debug, [])
     installer(ctx, ["--prefix", str(Path(prefix).absolute()), *root(destdir), "--from", str(folder)])
 
@@ -73,7 +76,12 @@ def install(ctx: Context, prefix: str = "/usr/local", destdir: str = "", debug: 
 @task(help={"prefix": "where it was installed", "destdir": "what stood for / then"})
 def uninstall(ctx: Context, prefix: str = "/usr/local", destdir: str = "") -> None:
     """Takes away what install placed, and nothing else."""
-    installer(ctx, ["--uninstall", "--prefix", str(Path(prefix).absolute()), *root(destdir)])
+    place = Path(prefix).absolute()
+    at = Path(f"{destdir and Path(destdir).absolute()}{place}")
+    if (at / "share" / "neap" / "manifest").is_file():
+        installer(ctx, ["--uninstall", "--prefix", str(place), *root(destdir)])
+    else:
+        print(f"nothing is installed below {at}")
 
 
 def root(destdir: str) -> list[str]:
