@@ -2,7 +2,7 @@ package neap
 
 /*
 #cgo !neap_static LDFLAGS: -lneap
-#cgo neap_static LDFLAGS: -l:libneap.a -lm -ldl -lpthread
+#cgo neap_static LDFLAGS: -l:libneap.a -lpthread -ldl -lm -lgcc_s
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -170,6 +170,15 @@ type Change struct {
 	// Action is added, removed, updated (without a restart), restarted, or unchanged.
 	Action string        `json:"action"`
 	Fields []FieldChange `json:"fields"`
+	// Overridden: its spec was changed at run time, which is taken back.
+	Overridden bool `json:"overridden"`
+	// State is what it is in now; none of an added one.
+	State State `json:"state"`
+	// File and Line are where it is declared.
+	File string `json:"file"`
+	Line int    `json:"line"`
+	// Along are others that are stopped for it and brought back.
+	Along []string `json:"along"`
 }
 
 // FieldChange is a key that changed, and when that is in force: live, reload or restart.
@@ -178,6 +187,8 @@ type FieldChange struct {
 	Effect string `json:"effect"`
 	Before string `json:"before"`
 	After  string `json:"after"`
+	// Override: what it was before is an override.
+	Override bool `json:"override"`
 }
 
 // Usage is what a process's whole tree uses. What cannot be told here is nil.

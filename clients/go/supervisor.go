@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // Supervisor is one of this program's own ([New]), or a running instance ([Connect]). Any number of goroutines may use
@@ -30,6 +31,26 @@ type Option func(map[string]any)
 // WithOption gives [New] an option of the library by its name, as docs/c.md lists them.
 func WithOption(name string, value any) Option {
 	return func(options map[string]any) { options[name] = value }
+}
+
+// WithName names it: in status, and in what it says.
+func WithName(name string) Option { return WithOption("name", name) }
+
+// WithBaseDir is the folder that relative paths of specs are below; `/` unless given.
+func WithBaseDir(folder string) Option { return WithOption("base_dir", folder) }
+
+// WithRuntimeDir is where runtime_directory makes its folders.
+func WithRuntimeDir(folder string) Option { return WithOption("runtime_dir", folder) }
+
+// WithLogDir has captured output written to files in this folder, too.
+func WithLogDir(folder string) Option { return WithOption("log_dir", folder) }
+
+// WithEnv is what processes inherit, in place of the environment that the program has when New is called.
+func WithEnv(env map[string]string) Option { return WithOption("env", env) }
+
+// WithShutdownTimeout is how long a shutdown may take before what is left is killed.
+func WithShutdownTimeout(limit time.Duration) Option {
+	return WithOption("shutdown_timeout", For(limit))
 }
 
 // New makes a supervisor inside this program, with a thread of its own. It installs no signal handler and reaps no
@@ -114,7 +135,8 @@ func (s *Supervisor) Close() error {
 		s.handle = 0
 		s.use.Unlock()
 		if s.own {
-			if code, told := libCall(shutdown, made, nil, nil, false, 0); code != 0 {
+			// One that was shut down before is gone, which is as well.
+			if code, told := libCall(shutdown, made, nil, nil, false, 0); code != 0 && code != CodeUnreachable {
 				s.failure = errorOf(code, told)
 			}
 		}

@@ -2,4 +2,5 @@
 
 #[path = "../support/mod.rs"]
 mod common;
+mod container;
 mod install;
