@@ -88,8 +88,18 @@ struct Before {
 
 /// Begins an instance.
 pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
-    let Start { config, may_be_missing, profiles, narrow, skip_bad_files, print, places, log_files, anchor, open_files } =
-        start;
+    let Start {
+        config,
+        may_be_missing,
+        profiles,
+        narrow,
+        skip_bad_files,
+        print,
+        places,
+        log_files,
+        anchor,
+        open_files,
+    } = start;
     let (link, mut inheritance) = anchor.map_or_else(|| (None, nothing()), |(link, kept)| (Some(link), kept));
     let claim = Claim { config: config.as_deref(), link: link.as_ref() };
     let ground = places.map(|places| Ground::take(places, &claim, &mut inheritance)).transpose()?;
