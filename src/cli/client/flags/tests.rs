@@ -7,6 +7,7 @@ use super::SpecFlags;
 use super::table::{OLDER, WITHOUT, flags};
 use crate::rpc::proto::v1::Problem;
 use crate::spec::read::{self, Dialect};
+use crate::spec::schema::OLDER_NAMES;
 use crate::spec::schema::{CHECK, EXEC, HTTP, Key, LOGLINE, SPEC, TCP};
 use crate::spec::{Problem as SpecProblem, Spec};
 
@@ -243,8 +244,10 @@ fn every_spelling_of_the_older_system_is_there() {
     for flag in all.split_whitespace() {
         assert!(known.contains_key(flag), "--{flag}");
     }
-    for (old, path) in OLDER {
-        assert!(known[old], "--{old} ({path}) is not for the help");
+    let keys = OLDER_NAMES.iter().map(|(name, path)| (name.replace('_', "-"), path));
+    for (old, path) in keys.chain(OLDER.iter().map(|(old, path)| ((*old).to_owned(), path))) {
+        let ours = path.replace(['.', '_'], "-") == old;
+        assert!(known[old.as_str()] || ours, "--{old} ({path}) is not for the help");
     }
 }
 
