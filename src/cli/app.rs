@@ -12,7 +12,7 @@ use super::narrate::Talk;
 use super::older::{self, Name};
 use super::paint::{Paint, Tone};
 use super::problems::Refused;
-use super::{check, client, completions, daemon, run, types, up};
+use super::{check, client, completions, daemon, import, run, types, up};
 
 /// What every command gets: how to speak.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Daemon(args) => daemon::daemon(&args, &cli.global),
         Command::Run(args) => run::run(args, voice),
         Command::Check(args) => check::check(&args, voice),
+        Command::Import(args) => import::import(&args, voice),
         Command::Completions(args) => completions::completions(args.shell),
         Command::Types(args) => types::types(&args, voice),
         Command::Client(command) => client::run(command, &cli.global, voice),

@@ -76,6 +76,8 @@ pub(super) enum Command {
     Run(Run),
     /// Evaluate and validate a configuration; start nothing
     Check(Check),
+    /// Write the Lua that means what a YAML file means
+    Import(Import),
     /// Write the Lua definitions that editors complete and check configurations with
     Types(Types),
     /// Teach a shell to complete commands, flags, and the names of the instance's processes
@@ -88,7 +90,7 @@ pub(super) enum Command {
 /// Which configuration, evaluated how.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ConfigArgs {
-    /// A .lua file, or a folder of them [default: ./neap.lua, else neap/neap.lua in the user's configuration folder]
+    /// A .lua or .yaml file, or a folder of them [default: ./neap.lua, else neap/neap.lua in the user's configuration folder]
     #[arg(value_name = "CONFIG")]
     pub(super) config: Option<PathBuf>,
     /// Profiles that `neap.profile` answers to, separated by commas
@@ -115,7 +117,7 @@ pub(super) struct Up {
     after_help = "TERM and INT stop everything in order, a second one at once; HUP applies the configuration anew."
 )]
 pub(super) struct Daemon {
-    /// A .lua file, or a folder of them [default: the user's neap/neap.lua; for root /etc/neap/neap.lua, else
+    /// A .lua or .yaml file, or a folder of them [default: the user's neap/neap.lua; for root /etc/neap/neap.lua, else
     /// /etc/neap/conf.d; without any it starts empty]
     #[arg(value_name = "CONFIG", conflicts_with = "config_dir")]
     pub(super) config: Option<PathBuf>,
@@ -202,6 +204,17 @@ pub(super) struct Check {
     /// It is for another host: do not look for its users, programs and folders on this one
     #[arg(long)]
     pub(super) elsewhere: bool,
+}
+
+/// `neap import`.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// A .yaml file, or a folder of them
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Where to write it, as a new file [default: stdout]
+    #[arg(short, long, value_name = "OUT")]
+    pub(super) output: Option<PathBuf>,
 }
 
 /// `neap types`.

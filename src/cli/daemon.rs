@@ -76,6 +76,8 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
         config: config.as_deref(),
         profiles: &args.profile,
         only: &args.only,
+        // There is nobody to mend it at a boot; `up --detach` has somebody.
+        skip_bad_files: !args.detached,
         places: Some(places),
         may_be_missing: args.may_be_missing,
         log_files: true,
@@ -99,6 +101,9 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
     report.set(format, least);
     for warning in first.iter().flat_map(|first| &first.warnings) {
         report.note(Tone::Warn, &warning.to_string());
+    }
+    for skipped in first.iter().flat_map(|first| &first.skipped) {
+        report.note(Tone::Warn, skipped);
     }
     let summary = Summary::new(std::collections::BTreeSet::new());
     let printer = Printing { screen: report, lines: false, filter: everything, notes: notes.clone(), pending };

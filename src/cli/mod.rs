@@ -15,6 +15,7 @@ mod daemon;
 mod detach;
 mod escape;
 mod exit;
+mod import;
 mod listen;
 mod locate;
 mod narrate;

@@ -56,6 +56,8 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
         config: Some(path),
         profiles: &args.config.profile,
         only: &args.only,
+        // Whoever is at the terminal can mend it.
+        skip_bad_files: false,
         places,
         may_be_missing: false,
         log_files: false,

@@ -30,6 +30,8 @@ pub(crate) struct Start {
     pub(crate) profiles: Vec<String>,
     /// What is done with each plan.
     pub(crate) narrow: Option<Narrow>,
+    /// Whether a YAML file of a folder that is wrong is left out, so that the rest comes up.
+    pub(crate) skip_bad_files: bool,
     /// Takes what the configuration's scripts say.
     pub(crate) print: PrintSink,
     /// Where its things are; without, it has no control socket, and nothing outlives its supervisor.
@@ -86,7 +88,18 @@ struct Before {
 
 /// Begins an instance.
 pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
-    let Start { config, may_be_missing, profiles, narrow, print, places, log_files, anchor, open_files } = start;
+    let Start {
+        config,
+        may_be_missing,
+        profiles,
+        narrow,
+        skip_bad_files,
+        print,
+        places,
+        log_files,
+        anchor,
+        open_files,
+    } = start;
     let (link, mut inheritance) = anchor.map_or_else(|| (None, nothing()), |(link, kept)| (Some(link), kept));
     let claim = Claim { config: config.as_deref(), link: link.as_ref() };
     let ground = places.map(|places| Ground::take(places, &claim, &mut inheritance)).transpose()?;
@@ -95,7 +108,7 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         None => PathBuf::from("/"),
     };
     let runtime = Runtime::start(Options { print: Some(print), ..Options::default() });
-    let evaluator = Evaluator { runtime: runtime.clone(), profiles, narrow, base: base.clone() };
+    let evaluator = Evaluator { runtime: runtime.clone(), profiles, narrow, skip_bad_files, base: base.clone() };
     let mut builder = Supervisor::builder().base_dir(base).functions(Arc::new(runtime.clone()));
     let DirectoryPlaces { state, cache, logs } = Bases::of_this_process().directories();
     if let Some(dir) = state {
@@ -154,10 +167,11 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
     let supervisor = builder.build()?;
     if before.restored {
         state.generation = before.generation;
+        state.skipped = live.as_ref().map(|outcome| outcome.skipped.clone()).unwrap_or_default();
         state.live = live.map(|outcome| Live::begin(outcome.evaluated.generation, &supervisor));
         say.push(taken_over(&supervisor, before.taking_over));
     }
-    say.extend(state.degraded.iter().cloned());
+    say.extend(state.degraded.iter().chain(&state.skipped).cloned());
     let instance = Instance::new(Inner {
         supervisor,
         evaluator,
@@ -242,7 +256,7 @@ fn evaluate(
         return Ok((None, live));
     }
     let next = before.highest + 1;
-    let first = config.map(|config| evaluator.evaluate_as(config, Some(next))).transpose();
+    let first = config.map(|config| evaluator.evaluate_first(config, next)).transpose();
     match first {
         Ok(first) => Ok((first, live)),
         // There may be processes of before, which are ended all the same.
@@ -301,7 +315,8 @@ mod tests {
         let config = dir.join("neap.lua");
         std::fs::write(&config, "require('neap').process('a', { command = 'true' })").unwrap();
         let runtime = Runtime::start(Options::default());
-        let evaluator = Evaluator { runtime, profiles: Vec::new(), narrow: None, base: dir.clone() };
+        let evaluator =
+            Evaluator { runtime, profiles: Vec::new(), narrow: None, skip_bad_files: false, base: dir.clone() };
         let begun = |generation, config: Option<&Path>| {
             let before = Before { restored: true, taking_over: true, generation, highest: 1 };
             evaluate(&evaluator, config, &before, (None, &mut State::default())).map(|(first, _)| first).unwrap()

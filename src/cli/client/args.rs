@@ -243,7 +243,7 @@ pub(in crate::cli) struct Wait {
 /// `neap plan`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Plan {
-    /// A .lua file, or a folder of them [default: what the instance was started with]
+    /// A .lua or .yaml file, or a folder of them [default: what the instance was started with]
     #[arg(value_name = "CONFIG")]
     pub(in crate::cli) config: Option<PathBuf>,
     /// Exit with 1 when anything differs
@@ -254,7 +254,7 @@ pub(in crate::cli) struct Plan {
 /// `neap apply`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Apply {
-    /// A .lua file, or a folder of them [default: what the instance was started with]
+    /// A .lua or .yaml file, or a folder of them [default: what the instance was started with]
     #[arg(value_name = "CONFIG")]
     pub(in crate::cli) config: Option<PathBuf>,
     #[command(flatten)]
