@@ -45,7 +45,8 @@ pub struct RoleOfGroup {
 /// A function for events of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handler {
-    /// `process.<state>`, `process.oom`, `process.pids_limit`, `health.<status>`, `config.applied` or `config.refused`.
+    /// `process.<state>`, `process.listening`, `process.oom`, `process.pids_limit`, `health.<status>`, `config.applied` or
+    /// `config.refused`.
     pub topic: String,
     /// What is called, with the event as a table.
     pub function: FunctionId,
