@@ -257,6 +257,17 @@ fn what_the_container_is_made_of_is_there() {
 }
 
 #[test]
+fn what_the_page_quotes_of_the_container_stands_in_it() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/containers.md")).unwrap();
+    let (_, block) = page.split_once("\n```dockerfile\n").expect("a Dockerfile");
+    let (block, dockerfile) = (block.split("\n```").next().unwrap(), read("Dockerfile"));
+    assert!(block.lines().count() > 5);
+    for line in block.lines() {
+        assert!(dockerfile.lines().any(|one| one == line), "{line}");
+    }
+}
+
+#[test]
 fn the_entry_point_shows_logs_is_healthy_and_stops_in_order() {
     let test = "the_entry_point_shows_logs_is_healthy_and_stops_in_order";
     let Some(mut container) = Container::run(test, None) else { return };
