@@ -12,3 +12,4 @@ mod sockets;
 mod sockets_programs;
 mod support;
 mod takeover;
+mod telemetry;
