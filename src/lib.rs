@@ -34,6 +34,7 @@
 //! | [`core`](mod@core) | the machine that decides: states, events with causes, refusals. Pure, for whoever wants to drive it |
 //! | [`driver`] | the system calls |
 //! | `lua` | with the feature `lua`: a configuration as a script, functions as hooks and checks |
+//! | `yaml` | with the feature `yaml`: the same as plain data, without functions |
 //! | `sim` | with the feature `sim`: a hostile kernel with virtual time and seeds |
 //!
 //! The repository's `docs/` has a guide, the architecture, and what is promised with the tests that show it.
@@ -62,6 +63,8 @@ pub mod rpc;
 pub mod sim;
 pub mod spec;
 mod supervisor;
+#[cfg(feature = "yaml")]
+pub mod yaml;
 
 pub use supervisor::*;
 

@@ -37,10 +37,12 @@ pub(super) fn daemon(args: &Daemon, global: &Global) -> Result<Exit, Failure> {
     // Before there is an anchor: nothing of this changes from one supervisor to the next.
     listen::asked(args)?;
     let given = args.config.as_deref().or(args.config_dir.as_deref());
-    if let Some(path) = given {
+    // A further supervisor goes on with what runs, whatever has become of the files.
+    let excused = Link::is_there() || (args.may_be_missing && given.is_some_and(|path| !path.exists()));
+    if let Some(path) = given.filter(|_| !excused) {
         locate::check(path)?;
     }
-    if args.config_dir.as_deref().is_some_and(|dir| !dir.is_dir()) {
+    if !excused && args.config_dir.as_deref().is_some_and(|dir| !dir.is_dir()) {
         return Err(Failure::new(format!("`{}` is no folder", given.unwrap_or(Path::new("")).display())));
     }
     if args.detached {
@@ -49,7 +51,7 @@ pub(super) fn daemon(args: &Daemon, global: &Global) -> Result<Exit, Failure> {
     }
     // Under nohup(1), too, it applies the configuration. The anchor passes on what it heeds.
     heed_hangups().map_err(|error| Failure::new(format!("cannot reset SIGHUP: {error}")))?;
-    anchored::run(Lack::Refused, |anchor| supervise(args, global, given, anchor))
+    anchored::run(Lack::Refused, &global.line, |anchor| supervise(args, global, given, anchor))
 }
 
 /// The configuration that is meant: the one that was given, else that of the instance that was named, else its own.
@@ -74,7 +76,10 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
         config: config.as_deref(),
         profiles: &args.profile,
         only: &args.only,
+        // There is nobody to mend it at a boot; `up --detach` has somebody.
+        skip_bad_files: !args.detached,
         places: Some(places),
+        may_be_missing: args.may_be_missing,
         log_files: true,
     };
     let mut report = Report::new(stderr(), args.log_format.unwrap_or_default(), args.log_level.unwrap_or_default());
@@ -96,6 +101,9 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
     report.set(format, least);
     for warning in first.iter().flat_map(|first| &first.warnings) {
         report.note(Tone::Warn, &warning.to_string());
+    }
+    for skipped in first.iter().flat_map(|first| &first.skipped) {
+        report.note(Tone::Warn, skipped);
     }
     let summary = Summary::new(std::collections::BTreeSet::new());
     let printer = Printing { screen: report, lines: false, filter: everything, notes: notes.clone(), pending };

@@ -35,7 +35,7 @@ pub(super) fn up(args: &Up, global: &Global, voice: Voice) -> Result<Exit, Failu
     }
     let work = |given| supervise(args, global, voice, (&path, given));
     match start::places(Some(&path), global).and_then(|places| places.make()) {
-        Ok(_) => anchored::run(Lack::Said, work),
+        Ok(_) => anchored::run(Lack::Said, &global.line, work),
         Err(error @ PlaceError::NoPath(_)) => Err(Failure::new(error.to_string()).exit(Exit::Code(2))),
         Err(error) => anchored::without(error.to_string(), work),
     }
@@ -52,8 +52,16 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
     let level = Arc::new(AtomicUsize::new(notes::rank_of(if voice.talk == Talk::Verbose { "trace" } else { "info" })));
     // Without an anchor nobody could go on with what is kept there.
     let places = around.anchor.as_ref().and_then(|_| start::places(Some(path), global).ok());
-    let asked =
-        Asked { config: Some(path), profiles: &args.config.profile, only: &args.only, places, log_files: false };
+    let asked = Asked {
+        config: Some(path),
+        profiles: &args.config.profile,
+        only: &args.only,
+        // Whoever is at the terminal can mend it.
+        skip_bad_files: false,
+        places,
+        may_be_missing: false,
+        log_files: false,
+    };
     let begun = match start::start(asked, around, &notes, &level)? {
         Ok(begun) => begun,
         Err(problems) => return refuse(voice, &problems),

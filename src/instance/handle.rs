@@ -36,6 +36,8 @@ pub(super) struct Inner {
     pub(super) anchor: Option<Anchor>,
     /// The configuration as it was named, if there is one.
     pub(super) config: Option<PathBuf>,
+    /// Whether it is empty as long as there is no such file or folder.
+    pub(super) may_be_missing: bool,
     /// Where what an evaluation read is kept, so that a successor can make it again.
     pub(super) generations: Option<Generations>,
     pub(super) started_at: SystemTime,
@@ -81,6 +83,8 @@ pub(super) struct State {
     pub(super) ready: bool,
     /// What makes it less than it should be.
     pub(super) degraded: Vec<String>,
+    /// What is wrong with the files that the configuration in force is without.
+    pub(super) skipped: Vec<String>,
     /// What of what was made at run time is not kept, or not there.
     pub(super) lacking: Vec<String>,
     /// What keeps groups with a role from the control socket.
@@ -155,7 +159,7 @@ impl Instance {
             written
                 .map_err(|error| vec![problem(format!("the configuration cannot be kept for a successor: {error}"))])?;
         }
-        let Outcome { plan, mut warnings, evaluated, config } = outcome;
+        let Outcome { plan, mut warnings, skipped, evaluated, config } = outcome;
         let (grants, _) = grants(&evaluated.declared.settings);
         // Before the plan is applied, so that its handlers miss nothing, and nothing is handled twice.
         let live = Live::begin(evaluated.generation, &self.0.supervisor);
@@ -165,7 +169,7 @@ impl Instance {
         let mut state = self.state();
         let before = state.live.replace(live);
         let bare = state.bare.take();
-        (state.generation, state.refused) = (generation, None);
+        (state.generation, state.refused, state.skipped) = (generation, None, skipped);
         drop(state);
         // While the one before is there: what is needed of it is held on to.
         self.settle();
@@ -202,7 +206,8 @@ impl Instance {
     }
 
     fn apply_alone(&self, request: &ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
-        let Some(config) = request.config.as_deref().or(self.0.config.as_deref()) else {
+        let own = self.0.config.as_deref().filter(|config| !self.is_not_there_yet(config));
+        let Some(config) = request.config.as_deref().or(own) else {
             return self.apply_nothing(request);
         };
         let outcome = self.0.evaluator.evaluate(config).inspect_err(|problems| {
@@ -213,13 +218,19 @@ impl Instance {
         if !request.dry_run {
             return self.put_in_force(outcome, request.caller.clone());
         }
-        let Outcome { plan, warnings, evaluated, config } = outcome;
+        let Outcome { plan, warnings, evaluated, config, .. } = outcome;
         let changes = self.0.supervisor.plan(&plan).map_err(problems_of);
         // Nothing comes of it, so it uses up no number.
         let number = evaluated.generation.number();
         drop(evaluated);
         self.0.evaluator.runtime.take_back(number);
         Ok(ApplyOutcome { generation: self.state().generation, changes: changes?, warnings, config: Some(config) })
+    }
+
+    /// Whether there never was what it may start without. What is gone is missed: else whoever removes the folder by mistake
+    /// would end all that runs.
+    fn is_not_there_yet(&self, config: &Path) -> bool {
+        self.0.may_be_missing && self.state().generation == 0 && !config.exists()
     }
 
     /// There is no configuration: nothing is configured.
@@ -344,7 +355,11 @@ impl Instance {
                 .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
             generation: state.generation,
             refused: state.refused.clone(),
-            degraded: state.degraded.iter().chain(&state.lacking).chain(&state.hindrances).cloned().collect(),
+            degraded: [&state.degraded, &state.skipped, &state.lacking, &state.hindrances]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect(),
             promises: self.promises(),
             runtime_dir: place(|places| &places.runtime),
             state_dir: place(|places| &places.state),

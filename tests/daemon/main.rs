@@ -6,6 +6,7 @@ mod crashes;
 mod definitions;
 mod life;
 mod listen;
+mod older;
 mod secrets;
 mod service;
 mod sockets;

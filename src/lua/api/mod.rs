@@ -21,6 +21,7 @@ mod run_time;
 mod settings;
 mod update;
 mod why;
+mod yaml;
 
 pub use super::evaluation::{Declared, Handler, RoleOfGroup, Settings, Timer};
 pub use call::{arguments, outcome};
@@ -35,3 +36,4 @@ pub(crate) use handle::METHODS;
 pub(crate) use json::to_json;
 pub(crate) use run_time::{event_table, topic};
 pub(crate) use settings::KEYS as SETTINGS_KEYS;
+pub(crate) use yaml::{declare_file, is_yaml, leave_incomplete, sockets_of, take_in};
