@@ -29,7 +29,9 @@ fn run<S: AsRef<OsStr>>(program: &Path, folder: &Path, args: &[S]) -> Output {
         let name = name.to_string_lossy().into_owned();
         // Some build scripts are run again when these are other ones than last time.
         let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
-        if told.iter().any(|start| name.starts_with(start)) || ["LD_LIBRARY_PATH", "NEAP_INVOKE", "OUT_DIR"].contains(&&*name) {
+        if told.iter().any(|start| name.starts_with(start))
+            || ["LD_LIBRARY_PATH", "NEAP_INVOKE", "OUT_DIR"].contains(&&*name)
+        {
             command.env_remove(name);
         }
     }
