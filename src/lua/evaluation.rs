@@ -26,6 +26,26 @@ pub struct Settings {
     pub log_format: Option<String>,
     /// Which groups may do what.
     pub roles: Vec<RoleOfGroup>,
+    /// Where the page of metrics is served.
+    pub metrics: Vec<String>,
+    /// Whether it may be reached from other machines.
+    pub metrics_beyond_loopback: bool,
+    /// Which agent is sent datagrams, and how.
+    pub dogstatsd: Option<DogStatsdSettings>,
+}
+
+/// Which agent is sent DogStatsD datagrams, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DogStatsdSettings {
+    /// `udp:HOST:PORT`, or `unix:PATH`.
+    pub address: String,
+    /// Tags of everything: `env:prod`.
+    pub tags: Vec<String>,
+    /// How often.
+    pub interval: Option<Duration>,
+    /// Before every name.
+    pub prefix: Option<String>,
 }
 
 /// What a group may do with the instance.

@@ -13,3 +13,4 @@ mod sockets;
 mod sockets_programs;
 mod support;
 mod takeover;
+mod telemetry;
