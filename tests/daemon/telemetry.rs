@@ -57,7 +57,8 @@ impl Page {
 
     fn state(&self, process: &str) -> String {
         let shape = format!("neap_process_state\\{{process=\"{process}\",state=\"(\\w+)\"\\}} 1\n");
-        let states: Vec<_> = Regex::new(&shape).unwrap().captures_iter(&self.0).map(|found| found[1].to_owned()).collect();
+        let states: Vec<_> =
+            Regex::new(&shape).unwrap().captures_iter(&self.0).map(|found| found[1].to_owned()).collect();
         assert_eq!(states.len(), 1, "{process}: {states:?}");
         states[0].clone()
     }
@@ -112,9 +113,10 @@ fn each_way_to_end_is_counted_by_its_reason() {
     let daemon = home.ready();
     home.neap(["stop", "web"]);
     let at_rest = |page: &Page| {
-        ["signal", "spawn", "late", "early", "hooked", "needy", "dog", "loop", "ill"].into_iter().all(|process| {
-            ["failed", "crashed"].contains(&page.state(process).as_str())
-        }) && page.state("ok") == "exited"
+        ["signal", "spawn", "late", "early", "hooked", "needy", "dog", "loop", "ill"]
+            .into_iter()
+            .all(|process| ["failed", "crashed"].contains(&page.state(process).as_str()))
+            && page.state("ok") == "exited"
     };
     let page = until(&socket, "all has ended", at_rest);
     for (process, reasons) in [
@@ -136,9 +138,14 @@ fn each_way_to_end_is_counted_by_its_reason() {
     let needy = page.exits("needy");
     assert!(needy.keys().eq(["dependency"]), "{needy:?}");
     // Executed are those that came so far.
-    for (process, starts, restarts) in
-        [("ok", 1.0, 0.0), ("spawn", 0.0, 0.0), ("hooked", 0.0, 0.0), ("loop", 4.0, 3.0), ("ill", 2.0, 1.0), ("web", 1.0, 0.0)]
-    {
+    for (process, starts, restarts) in [
+        ("ok", 1.0, 0.0),
+        ("spawn", 0.0, 0.0),
+        ("hooked", 0.0, 0.0),
+        ("loop", 4.0, 3.0),
+        ("ill", 2.0, 1.0),
+        ("web", 1.0, 0.0),
+    ] {
         let found = (page.of_process("starts_total", process), page.of_process("restarts_total", process));
         assert_eq!(found, (starts, restarts), "{process}");
         assert_eq!(page.of_process("run_count", process), starts, "{process}");
@@ -195,13 +202,20 @@ fn health_that_fails_and_recovers_is_on_the_page_with_how_long_the_probes_took()
 #[test]
 fn configurations_and_processes_that_come_and_go_are_counted_and_what_is_gone_leaves_the_page() {
     let home = Home::new();
-    let socket = with_page(&home, "neap.process 'a' { command = 'sleep 1000' }\nneap.process 'b' { command = 'sleep 1000' }");
+    let socket =
+        with_page(&home, "neap.process 'a' { command = 'sleep 1000' }\nneap.process 'b' { command = 'sleep 1000' }");
     let config = std::fs::read_to_string(home.path("neap.lua")).unwrap();
     let daemon = home.ready();
     let counts = || {
         let page = Page::of(&socket);
-        ["processes_defined_total", "processes_deleted_total", "config_applied_total", "config_refused_total", "config_generation"]
-            .map(|name| page.value(&format!("neap_{name}")).unwrap())
+        [
+            "processes_defined_total",
+            "processes_deleted_total",
+            "config_applied_total",
+            "config_refused_total",
+            "config_generation",
+        ]
+        .map(|name| page.value(&format!("neap_{name}")).unwrap())
     };
     assert_eq!(counts(), [2.0, 0.0, 1.0, 0.0, 1.0]);
     home.config("neap.process 'a' { comand = 'sleep 1000' }");
@@ -271,10 +285,18 @@ fn who_asks_for_something_else_is_told_so_and_who_reads_slowly_holds_up_nobody()
         assert_eq!(answer.head.contains("allow: GET, HEAD"), status == "405", "{}", answer.head);
     }
     let page = ask(connect(), "GET", "/metrics?x", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
-    assert!(page.head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{}", page.head);
+    assert!(
+        page.head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        "{}",
+        page.head
+    );
     let older = ask(connect(), "GET", "/metrics", "text/plain;version=0.0.4");
     assert!(older.head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{}", older.head);
-    assert!(older.body.contains("# TYPE neap_process_starts_total counter\nneap_process_starts_total{"), "{}", older.body);
+    assert!(
+        older.body.contains("# TYPE neap_process_starts_total counter\nneap_process_starts_total{"),
+        "{}",
+        older.body
+    );
     assert!(older.body.contains("# TYPE neap_build_info gauge\n") && !older.body.contains("# EOF"), "{}", older.body);
     daemon.stop();
     drop(slow);
@@ -304,7 +326,8 @@ fn a_strict_parser_takes_the_page() {
     let socket = with_page(&home, WAYS_TO_END);
     let daemon = home.ready();
     let page = until(&socket, "it was ill", |page| page.state("ill") == "crashed");
-    let mut parser = Command::new(python).args(["-c", PARSE]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut parser =
+        Command::new(python).args(["-c", PARSE]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     parser.stdin.take().unwrap().write_all(page.0.as_bytes()).unwrap();
     let output = parser.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", page.0);
@@ -340,9 +363,11 @@ struct Heard {
 impl Heard {
     fn hear(&mut self, datagram: &[u8], most: usize) {
         assert!(datagram.len() <= most, "{} bytes", datagram.len());
-        let metric = Regex::new(r"^([a-z][a-z0-9_.]*):(-?\d+(?:\.\d+)?)\|([cgd])(?:\|@(0\.\d+))?(?:\|#([^|]+))?$").unwrap();
+        let metric =
+            Regex::new(r"^([a-z][a-z0-9_.]*):(-?\d+(?:\.\d+)?)\|([cgd])(?:\|@(0\.\d+))?(?:\|#([^|]+))?$").unwrap();
         let check = Regex::new(r"^_sc\|([a-z_.]+)\|([0-3])\|d:\d+\|#([^|]+)\|m:[^|]+$").unwrap();
-        let event = Regex::new(r"^_e\{(\d+),(\d+)\}:(.*)\|d:\d+\|k:\S+\|s:neap\|t:(error|warning|success)\|#[^|]+$").unwrap();
+        let event =
+            Regex::new(r"^_e\{(\d+),(\d+)\}:(.*)\|d:\d+\|k:\S+\|s:neap\|t:(error|warning|success)\|#[^|]+$").unwrap();
         for line in std::str::from_utf8(datagram).unwrap().split('\n') {
             if let Some(found) = metric.captures(line) {
                 let key = format!("{} {}", &found[1], found.get(5).map_or("", |tags| tags.as_str()));
@@ -371,7 +396,12 @@ impl Heard {
 }
 
 /// Hears until that is so, or until the daemon has said all.
-fn hear(heard: &mut Heard, receive: &mut dyn FnMut(&mut [u8]) -> std::io::Result<usize>, most: usize, met: impl Fn(&Heard) -> bool) {
+fn hear(
+    heard: &mut Heard,
+    receive: &mut dyn FnMut(&mut [u8]) -> std::io::Result<usize>,
+    most: usize,
+    met: impl Fn(&Heard) -> bool,
+) {
     let (deadline, mut room) = (Instant::now() + DEADLINE, vec![0; 65536]);
     while !met(heard) {
         match receive(&mut room) {
@@ -460,7 +490,9 @@ fn an_agent_that_is_not_there_costs_datagrams_that_are_counted_and_nothing_else(
     let (page, agent) = (format!("unix:{}", socket.display()), format!("unix:{}", agent.display()));
     let daemon = home.start(home.command(["daemon", "neap.lua", "--metrics", &page, "--dogstatsd", &agent]));
     daemon.wait_for("neap: ready;");
-    until(&socket, "datagrams were dropped", |page| page.value("neap_telemetry_datagrams_dropped_total").unwrap() > 0.0);
+    until(&socket, "datagrams were dropped", |page| {
+        page.value("neap_telemetry_datagrams_dropped_total").unwrap() > 0.0
+    });
     assert_eq!(Page::of(&socket).value("neap_telemetry_datagrams_total"), Some(0.0));
     daemon.stop();
 }
@@ -473,7 +505,11 @@ fn addresses_for_figures_that_make_no_sense_are_refused_before_anything_is_start
         (["--metrics", "nonsense"], 2, "--metrics: `nonsense` is no address: expected unix:PATH, tcp:HOST:PORT"),
         (["--metrics", "unix:@neap"], 2, "an abstract socket has no mode"),
         (["--metrics", "0.0.0.0:0"], 1, "give --metrics-beyond-loopback if that is meant"),
-        (["--dogstatsd", "127.0.0.1:8125"], 2, "--dogstatsd: `127.0.0.1:8125` is no address of an agent: expected udp:HOST:PORT"),
+        (
+            ["--dogstatsd", "127.0.0.1:8125"],
+            2,
+            "--dogstatsd: `127.0.0.1:8125` is no address of an agent: expected udp:HOST:PORT",
+        ),
     ] {
         for command in ["daemon", "up"] {
             let output = home.command([command, "neap.lua"]).args(args).output().unwrap();
