@@ -34,6 +34,8 @@ pub(super) struct Asked<'a> {
     pub(super) skip_bad_files: bool,
     /// Its places.
     pub(super) places: Option<Places>,
+    /// Whether it is empty where there is none.
+    pub(super) may_be_missing: bool,
     /// Whether what processes print is kept in files.
     pub(super) log_files: bool,
 }
@@ -53,6 +55,7 @@ pub(super) fn start(
         skip_bad_files: asked.skip_bad_files,
         print: notes.sink(level),
         places: asked.places,
+        may_be_missing: asked.may_be_missing,
         log_files: asked.log_files,
         anchor: around.anchor,
         open_files: around.open_files,

@@ -14,6 +14,7 @@ use crate::anchor::{Inheritance, Link, UpgradeOutcome};
 use crate::core::{Pid, RecordKey};
 use crate::driver::Keep;
 use crate::ledger::Generations;
+use crate::lua::api::Settings;
 use crate::lua::host::PrintSink;
 use crate::lua::{EvaluateRequest, Options, Runtime};
 use crate::rpc::Access;
@@ -24,6 +25,8 @@ use crate::{BuildError, Supervisor};
 pub(crate) struct Start {
     /// Its configuration as it was named, if there is one.
     pub(crate) config: Option<PathBuf>,
+    /// Whether it is empty where there is no such file or folder.
+    pub(crate) may_be_missing: bool,
     /// What `neap.profile` answers to.
     pub(crate) profiles: Vec<String>,
     /// What is done with each plan.
@@ -68,6 +71,8 @@ pub(crate) struct Begun {
     pub(crate) instance: Instance,
     /// What is to be put in force; nothing when it goes on where another stopped.
     pub(crate) first: Option<Outcome>,
+    /// What its configuration says about the instance itself: the one that is to be put in force, else the one that is.
+    pub(crate) settings: Settings,
     /// What is worth saying about it.
     pub(crate) say: Vec<String>,
 }
@@ -86,7 +91,18 @@ struct Before {
 
 /// Begins an instance.
 pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
-    let Start { config, profiles, narrow, skip_bad_files, print, places, log_files, anchor, open_files } = start;
+    let Start {
+        config,
+        may_be_missing,
+        profiles,
+        narrow,
+        skip_bad_files,
+        print,
+        places,
+        log_files,
+        anchor,
+        open_files,
+    } = start;
     let (link, mut inheritance) = anchor.map_or_else(|| (None, nothing()), |(link, kept)| (Some(link), kept));
     let claim = Claim { config: config.as_deref(), link: link.as_ref() };
     let ground = places.map(|places| Ground::take(places, &claim, &mut inheritance)).transpose()?;
@@ -132,7 +148,14 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         (generations, started_at, listener) = (ground.generations, ground.started_at, ground.listener);
         (places, lock) = (Some(ground.places), Some(ground.lock));
     }
-    let (first, live) = evaluate(&evaluator, config.as_deref(), &before, (generations.as_ref(), &mut state))?;
+    let there = config.as_deref().filter(|config| !may_be_missing || config.exists());
+    if let (Some(config), None) = (&config, there) {
+        say.push(format!(
+            "there is no {}: it starts empty; `neap apply` (or `dd-procmgr reload-config`) looks again",
+            config.display()
+        ));
+    }
+    let (first, live) = evaluate(&evaluator, there, &before, (generations.as_ref(), &mut state))?;
     // Those of what is in force. A group that is gone has no role any more.
     let access = Access::default();
     if let Some(live) = &live {
@@ -140,8 +163,9 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         access.set(known);
         state.degraded.extend(unknown.iter().map(ToString::to_string));
     }
-    let settings = first.as_ref().or(live.as_ref()).map(|outcome| &outcome.evaluated.declared.settings);
-    if let Some(timeout) = settings.and_then(|settings| settings.shutdown_timeout) {
+    let settings = first.as_ref().or(live.as_ref()).map(|outcome| outcome.evaluated.declared.settings.clone());
+    let settings = settings.unwrap_or_default();
+    if let Some(timeout) = settings.shutdown_timeout {
         builder = builder.shutdown_timeout(timeout);
     }
     let supervisor = builder.build()?;
@@ -158,6 +182,7 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         places,
         anchor: anchored,
         config,
+        may_be_missing,
         generations,
         started_at,
         _lock: lock,
@@ -169,7 +194,7 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         state: Mutex::new(state),
         applying: Mutex::default(),
     });
-    Ok(Begun { instance, first, say })
+    Ok(Begun { instance, first, settings, say })
 }
 
 /// There is no anchor, and nothing that it kept.

@@ -70,9 +70,9 @@ pub(in crate::cli) enum Command {
 /// `neap why`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Why {
-    /// A name or an id
-    #[arg(value_name = "NAME")]
-    pub(in crate::cli) name: String,
+    /// Names or ids
+    #[arg(required = true, value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
 }
 
 /// `neap graph`.
@@ -415,6 +415,6 @@ fn state(text: &str) -> Result<StateName, String> {
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }
