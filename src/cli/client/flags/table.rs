@@ -39,9 +39,9 @@ pub(super) enum Kind {
     Rlimit,
     /// A port, or a host and a port.
     Address,
-    /// Thousandths of a core, as a limit.
+    /// Cores, as a limit; a bare number from 100 on is thousandths of one.
     CpuLimit,
-    /// Thousandths of a core, as a weight: a tenth of it.
+    /// The same, as a weight: 100 for a core.
     CpuRequest,
 }
 
@@ -81,7 +81,7 @@ pub(super) const WITHOUT: [(&str, &str); 5] = [
 
 /// The older system's spellings that are flags only, and the keys that they are; the others are [`OLDER_NAMES`].
 #[rustfmt::skip]
-pub(super) const OLDER: [(&str, &str); 20] = [
+pub(super) const OLDER: [(&str, &str); 27] = [
     ("restart-max", "restart.max_delay"),
     ("health-check-type", "health.type"),
     ("health-check-endpoint", "health.url"),
@@ -91,6 +91,13 @@ pub(super) const OLDER: [(&str, &str); 20] = [
     ("health-check-port", "health.port"),
     ("health-check-command", "health.command"),
     ("health-check-args", "health.args"),
+    ("health-check-http-endpoint", "health.url"),
+    ("health-check-http-method", "health.method"),
+    ("health-check-http-status", "health.expected_status"),
+    ("health-check-tcp-host", "health.host"),
+    ("health-check-tcp-port", "health.port"),
+    ("health-check-exec-command", "health.command"),
+    ("health-check-exec-arg", "health.args"),
     ("health-check-interval", "health.interval"),
     ("health-check-timeout", "health.timeout"),
     ("health-check-retries", "health.retries"),
@@ -311,9 +318,9 @@ fn alias(flags: &[Flag], long: &str, path: &str) -> Option<Flag> {
     let kind = match long {
         "cpu-limit" => Kind::CpuLimit,
         "cpu-request" => Kind::CpuRequest,
-        "health-check-args" => Kind::Words,
+        "health-check-args" | "health-check-exec-arg" => Kind::Words,
         // Split only where no arguments are given.
-        "health-check-command" => Kind::Text,
+        "health-check-command" | "health-check-exec-command" => Kind::Text,
         _ => key.kind,
     };
     Some(Flag {

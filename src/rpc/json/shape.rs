@@ -33,6 +33,10 @@ pub(super) struct Field {
     pub(super) optional: bool,
     /// What it holds.
     pub(super) kind: Kind,
+    /// A number of 32 bits.
+    pub(super) narrow: bool,
+    /// The choice that it is one of; an optional field is a choice by itself.
+    pub(super) choice: Option<u64>,
 }
 
 /// What a field holds.
@@ -86,11 +90,12 @@ struct Types {
 }
 
 // The numbers of fields in google/protobuf/descriptor.proto.
-mod file {
-    pub(super) const OF_SET: u64 = 1;
-    pub(super) const PACKAGE: u64 = 2;
-    pub(super) const MESSAGES: u64 = 4;
-    pub(super) const ENUMS: u64 = 5;
+pub(super) mod file {
+    pub(in crate::rpc::json) const OF_SET: u64 = 1;
+    pub(in crate::rpc::json) const PACKAGE: u64 = 2;
+    pub(in crate::rpc::json) const MESSAGES: u64 = 4;
+    pub(in crate::rpc::json) const ENUMS: u64 = 5;
+    pub(in crate::rpc::json) const SERVICES: u64 = 6;
 }
 mod message {
     pub(super) const NAME: u64 = 1;
@@ -166,15 +171,29 @@ impl Field {
         let kind = Kind::of(bytes);
         let optional = has(bytes, field::ONEOF) || matches!(kind, Kind::Message(_) | Kind::Unknown);
         let key = format!("\"{}\":", text(bytes, field::NAME));
-        Field { number: number(bytes, field::NUMBER).unwrap_or(0), key, repeated, optional, kind }
+        let narrow = matches!(
+            type_of(bytes),
+            Some(Type::Int32 | Type::Uint32 | Type::Sint32 | Type::Fixed32 | Type::Sfixed32 | Type::Enum)
+        );
+        let choice = number(bytes, field::ONEOF);
+        Field { number: number(bytes, field::NUMBER).unwrap_or(0), key, repeated, optional, kind, narrow, choice }
     }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        self.key.trim_matches(['"', ':'])
+    }
+}
+
+fn type_of(bytes: &'static [u8]) -> Option<Type> {
+    let kind = number(bytes, field::TYPE).and_then(|kind| i32::try_from(kind).ok());
+    kind.and_then(|kind| Type::try_from(kind).ok())
 }
 
 impl Kind {
     fn of(bytes: &'static [u8]) -> Kind {
         let named = text(bytes, field::TYPE_NAME);
-        let kind = number(bytes, field::TYPE).and_then(|kind| i32::try_from(kind).ok());
-        match kind.and_then(|kind| Type::try_from(kind).ok()) {
+        match type_of(bytes) {
             Some(Type::String | Type::Bytes) => Kind::Text,
             Some(Type::Bool) => Kind::Bool,
             Some(Type::Double) => Kind::Double,
@@ -196,7 +215,22 @@ impl Kind {
 impl Words {
     /// The JSON of this number; none where the number means nothing to anybody.
     pub(super) fn word(&self, wanted: u64) -> Option<&str> {
-        let words = self.words.get_or_init(|| {
+        self.all().iter().find(|(known, _)| *known == wanted).map(|(_, word)| word.as_str())
+    }
+
+    /// The number of this word.
+    pub(super) fn number(&self, wanted: &str) -> Option<u64> {
+        let is = |json: &str| json.trim_matches('"') == wanted && json != "null";
+        self.all().iter().find(|(_, json)| is(json)).map(|(number, _)| *number)
+    }
+
+    /// All words that mean something.
+    pub(super) fn words(&self) -> Vec<&str> {
+        self.all().iter().map(|(_, json)| json.trim_matches('"')).filter(|word| *word != "null").collect()
+    }
+
+    fn all(&self) -> &[(u64, String)] {
+        self.words.get_or_init(|| {
             let prefix = format!("{}_", text(self.bytes, message::NAME).to_ascii_lowercase());
             let word = |bytes| {
                 let word = text(bytes, word::NAME).to_ascii_lowercase();
@@ -206,13 +240,12 @@ impl Words {
                 (number(bytes, word::NUMBER).unwrap_or(0), json)
             };
             all(self.bytes, word::OF_ENUM).map(word).collect()
-        });
-        words.iter().find(|(known, _)| *known == wanted).map(|(_, word)| word.as_str())
+        })
     }
 }
 
 /// Every value of this field.
-fn all(bytes: &'static [u8], wanted: u64) -> impl Iterator<Item = &'static [u8]> {
+pub(super) fn all(bytes: &'static [u8], wanted: u64) -> impl Iterator<Item = &'static [u8]> {
     Fields(bytes).filter(move |(number, _)| *number == wanted).map(|(_, raw)| raw.bytes())
 }
 
@@ -220,7 +253,7 @@ fn raw(bytes: &'static [u8], wanted: u64) -> Option<Raw<'static>> {
     Fields(bytes).find(|(number, _)| *number == wanted).map(|(_, raw)| raw)
 }
 
-fn has(bytes: &'static [u8], wanted: u64) -> bool {
+pub(super) fn has(bytes: &'static [u8], wanted: u64) -> bool {
     raw(bytes, wanted).is_some()
 }
 
@@ -229,7 +262,7 @@ fn number(bytes: &'static [u8], wanted: u64) -> Option<u64> {
 }
 
 /// The descriptions were compiled: their names are names.
-fn text(bytes: &'static [u8], wanted: u64) -> &'static str {
+pub(super) fn text(bytes: &'static [u8], wanted: u64) -> &'static str {
     raw(bytes, wanted).and_then(|raw| std::str::from_utf8(raw.bytes()).ok()).unwrap_or_default()
 }
 

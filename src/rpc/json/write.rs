@@ -5,11 +5,11 @@ use prost_types::Timestamp;
 use serde::Serialize;
 
 use super::shape::{Field, Kind, Shape, Words, shape};
+use super::time::write_rfc3339;
 use super::wire::{Fields, Raw, number};
-use crate::cli::times::Moment;
 
 /// A message on one line.
-pub(in super::super) fn line<M: Message + Name>(message: &M) -> String {
+pub fn line<M: Message + Name>(message: &M) -> String {
     let mut bytes = Vec::new();
     let mut writer = Writer::default();
     put(message, &mut bytes, &mut writer);
@@ -17,7 +17,7 @@ pub(in super::super) fn line<M: Message + Name>(message: &M) -> String {
 }
 
 /// A list of these on one line.
-pub(in super::super) fn lines<M: Message + Name>(messages: &[M]) -> String {
+pub fn lines<M: Message + Name>(messages: &[M]) -> String {
     // One after another in the same memory.
     let mut bytes = Vec::new();
     let mut writer = Writer::default();
@@ -29,6 +29,13 @@ pub(in super::super) fn lines<M: Message + Name>(messages: &[M]) -> String {
         put(message, &mut bytes, &mut writer);
     }
     writer.out.push(b']');
+    writer.text()
+}
+
+/// The text of a message's bytes, by its name in the proto: `neap.v1.Process`.
+pub fn text_of(name: &str, bytes: &[u8]) -> String {
+    let mut writer = Writer::default();
+    writer.message(shape(&format!(".{name}")), bytes);
     writer.text()
 }
 
@@ -190,7 +197,8 @@ impl Writer {
             }
         }
         self.out.push(b'"');
-        Moment::from(&time).write_rfc3339(&mut self.out);
+        let millis = time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000);
+        write_rfc3339(millis, &mut self.out);
         self.out.push(b'"');
     }
 
@@ -225,7 +233,6 @@ mod tests {
 
     use super::super::value::Json;
     use super::{line, lines};
-    use crate::cli::client::look::samples;
     use crate::rpc::proto::v1;
 
     #[test]
@@ -238,7 +245,20 @@ mod tests {
             r#""ended_at":"2001-09-09T01:46:37.000Z","since":"2001-09-09T01:46:37.000Z","runtime":false,"#,
             r#""overridden":false,"description":null,"command":[],"groups":[]"#,
         );
-        let text = line(&samples::worker());
+        let ago = |seconds: i64| Some(Timestamp { seconds: 1_000_000_000 - seconds, nanos: 0 });
+        let text = line(&v1::Process {
+            id: "5e0c1a52-7d3c-4a3e-9f61-2f9d5c1f0a02".into(),
+            name: "worker".into(),
+            state: v1::State::Backoff.into(),
+            reason: Some("exit code 3; waits 33s".into()),
+            run_count: 7,
+            exit_code: Some(3),
+            restarts: 6,
+            retry_at: ago(-30),
+            ended_at: ago(3),
+            since: ago(3),
+            ..v1::Process::default()
+        });
         // Fields that come to the proto come to the end.
         assert!(text.starts_with(worker) && text.ends_with('}'), "{text}");
         let odd = v1::Process {

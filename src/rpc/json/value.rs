@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value whose fields keep their order.
 #[derive(Clone, Debug, PartialEq)]
-pub(in super::super) enum Json {
+pub enum Json {
     /// Absent.
     Null,
     /// A flag.
@@ -113,31 +113,31 @@ impl<'de> Visitor<'de> for Reader {
 
 impl Json {
     /// Of a message: what it is written as, read again.
-    pub(in super::super) fn of<M: Message + Name>(message: &M) -> Json {
+    pub fn of<M: Message + Name>(message: &M) -> Json {
         // What was just written as JSON is JSON.
         serde_json::from_str(&super::write::line(message)).unwrap_or(Json::Null)
     }
 
     /// The field of this name.
-    pub(in super::super) fn get(&self, name: &str) -> &Json {
+    pub fn get(&self, name: &str) -> &Json {
         let Json::Object(fields) = self else { return &Json::Null };
         fields.iter().find(|(field, _)| field == name).map_or(&Json::Null, |(_, value)| value)
     }
 
     /// The same object with one more field.
-    pub(in super::super) fn with(self, name: &str, value: Json) -> Json {
+    pub fn with(self, name: &str, value: Json) -> Json {
         let Json::Object(mut fields) = self else { return self };
         fields.push((name.to_owned(), value));
         Json::Object(fields)
     }
 
     /// What it says, if it is text.
-    pub(in super::super) fn text(&self) -> Option<&str> {
+    pub fn text(&self) -> Option<&str> {
         if let Json::Text(text) = self { Some(text) } else { None }
     }
 
     /// On one line.
-    pub(in super::super) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         // Neither text nor numbers can fail to be JSON.
         serde_json::to_string(self).unwrap_or_default()
     }
