@@ -170,7 +170,8 @@ impl Reading<'_> {
         let message = match nearest(key, known.iter().copied()) {
             Some(near) => format!("there is no such key; did you mean `{near}`?"),
             None if matches!(key, "processes" | "managed_processes") => {
-                format!("there is no such key here; did you mean `{}`?", known[usize::from(known.len() > 2)])
+                let here = known.iter().find(|known| known.ends_with("processes")).unwrap_or(&"processes");
+                format!("there is no such key here; did you mean `{here}`?")
             }
             None if is_of_process(key) => {
                 format!("is a key of a process, and belongs below its name; here there are {}", known.join(", "))
