@@ -6,6 +6,7 @@ use std::rc::Rc;
 use granit_parser::{Event, Parser, Placement, ScalarStyle, Span};
 
 use super::bounds::{DEEPEST, LONGEST_TEXT};
+use super::others::is_anothers;
 use super::syntax;
 use super::text::problem;
 use crate::spec::Problem;
@@ -125,12 +126,17 @@ impl Builder<'_> {
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(tree) => self.place(Rc::clone(tree), line)?,
                 None => {
-                    let name = span.slice(text).unwrap_or("the alias");
-                    return Err(problem(self.file, line, format!("{} stands inside of what it names", quote(name))));
+                    let name = span.slice(text).filter(|_| !is_anothers(self.file, text.lines(), line));
+                    let name = name.map_or_else(|| "an alias".to_owned(), quote);
+                    return Err(problem(self.file, line, format!("{name} stands inside of what it names")));
                 }
             },
             Event::UnresolvedAlias(name) => {
                 let name = name.escape_debug();
+                if is_anothers(self.file, text.lines(), line) {
+                    let message = "nothing above is marked as what a `*` here stands for; text with a `*` needs quotes";
+                    return Err(problem(self.file, line, message));
+                }
                 let message = format!(
                     "nothing above is marked `&{name}`, which `*{name}` stands for; text with a `*` needs quotes"
                 );
