@@ -364,7 +364,7 @@ fn what_is_switched_off_starts_nothing_and_what_is_wrong_is_told_without_the_age
     for (text, words) in [
         (
             good.replace("restart_policy: on-failure", "restart_polcy: x"),
-            "18: process `dogstatsd`: restart_polcy: there is no such key; did you mean `restart_policy`?",
+            "datadog.yaml:17: process `dogstatsd`: restart_polcy: there is no such key; did you mean `restart_policy`?",
         ),
         (
             good.replace("enabled: true", "enabled: maybe"),
