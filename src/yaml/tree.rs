@@ -10,7 +10,6 @@ use super::others::is_anothers;
 use super::syntax;
 use super::text::problem;
 use crate::spec::Problem;
-use crate::spec::units::quote;
 
 /// A value as it was written.
 #[derive(Debug)]
@@ -126,9 +125,13 @@ impl Builder<'_> {
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(tree) => self.place(Rc::clone(tree), line)?,
                 None => {
-                    let name = span.slice(text).filter(|_| !is_anothers(self.file, text.lines(), line));
-                    let name = name.map_or_else(|| "an alias".to_owned(), quote);
-                    return Err(problem(self.file, line, format!("{name} stands inside of what it names")));
+                    if is_anothers(self.file, text.lines(), line) {
+                        let message = "an alias stands inside of what it stands for, so it would never end";
+                        return Err(problem(self.file, line, message));
+                    }
+                    let name = span.slice(text).unwrap_or_default().trim_start_matches('*').escape_debug();
+                    let message = format!("`*{name}` stands inside of `&{name}`, so it would never end");
+                    return Err(problem(self.file, line, message));
                 }
             },
             Event::UnresolvedAlias(name) => {

@@ -58,8 +58,8 @@ fn systemd_analyze_finds_nothing_wrong_with_the_units() {
 /// The blocks of a page that are fenced with this word.
 fn blocks(page: &str, language: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
-    let parts = text.split(&format!("\n```{language}\n")).skip(1);
-    parts.map(|part| part.split("\n```").next().unwrap().to_owned()).collect()
+    let fence = format!("\n```{language}\n");
+    text.split(&*fence).skip(1).map(|part| part.split("\n```").next().unwrap().to_owned()).collect()
 }
 
 #[test]
