@@ -221,6 +221,7 @@ fn dd_procmgr_makes_changes_and_forgets_processes_as_older_scripts_have_it() {
     let gone = older.client(&["health"]);
     assert_eq!(gone.status.code(), Some(5), "{gone:?}");
     assert!(said(&gone).contains("dd-procmgr: cannot reach"), "{gone:?}");
+    assert!(said(&gone).contains("start it with `dd-procmgrd`"), "{gone:?}");
 }
 
 /// `datadog.yaml` with stand-ins for its programs in a folder and their port; what is ours of it is as the Agent's guide has
@@ -377,14 +378,20 @@ fn what_is_switched_off_starts_nothing_and_what_is_wrong_is_told_without_the_age
         (good.replace("api_key: 0123456789abcdef-", "api_key: @"), "datadog.yaml:1:"),
     ] {
         older.write("datadog.yaml", &text);
-        for words_of in [&["reload-config"][..], &["reload-config", "--json"]] {
-            let refused = older.client(words_of);
-            assert_eq!(refused.status.code(), Some(1), "{text}: {refused:?}");
-            assert!(said(&refused).contains(words), "{text}: {}", said(&refused));
-            all += &said(&refused);
-        }
+        let refused = older.client(&["reload-config"]);
+        assert_eq!(refused.status.code(), Some(1), "{text}: {refused:?}");
+        assert!(said(&refused).contains(words), "{text}: {}", said(&refused));
+        all += &said(&refused);
+        all += &said(&older.client(&["reload-config", "--json"]));
         let socket = older.socket().display().to_string();
-        for asked in [&["status"][..], &["events"], &["check", "datadog.yaml"], &["eval", "neap.apply()"], &["plan"]] {
+        for asked in [
+            &["status"][..],
+            &["events"],
+            &["check", "datadog.yaml"],
+            &["eval", "neap.apply()"],
+            &["plan"],
+            &["import", "datadog.yaml"],
+        ] {
             all += &said(&older.home.ask([&["--socket", &socket], asked].concat()));
         }
     }
