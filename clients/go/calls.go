@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // Create makes a process of this spec and starts nothing, whatever the spec's AutoStart says of later starts of the
@@ -85,23 +84,17 @@ func (s *Supervisor) StopAndDelete(ctx context.Context, name string) error {
 	return s.do(ctx, request{verb: remove, what: "delete `" + name + "`", name: &name, flag: true}, nil)
 }
 
-// Wait answers when a process is in this state. Without one: when it is running, or exited with success; that it
+// Wait answers when a process is in one of these states. Without one: when it is running, or exited with success; that it
 // failed or crashed is then an error.
 func (s *Supervisor) Wait(ctx context.Context, name string, states ...State) (*Outcome, error) {
 	request := request{verb: wait, what: "wait for `" + name + "`", name: &name}
-	switch len(states) {
-	case 0:
-	case 1:
-		state := string(states[0])
-		request.given = &state
-	default:
-		asked := map[string]any{"names": []string{name}, "states": states}
-		given, err := jsonOf(request.what, asked)
-		if err != nil {
-			return nil, err
+	if len(states) > 0 {
+		words := make([]string, len(states))
+		for number, state := range states {
+			words[number] = string(state)
 		}
-		method := "Wait"
-		request.verb, request.name, request.given = call, &method, given
+		given := strings.Join(words, ",")
+		request.given = &given
 	}
 	return s.outcome(ctx, request)
 }
@@ -210,13 +203,4 @@ func (s *Supervisor) Call(ctx context.Context, method string, asked, answer any)
 		return err
 	}
 	return s.do(ctx, request{verb: call, what: what, name: &method, given: given}, answer)
-}
-
-// within is a context's end, for deadlines that the library sees to.
-func within(ctx context.Context) int64 {
-	deadline, limited := ctx.Deadline()
-	if !limited {
-		return -1
-	}
-	return max(time.Until(deadline).Milliseconds(), 1)
 }

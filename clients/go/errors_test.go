@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,6 +144,14 @@ func TestAnInstanceThatIsNotThereIsUnreachable(t *testing.T) {
 	cancel()
 	_, err = neap.Connect(over, "/run/neap.sock")
 	is(t, err, context.Canceled)
+
+	mute := filepath.Join(t.TempDir(), "mute.sock")
+	listener := must[net.Listener](t)(net.Listen("unix", mute))
+	defer listener.Close()
+	short, done := context.WithTimeout(ctx, time.Millisecond)
+	defer done()
+	_, err = neap.Connect(short, mute)
+	is(t, err, neap.ErrTimeout)
 
 	running := daemon(t, "")
 	s := running.connect(t)

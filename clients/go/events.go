@@ -95,9 +95,20 @@ func (s *Supervisor) Events(ctx context.Context, after uint64) (<-chan Event, er
 	if err != nil {
 		return nil, err
 	}
-	stream, err := libEventsOpen(made, after)
-	if err != nil {
-		release()
+	open := func() (handle, error) {
+		defer release()
+		return libEventsOpen(made, after)
+	}
+	stream, err := opened(ctx, what, open, libEventsClose)
+	switch {
+	case err != nil && s.life.Err() != nil:
+		return nil, closed(what)
+	case err != nil:
+		return nil, err
+	}
+	// Once more: it is there for as long as it is read.
+	if _, release, err = s.borrow(what); err != nil {
+		libEventsClose(stream)
 		return nil, err
 	}
 	events := make(chan Event)

@@ -175,6 +175,10 @@ func libConnect(address *string, timeout int64) (handle, error) {
 func libFree(neap handle) { C.go_free(neap) }
 
 func libEventsOpen(neap handle, after uint64) (handle, error) {
+	// The library counts from the first that is wanted.
+	if after != FromNow {
+		after++
+	}
 	var code C.int32_t
 	var said *C.char
 	if made := C.go_events_open(neap, C.uint64_t(after), &code, &said); made != 0 {

@@ -75,7 +75,8 @@ func New(options ...Option) (*Supervisor, error) {
 }
 
 // Connect goes to a running instance: at the path of its socket, `unix:PATH` or `tcp:HOST:PORT`; at NEAP_SOCKET's, or
-// the user's own, when the address is empty. What runs there goes on when the Supervisor is closed.
+// the user's own, else the system's, when the address is empty. What runs there goes on when the Supervisor is closed.
+// An instance that takes more than 30 seconds to let somebody in, or to answer what needs no waiting, is [ErrTimeout].
 func Connect(ctx context.Context, address string) (*Supervisor, error) {
 	if versionError != nil {
 		return nil, versionError
@@ -88,29 +89,39 @@ func Connect(ctx context.Context, address string) (*Supervisor, error) {
 	if address != "" {
 		given = &address
 	}
-	type connected struct {
+	made, err := opened(ctx, what, func() (handle, error) { return libConnect(given, patience.Milliseconds()) }, libFree)
+	if err != nil {
+		return nil, err
+	}
+	return supervisor(made, false), nil
+}
+
+// patience is how long an instance may take to let somebody in, and to answer what needs no waiting.
+const patience = 30 * time.Second
+
+// opened has the library open something, for which it knows no cancellation. When the context ends before that is done,
+// it is left to end by itself, within its patience, and what it opened is closed again.
+func opened(ctx context.Context, what string, open func() (handle, error), close func(handle)) (handle, error) {
+	type result struct {
 		made handle
 		err  error
 	}
-	// The library's wait for a connection knows its deadline, but no cancellation: that leaves it to end by itself.
-	done := make(chan connected, 1)
+	done := make(chan result)
 	go func() {
-		made, err := libConnect(given, within(ctx))
-		done <- connected{made, err}
+		made, err := open()
+		select {
+		case done <- result{made, err}:
+		case <-ctx.Done():
+			if err == nil {
+				close(made)
+			}
+		}
 	}()
 	select {
-	case <-ctx.Done():
-		go func() {
-			if late := <-done; late.err == nil {
-				libFree(late.made)
-			}
-		}()
-		return nil, ended(what, ctx)
 	case now := <-done:
-		if now.err != nil {
-			return nil, now.err
-		}
-		return supervisor(now.made, false), nil
+		return now.made, now.err
+	case <-ctx.Done():
+		return 0, ended(what, ctx)
 	}
 }
 
@@ -129,16 +140,21 @@ func (s *Supervisor) Close() error {
 	s.closing.Do(func() {
 		runtime.SetFinalizer(s, nil)
 		s.end()
+		if !s.own {
+			// Also ends what cannot be cancelled; the number means nothing then.
+			libFree(s.handle)
+		}
 		// Those that use it leave now, and nobody comes in any more.
 		s.use.Lock()
 		made := s.handle
 		s.handle = 0
 		s.use.Unlock()
-		if s.own {
-			// One that was shut down before is gone, which is as well.
-			if code, told := libCall(shutdown, made, nil, nil, false, 0); code != 0 && code != CodeUnreachable {
-				s.failure = errorOf(code, told)
-			}
+		if !s.own {
+			return
+		}
+		// One that was shut down before is gone, which is as well.
+		if code, told := libCall(shutdown, made, nil, nil, false, 0); code != 0 && code != CodeUnreachable {
+			s.failure = errorOf(code, told)
 		}
 		libFree(made)
 	})
@@ -210,7 +226,7 @@ func (s *Supervisor) do(ctx context.Context, request request, answer any) error 
 	case code == 0:
 	case code == CodeCanceled && ctx.Err() != nil:
 		return ended(request.what, ctx)
-	case code == CodeCanceled && s.life.Err() != nil:
+	case s.life.Err() != nil && (code == CodeCanceled || code == CodeClosed):
 		return closed(request.what)
 	default:
 		return errorOf(code, told)

@@ -7,7 +7,7 @@ neap.settings { shutdown_timeout = "10s" }
 -- What they print is what `docker logs` shows, as they print it.
 neap.defaults { log = { stdout = "inherit", stderr = "inherit" } }
 
-local loop = "trap 'echo NAME: stopped; exit 0' TERM; echo NAME: up; while :; do sleep 1 & wait $!; done"
+local loop = "trap 'echo NAME: stopped; exit 0' TERM; echo NAME: up; while sleep 1 & wait $!; do :; done"
 local function standing_in(name)
   return (loop:gsub("NAME", name))
 end

@@ -98,6 +98,22 @@ pub(super) struct ConfigArgs {
     pub(super) profile: Vec<String>,
 }
 
+/// Where an instance's figures go.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct TelemetryArgs {
+    /// Serve an OpenMetrics page there: unix:PATH or tcp:HOST:PORT, loopback alone. May be repeated [default: what
+    /// neap.settings says]
+    #[arg(long, value_name = "ADDR", action = ArgAction::Append)]
+    pub(super) metrics: Vec<String>,
+    /// Let other machines reach that page, too: whoever is there can read it
+    #[arg(long)]
+    pub(super) metrics_beyond_loopback: bool,
+    /// Send DogStatsD datagrams to the agent there: udp:HOST:PORT or unix:PATH. May be repeated [default: what
+    /// neap.settings says]
+    #[arg(long, value_name = "ADDR", action = ArgAction::Append)]
+    pub(super) dogstatsd: Vec<String>,
+}
+
 /// `neap up`.
 #[derive(Debug, Args)]
 pub(super) struct Up {
@@ -109,6 +125,8 @@ pub(super) struct Up {
     /// Leave it in the background once it is up, or apply the configuration when it is already
     #[arg(short, long)]
     pub(super) detach: bool,
+    #[command(flatten)]
+    pub(super) telemetry: TelemetryArgs,
 }
 
 /// `neap daemon`.
@@ -154,6 +172,8 @@ pub(super) struct Daemon {
     /// How they are written [default: what neap.settings says, else text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(super) log_format: Option<Format>,
+    #[command(flatten)]
+    pub(super) telemetry: TelemetryArgs,
     /// In a session of its own; how `up --detach` starts it
     #[arg(long, hide = true)]
     pub(super) detached: bool,

@@ -21,11 +21,12 @@ use super::report::{Format, Level, Report};
 use super::session::{Manner, Outcome, Session};
 use super::start::{self, Asked};
 use super::summary::Summary;
+use super::telemetry;
 use crate::anchor::Link;
 use crate::core::{Event, StateName};
 use crate::driver::sys::heed_hangups;
 use crate::instance::places::{Bases, Places};
-use crate::instance::{Begun, Endpoint, Instance};
+use crate::instance::{Begun, Endpoint, Instance, Left};
 use crate::lua::api::Settings;
 use crate::rpc::ApplyRequest;
 
@@ -36,6 +37,7 @@ const LONGER: Duration = Duration::from_secs(30);
 pub(super) fn daemon(args: &Daemon, global: &Global) -> Result<Exit, Failure> {
     // Before there is an anchor: nothing of this changes from one supervisor to the next.
     listen::asked(args)?;
+    telemetry::asked(&args.telemetry)?;
     let given = args.config.as_deref().or(args.config_dir.as_deref());
     // A further supervisor goes on with what runs, whatever has become of the files.
     let excused = Link::is_there() || (args.may_be_missing && given.is_some_and(|path| !path.exists()));
@@ -69,6 +71,7 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
     orphans::adopt()?;
     // Before anything is started.
     let (endpoints, lacking) = listen::asked(args)?.open(args, around.anchor.as_mut())?;
+    let left = around.anchor.as_mut().map(|(_, inheritance)| Left::take(inheritance)).unwrap_or_default();
     let (config, places) = configuration(given, global)?;
     let (notes, pending) = notes::notes();
     let level = Arc::new(AtomicUsize::new(notes::rank_of(args.log_level.unwrap_or_default().name())));
@@ -90,12 +93,14 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
             return Err(Failure::new("the configuration is refused; nothing was started"));
         }
     };
-    let Begun { instance, first, mut say } = begun;
-    for why in lacking {
+    let Begun { instance, first, settings, mut say } = begun;
+    let shown =
+        telemetry::wanted(&args.telemetry, &settings).and_then(|wanted| telemetry::show(&instance, wanted, left));
+    let shown = shown.inspect_err(|_| instance.end())?;
+    for why in lacking.into_iter().chain(shown.lacking.iter().cloned()) {
         instance.degrade(why.as_str());
         say.push(why);
     }
-    let settings = first.as_ref().map(|first| first.evaluated.declared.settings.clone()).unwrap_or_default();
     let (format, least) = wanted(args, &settings);
     level.store(notes::rank_of(least.name()), Ordering::Relaxed);
     report.set(format, least);
@@ -107,12 +112,15 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
     }
     let summary = Summary::new(std::collections::BTreeSet::new());
     let printer = Printing { screen: report, lines: false, filter: everything, notes: notes.clone(), pending };
-    let also: String = endpoints.iter().map(|endpoint| format!(", and {}", endpoint.shown())).collect();
+    let mut also: String = endpoints.iter().map(|endpoint| format!(", and {}", endpoint.shown())).collect();
+    also.extend(shown.places.iter().map(|page| format!("; metrics at {page}")));
     let manner = manner(&instance, &notes, also);
     drop(notes);
     let session = Session::begin(instance.supervisor().clone(), signals, summary, manner, printer)?;
     start::tell(session.notes(), say);
     let outcome = go(&instance, first, endpoints, session);
+    // Once the engine has ended: the last figures are then sent.
+    drop(shown);
     start::end(&instance, outcome, finish)
 }
 

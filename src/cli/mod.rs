@@ -33,6 +33,7 @@ mod session;
 mod signals;
 mod start;
 mod summary;
+mod telemetry;
 mod times;
 mod types;
 mod units;

@@ -17,10 +17,10 @@ use super::screen::{Look, Screen};
 use super::session::{Manner, Outcome, Session};
 use super::start::{self, Asked};
 use super::summary::Summary;
-use super::{detach, notes, orphans, problems, select};
+use super::{detach, notes, orphans, problems, select, telemetry};
 use crate::core::Event;
 use crate::instance::places::{PlaceError, Places};
-use crate::instance::{Begun, Instance};
+use crate::instance::{Begun, Instance, Left};
 use crate::spec::Problem;
 
 /// Supervises until Ctrl-C, or until nothing can run again.
@@ -29,6 +29,7 @@ pub(super) fn up(args: &Up, global: &Global, voice: Voice) -> Result<Exit, Failu
         let places = Places::of(&start::which(name), &crate::instance::places::Bases::of_this_process());
         places.ok()?.config
     });
+    telemetry::asked(&args.telemetry)?;
     let path = locate(args.config.config.as_deref().or(users.as_deref()))?;
     if args.detach {
         return detach::detach(args, global, voice, &path);
@@ -42,8 +43,9 @@ pub(super) fn up(args: &Up, global: &Global, voice: Voice) -> Result<Exit, Failu
 }
 
 fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Given)) -> Result<Ending, Failure> {
-    let Given { signals, around } = given;
+    let Given { signals, mut around } = given;
     orphans::adopt()?;
+    let left = around.anchor.as_mut().map(|(_, inheritance)| Left::take(inheritance)).unwrap_or_default();
     if let Some((_, inheritance)) = &around.anchor {
         anchored::end_with_anchor(inheritance);
     }
@@ -66,7 +68,7 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
         Ok(begun) => begun,
         Err(problems) => return refuse(voice, &problems),
     };
-    let Begun { instance, first, say } = begun;
+    let Begun { instance, first, settings, mut say } = begun;
     if let Some(first) = &first {
         problems::show(&mut stderr(), voice.err, &first.warnings);
         if let Some(wanted) = first.evaluated.declared.settings.log_level.as_deref() {
@@ -79,6 +81,13 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
             return Ok(Ending::Over(Exit::Done));
         }
     }
+    let shown =
+        telemetry::wanted(&args.telemetry, &settings).and_then(|wanted| telemetry::show(&instance, wanted, left));
+    let shown = shown.inspect_err(|_| instance.end())?;
+    for why in &shown.lacking {
+        instance.degrade(why.as_str());
+        say.push(why.clone());
+    }
     let specs = start::specs_of(&instance);
     let specs = || first.iter().flat_map(|first| first.plan.specs()).chain(specs.iter().map(|spec| &**spec));
     let screen = Screen::new(BufWriter::new(stdout()), look, specs().map(|spec| spec.name.as_str()));
@@ -87,6 +96,8 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
     let session = Session::begin(instance.supervisor().clone(), signals, summary, manner(&instance), printer)?;
     start::tell(session.notes(), say);
     let outcome = go(&instance, first, session);
+    // Once the engine has ended: the last figures are then sent.
+    drop(shown);
     start::end(&instance, outcome, |outcome| finish(outcome, voice))
 }
 

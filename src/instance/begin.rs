@@ -14,6 +14,7 @@ use crate::anchor::{Inheritance, Link, UpgradeOutcome};
 use crate::core::{Pid, RecordKey};
 use crate::driver::Keep;
 use crate::ledger::Generations;
+use crate::lua::api::Settings;
 use crate::lua::host::PrintSink;
 use crate::lua::{EvaluateRequest, Options, Runtime};
 use crate::rpc::Access;
@@ -70,6 +71,8 @@ pub(crate) struct Begun {
     pub(crate) instance: Instance,
     /// What is to be put in force; nothing when it goes on where another stopped.
     pub(crate) first: Option<Outcome>,
+    /// What its configuration says about the instance itself: the one that is to be put in force, else the one that is.
+    pub(crate) settings: Settings,
     /// What is worth saying about it.
     pub(crate) say: Vec<String>,
 }
@@ -160,8 +163,9 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         access.set(known);
         state.degraded.extend(unknown.iter().map(ToString::to_string));
     }
-    let settings = first.as_ref().or(live.as_ref()).map(|outcome| &outcome.evaluated.declared.settings);
-    if let Some(timeout) = settings.and_then(|settings| settings.shutdown_timeout) {
+    let settings = first.as_ref().or(live.as_ref()).map(|outcome| outcome.evaluated.declared.settings.clone());
+    let settings = settings.unwrap_or_default();
+    if let Some(timeout) = settings.shutdown_timeout {
         builder = builder.shutdown_timeout(timeout);
     }
     let supervisor = builder.build()?;
@@ -190,7 +194,7 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         state: Mutex::new(state),
         applying: Mutex::default(),
     });
-    Ok(Begun { instance, first, say })
+    Ok(Begun { instance, first, settings, say })
 }
 
 /// There is no anchor, and nothing that it kept.

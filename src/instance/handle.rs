@@ -23,6 +23,7 @@ use crate::ledger::{Generations, Lock};
 use crate::lua::{Generation, Items, Listening, Operator, Session, SessionRequest, generation_of};
 use crate::rpc::{self, Access, ApplyOutcome, ApplyRequest, Backend, Grant, HostPromise, Info, Listener, Server};
 use crate::spec::{Plan, Problem, Severity};
+use crate::telemetry::About;
 use crate::{Enforcer, Error, Events, HostReport, Next, Supervisor, TreeKind};
 
 /// A supervisor with a configuration and places of its own. Cheap to clone; all clones are the same instance.
@@ -320,6 +321,27 @@ impl Instance {
         self.state().hindrances = hindrances;
     }
 
+    /// Has groups with a role reach these sockets, too, and has them removed at the end.
+    pub(crate) fn add_doors(&self, sockets: Vec<PathBuf>) {
+        self.0.doors.lock().unwrap_or_else(PoisonError::into_inner).extend(sockets);
+        self.open_doors();
+    }
+
+    /// Tells what the page of metrics says of it, for as long as it is there.
+    pub(crate) fn about(&self) -> impl Fn() -> About + Send + Sync + 'static {
+        let key = self.0.places.as_ref().map(|places| places.key.clone()).unwrap_or_default();
+        let lives = self.0.anchor.as_ref().map_or(1, |anchor| anchor.lives);
+        let (started_at, inner) = (self.0.started_at, Arc::downgrade(&self.0));
+        move || {
+            let state = inner.upgrade().map(|inner| {
+                let state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+                (state.generation, state.degraded.len() + state.lacking.len() + state.hindrances.len())
+            });
+            let (generation, degraded) = state.unwrap_or_default();
+            About::new(key.as_str()).with(generation, degraded as u64).begun(lives, started_at)
+        }
+    }
+
     /// What keeps groups with a role from the control socket, as sentences.
     pub(crate) fn hindrances(&self) -> Vec<String> {
         self.state().hindrances.clone()
@@ -396,8 +418,7 @@ impl Instance {
         };
         let paths = endpoints.iter().filter_map(Endpoint::path).map(Path::to_owned);
         let doors = std::iter::once(places.socket.clone()).chain(paths).collect();
-        *self.0.doors.lock().unwrap_or_else(PoisonError::into_inner) = doors;
-        self.open_doors();
+        self.add_doors(doors);
         let listeners = endpoints.into_iter().map(|endpoint| endpoint.listener);
         let listeners = std::iter::once(Listener::Unix(listener)).chain(listeners).collect();
         let failed = |error| format!("cannot serve clients at {}: {error}", places.socket.display());

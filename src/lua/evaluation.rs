@@ -26,6 +26,26 @@ pub struct Settings {
     pub log_format: Option<String>,
     /// Which groups may do what.
     pub roles: Vec<RoleOfGroup>,
+    /// Where the page of metrics is served.
+    pub metrics: Vec<String>,
+    /// Whether it may be reached from other machines.
+    pub metrics_beyond_loopback: bool,
+    /// Which agent is sent datagrams, and how.
+    pub dogstatsd: Option<DogStatsdSettings>,
+}
+
+/// Which agent is sent DogStatsD datagrams, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DogStatsdSettings {
+    /// `udp:HOST:PORT`, or `unix:PATH`.
+    pub address: String,
+    /// Tags of everything: `env:prod`.
+    pub tags: Vec<String>,
+    /// How often.
+    pub interval: Option<Duration>,
+    /// Before every name.
+    pub prefix: Option<String>,
 }
 
 /// What a group may do with the instance.
@@ -45,7 +65,8 @@ pub struct RoleOfGroup {
 /// A function for events of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handler {
-    /// `process.<state>`, `process.oom`, `process.pids_limit`, `health.<status>`, `config.applied` or `config.refused`.
+    /// `process.<state>`, `process.listening`, `process.oom`, `process.pids_limit`, `health.<status>`, `config.applied` or
+    /// `config.refused`.
     pub topic: String,
     /// What is called, with the event as a table.
     pub function: FunctionId,

@@ -24,8 +24,11 @@ mod gate;
 mod graph;
 mod ids;
 mod instance;
+#[doc(hidden)]
+pub mod json;
 mod legacy;
 mod listen;
+mod local;
 mod logs;
 mod neap;
 mod owner;
@@ -48,7 +51,11 @@ pub use connect::{ClientTls, ConnectError, connect, connect_to};
 #[cfg(feature = "cli")]
 pub(crate) use doors::let_in;
 pub use fault::detail_of as error_detail;
+#[cfg(feature = "cli")]
+pub(crate) use listen::bind_plain;
 pub use listen::{ListenError, Listener, Tls, TlsError, TlsFiles};
+#[doc(hidden)]
+pub use local::{Own, Way, own, unary};
 pub use roles::Role;
 pub use server::Server;
 pub use socket::{SocketError, bind_control_socket};

@@ -60,6 +60,8 @@ pub(super) struct Convert<'a> {
     pub(super) file: &'a str,
     /// The process that is being read.
     pub(super) process: Option<String>,
+    /// The key of it that is being read, and its line.
+    pub(super) site: Option<(String, u32)>,
     problems: Vec<Problem>,
     values: usize,
     bytes: usize,
@@ -67,7 +69,7 @@ pub(super) struct Convert<'a> {
 
 /// A place below another.
 pub(super) fn below(path: &str, key: &str) -> String {
-    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'<'));
     match (path.is_empty(), plain) {
         (true, true) => key.to_owned(),
         (false, true) => format!("{path}.{key}"),
@@ -82,7 +84,7 @@ pub(super) fn item(path: &str, place: usize) -> String {
 
 impl<'a> Convert<'a> {
     pub(super) fn new(file: &'a str) -> Self {
-        Convert { file, process: None, problems: Vec::new(), values: 0, bytes: 0 }
+        Convert { file, process: None, site: None, problems: Vec::new(), values: 0, bytes: 0 }
     }
 
     /// All that was found wrong since it was last asked for, each once, in the order of lines.
@@ -139,12 +141,14 @@ impl<'a> Convert<'a> {
                  use fewer aliases of aliases",
                 MOST_BYTES >> 20
             );
-            self.problem(line, "", message);
+            let (path, line) = self.site.clone().unwrap_or((String::new(), line));
+            self.problem(line, &path, message);
         }
         !self.is_full()
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether there was more than is read.
+    pub(super) fn is_full(&self) -> bool {
         self.values > MOST_VALUES || self.bytes > MOST_BYTES
     }
 
@@ -177,7 +181,7 @@ impl<'a> Convert<'a> {
                 merges.push(entry);
                 continue;
             }
-            if *plain && text.is_empty() {
+            if *plain && (text.is_empty() || text == "~") {
                 self.problem(entry.line, path, "a key is missing before this `:`");
                 continue;
             }

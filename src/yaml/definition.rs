@@ -25,6 +25,8 @@ pub struct Definition {
     pub(super) lines: BTreeMap<String, u32>,
     /// What is wrong with it already.
     pub(super) problems: Vec<Problem>,
+    /// Whether all of it was read; else that is what is told.
+    pub(super) is_whole: bool,
     /// How many sockets it has, and who gave them.
     pub(super) sockets: usize,
 }
@@ -56,6 +58,9 @@ impl Definition {
     ///
     /// What is wrong with the values as such is for [`Spec::validate`], whose problems have the user's paths, too.
     pub fn spec(&self) -> Result<Spec, Vec<Problem>> {
+        if !self.is_whole {
+            return Err(self.problems.clone());
+        }
         let read = read::spec(&self.name, &self.node, &dialect(), self.source());
         let mut problems = self.problems.clone();
         match read {

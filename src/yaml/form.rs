@@ -191,12 +191,15 @@ impl Reading<'_> {
     fn processes(&mut self, flat: &Flat, path: &str) {
         let Some(entries) = self.table_or_nothing(flat, path, "a table of processes by name (`web:`)") else { return };
         for entry in entries {
-            let what = "the keys of a process, such as `command`";
-            let Some(keys) = self.convert.table(&entry.value, entry.line, &below(path, &entry.key), what) else {
+            if !matches!(entry.value.content, Content::Map(_)) {
+                let what = "the keys of a process, such as `command`";
+                self.convert.expected(entry.line, &below(path, &entry.key), what, &entry.value);
                 continue;
-            };
+            }
             // What was found by now is the file's, what follows is the process's.
             let before = self.convert.take_problems();
+            self.convert.process = Some(entry.key.clone());
+            let keys = self.convert.table(&entry.value, entry.line, "", "a table").unwrap_or_default();
             let mut process = definition(&mut self.convert, &entry.key, entry.line, keys);
             before.into_iter().for_each(|problem| self.convert.again(problem));
             process.comments = entry.comments;
@@ -222,7 +225,9 @@ impl Reading<'_> {
 
     /// One process, which is the whole file.
     fn process(&mut self, entries: &[Entry], name: Option<&str>) {
+        self.convert.process = name.map(str::to_owned);
         let flat = self.convert.flat(entries, "");
+        self.convert.process = None;
         // A slip in the name of the table is no key of a process.
         for entry in &flat {
             let is_table = matches!(entry.value.content, Content::Map(_));
@@ -232,7 +237,7 @@ impl Reading<'_> {
                 return;
             }
             if entry.key == "managed_processes" {
-                let message = "belongs into `process_manager`; in a file of its own it is `processes`";
+                let message = "belongs below `process_manager`; a file of its own has `processes`";
                 return self.convert.problem(entry.line, &entry.key, message);
             }
         }

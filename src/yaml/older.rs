@@ -135,14 +135,18 @@ impl Keys {
             return None;
         }
         let entries = convert.table(&flat.value, flat.line, path, what)?;
-        let (good, unknown): (Vec<Flat>, Vec<Flat>) =
+        let (mut good, unknown): (Vec<Flat>, Vec<Flat>) =
             entries.into_iter().partition(|entry| known.contains(&entry.key.as_str()));
         for entry in unknown {
-            let message = match nearest(&entry.key, known.iter().copied()) {
+            let near = nearest(&entry.key, known.iter().copied());
+            let message = match near {
                 Some(near) => format!("there is no such key; did you mean `{near}`?"),
                 None => format!("there is no such key (there are {})", known.join(", ")),
             };
             convert.problem(entry.line, &below(path, &entry.key), message);
+            // It is read as what was meant, so that nobody is told that this is missing.
+            let meant = near.filter(|near| good.iter().all(|entry| entry.key != *near));
+            good.extend(meant.map(|near| Flat { key: near.to_owned(), ..entry }));
         }
         Some(good)
     }

@@ -16,11 +16,13 @@ pub(super) fn definition(convert: &mut Convert, name: &str, line: u32, entries: 
     // Ours come first, so that whoever gives a key and its older name is told of the older one.
     let (older, ours): (Vec<Flat>, Vec<Flat>) = entries.into_iter().partition(|entry| is_older(&entry.key));
     for entry in ours {
+        convert.site = Some((entry.key.clone(), entry.line));
         let node = convert.node(&entry.value, entry.line, &entry.key, Take::of(&entry.key));
         keys.entries.push((entry.key, node));
     }
     let mut sockets = Vec::new();
     for entry in older {
+        convert.site = Some((entry.key.clone(), entry.line));
         match entry.key.as_str() {
             "resources" => keys.resources(convert, &entry),
             "resource_limits" => keys.resource_limits(convert, &entry),
@@ -35,6 +37,7 @@ pub(super) fn definition(convert: &mut Convert, name: &str, line: u32, entries: 
     }
     let problems = convert.take_problems();
     convert.process = None;
+    convert.site = None;
     let mut definition = Definition {
         name: name.to_owned(),
         node: Node::at(Value::Map(keys.entries), line),
@@ -45,6 +48,7 @@ pub(super) fn definition(convert: &mut Convert, name: &str, line: u32, entries: 
         lines: BTreeMap::new(),
         problems,
         sockets: 0,
+        is_whole: !convert.is_full(),
     };
     for socket in &sockets {
         definition.attach(socket);

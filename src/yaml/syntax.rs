@@ -10,7 +10,7 @@ use crate::spec::units::quote;
 /// The problem that an error of the parser is.
 pub(super) fn problem(file: &str, text: &str, error: &ScanError) -> Problem {
     let line = error.marker().line().max(1);
-    let (line, message) = match looked_at(text, line, error.kind()) {
+    let (line, message) = match looked_at(text, line, error) {
         Some(found) => found,
         None => (line, said(error.kind())),
     };
@@ -22,7 +22,8 @@ fn line_of(text: &str, line: usize) -> Option<&str> {
 }
 
 /// What the lines around show better than the error does.
-fn looked_at(text: &str, line: usize, kind: &ErrorKind) -> Option<(usize, String)> {
+fn looked_at(text: &str, line: usize, error: &ScanError) -> Option<(usize, String)> {
+    let kind = error.kind();
     let before = (1..line).rev().find(|n| line_of(text, *n).is_some_and(is_content));
     for number in [Some(line), before].into_iter().flatten() {
         let Some(shown) = line_of(text, number) else { continue };
@@ -31,6 +32,15 @@ fn looked_at(text: &str, line: usize, kind: &ErrorKind) -> Option<(usize, String
             let message = "this line is indented with a tab; YAML is indented with blanks, so write blanks instead";
             return Some((number, message.into()));
         }
+    }
+    if !matches!(
+        kind,
+        ErrorKind::UnclosedQuotedScalar | ErrorKind::UnknownQuotedScalarEscape | ErrorKind::RecursionLimitExceeded
+    ) && let Some((bracket, opened)) = unclosed(text, line, error.marker().col())
+    {
+        let message =
+            format!("the `{bracket}` of line {opened} is not closed, or a comma is missing or too much before this");
+        return Some((line, message));
     }
     let about_keys = matches!(
         kind,
@@ -49,13 +59,55 @@ fn looked_at(text: &str, line: usize, kind: &ErrorKind) -> Option<(usize, String
                 return Some((number, message));
             }
         }
-        if let Some(value) = line_of(text, line).and_then(second_colon) {
+        let shown = line_of(text, line).unwrap_or_default();
+        if shown.trim_start().starts_with("- ") {
+            let message = "this item does not fit the list above: all items of a list begin in the same column";
+            return Some((line, message.into()));
+        }
+        if let Some(key) = before.and_then(|before| line_of(text, before)).and_then(|above| deeper(shown, above)) {
+            let message = format!("this line is indented deeper than `{key}:` above, which has its value already");
+            return Some((line, message));
+        }
+        if let Some(value) = second_colon(shown) {
             let message =
                 format!("{} has a colon in it that YAML takes for a key's; put the value in quotes", quote(value));
             return Some((line, message));
         }
     }
     None
+}
+
+/// The bracket that is open before a place, and its line: nothing but what stands where a value may begin opens one.
+fn unclosed(text: &str, line: usize, column: usize) -> Option<(char, usize)> {
+    let mut open: Vec<(char, usize)> = Vec::new();
+    for (number, shown) in (1..=line).zip(text.lines()) {
+        let width = if number == line { column } else { usize::MAX };
+        let mut quote: Option<char> = None;
+        let mut begins = true;
+        for character in shown.chars().take(width) {
+            match (quote, character) {
+                (Some(end), _) if end == character => quote = None,
+                (Some(_), _) => {}
+                (None, '#') if begins => break,
+                (None, '"' | '\'') if begins => quote = Some(character),
+                (None, '[' | '{') if begins => open.push((character, number)),
+                (None, ']' | '}') if !open.is_empty() => {
+                    open.pop();
+                }
+                _ => {}
+            }
+            begins = matches!(character, ' ' | '[' | '{' | ',') || (character == '-' && begins);
+        }
+    }
+    open.last().copied()
+}
+
+/// The key of the line above, if it has a value and this line's key is indented deeper.
+fn deeper<'a>(line: &str, above: &'a str) -> Option<&'a str> {
+    let indentation = |line: &str| line.len() - line.trim_start().len();
+    let (key, value) = above.trim_start().split_once(": ")?;
+    let scalar = !value.trim().is_empty() && !value.trim_start().starts_with(['|', '>', '&', '#', '[', '{', '"', '\'']);
+    (scalar && indentation(line) > indentation(above) && line.contains(':')).then_some(key)
 }
 
 fn is_content(line: &str) -> bool {
@@ -86,8 +138,11 @@ fn said(kind: &ErrorKind) -> String {
         ErrorKind::InvalidQuotedScalarIndent => {
             "text in quotes goes on here with less indentation than its key; is a quote missing?".into()
         }
-        ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
-            "something follows a closing quote; put the whole value in quotes".into()
+        ErrorKind::InvalidTrailingDoubleQuotedScalar => {
+            "something follows a closing quote; put the whole value in quotes, with `\\\"` for each quote inside".into()
+        }
+        ErrorKind::InvalidTrailingSingleQuotedScalar => {
+            "something follows a closing quote; put the whole value in quotes, with `''` for each quote inside".into()
         }
         ErrorKind::UnknownQuotedScalarEscape => {
             "there is no such escape in \"…\"; write `\\\\` for a backslash, or use '…', where it is itself".into()
@@ -141,7 +196,7 @@ fn said(kind: &ErrorKind) -> String {
             "a `:` cannot stand here; is a line above not finished, or does text with a colon lack its quotes?".into()
         }
         ErrorKind::UnexpectedCharacter { character } => {
-            format!("text cannot begin with `{}`; put it in quotes", character.escape_debug())
+            format!("text cannot begin with {}; put it in quotes", quote(&character.to_string()))
         }
         ErrorKind::CommentInterceptedScalar => {
             "a comment stands in the middle of text of several lines; put the text in quotes or use `|`".into()

@@ -9,7 +9,6 @@ use super::bounds::{DEEPEST, LONGEST_TEXT};
 use super::syntax;
 use super::text::problem;
 use crate::spec::Problem;
-use crate::spec::units::quote;
 
 /// A value as it was written.
 #[derive(Debug)]
@@ -125,8 +124,9 @@ impl Builder<'_> {
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(tree) => self.place(Rc::clone(tree), line)?,
                 None => {
-                    let name = span.slice(text).unwrap_or("the alias");
-                    return Err(problem(self.file, line, format!("{} stands inside of what it names", quote(name))));
+                    let name = span.slice(text).unwrap_or_default().trim_start_matches('*').escape_debug();
+                    let message = format!("`*{name}` stands inside of `&{name}`, so it would never end");
+                    return Err(problem(self.file, line, message));
                 }
             },
             Event::UnresolvedAlias(name) => {

@@ -13,3 +13,5 @@ mod sockets;
 mod sockets_programs;
 mod support;
 mod takeover;
+mod telemetry;
+mod yaml;

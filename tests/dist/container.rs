@@ -170,15 +170,19 @@ impl Container {
         }
     }
 
-    /// Its PID 1, outside.
-    fn init(&self) -> u32 {
+    fn children(&self) -> Vec<i32> {
         let pid = self.unshare.id();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        children.split_whitespace().next().expect("it has a child").parse().unwrap()
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// Its PID 1, outside.
+    fn init(&self) -> i32 {
+        *self.children().first().expect("it has a child")
     }
 
     fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.init().cast_signed()), signal).unwrap();
+        kill(Pid::from_raw(self.init()), signal).unwrap();
     }
 
     /// As `docker exec`.
@@ -213,6 +217,10 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         if self.unshare.try_wait().is_ok_and(|status| status.is_none()) {
+            // With its PID 1 all of it ends. unshare(1)'s own way is lost with the change of user.
+            for pid in self.children() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
             let _ = self.unshare.kill();
             let _ = self.unshare.wait();
         }
@@ -254,6 +262,17 @@ fn what_the_container_is_made_of_is_there() {
         text[at..].split('s').next().unwrap().parse().unwrap()
     };
     assert!(seconds(&compose, "stop_grace_period: ") > seconds(&read("neap.lua"), "shutdown_timeout = \""));
+}
+
+#[test]
+fn what_the_page_quotes_of_the_container_stands_in_it() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/containers.md")).unwrap();
+    let (_, block) = page.split_once("\n```dockerfile\n").expect("a Dockerfile");
+    let (block, dockerfile) = (block.split("\n```").next().unwrap(), read("Dockerfile"));
+    assert!(block.lines().count() > 5);
+    for line in block.lines() {
+        assert!(dockerfile.lines().any(|one| one == line), "{line}");
+    }
 }
 
 #[test]

@@ -55,6 +55,30 @@ fn systemd_analyze_finds_nothing_wrong_with_the_units() {
     }
 }
 
+/// The blocks of a page that are fenced with this word.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let fence = format!("\n```{language}\n");
+    text.split(&*fence).skip(1).map(|part| part.split("\n```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_drop_ins_of_the_page_are_ones() {
+    let test = "the_drop_ins_of_the_page_are_ones";
+    let folder = TempDir::new();
+    let drop_ins = blocks("docs/systemd.md", "ini");
+    assert!(drop_ins.len() >= 3);
+    for drop_in in drop_ins {
+        let unit = format!("[Unit]\nDescription=x\n[Service]\nType=oneshot\nExecStart=/bin/true\n{drop_in}\n");
+        let unit =
+            unit.replace("/usr/local/bin/neap", env!("CARGO_BIN_EXE_neap")).replace("neap.service", "basic.target");
+        let Some(found) = verify(&folder, "x.service", &unit, false) else {
+            return skipped(test, "systemd-analyze is not installed");
+        };
+        assert_eq!(found, "", "{drop_in}");
+    }
+}
+
 #[test]
 fn an_instance_of_the_template_has_its_own_configuration_and_nothing_to_do_with_another() {
     let test = "an_instance_of_the_template_has_its_own_configuration_and_nothing_to_do_with_another";

@@ -70,9 +70,9 @@ pub(in crate::cli) enum Command {
 /// `neap why`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Why {
-    /// A name or an id
-    #[arg(value_name = "NAME")]
-    pub(in crate::cli) name: String,
+    /// Names or ids
+    #[arg(required = true, value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
 }
 
 /// `neap graph`.

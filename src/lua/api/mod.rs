@@ -19,11 +19,12 @@ mod probes;
 mod process;
 mod run_time;
 mod settings;
+mod telemetry;
 mod update;
 mod why;
 mod yaml;
 
-pub use super::evaluation::{Declared, Handler, RoleOfGroup, Settings, Timer};
+pub use super::evaluation::{Declared, DogStatsdSettings, Handler, RoleOfGroup, Settings, Timer};
 pub use call::{arguments, outcome};
 pub use finish::finish;
 pub use library::{embedded, modules};
