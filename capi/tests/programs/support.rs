@@ -93,7 +93,7 @@ pub fn under_valgrind(program_path: &Path, args: &[&str]) -> String {
         "--show-leak-kinds=definite,indirect,possible",
     ]);
     valgrind.args(["--errors-for-leak-kinds=definite,indirect,possible", "--child-silent-after-fork=yes"]);
-    valgrind.args(["--fair-sched=yes", "--num-callers=30"]);
+    valgrind.args(["--fair-sched=yes", "--num-callers=40"]);
     valgrind.arg(format!("--suppressions={}", package().join("tests/c/valgrind.supp").display()));
     succeed(valgrind.arg(program_path).args(args))
 }
