@@ -20,8 +20,17 @@ fn tests_below(folder: &Path, names: &mut BTreeSet<String>) {
                     names.extend(rest.split('(').next().map(str::to_owned));
                 }
             }
+        } else if path.to_string_lossy().ends_with("_test.go") {
+            let text = fs::read_to_string(&path).expect("a source file can be read");
+            let functions = text.lines().filter_map(|line| line.strip_prefix("func ")?.split('(').next());
+            names.extend(functions.filter(|name| is_of_go(name)).map(str::to_owned));
         }
     }
+}
+
+/// `TestErrorsAreToldApart`
+fn is_of_go(name: &str) -> bool {
+    name.strip_prefix("Test").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
 #[test]
@@ -30,13 +39,16 @@ fn every_test_that_the_promises_name_exists() {
     let mut names = BTreeSet::new();
     tests_below(&root.join("tests"), &mut names);
     tests_below(&root.join("src"), &mut names);
+    tests_below(&root.join("clients"), &mut names);
     let promises = fs::read_to_string(root.join("docs/promises.md")).expect("docs/promises.md can be read");
     let named: Vec<&str> = promises
         .split('`')
         .skip(1)
         .step_by(2)
         .filter(|word| {
-            word.len() > 12 && word.contains('_') && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            word.len() > 12
+                && (word.contains('_') || is_of_go(word))
+                && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         })
         .collect();
     assert!(named.len() > 50, "the promises name their tests");

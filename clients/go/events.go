@@ -1,0 +1,160 @@
+package neap
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"time"
+)
+
+// Where events are read from; or the number of an event, for those after it.
+const (
+	// FromNow is from now on.
+	FromNow uint64 = math.MaxUint64
+	// FromOldest is from the oldest that is kept.
+	FromOldest uint64 = 0
+)
+
+// Kinds of events that the stream itself tells. All others are those of the instance: process.running,
+// health.unhealthy, config.applied, …
+const (
+	// KindLag: Lost events are missing before the next one. The reader was too slow, or asked for older ones than are
+	// kept.
+	KindLag = "lag"
+	// KindEnded: the stream is over, and Err says why; the last of its channel. Go on after the last Sequence.
+	KindEnded = "ended"
+)
+
+// Event is something that happened, or something about the stream (KindLag, KindEnded).
+type Event struct {
+	// Sequence is one more than that of the event before.
+	Sequence uint64    `json:"sequence"`
+	Time     time.Time `json:"time"`
+	// Kind is process.STATE, process.defined, .deleted, .executed, .ended, …; health.STATUS; config.applied, .refused;
+	// instance.shutting_down.
+	Kind string `json:"kind"`
+	// Process and ProcessID are the process that it is about.
+	Process   string  `json:"process"`
+	ProcessID string  `json:"process_id"`
+	Run       *uint64 `json:"run"`
+	// From and To are of a change of state or health.
+	From   string `json:"from"`
+	To     string `json:"to"`
+	Reason string `json:"reason"`
+	// Cause is why it was decided: command, auto_start, apply, shutdown, policy, socket, idle, relation, ended or
+	// progress. CauseText is the same for people.
+	Cause     string `json:"cause"`
+	CauseText string `json:"cause_text"`
+	// Relation and By are the relation and the other process, when those are the cause.
+	Relation string `json:"relation"`
+	By       string `json:"by"`
+	PID      int    `json:"pid"`
+	ExitCode *int   `json:"exit_code"`
+	// Signal is the one that was sent, or that ended it.
+	Signal     string `json:"signal"`
+	CoreDumped bool   `json:"core_dumped"`
+	// RetryIn is the time until it starts again, in milliseconds.
+	RetryIn   *int64 `json:"retry_in"`
+	Condition string `json:"condition"`
+	Hook      string `json:"hook"`
+	// Fields are those that changed, NeedsRestart those of them that wait for a restart.
+	Fields       []string `json:"fields"`
+	NeedsRestart []string `json:"needs_restart"`
+	PIDs         []int    `json:"pids"`
+	Added        *int     `json:"added"`
+	Removed      *int     `json:"removed"`
+	Changed      *int     `json:"changed"`
+	// Text is the event as a line for people, without time and name.
+	Text string `json:"text"`
+	// Caller is who asked: "user root (uid 0), pid 4711".
+	Caller string `json:"caller"`
+	Line   string `json:"line"`
+
+	// Lost is how many events are missing (KindLag).
+	Lost uint64 `json:"lost"`
+	// Err is why the stream is over (KindEnded).
+	Err error `json:"-"`
+	// Raw is the event as `neap events --json` has it.
+	Raw json.RawMessage `json:"-"`
+}
+
+// Events are the events after this number, or those [FromNow] on, or those [FromOldest] on. The stream is there when
+// Events returns: what happens from then on is in it. [Status.Sequence] is the number of the newest.
+//
+// The channel is closed when the context ends or the Supervisor is closed. Otherwise its last value is an event of
+// [KindEnded], whose Err says why, for instance that the instance is being replaced; Events after the last Sequence
+// goes on from there. Whoever reads slowly holds up nobody: what was missed is told by an event of [KindLag].
+//
+// Numbers go on when the supervisor of an instance is restarted, so a reader misses nothing that is kept.
+func (s *Supervisor) Events(ctx context.Context, after uint64) (<-chan Event, error) {
+	const what = "events"
+	if ctx.Err() != nil {
+		return nil, ended(what, ctx)
+	}
+	made, release, err := s.borrow(what)
+	if err != nil {
+		return nil, err
+	}
+	open := func() (handle, error) {
+		defer release()
+		return libEventsOpen(made, after)
+	}
+	stream, err := opened(ctx, what, open, libEventsClose)
+	switch {
+	case err != nil && s.life.Err() != nil:
+		return nil, closed(what)
+	case err != nil:
+		return nil, err
+	}
+	// Once more: it is there for as long as it is read.
+	if _, release, err = s.borrow(what); err != nil {
+		libEventsClose(stream)
+		return nil, err
+	}
+	events := make(chan Event)
+	go func() {
+		// In this order: whoever saw the channel closed finds nothing of it left.
+		defer close(events)
+		defer release()
+		defer libEventsClose(stream)
+		cancel, forget := s.cancellation(ctx)
+		defer forget()
+		for s.pass(ctx, stream, cancel, events) {
+		}
+	}()
+	return events, nil
+}
+
+// pass hands over one event, and says whether there may be more.
+func (s *Supervisor) pass(ctx context.Context, stream, cancel handle, events chan<- Event) bool {
+	code, told := libEventsNext(stream, cancel)
+	if ctx.Err() != nil || s.life.Err() != nil {
+		return false
+	}
+	event := Event{Kind: KindEnded}
+	switch {
+	case code != 0:
+		event.Err = errorOf(code, told)
+	case len(told) == 0:
+		event.Err = &Error{Code: CodeUnreachable, Message: "the instance has ended its stream of events", Detail: "ended"}
+	default:
+		event = eventOf(told)
+	}
+	select {
+	case events <- event:
+		return event.Kind != KindEnded
+	case <-ctx.Done():
+	case <-s.life.Done():
+	}
+	return false
+}
+
+// eventOf reads an event, or how many are missing.
+func eventOf(told []byte) Event {
+	var event Event
+	if err := json.Unmarshal(told, &event); err != nil {
+		return Event{Kind: KindEnded, Err: &Error{Code: CodeInternal, Message: "an event cannot be read: " + err.Error()}}
+	}
+	event.Raw = told
+	return event
+}

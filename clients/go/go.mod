@@ -1,0 +1,3 @@
+module neap
+
+go 1.21
