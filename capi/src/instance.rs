@@ -28,6 +28,9 @@ const TIDY: Duration = Duration::from_secs(5);
 /// How long a server gets to tell by itself that time is up, before we do.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// No connection takes a year.
+const LONGEST: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
 /// A supervisor of the program's own, or a connection.
 pub(crate) struct Instance {
     target: Arc<Target>,
@@ -66,22 +69,22 @@ impl Instance {
             Some(address) => vec![PathBuf::from(address)],
             None => usual(),
         };
-        without_signals(|| {
-            let instance = Instance::new(Target::Far { addresses, patience, channel: tokio::sync::Mutex::default() })?;
-            let within = Patience::default().within(patience.map(|patience| patience.saturating_add(GRACE)));
-            // A server waits only so long for a connection's first call.
-            let hello = |way| -> Work<()> {
-                Box::pin(async move {
-                    client(way).get_status(tonic::Request::new(GetStatusRequest {})).await?;
-                    Ok(())
-                })
-            };
-            let reached = instance.call(&within, hello);
-            if reached.is_err() {
-                instance.end();
-            }
-            reached.map(|()| instance)
-        })
+        // Threads are made here alone: who waits below may be interrupted.
+        let target = Target::Far { addresses, patience, channel: tokio::sync::Mutex::default() };
+        let instance = without_signals(|| Instance::new(target))?;
+        let within = Patience::default().within(patience.map(|patience| patience.saturating_add(GRACE)));
+        // A server waits only so long for a connection's first call.
+        let hello = |way| -> Work<()> {
+            Box::pin(async move {
+                client(way).get_status(tonic::Request::new(GetStatusRequest {})).await?;
+                Ok(())
+            })
+        };
+        let reached = instance.call(&within, hello);
+        if reached.is_err() {
+            instance.end();
+        }
+        reached.map(|()| instance)
     }
 
     fn new(target: Target) -> Result<Instance, Failure> {
@@ -239,7 +242,7 @@ impl Target {
 /// Connects to the first of these that answers.
 async fn reach(addresses: &[PathBuf], patience: Option<Duration>) -> Result<Channel, Failure> {
     // What has no bound is bounded by whoever waits.
-    let patience = patience.unwrap_or(Duration::from_secs(60 * 60 * 24 * 365));
+    let patience = patience.unwrap_or(LONGEST).min(LONGEST);
     let mut tried = Vec::new();
     for address in addresses {
         let address = Address::of_client(address).map_err(ConnectError::from)?;
