@@ -325,7 +325,7 @@ fn the_commands_of_the_page_about_telemetry_print_what_it_says() {
             let binaries = Path::new(env!("CARGO_BIN_EXE_neap")).parent().unwrap().display().to_string();
             let path = format!("{binaries}:{}", std::env::var("PATH").unwrap());
             let output = shell.args(["-c", command]).env("PATH", path).output().unwrap();
-            let printed = String::from_utf8(output.stdout).unwrap();
+            let printed = String::from_utf8(output.stdout.clone()).unwrap();
             assert_eq!(numbers.replace_all(&printed, "#"), numbers.replace_all(said, "#"), "{command}: {output:?}");
             commands += 1;
         }
@@ -403,8 +403,9 @@ fn who_asks_for_something_else_is_told_so_and_who_reads_slowly_holds_up_nobody()
 /// A Python with `prometheus_client`.
 fn python() -> Option<PathBuf> {
     let known = std::env::var_os("NEAP_PROMETHEUS_CLIENT").map(PathBuf::from);
-    let below = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("prometheus-client/bin/python");
-    known.or(Some(below)).filter(|python| python.exists())
+    let python = known.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python/bin/python"));
+    let import = Command::new(&python).args(["-c", "import prometheus_client"]).stderr(Stdio::null()).status();
+    import.is_ok_and(|status| status.success()).then_some(python)
 }
 
 const PARSE: &str = "
