@@ -111,6 +111,7 @@ fn every_configuration_in_the_guide_is_accepted() {
         "docs/resource-limits.md",
         "docs/socket-activation.md",
         "docs/yaml.md",
+        "docs/telemetry.md",
     ];
     yaml_files(&folder.0);
     for page in pages {
@@ -299,6 +300,29 @@ fn the_table_of_keys_is_the_schemas() {
         std::fs::write(root().join("docs/keys.md"), &written).unwrap();
     }
     assert!(read("docs/keys.md") == written, "docs/keys.md is old: run NEAP_WRITE_DOCS=1 cargo test --test docs");
+}
+
+/// With `NEAP_WRITE_DOCS=1` it is written anew.
+#[test]
+fn the_table_of_figures_is_that_of_the_program() {
+    let page = read("docs/telemetry.md");
+    let (before, rest) = page.split_once("<!-- figures -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end of figures -->\n").unwrap();
+    let mut table = String::from("| OpenMetrics | DogStatsD | type | labels | what |\n|---|---|---|---|---|\n");
+    for metric in neap::telemetry::table() {
+        let sent = metric.dogstatsd.map_or("–".to_owned(), |name| format!("`neap.{name}`"));
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind, labels) = (metric.full_name(), metric.kind.as_str(), labels.join(", "));
+        writeln!(table, "| `{name}` | {sent} | {kind} | {labels} | {} |", metric.help).unwrap();
+    }
+    let written = format!("{before}<!-- figures -->\n{table}<!-- end of figures -->\n{after}");
+    if std::env::var_os("NEAP_WRITE_DOCS").is_some() {
+        std::fs::write(root().join("docs/telemetry.md"), &written).unwrap();
+    }
+    assert!(
+        read("docs/telemetry.md") == written,
+        "docs/telemetry.md is old: run NEAP_WRITE_DOCS=1 cargo test --test docs"
+    );
 }
 
 fn keys() -> String {
