@@ -17,7 +17,7 @@ use crate::lua::problem::{Site, did_you_mean, misuse, only_in_evaluation, proble
 use crate::lua::reader::{FileRead, ReadError};
 use crate::lua::values::Handle;
 use crate::spec::{Problem, Severity};
-use crate::yaml::{Definition, Document, Text, decode, join, read};
+use crate::yaml::{Definition, Document, Form, Text, decode, join, read};
 
 /// Adds the function to the module.
 pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {
@@ -130,7 +130,7 @@ fn documents_of(files: &[FileRead]) -> Result<Vec<Document>, Vec<Problem>> {
 /// What is said of a document that declares nothing because it says so.
 fn disabled(document: &Document) -> Option<Problem> {
     if document.enabled {
-        return None;
+        return silent(document);
     }
     let count = document.processes.len();
     let what = if count == 1 { "its process is".to_owned() } else { format!("its {count} processes are") };
@@ -141,6 +141,19 @@ fn disabled(document: &Document) -> Option<Problem> {
         Some("process_manager.enabled"),
         format!("is false, so {what} left out; nothing of this file is started"),
     );
+    said.severity = Severity::Warning;
+    Some(said)
+}
+
+/// The same of the Agent's file without a word for us: nothing is wrong with it, and nobody would know why nothing starts.
+fn silent(document: &Document) -> Option<Problem> {
+    let nothing = document.processes.is_empty() && document.sockets.is_empty();
+    if document.form != Form::Datadog || !nothing {
+        return None;
+    }
+    let site = Site { file: Some(document.file.clone()), line: None };
+    let message = "there is no process below `process_manager.managed_processes`, so nothing of this file is started";
+    let mut said = problem_at(&site, None, None, message);
     said.severity = Severity::Warning;
     Some(said)
 }
