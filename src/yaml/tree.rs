@@ -7,7 +7,7 @@ use granit_parser::{Event, Parser, Placement, ScalarStyle, Span};
 
 use super::bounds::{DEEPEST, LONGEST_TEXT};
 use super::syntax;
-use super::text::problem;
+use super::text::{problem, short};
 use crate::spec::Problem;
 
 /// A value as it was written.
@@ -124,13 +124,13 @@ impl Builder<'_> {
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(tree) => self.place(Rc::clone(tree), line)?,
                 None => {
-                    let name = span.slice(text).unwrap_or_default().trim_start_matches('*').escape_debug();
+                    let name = short(span.slice(text).unwrap_or_default().trim_start_matches('*'));
                     let message = format!("`*{name}` stands inside of `&{name}`, so it would never end");
                     return Err(problem(self.file, line, message));
                 }
             },
             Event::UnresolvedAlias(name) => {
-                let name = name.escape_debug();
+                let name = short(&name);
                 let message = format!(
                     "nothing above is marked `&{name}`, which `*{name}` stands for; text with a `*` needs quotes"
                 );
