@@ -250,7 +250,7 @@ impl<'a> Convert<'a> {
             return Node::at(Value::Null, line);
         }
         let value = match &tree.content {
-            Content::Scalar { text, plain } => self.scalar(tree, text, *plain, line, path, take),
+            Content::Scalar { .. } => self.scalar(tree, line, path, take),
             Content::List(items) => {
                 self.collection_tag(tree, "seq", path);
                 let nodes = items.iter().enumerate();
@@ -274,12 +274,12 @@ impl<'a> Convert<'a> {
         Node::at(value, line)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a value, its place, and how it is taken")]
-    fn scalar(&mut self, tree: &Tree, text: &str, plain: bool, line: u32, path: &str, take: Take) -> Value {
-        let as_text = || Value::String(text.to_owned());
+    fn scalar(&mut self, tree: &Tree, line: u32, path: &str, take: Take) -> Value {
+        let Content::Scalar { text, plain } = &tree.content else { return Value::Null };
+        let as_text = || Value::String(text.clone());
         let resolved = match &tree.tag {
             Some(tag) => return self.tagged(tag, text, line, path),
-            None if plain => resolve(text),
+            None if *plain => resolve(text),
             None => return as_text(),
         };
         match (take, resolved) {
