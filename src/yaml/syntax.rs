@@ -3,6 +3,7 @@
 use granit_parser::{ErrorKind, ScanError};
 
 use super::bounds::DEEPEST;
+use super::others::is_anothers;
 use super::text;
 use crate::spec::Problem;
 use crate::spec::units::quote;
@@ -14,7 +15,27 @@ pub(super) fn problem(file: &str, text: &str, error: &ScanError) -> Problem {
         Some(found) => found,
         None => (line, said(error.kind())),
     };
-    text::problem(file, u32::try_from(line).unwrap_or(u32::MAX), message)
+    let line = u32::try_from(line).unwrap_or(u32::MAX);
+    if is_anothers(file, text.lines(), line) {
+        return text::problem(file, line, said_of_anothers(error.kind()));
+    }
+    text::problem(file, line, message)
+}
+
+/// What an error is called where no word of the text may be said.
+fn said_of_anothers(kind: &ErrorKind) -> String {
+    match kind {
+        ErrorKind::UnexpectedCharacter { .. } => "text begins with a character that only quotes allow".into(),
+        ErrorKind::UnclosedQuotedScalar
+        | ErrorKind::InvalidTrailingSingleQuotedScalar
+        | ErrorKind::InvalidTrailingDoubleQuotedScalar
+        | ErrorKind::MappingValueNotAllowed
+        | ErrorKind::SimpleKeyExpected
+        | ErrorKind::InvalidSimpleKey
+        | ErrorKind::InvalidIndentation
+        | ErrorKind::ExpectedBlockMappingKey => said(kind),
+        _ => "this is no YAML; look at this line and the ones above it".into(),
+    }
 }
 
 /// A text's lines, by their numbers.
