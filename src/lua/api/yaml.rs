@@ -160,8 +160,8 @@ fn silent(document: &Document) -> Option<Problem> {
 
 /// Takes the documents' processes into the record; returns their names.
 fn declare(lua: &Lua, host: &Host, documents: Vec<Document>) -> Result<Vec<Arc<str>>, Vec<Problem>> {
+    documents.iter().filter_map(disabled).for_each(|warning| host.warn(warning));
     let (enabled, left_out): (Vec<_>, Vec<_>) = documents.into_iter().partition(|document| document.enabled);
-    left_out.iter().filter_map(disabled).for_each(|warning| host.warn(warning));
     // Sockets of processes that are left out are of nobody.
     let definitions = if left_out.is_empty() { join(enabled)? } else { Vec::new() };
     let mut names = Vec::new();
