@@ -68,15 +68,11 @@ func TestAReaderThatIsTooSlowIsToldWhatItMissed(t *testing.T) {
 		ctx := limited(t)
 		slow := must[<-chan neap.Event](t)(s.Events(ctx, neap.FromNow))
 		from := must[*neap.Status](t)(s.Status(ctx)).Sequence
-		must[*neap.MadeProcess](t)(s.Create(ctx, sleeper("web")))
-		newest := from
-		for newest < from+20_000 {
-			for number := 0; number < 200; number++ {
-				changes := neap.Spec{Description: fmt.Sprint(newest, number)}
-				must[*neap.Updated](t)(s.Update(ctx, "web", changes))
-			}
-			newest = must[*neap.Status](t)(s.Status(ctx)).Sequence
-		}
+		must[*neap.MadeProcess](t)(s.CreateWithAutoStart(ctx, crashing("busy")))
+		watch, enough := context.WithCancel(ctx)
+		defer enough()
+		others := must[<-chan neap.Event](t)(s.Events(watch, from))
+		newest := next(t, others, func(event neap.Event) bool { return event.Sequence > from+15_000 }).Sequence
 		last, lost := from, uint64(0)
 		for last < newest {
 			event := next(t, slow, func(neap.Event) bool { return true })

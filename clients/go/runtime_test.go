@@ -111,11 +111,8 @@ func TestWhoForgetsToCloseItLeavesNothing(t *testing.T) {
 func TestOtherChildrenOfTheProgramAreItsOwn(t *testing.T) {
 	s := embedded(t)
 	ctx := limited(t)
-	crashing := neap.Spec{
-		Name: "crashing", Shell: "exit 9",
-		Restart: &neap.Restart{Policy: neap.Always, Delay: "0s", Limit: &neap.StartLimit{Burst: neap.Value(0)}},
-	}
-	must[*neap.MadeProcess](t)(s.CreateWithAutoStart(ctx, crashing))
+	events := must[<-chan neap.Event](t)(s.Events(ctx, neap.FromNow))
+	must[*neap.MadeProcess](t)(s.CreateWithAutoStart(ctx, crashing("crashing")))
 	var all sync.WaitGroup
 	for worker := 0; worker < 4; worker++ {
 		all.Add(1)
@@ -136,11 +133,12 @@ func TestOtherChildrenOfTheProgramAreItsOwn(t *testing.T) {
 			}
 		}()
 	}
-	all.Wait()
-	now := must[[]neap.Process](t)(s.List(ctx))[0]
-	if now.RunCount < 2 || now.ExitCode == nil || *now.ExitCode != 9 {
-		t.Fatalf("%+v", now)
+	for range [20]int{} {
+		if ended := next(t, events, kind("crashing", "process.ended")); ended.ExitCode == nil || *ended.ExitCode != 9 {
+			t.Fatalf("%+v", ended)
+		}
 	}
+	all.Wait()
 }
 
 func TestSignalsAndTheProfilerOfTheProgramDisturbNothing(t *testing.T) {
@@ -167,7 +165,7 @@ func TestSignalsAndTheProfilerOfTheProgramDisturbNothing(t *testing.T) {
 	}
 	for number := 0; number < 20; number++ {
 		name := fmt.Sprintf("p%d", number)
-		spec := neap.Spec{Name: name, Shell: "trap 'exit 0' TERM; kill -0 $$; sleep 1000 & wait"}
+		spec := neap.Spec{Name: name, Shell: "kill -0 $$; exec sleep 1000"}
 		must[*neap.MadeProcess](t)(s.Create(ctx, spec))
 		must[*neap.Outcome](t)(s.Start(ctx, name))
 		if outcome := must[*neap.Outcome](t)(s.Stop(ctx, name)); outcome.State != neap.Stopped {
