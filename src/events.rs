@@ -46,6 +46,8 @@ struct Inner<T> {
     closed: bool,
     wakers: Vec<(u64, Waker)>,
     next_reader: u64,
+    /// What readers were too slow for, all together.
+    lost: u64,
 }
 
 impl<T> Hub<T> {
@@ -59,6 +61,7 @@ impl<T> Hub<T> {
             closed: false,
             wakers: Vec::new(),
             next_reader: 0,
+            lost: 0,
         };
         Arc::new(Hub { inner: Mutex::new(inner), bounds })
     }
@@ -91,19 +94,27 @@ impl<T> Hub<T> {
         self.lock().readers > 0
     }
 
+    /// How many items readers were too slow for, all readers together.
+    pub fn lost(&self) -> u64 {
+        self.lock().lost
+    }
+
     /// A reader of what comes from now on.
     pub fn subscribe(self: &Arc<Self>) -> Reader<T> {
         let mut inner = self.lock();
         let next = inner.first + inner.items.len() as u64;
         let id = inner.add_reader();
         drop(inner);
-        Reader { hub: self.clone(), id, next }
+        Reader { hub: self.clone(), id, next, since: next }
     }
 
     /// A reader of what has this number or a later one.
     pub fn subscribe_from(self: &Arc<Self>, next: u64) -> Reader<T> {
-        let id = self.lock().add_reader();
-        Reader { hub: self.clone(), id, next }
+        let mut inner = self.lock();
+        let since = inner.first + inner.items.len() as u64;
+        let id = inner.add_reader();
+        drop(inner);
+        Reader { hub: self.clone(), id, next, since }
     }
 
     /// The number of the oldest item that is kept; that of the next one when there is none.
@@ -145,6 +156,8 @@ pub(crate) struct Reader<T> {
     hub: Arc<Hub<T>>,
     id: u64,
     next: u64,
+    /// What came before this number it cannot have been too slow for.
+    since: u64,
 }
 
 impl<T> Reader<T> {
@@ -153,6 +166,7 @@ impl<T> Reader<T> {
         let mut inner = self.hub.lock();
         if self.next < inner.first {
             let lost = inner.first - self.next;
+            inner.lost += inner.first.saturating_sub(self.next.max(self.since));
             self.next = inner.first;
             return Poll::Ready(Some(Next::Lagged(lost)));
         }

@@ -34,6 +34,8 @@
 //! | [`core`](mod@core) | the machine that decides: states, events with causes, refusals. Pure, for whoever wants to drive it |
 //! | [`driver`] | the system calls |
 //! | `lua` | with the feature `lua`: a configuration as a script, functions as hooks and checks |
+//! | `yaml` | with the feature `yaml`: the same as plain data, without functions |
+//! | `telemetry` | with the feature `telemetry`: what was counted as OpenMetrics and over DogStatsD |
 //! | `sim` | with the feature `sim`: a hostile kernel with virtual time and seeds |
 //!
 //! The repository's `docs/` has a guide, the architecture, and what is promised with the tests that show it.
@@ -62,6 +64,10 @@ pub mod rpc;
 pub mod sim;
 pub mod spec;
 mod supervisor;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
+#[cfg(feature = "yaml")]
+pub mod yaml;
 
 pub use supervisor::*;
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -17,6 +18,8 @@ pub(crate) struct Mailbox<T> {
 #[derive(Debug)]
 struct Queue<T> {
     messages: VecDeque<T>,
+    /// When the first of them came.
+    since: Option<Instant>,
     closed: bool,
 }
 
@@ -24,7 +27,7 @@ impl<T> Mailbox<T> {
     /// An empty mailbox.
     pub fn new() -> io::Result<Self> {
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Mailbox { queue: Mutex::new(Queue { messages: VecDeque::new(), closed: false }), bell })
+        Ok(Mailbox { queue: Mutex::new(Queue { messages: VecDeque::new(), since: None, closed: false }), bell })
     }
 
     /// Adds a message and wakes the reader. It comes back when nobody reads any more.
@@ -35,6 +38,9 @@ impl<T> Mailbox<T> {
         }
         queue.messages.push_back(message);
         let ring = queue.messages.len() == 1;
+        if ring {
+            queue.since = Some(Instant::now());
+        }
         drop(queue);
         if ring {
             // Only a counter at its maximum could refuse, and then the reader is being woken already.
@@ -43,10 +49,12 @@ impl<T> Mailbox<T> {
         Ok(())
     }
 
-    /// Moves what waits into `into`, which must be empty. For the reader alone, which must take all before it sleeps.
-    pub fn take(&self, into: &mut VecDeque<T>) {
+    /// Moves what waits into `into`, which must be empty, and tells since when there was something. For the reader alone,
+    /// which must take all before it sleeps.
+    pub fn take(&self, into: &mut VecDeque<T>) -> Option<Instant> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut queue.messages, into);
+        queue.since.take()
     }
 
     /// Quiets the descriptor; call it before [`take`](Mailbox::take), so that no message is slept through.

@@ -67,6 +67,7 @@ fn every_configuration_in_the_guide_is_accepted() {
         "README.md",
         "docs/lua.md",
         "docs/cli.md",
+        "docs/containers.md",
         "docs/repl.md",
         "docs/environment.md",
         "docs/health-checks.md",

@@ -265,7 +265,7 @@
 ---@field roles? table<"observer"|"operator"|"admin", string|string[]> Which groups may look (observer), act on processes (operator), do all (admin), beside the instance's own user.
 
 ---What a handler is for.
----@alias neap.Topic "process.created"|"process.waiting"|"process.starting"|"process.running"|"process.stopping"|"process.backoff"|"process.stopped"|"process.exited"|"process.failed"|"process.crashed"|"health.unknown"|"health.starting"|"health.healthy"|"health.unhealthy"|"process.oom"|"process.pids_limit"|"config.applied"|"config.refused"
+---@alias neap.Topic "process.created"|"process.waiting"|"process.starting"|"process.running"|"process.stopping"|"process.backoff"|"process.stopped"|"process.exited"|"process.failed"|"process.crashed"|"health.unknown"|"health.starting"|"health.healthy"|"health.unhealthy"|"process.listening"|"process.oom"|"process.pids_limit"|"config.applied"|"config.refused"
 
 ---A run of a process, as hooks see it.
 ---@class neap.Run

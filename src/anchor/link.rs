@@ -93,6 +93,11 @@ struct Inner {
 }
 
 impl Link {
+    /// Whether an anchor started this process.
+    pub fn is_there() -> bool {
+        env::var_os(VARIABLE).is_some()
+    }
+
     /// The one that this process was started with; `None` when no anchor started it. To be called once.
     pub fn from_env() -> io::Result<Option<Link>> {
         let Some(number) = env::var_os(VARIABLE) else { return Ok(None) };

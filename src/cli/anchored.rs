@@ -1,5 +1,7 @@
 //! Supervision under an anchor: this program executes itself as one, which starts it again as the supervisor.
 
+use std::ffi::OsString;
+
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
@@ -46,15 +48,20 @@ pub(super) enum Lack {
 }
 
 /// Does the work under an anchor, which ends with it and with the same code. Called in the anchor's supervisor it does
-/// the work; else it becomes the anchor and does not return, unless there can be none.
-pub(super) fn run(lack: Lack, work: impl FnOnce(Given) -> Result<Ending, Failure>) -> Result<Exit, Failure> {
+/// the work; else it becomes the anchor and does not return, unless there can be none. Each supervisor that the anchor
+/// starts gets this command line.
+pub(super) fn run(
+    lack: Lack,
+    line: &[OsString],
+    work: impl FnOnce(Given) -> Result<Ending, Failure>,
+) -> Result<Exit, Failure> {
     let link =
         Link::from_env().map_err(|error| Failure::new(format!("cannot use the anchor's descriptor: {error}")))?;
     let Some(link) = link else {
         // The anchor, and every supervisor that it starts, is then where we are. Where it is not done, the limits that this
         // costs say why.
         let _ = crate::driver::step_aside();
-        let error = become_anchor(std::env::args_os().skip(1));
+        let error = become_anchor(line.iter().cloned());
         return match lack {
             Lack::Refused => Err(Failure::new(error.to_string())),
             Lack::Said => without(error.to_string(), work),

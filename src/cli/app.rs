@@ -1,5 +1,6 @@
 //! From the command line to an exit code.
 
+use std::ffi::OsString;
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
@@ -8,9 +9,10 @@ use clap::Parser;
 use super::args::{Cli, Command, Global};
 use super::exit::{Exit, Failure, USAGE};
 use super::narrate::Talk;
+use super::older::{self, Name};
 use super::paint::{Paint, Tone};
 use super::problems::Refused;
-use super::{check, client, completions, daemon, run, types, up};
+use super::{check, client, completions, daemon, import, run, types, up};
 
 /// What every command gets: how to speak.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,8 @@ pub(super) struct Voice {
     pub(super) talk: Talk,
     /// Whether a program listens.
     pub(super) json: bool,
+    /// What errors begin with.
+    called: &'static str,
 }
 
 impl Voice {
@@ -33,20 +37,28 @@ impl Voice {
             _ => Talk::Normal,
         };
         let (out, err) = (Paint::for_stream(global.color, &stdout()), Paint::for_stream(global.color, &stderr()));
-        Voice { out, err, talk, json: global.json }
+        Voice { out, err, talk, json: global.json, called: global.called }
     }
 
     /// Says that something went wrong.
     pub(super) fn error(self, message: &str) {
         // Nothing to be done about a stderr that takes nothing.
-        let _ = writeln!(stderr(), "{} {message}", self.err.tone(Tone::Bad, "neap:"));
+        let _ = writeln!(stderr(), "{} {message}", self.err.tone(Tone::Bad, &format!("{}:", self.called)));
     }
 }
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     completions::answer();
-    let cli = match Cli::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let read = match Name::of(words.first()) {
+        Some(name) => older::read(name, &words, &|variable| std::env::var_os(variable)),
+        None => Cli::try_parse_from(&words).map(|mut cli| {
+            cli.global.line = words.into_iter().skip(1).collect();
+            cli
+        }),
+    };
+    let cli = match read {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -56,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Daemon(args) => daemon::daemon(&args, &cli.global),
         Command::Run(args) => run::run(args, voice),
         Command::Check(args) => check::check(&args, voice),
+        Command::Import(args) => import::import(&args, voice),
         Command::Completions(args) => completions::completions(args.shell),
         Command::Types(args) => types::types(&args, voice),
         Command::Client(command) => client::run(command, &cli.global, voice),

@@ -49,6 +49,12 @@ pub(super) struct Global {
     /// The instance that is meant: user, system, or a folder with a neap.lua
     #[arg(long, global = true, value_name = "user|system|DIR", conflicts_with = "socket", help_heading = GLOBAL)]
     pub(super) instance: Option<String>,
+    /// The words behind the program's name, as every further supervisor of the same anchor is to get them.
+    #[arg(skip)]
+    pub(super) line: Vec<OsString>,
+    /// What errors begin with.
+    #[arg(skip = "neap")]
+    pub(super) called: &'static str,
 }
 
 /// When to colour. What the words mean, the flag says: said of each again, it would take up half of every help.
@@ -70,6 +76,8 @@ pub(super) enum Command {
     Run(Run),
     /// Evaluate and validate a configuration; start nothing
     Check(Check),
+    /// Write the Lua that means what a YAML file means
+    Import(Import),
     /// Write the Lua definitions that editors complete and check configurations with
     Types(Types),
     /// Teach a shell to complete commands, flags, and the names of the instance's processes
@@ -82,12 +90,28 @@ pub(super) enum Command {
 /// Which configuration, evaluated how.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ConfigArgs {
-    /// A .lua file, or a folder of them [default: ./neap.lua, else neap/neap.lua in the user's configuration folder]
+    /// A .lua or .yaml file, or a folder of them [default: ./neap.lua, else neap/neap.lua in the user's configuration folder]
     #[arg(value_name = "CONFIG")]
     pub(super) config: Option<PathBuf>,
     /// Profiles that `neap.profile` answers to, separated by commas
     #[arg(long, value_name = "P,…", value_delimiter = ',', action = ArgAction::Append)]
     pub(super) profile: Vec<String>,
+}
+
+/// Where an instance's figures go.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct TelemetryArgs {
+    /// Serve an OpenMetrics page there: unix:PATH or tcp:HOST:PORT, loopback alone. May be repeated [default: what
+    /// neap.settings says]
+    #[arg(long, value_name = "ADDR", action = ArgAction::Append)]
+    pub(super) metrics: Vec<String>,
+    /// Let other machines reach that page, too: whoever is there can read it
+    #[arg(long)]
+    pub(super) metrics_beyond_loopback: bool,
+    /// Send DogStatsD datagrams to the agent there: udp:HOST:PORT or unix:PATH. May be repeated [default: what
+    /// neap.settings says]
+    #[arg(long, value_name = "ADDR", action = ArgAction::Append)]
+    pub(super) dogstatsd: Vec<String>,
 }
 
 /// `neap up`.
@@ -101,6 +125,8 @@ pub(super) struct Up {
     /// Leave it in the background once it is up, or apply the configuration when it is already
     #[arg(short, long)]
     pub(super) detach: bool,
+    #[command(flatten)]
+    pub(super) telemetry: TelemetryArgs,
 }
 
 /// `neap daemon`.
@@ -109,13 +135,16 @@ pub(super) struct Up {
     after_help = "TERM and INT stop everything in order, a second one at once; HUP applies the configuration anew."
 )]
 pub(super) struct Daemon {
-    /// A .lua file, or a folder of them [default: the user's neap/neap.lua; for root /etc/neap/neap.lua, else
+    /// A .lua or .yaml file, or a folder of them [default: the user's neap/neap.lua; for root /etc/neap/neap.lua, else
     /// /etc/neap/conf.d; without any it starts empty]
     #[arg(value_name = "CONFIG", conflicts_with = "config_dir")]
     pub(super) config: Option<PathBuf>,
     /// A folder of configurations
     #[arg(long, value_name = "DIR")]
     pub(super) config_dir: Option<PathBuf>,
+    /// Start empty when there is no such configuration; how `dd-procmgrd` takes the folder that is its default
+    #[arg(long, hide = true)]
+    pub(super) may_be_missing: bool,
     /// Profiles that `neap.profile` answers to, separated by commas
     #[arg(long, value_name = "P,…", value_delimiter = ',', action = ArgAction::Append)]
     pub(super) profile: Vec<String>,
@@ -143,6 +172,8 @@ pub(super) struct Daemon {
     /// How they are written [default: what neap.settings says, else text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(super) log_format: Option<Format>,
+    #[command(flatten)]
+    pub(super) telemetry: TelemetryArgs,
     /// In a session of its own; how `up --detach` starts it
     #[arg(long, hide = true)]
     pub(super) detached: bool,
@@ -193,6 +224,17 @@ pub(super) struct Check {
     /// It is for another host: do not look for its users, programs and folders on this one
     #[arg(long)]
     pub(super) elsewhere: bool,
+}
+
+/// `neap import`.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// A .yaml file, or a folder of them
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Where to write it, as a new file [default: stdout]
+    #[arg(short, long, value_name = "OUT")]
+    pub(super) output: Option<PathBuf>,
 }
 
 /// `neap types`.

@@ -21,11 +21,12 @@ use super::report::{Format, Level, Report};
 use super::session::{Manner, Outcome, Session};
 use super::start::{self, Asked};
 use super::summary::Summary;
+use super::telemetry;
 use crate::anchor::Link;
 use crate::core::{Event, StateName};
 use crate::driver::sys::heed_hangups;
 use crate::instance::places::{Bases, Places};
-use crate::instance::{Begun, Endpoint, Instance};
+use crate::instance::{Begun, Endpoint, Instance, Left};
 use crate::lua::api::Settings;
 use crate::rpc::ApplyRequest;
 
@@ -36,11 +37,14 @@ const LONGER: Duration = Duration::from_secs(30);
 pub(super) fn daemon(args: &Daemon, global: &Global) -> Result<Exit, Failure> {
     // Before there is an anchor: nothing of this changes from one supervisor to the next.
     listen::asked(args)?;
+    telemetry::asked(&args.telemetry)?;
     let given = args.config.as_deref().or(args.config_dir.as_deref());
-    if let Some(path) = given {
+    // A further supervisor goes on with what runs, whatever has become of the files.
+    let excused = Link::is_there() || (args.may_be_missing && given.is_some_and(|path| !path.exists()));
+    if let Some(path) = given.filter(|_| !excused) {
         locate::check(path)?;
     }
-    if args.config_dir.as_deref().is_some_and(|dir| !dir.is_dir()) {
+    if !excused && args.config_dir.as_deref().is_some_and(|dir| !dir.is_dir()) {
         return Err(Failure::new(format!("`{}` is no folder", given.unwrap_or(Path::new("")).display())));
     }
     if args.detached {
@@ -49,7 +53,7 @@ pub(super) fn daemon(args: &Daemon, global: &Global) -> Result<Exit, Failure> {
     }
     // Under nohup(1), too, it applies the configuration. The anchor passes on what it heeds.
     heed_hangups().map_err(|error| Failure::new(format!("cannot reset SIGHUP: {error}")))?;
-    anchored::run(Lack::Refused, |anchor| supervise(args, global, given, anchor))
+    anchored::run(Lack::Refused, &global.line, |anchor| supervise(args, global, given, anchor))
 }
 
 /// The configuration that is meant: the one that was given, else that of the instance that was named, else its own.
@@ -67,6 +71,7 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
     orphans::adopt()?;
     // Before anything is started.
     let (endpoints, lacking) = listen::asked(args)?.open(args, around.anchor.as_mut())?;
+    let left = around.anchor.as_mut().map(|(_, inheritance)| Left::take(inheritance)).unwrap_or_default();
     let (config, places) = configuration(given, global)?;
     let (notes, pending) = notes::notes();
     let level = Arc::new(AtomicUsize::new(notes::rank_of(args.log_level.unwrap_or_default().name())));
@@ -74,7 +79,10 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
         config: config.as_deref(),
         profiles: &args.profile,
         only: &args.only,
+        // There is nobody to mend it at a boot; `up --detach` has somebody.
+        skip_bad_files: !args.detached,
         places: Some(places),
+        may_be_missing: args.may_be_missing,
         log_files: true,
     };
     let mut report = Report::new(stderr(), args.log_format.unwrap_or_default(), args.log_level.unwrap_or_default());
@@ -85,25 +93,34 @@ fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given
             return Err(Failure::new("the configuration is refused; nothing was started"));
         }
     };
-    let Begun { instance, first, mut say } = begun;
-    for why in lacking {
+    let Begun { instance, first, settings, mut say } = begun;
+    let shown =
+        telemetry::wanted(&args.telemetry, &settings).and_then(|wanted| telemetry::show(&instance, wanted, left));
+    let shown = shown.inspect_err(|_| instance.end())?;
+    for why in lacking.into_iter().chain(shown.lacking.iter().cloned()) {
         instance.degrade(why.as_str());
         say.push(why);
     }
-    let settings = first.as_ref().map(|first| first.evaluated.declared.settings.clone()).unwrap_or_default();
     let (format, least) = wanted(args, &settings);
     level.store(notes::rank_of(least.name()), Ordering::Relaxed);
     report.set(format, least);
     for warning in first.iter().flat_map(|first| &first.warnings) {
         report.note(Tone::Warn, &warning.to_string());
     }
+    for skipped in first.iter().flat_map(|first| &first.skipped) {
+        report.note(Tone::Warn, skipped);
+    }
     let summary = Summary::new(std::collections::BTreeSet::new());
     let printer = Printing { screen: report, lines: false, filter: everything, notes: notes.clone(), pending };
-    let manner = manner(&instance, &notes);
+    let mut also: String = endpoints.iter().map(|endpoint| format!(", and {}", endpoint.shown())).collect();
+    also.extend(shown.places.iter().map(|page| format!("; metrics at {page}")));
+    let manner = manner(&instance, &notes, also);
     drop(notes);
     let session = Session::begin(instance.supervisor().clone(), signals, summary, manner, printer)?;
     start::tell(session.notes(), say);
     let outcome = go(&instance, first, endpoints, session);
+    // Once the engine has ended: the last figures are then sent.
+    drop(shown);
     start::end(&instance, outcome, finish)
 }
 
@@ -116,16 +133,20 @@ fn go(
     if let Some(first) = first {
         start::go(instance, first)?;
     }
-    let also: String = endpoints.iter().map(|endpoint| format!(", and {}", endpoint.shown())).collect();
     let _control = start::listen(instance, endpoints, session.notes())?;
+    instance.set_up();
+    Ok(session.supervise())
+}
+
+/// Tells everybody that it is ready.
+fn ready(instance: &Instance, also: &str, notes: &Notes) {
     instance.set_ready();
     let places = instance.places().map(|places| places.socket.display().to_string()).unwrap_or_default();
-    session.notes().say(Tone::Plain, format!("ready; {}; the control socket is {places}{also}", summed(instance)));
+    notes.say(Tone::Plain, format!("ready; {}; the control socket is {places}{also}", summed(instance)));
     if let Some(link) = instance.link() {
         link.notify(&format!("READY=1\nSTATUS={}", summed(instance)));
         watch(instance, link);
     }
-    Ok(session.supervise())
 }
 
 /// Format and level: the command line's, else the configuration's.
@@ -140,7 +161,9 @@ fn everything(_: &Event) -> bool {
     true
 }
 
-fn manner(instance: &Instance, notes: &Notes) -> Manner {
+fn manner(instance: &Instance, notes: &Notes, also: String) -> Manner {
+    let of_ready = instance.clone();
+    let ready = move |notes: &Notes| ready(&of_ready, &also, notes);
     let (applying, said) = (instance.clone(), notes.downgrade());
     let link = instance.link().cloned();
     let asked = Arc::new(AtomicBool::new(false));
@@ -164,7 +187,13 @@ fn manner(instance: &Instance, notes: &Notes) -> Manner {
             link.notify(&format!("STOPPING=1\nSTATUS={what}\nEXTEND_TIMEOUT_USEC={longer}"));
         }
     };
-    Manner { ends_at_rest: false, hangup: Some(Box::new(hangup)), forwards: false, stopping: Box::new(stopping) }
+    Manner {
+        ends_at_rest: false,
+        hangup: Some(Box::new(hangup)),
+        forwards: false,
+        ready: Some(Box::new(ready)),
+        stopping: Box::new(stopping),
+    }
 }
 
 /// Applies the configuration anew.
@@ -185,7 +214,10 @@ fn reload(instance: &Instance, notes: &notes::WeakNotes, asked: &AtomicBool) {
         Err(_) => notes.say(Tone::Bad, "the configuration is refused; nothing was changed"),
     }
     if let Some(link) = instance.link() {
-        link.notify(&format!("READY=1\nSTATUS={}", summed(instance)));
+        // As at the start: what listens is bound. A supervisor that ends has said so itself.
+        if instance.supervisor().listening().wait().is_ok() {
+            link.notify(&format!("READY=1\nSTATUS={}", summed(instance)));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::app::Voice;
-use super::args::{Global, Up};
+use super::args::{Global, TelemetryArgs, Up};
 use super::client;
 use super::exit::{Exit, Failure};
 use super::narrate::Talk;
@@ -103,6 +103,10 @@ fn arguments(args: &Up, global: &Global, config: &Path) -> Vec<OsString> {
     }
     arguments.extend(args.config.profile.iter().map(|profile| format!("--profile={profile}").into()));
     arguments.extend(args.only.iter().map(|name| format!("--only={name}").into()));
+    let TelemetryArgs { metrics, metrics_beyond_loopback, dogstatsd } = &args.telemetry;
+    arguments.extend(metrics.iter().map(|address| format!("--metrics={address}").into()));
+    arguments.extend(metrics_beyond_loopback.then(|| "--metrics-beyond-loopback".into()));
+    arguments.extend(dogstatsd.iter().map(|address| format!("--dogstatsd={address}").into()));
     arguments.extend(["--".into(), config.into()]);
     arguments
 }

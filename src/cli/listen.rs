@@ -62,7 +62,7 @@ impl Listening<'_> {
             let held = anchor.as_mut().map(|(link, inheritance)| (*link, &mut **inheritance));
             match Endpoint::open(address, tls.as_ref(), held) {
                 Ok(endpoint) => endpoints.push(endpoint),
-                Err(why) if first => return Err(Failure::new(format!("--listen: {why}"))),
+                Err(why) if first => return Err(Failure::new(why)),
                 Err(why) => lacking.push(why),
             }
         }

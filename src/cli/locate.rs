@@ -21,15 +21,9 @@ pub(super) fn locate(given: Option<&Path>) -> Result<PathBuf, Failure> {
 
 /// Whether this can be a configuration.
 pub(super) fn check(path: &Path) -> Result<(), Failure> {
-    let shown = path.display();
-    if let Err(error) = std::fs::metadata(path) {
-        return Err(Failure::new(format!("cannot read the configuration `{shown}`: {error}")));
-    }
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("yaml" | "yml") => Err(Failure::new(format!(
-            "`{shown}` is YAML, which this version does not read: write the configuration in Lua"
-        ))),
-        _ => Ok(()),
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::new(format!("cannot read the configuration `{}`: {error}", path.display()))),
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Sentence {
     pub(super) tone: Tone,
     /// What it says.
     pub(super) text: String,
+    /// Whether only who wants to know everything wants to know it.
+    pub(super) detail: bool,
 }
 
 /// Turns events into sentences; keeps what one event does not carry (the pid, when the start began).
@@ -88,7 +90,7 @@ impl Narrator {
             }
             (kind, _) => other(kind)?,
         };
-        (talk >= least).then_some(sentence)
+        (talk >= least).then_some(Sentence { detail: least == Talk::Verbose, ..sentence })
     }
 }
 
@@ -215,7 +217,7 @@ fn faint(text: String) -> Sentence {
 }
 
 fn say(tone: Tone, text: String) -> Sentence {
-    Sentence { tone, text }
+    Sentence { tone, text, detail: false }
 }
 
 #[cfg(test)]

@@ -77,7 +77,12 @@ pub(super) struct Report<W> {
     format: Format,
     level: Level,
     narrator: Narrator,
+    /// Messages of Neap's own so far.
+    notes: u64,
 }
+
+/// What a message comes of, and which of its kind it is.
+type Source = (&'static str, u64);
 
 #[derive(Serialize)]
 struct Message<'a> {
@@ -91,7 +96,7 @@ struct Message<'a> {
 impl<W: Write> Report<W> {
     /// One that says this much, like this.
     pub(super) fn new(out: W, format: Format, level: Level) -> Self {
-        Report { out, format, level, narrator: Narrator::new(level.talk()) }
+        Report { out, format, level, narrator: Narrator::new(level.talk()), notes: 0 }
     }
 
     /// From now on says it like this, and this much.
@@ -101,6 +106,11 @@ impl<W: Write> Report<W> {
 
     /// Says something, of a process or of Neap itself.
     pub(super) fn say(&mut self, level: Level, process: Option<&str>, text: &str) {
+        self.notes += 1;
+        self.write(level, process, text, ("neap", self.notes));
+    }
+
+    fn write(&mut self, level: Level, process: Option<&str>, text: &str, source: Source) {
         if level < self.level {
             return;
         }
@@ -116,14 +126,22 @@ impl<W: Write> Report<W> {
             }
             Format::Datadog => {
                 let level = level.name().to_uppercase();
-                let about = process.unwrap_or("neap");
-                format!("{} | PROCMGR | {level} | ({about}) | {}", Moment::now().for_people(), one_line(text))
+                let context = process.map(|name| format!("process:{name} | ")).unwrap_or_default();
+                let (kind, number) = source;
+                let within = word(process.unwrap_or("neap"));
+                let (now, text) = (Moment::now().for_people(), one_line(text));
+                format!("{now} | PROCMGR | {level} | ({kind}:{number} in {within}) | {context}{text}")
             }
         };
         // In one write, so that whoever writes to the same place does not come in between. Nothing is to be done about one
         // that takes nothing: supervision goes on.
         let _ = self.out.write_all((line + "\n").as_bytes());
     }
+}
+
+/// As a function's name looks: whatever reads the Agent's lines takes nothing else for one.
+fn word(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
 fn one_line(text: &str) -> String {
@@ -135,7 +153,8 @@ impl<W: Write> Show for Report<W> {
 
     fn event(&mut self, event: &Event) {
         if let Some(sentence) = self.narrator.tell(event) {
-            self.say(Level::of(sentence.tone), event.name.as_deref(), &sentence.text);
+            let level = if sentence.detail { Level::Debug } else { Level::of(sentence.tone) };
+            self.write(level, event.name.as_deref(), &sentence.text, ("event", event.sequence));
         }
     }
 
@@ -157,6 +176,7 @@ mod tests {
     use super::{Format, Level, Report};
     use crate::cli::paint::Tone;
     use crate::cli::printer::Show;
+    use crate::core::{Cause, Event, EventKind, Pid, StateName, WallTime};
 
     fn said(format: Format, act: impl FnOnce(&mut Report<&mut Vec<u8>>)) -> String {
         let mut out = Vec::new();
@@ -171,8 +191,43 @@ mod tests {
         let json = said(Format::Json, |report| report.note(Tone::Bad, "two\nlines"));
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!((json["level"].as_str(), json["message"].as_str()), (Some("error"), Some("two\nlines")));
-        let agent = said(Format::Datadog, |report| report.say(Level::Info, None, "up"));
-        assert!(agent.ends_with(" UTC | PROCMGR | INFO | (neap) | up\n"), "{agent}");
+    }
+
+    #[test]
+    fn the_agents_lines_are_what_its_pipeline_takes_apart() {
+        let shape = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \| PROCMGR \| (TRACE|DEBUG|INFO|WARN|ERROR) \| \(\S+:\d+ in \w+\) \| \S.*\n$";
+        let shape = regex::Regex::new(shape).unwrap();
+        let check = |line: String, end: &str| {
+            assert!(shape.is_match(&line) && line.ends_with(end), "{line:?}");
+        };
+        check(said(Format::Datadog, |report| report.say(Level::Info, None, "up")), "| INFO | (neap:1 in neap) | up\n");
+        let noted = said(Format::Datadog, |report| report.note(Tone::Bad, "two\nlines\x1b"));
+        check(noted, "| ERROR | (neap:1 in neap) | two / lines\\x1b\n");
+        let event = |kind| Event {
+            sequence: 12,
+            time: WallTime(0),
+            process: None,
+            name: Some("trace-agent".into()),
+            run: None,
+            kind,
+            cause: Cause::AutoStart,
+            caller: None,
+        };
+        let failed = EventKind::State {
+            from: StateName::Running,
+            to: StateName::Failed,
+            reason: "exit code 3".into(),
+            retry_in: None,
+        };
+        let failed = event(failed);
+        let end = "| ERROR | (event:12 in trace_agent) | process:trace-agent | failed: exit code 3\n";
+        check(said(Format::Datadog, |report| report.event(&failed)), end);
+        // What only who wants to know everything is told is no more than that.
+        let executed = event(EventKind::Executed { pid: Pid(42) });
+        let mut out = Vec::new();
+        Report::new(&mut out, Format::Datadog, Level::Debug).event(&executed);
+        let end = "| DEBUG | (event:12 in trace_agent) | process:trace-agent | executed as pid 42\n";
+        check(String::from_utf8(out).unwrap(), end);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(super) struct Manner {
     pub(super) hangup: Option<Box<dyn Fn() + Send>>,
     /// Whether SIGUSR1 and SIGUSR2 are passed on.
     pub(super) forwards: bool,
+    /// Called once, when the listeners of the first plan are bound or could not be, unless it is to end by then.
+    pub(super) ready: Option<Box<dyn FnOnce(&Notes) + Send>>,
     /// Told that it ends, and every few seconds what that waits for.
     pub(super) stopping: Box<dyn Fn(&str) + Send>,
 }
@@ -46,7 +48,7 @@ pub(super) struct Manner {
 impl Manner {
     /// One command's: it ends with it.
     pub(super) fn of_run() -> Manner {
-        Manner { ends_at_rest: true, hangup: None, forwards: true, stopping: Box::new(|_| ()) }
+        Manner { ends_at_rest: true, hangup: None, forwards: true, ready: None, stopping: Box::new(|_| ()) }
     }
 }
 
@@ -56,6 +58,8 @@ enum Wake {
     Signal(Signal, Instant),
     /// It looks as if nothing can run again.
     Settled,
+    /// What listens is bound.
+    Listening,
     /// The supervisor stops everything by itself: a critical process has ended.
     Stopping,
     /// Everything is down.
@@ -156,10 +160,12 @@ impl Session {
     pub(super) fn supervise(mut self) -> Outcome {
         // What was applied may have had nothing to start.
         let _ = self.wake.send(Wake::Settled);
+        self.await_listeners();
         loop {
             match self.next_wake() {
                 None => self.say_what_it_waits_for(),
                 Some(Wake::Settled) => self.settle(),
+                Some(Wake::Listening) => self.ready(),
                 Some(Wake::Stopping) => drop(self.note_stop()),
                 Some(Wake::Signal(signal, when)) => self.signal(signal, when),
                 Some(Wake::Print(Told::ReaderGone)) => self.stop("whoever read what it prints, who went away"),
@@ -177,6 +183,30 @@ impl Session {
                 let wait = stopping.next_note.saturating_duration_since(Instant::now());
                 self.wakes.recv_timeout(wait).ok()
             }
+        }
+    }
+
+    /// Has itself woken when what listens is bound. On a thread of its own, since a disk may take its time over it.
+    fn await_listeners(&self) {
+        if self.manner.ready.is_none() {
+            return;
+        }
+        let (listening, wake) = (self.supervisor.listening(), self.wake.clone());
+        let waiting = move || {
+            if listening.wait().is_ok() {
+                let _ = wake.send(Wake::Listening);
+            }
+        };
+        if let Err(failure) = spawn("neap-listening", waiting) {
+            self.notes.say(Tone::Warn, format!("whether what listens is bound is not waited for: {}", failure.message));
+            let _ = self.wake.send(Wake::Listening);
+        }
+    }
+
+    fn ready(&mut self) {
+        match self.manner.ready.take() {
+            Some(ready) if self.stopping.is_none() => ready(&self.notes),
+            _ => {}
         }
     }
 

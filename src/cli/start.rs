@@ -30,8 +30,12 @@ pub(super) struct Asked<'a> {
     pub(super) profiles: &'a [String],
     /// What is to start by itself, if not all that says so.
     pub(super) only: &'a [String],
+    /// Whether a YAML file of a folder that is wrong is left out.
+    pub(super) skip_bad_files: bool,
     /// Its places.
     pub(super) places: Option<Places>,
+    /// Whether it is empty where there is none.
+    pub(super) may_be_missing: bool,
     /// Whether what processes print is kept in files.
     pub(super) log_files: bool,
 }
@@ -48,8 +52,10 @@ pub(super) fn start(
         config: asked.config.map(Path::to_owned),
         profiles: asked.profiles.to_vec(),
         narrow: (!only.is_empty()).then(|| Box::new(move |plan| select::narrowed(plan, &only)) as _),
+        skip_bad_files: asked.skip_bad_files,
         print: notes.sink(level),
         places: asked.places,
+        may_be_missing: asked.may_be_missing,
         log_files: asked.log_files,
         anchor: around.anchor,
         open_files: around.open_files,

@@ -17,10 +17,10 @@ use super::screen::{Look, Screen};
 use super::session::{Manner, Outcome, Session};
 use super::start::{self, Asked};
 use super::summary::Summary;
-use super::{detach, notes, orphans, problems, select};
+use super::{detach, notes, orphans, problems, select, telemetry};
 use crate::core::Event;
 use crate::instance::places::{PlaceError, Places};
-use crate::instance::{Begun, Instance};
+use crate::instance::{Begun, Instance, Left};
 use crate::spec::Problem;
 
 /// Supervises until Ctrl-C, or until nothing can run again.
@@ -29,21 +29,23 @@ pub(super) fn up(args: &Up, global: &Global, voice: Voice) -> Result<Exit, Failu
         let places = Places::of(&start::which(name), &crate::instance::places::Bases::of_this_process());
         places.ok()?.config
     });
+    telemetry::asked(&args.telemetry)?;
     let path = locate(args.config.config.as_deref().or(users.as_deref()))?;
     if args.detach {
         return detach::detach(args, global, voice, &path);
     }
     let work = |given| supervise(args, global, voice, (&path, given));
     match start::places(Some(&path), global).and_then(|places| places.make()) {
-        Ok(_) => anchored::run(Lack::Said, work),
+        Ok(_) => anchored::run(Lack::Said, &global.line, work),
         Err(error @ PlaceError::NoPath(_)) => Err(Failure::new(error.to_string()).exit(Exit::Code(2))),
         Err(error) => anchored::without(error.to_string(), work),
     }
 }
 
 fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Given)) -> Result<Ending, Failure> {
-    let Given { signals, around } = given;
+    let Given { signals, mut around } = given;
     orphans::adopt()?;
+    let left = around.anchor.as_mut().map(|(_, inheritance)| Left::take(inheritance)).unwrap_or_default();
     if let Some((_, inheritance)) = &around.anchor {
         anchored::end_with_anchor(inheritance);
     }
@@ -52,13 +54,21 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
     let level = Arc::new(AtomicUsize::new(notes::rank_of(if voice.talk == Talk::Verbose { "trace" } else { "info" })));
     // Without an anchor nobody could go on with what is kept there.
     let places = around.anchor.as_ref().and_then(|_| start::places(Some(path), global).ok());
-    let asked =
-        Asked { config: Some(path), profiles: &args.config.profile, only: &args.only, places, log_files: false };
+    let asked = Asked {
+        config: Some(path),
+        profiles: &args.config.profile,
+        only: &args.only,
+        // Whoever is at the terminal can mend it.
+        skip_bad_files: false,
+        places,
+        may_be_missing: false,
+        log_files: false,
+    };
     let begun = match start::start(asked, around, &notes, &level)? {
         Ok(begun) => begun,
         Err(problems) => return refuse(voice, &problems),
     };
-    let Begun { instance, first, say } = begun;
+    let Begun { instance, first, settings, mut say } = begun;
     if let Some(first) = &first {
         problems::show(&mut stderr(), voice.err, &first.warnings);
         if let Some(wanted) = first.evaluated.declared.settings.log_level.as_deref() {
@@ -71,14 +81,23 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
             return Ok(Ending::Over(Exit::Done));
         }
     }
+    let shown =
+        telemetry::wanted(&args.telemetry, &settings).and_then(|wanted| telemetry::show(&instance, wanted, left));
+    let shown = shown.inspect_err(|_| instance.end())?;
+    for why in &shown.lacking {
+        instance.degrade(why.as_str());
+        say.push(why.clone());
+    }
     let specs = start::specs_of(&instance);
     let specs = || first.iter().flat_map(|first| first.plan.specs()).chain(specs.iter().map(|spec| &**spec));
     let screen = Screen::new(BufWriter::new(stdout()), look, specs().map(|spec| spec.name.as_str()));
     let summary = Summary::new(start::remaining(specs()));
     let printer = Printing { screen, lines: true, filter: everything, notes, pending };
-    let session = Session::begin(instance.supervisor().clone(), signals, summary, manner(), printer)?;
+    let session = Session::begin(instance.supervisor().clone(), signals, summary, manner(&instance), printer)?;
     start::tell(session.notes(), say);
     let outcome = go(&instance, first, session);
+    // Once the engine has ended: the last figures are then sent.
+    drop(shown);
     start::end(&instance, outcome, |outcome| finish(outcome, voice))
 }
 
@@ -87,12 +106,14 @@ fn go(instance: &Instance, first: Option<crate::instance::Outcome>, session: Ses
         start::go(instance, first)?;
     }
     let _control = start::listen(instance, Vec::new(), session.notes())?;
-    instance.set_ready();
+    instance.set_up();
     Ok(session.supervise())
 }
 
-fn manner() -> Manner {
-    Manner { ends_at_rest: true, hangup: None, forwards: false, stopping: Box::new(|_| ()) }
+fn manner(instance: &Instance) -> Manner {
+    let instance = instance.clone();
+    let ready = Box::new(move |_: &notes::Notes| instance.set_ready());
+    Manner { ends_at_rest: true, hangup: None, forwards: false, ready: Some(ready), stopping: Box::new(|_| ()) }
 }
 
 fn everything(_: &Event) -> bool {

@@ -9,7 +9,10 @@ use super::input::{SpawnError, SpawnStep};
 use super::machine::Machine;
 use super::output::Output;
 use super::over::Attempt;
-use super::process::{Due, Goal, Next, Rest, Run, Start, StartedBy, State, StopPhase, WaitFor, Waiting, Why};
+use super::process::{
+    Due, Goal, Next, Process, Rest, Run, Start, StartPhase, StartedBy, Starting, State, StopPhase, WaitFor, Waiting,
+    Why,
+};
 use super::propagate::Notice;
 use super::reply::Done;
 use super::status::Want;
@@ -82,6 +85,17 @@ impl Machine {
             self.wait_on(id, WaitFor::Watch);
             self.output(Output::ArmSockets(id, spec));
         }
+    }
+
+    /// Whether listeners are being bound for the first time since their process was told to listen or to start. One that
+    /// waits for others, or for its next try, is not bound until its turn comes.
+    pub fn is_binding(&self) -> bool {
+        let binds = |p: &Process| match &p.state {
+            State::Waiting(Waiting { on: WaitFor::Bind, .. }) => true,
+            State::Starting(Starting { phase: StartPhase::Preparing, run }) => !run.spec.listen.is_empty(),
+            _ => false,
+        };
+        self.processes.iter().any(binds)
     }
 
     /// They could not be bound: as a start that failed.

@@ -26,11 +26,12 @@ use super::run::Run;
 use super::sockets::{Found, Sockets, undo_binding};
 use super::sources::{Clock, JobId, Moment, Owner, Poller, Source, Token};
 use super::spawn::Launcher;
+use super::tally::Tally;
 use super::task::{TaskEnd, Tasks};
 use super::usage::Gauge;
 use crate::core::{
-    Command, CommandId, Event, EventKind, Explanation, History, Input, Machine, Pid, ProcessId, Refusal, Reply, RunId,
-    SpawnError, StateName, Time,
+    Command, CommandId, Event, EventKind, Explanation, History, Input, Machine, Pid, ProbeKind, ProcessId, Refusal,
+    Reply, RunId, SpawnError, StateName, Time,
 };
 use crate::log::{LogFile, Logs, Tail, Told};
 use crate::supervisor::{Answer, Message, Shared, Shutdown};
@@ -58,6 +59,8 @@ pub(crate) enum HelperDone {
     Conditions(RunId, Option<String>),
     TaskEnded(RunId, TaskEnd),
     LimitsSet(RunId, Box<Changed>),
+    /// A probe over the network was answered, after this time.
+    Probed(RunId, ProbeKind, Result<(), String>, Duration),
     Closed(ProcessId),
     Bound(ProcessId, u64, Result<Vec<Found>, SpawnError>),
 }
@@ -132,6 +135,8 @@ pub(crate) struct Engine {
     /// When those that the kernel killed for it are looked for.
     pub(super) looks: Looks,
     pub(super) notify_buffer: NotifyBuffer,
+    /// What was counted so far.
+    pub(super) tally: Tally,
     /// What is kept for a successor.
     pub(super) kept: Option<Kept>,
     /// What lately happened to each process, for whoever asks why.
@@ -141,6 +146,8 @@ pub(crate) struct Engine {
     tells: Vec<Tell>,
     answers: HashMap<CommandId, oneshot::Sender<Answer>>,
     waiters: Vec<Waiter>,
+    /// Who is to be told when no listener is being bound.
+    bound_waiters: Vec<oneshot::Sender<Answer>>,
     end_waiters: Vec<oneshot::Sender<Answer>>,
     ended: Option<Shutdown>,
     /// Who is to be told when a successor may take over.
@@ -162,7 +169,7 @@ impl Engine {
         }
         let post = {
             let shared = shared.clone();
-            Arc::new(move |input| drop(shared.mailbox.post(Message::Input(input))))
+            Arc::new(move |answered| drop(shared.mailbox.post(Message::Helper(answered))))
         };
         let pool = Pool::new();
         let tell = {
@@ -205,11 +212,13 @@ impl Engine {
             watches_memory: false,
             looks: Looks::default(),
             notify_buffer: NotifyBuffer::new(),
+            tally: Tally::new(),
             kept,
             heritage,
             tells: Vec::new(),
             answers: HashMap::new(),
             waiters: Vec::new(),
+            bound_waiters: Vec::new(),
             end_waiters: Vec::new(),
             ended: None,
             handing_over: None,
@@ -261,6 +270,7 @@ impl Engine {
         let mut room = Room::default();
         if let Some(heritage) = self.heritage.take() {
             self.take_over(heritage);
+            self.count_instances();
         }
         while self.ended.is_none() {
             let until = self.handing_over.as_ref().map(|handing| handing.until);
@@ -285,12 +295,13 @@ impl Engine {
     /// Sleeps until something happens, or this moment comes, and does what follows. False when the kernel took away what the engine lives by.
     fn turn(&mut self, room: &mut Room, until: Option<Time>) -> bool {
         let busy = !self.spawns.is_empty() && self.in_flight < MAX_IN_FLIGHT || !self.inputs.is_empty();
-        self.clock.arm(self.machine.poll_timeout().into_iter().chain(until).min());
+        let due = self.clock.arm(self.machine.poll_timeout().into_iter().chain(until).min());
         match self.poller.wait(busy || !self.trash.is_empty(), &mut room.ready) {
-            Ok(false) if !busy && self.trash.pop().is_some() => return true,
+            Ok(false) if !busy && self.throw_away() => return true,
             Ok(_) => {}
             Err(_) => return false,
         }
+        let woke = Clock::now().mono;
         // What has happened is heard before time passes, so that nobody misses a deadline because we came late.
         for _ in 0..BATCHES_A_TURN {
             let more = room.ready.len() == Poller::BATCH;
@@ -302,6 +313,7 @@ impl Engine {
             }
         }
         self.settle_with(true);
+        self.count_turn(woke, due.filter(|_| !busy));
         true
     }
 
@@ -309,7 +321,9 @@ impl Engine {
         match self.poller.source(token) {
             Some(Source::Mailbox) => {
                 self.shared.mailbox.quiet();
-                self.shared.mailbox.take(messages);
+                if let Some(since) = self.shared.mailbox.take(messages) {
+                    self.tally.late(since.elapsed());
+                }
                 for message in messages.drain(..) {
                     self.message(message);
                 }
@@ -363,6 +377,8 @@ impl Engine {
                 self.settle();
                 self.wait_for(Waiter { process, state, answer });
             }
+            // Answered once what was asked for before is done.
+            Message::WaitBound(answer) => self.bound_waiters.push(answer),
             Message::HandOver(answer) => self.hand_over(answer),
             Message::WaitEnd(answer) => self.end_waiters.push(answer),
             Message::Abandoned => {
@@ -381,6 +397,7 @@ impl Engine {
             Message::Helper(HelperDone::Closed(process)) => self.received_closed(process),
             Message::Helper(HelperDone::TaskEnded(run, how)) => self.task_ended(run, how),
             Message::Helper(HelperDone::LimitsSet(run, changed)) => self.limits_set(run, *changed),
+            Message::Helper(HelperDone::Probed(run, kind, result, took)) => self.probed(run, kind, result, Some(took)),
             Message::Helper(HelperDone::Bound(process, job, result)) => self.sockets_bound(process, job, result),
         }
     }
@@ -424,6 +441,9 @@ impl Engine {
         self.carry_out_all();
         self.write_down();
         self.tell();
+        if !self.bound_waiters.is_empty() && self.inputs.is_empty() && !self.machine.is_binding() {
+            self.bound_waiters.drain(..).for_each(|answer| drop(answer.send(Answer::Bound)));
+        }
         self.let_go_of_the_ended();
     }
 
@@ -454,7 +474,12 @@ impl Engine {
     fn carry_out(&mut self, output: crate::core::Output) {
         use crate::core::Output;
         match output {
-            Output::Prepare { run, process, spec, connection } => self.prepare(run, process, spec, connection),
+            Output::Prepare { run, process, spec, connection } => {
+                if let Some(of) = self.machine.instance_of(process) {
+                    self.tally.is_instance(process, of);
+                }
+                self.prepare(run, process, spec, connection);
+            }
             Output::Spawn(run) => self.spawns.push_back(run),
             Output::Release(run) => self.release(run),
             Output::Signal { run, signal, scope } => self.signal(run, signal, scope),
@@ -475,7 +500,10 @@ impl Engine {
                 self.tasks.answered(id, &reply);
                 self.tells.push(Tell::Reply(id, reply));
             }
-            Output::Emit(event) => self.tells.push(Tell::Event(event)),
+            Output::Emit(event) => {
+                self.tally.note(&event);
+                self.tells.push(Tell::Event(event));
+            }
             Output::Finished { code, stuck } => {
                 let stuck = stuck.into_iter().filter_map(|id| self.machine.name(id)).collect();
                 self.ended = Some(Shutdown { code, stuck });
@@ -587,6 +615,7 @@ impl Engine {
 
     /// Leaves everything as it is: somebody else goes on with it. Ends that were not let go of are the anchor's to tell.
     fn leave_to_successor(&mut self) {
+        self.count_at_the_end();
         self.trees.leave();
         // Before its processes are forgotten, which would end the lines that they are printing.
         self.logs.leave();
@@ -608,6 +637,7 @@ impl Engine {
     /// Everything is down, or the kernel took away what the engine lives by.
     fn end(&mut self) {
         self.tell();
+        self.count_at_the_end();
         self.logs.stop();
         if let Some(thread) = self.log_thread.take() {
             let _ = thread.join();

@@ -106,6 +106,17 @@ impl Group {
         Ok(named && identity.still_holds()?)
     }
 
+    /// What its members are known by in one look at all processes: the leader's pid, and that of the daemon with its session.
+    pub(super) fn known_by(&self) -> (Option<Pid>, Option<(Pid, u32)>) {
+        let daemon = self.daemon.as_ref().map(|daemon| (daemon.identity.pid, daemon.session));
+        (self.leader.as_ref().map(|leader| leader.pid), daemon)
+    }
+
+    /// Who is given its orphans, beside us.
+    pub(super) fn anchor(&self) -> Option<Pid> {
+        self.instance.as_ref().and_then(|instance| instance.anchor())
+    }
+
     /// Who leads it, if that was read.
     pub(super) fn leader_identity(&self) -> Option<&Identity> {
         self.leader.as_ref()?.identity.get()?.as_ref()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::contain::Tree;
 use super::identity;
 use super::sources::{Owner, Poller, Source, Token};
-use crate::core::{Pid, Time};
+use crate::core::{Pid, ProcessId, Time};
 
 /// From the first SIGKILL on, survivors are told of after this long.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -19,6 +19,8 @@ const MAX_HELD: usize = 256;
 /// A tree, and what is held to learn of its end.
 pub(super) struct Held {
     pub tree: Tree,
+    /// Whose it was, once its run is over.
+    pub of: Option<ProcessId>,
     /// Pidfds of some members that were there at the last look, each dropped when it ends.
     members: Vec<(Pid, OwnedFd, Token)>,
     watched: bool,
@@ -42,7 +44,7 @@ pub(super) enum Look {
 
 impl Held {
     pub fn new(tree: Tree) -> Self {
-        Held { tree, members: Vec::new(), watched: false, killing: None }
+        Held { tree, of: None, members: Vec::new(), watched: false, killing: None }
     }
 
     /// Whether nothing of it lives. What cannot be told counts as not.

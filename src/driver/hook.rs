@@ -52,6 +52,7 @@ pub(super) struct Call {
 
 /// How long something may take. Of a probe's timeout, each part begins when the end of the one before was noticed.
 struct Patience {
+    begun: Time,
     timeout: Duration,
     parts: u32,
     left: u32,
@@ -64,7 +65,12 @@ impl Patience {
             // The machine counts the time of a hook, too.
             Purpose::Hook(_) | Purpose::Condition => 1,
         };
-        Patience { timeout, parts, left: parts }
+        Patience { begun: Clock::now().mono, timeout, parts, left: parts }
+    }
+
+    /// How long it has taken so far.
+    fn took(&self) -> Duration {
+        Clock::now().mono.since(self.begun)
     }
 
     /// When the next part is over; `None` when the last one is.
@@ -125,7 +131,7 @@ impl Engine {
         let timeout = probe.timeout.unwrap_or(PROBE_TIMEOUT);
         let Some(entry) = self.runs.get(&run) else { return };
         if let Some(reason) = self.still_there(run, Purpose::Probe(kind)) {
-            return self.inputs.push_back(Input::Probed(run, kind, Err(reason.into())));
+            return self.probed(run, kind, Err(reason.into()), None);
         }
         let begin =
             Begin { run, process: entry.process, purpose: Purpose::Probe(kind), timeout, spec: entry.spec.clone() };
@@ -136,7 +142,7 @@ impl Engine {
             ProbeTarget::Http(http) => NetProbe::Http(http),
         };
         if let Err(error) = self.probes.start(run, kind, net, timeout) {
-            self.inputs.push_back(Input::Probed(run, kind, Err(format!("cannot start the probe: {error}"))));
+            self.probed(run, kind, Err(format!("cannot start the probe: {error}")), None);
         }
     }
 
@@ -170,13 +176,13 @@ impl Engine {
             (call.silent, called) = (true, called + 1);
         }
         for _ in 0..called {
-            self.tell_outcome(run, purpose, Err("cancelled".into()));
+            self.tell_outcome((run, purpose), Err("cancelled".into()), None);
         }
         let jobs = self.jobs_of(run, purpose);
         let told = |input: &Input| matches!(input, Input::HookFinished(r, k, _) if *r == run && *k == kind);
         if called == 0 && jobs.is_empty() && !self.inputs.iter().any(told) {
             // It was another supervisor's.
-            self.tell_outcome(run, purpose, Err("cancelled".into()));
+            self.tell_outcome((run, purpose), Err("cancelled".into()), None);
         }
         for job in jobs {
             self.end_job(job, Err("cancelled".into()));
@@ -206,12 +212,12 @@ impl Engine {
         self.next_id
     }
 
-    fn tell_outcome(&mut self, run: RunId, purpose: Purpose, outcome: Result<(), String>) {
+    fn tell_outcome(&mut self, (run, purpose): (RunId, Purpose), outcome: Result<(), String>, took: Option<Duration>) {
         self.inputs.push_back(match purpose {
             Purpose::Hook(kind) => {
                 Input::HookFinished(run, kind, outcome.map_or_else(HookResult::Failed, |()| HookResult::Done))
             }
-            Purpose::Probe(kind) => Input::Probed(run, kind, outcome),
+            Purpose::Probe(kind) => return self.probed(run, kind, outcome, took),
             // A function's alone: see `condition_answered`.
             Purpose::Condition => return,
         });
@@ -253,13 +259,13 @@ impl Engine {
 
     pub(super) fn call_ended(&mut self, id: u64, result: Result<(), Shortfall>) {
         let Some(call) = self.calls.remove(&id).filter(|call| !call.silent) else { return };
-        self.tell_answer(call.run, call.purpose, result);
+        self.tell_answer((call.run, call.purpose), result, call.patience.took());
     }
 
-    fn tell_answer(&mut self, run: RunId, purpose: Purpose, result: Result<(), Shortfall>) {
+    fn tell_answer(&mut self, (run, purpose): (RunId, Purpose), result: Result<(), Shortfall>, took: Duration) {
         match purpose {
             Purpose::Condition => self.condition_answered(run, result),
-            purpose => self.tell_outcome(run, purpose, result.map_err(Shortfall::into_text)),
+            purpose => self.tell_outcome((run, purpose), result.map_err(Shortfall::into_text), Some(took)),
         }
     }
 
@@ -290,8 +296,8 @@ impl Engine {
             return self.clock.at(at, Moment::CallTimeout(id));
         }
         call.silent = true;
-        let (run, purpose, timeout) = (call.run, call.purpose, call.patience.timeout);
-        self.tell_answer(run, purpose, Err(Shortfall::Broken(timed_out(timeout))));
+        let (of, timeout, took) = ((call.run, call.purpose), call.patience.timeout, call.patience.took());
+        self.tell_answer(of, Err(Shortfall::Broken(timed_out(timeout))), took);
     }
 
     // Commands.
@@ -459,9 +465,10 @@ impl Engine {
     /// What a command left behind does not die: it is told of as over, and goes on being killed.
     pub(super) fn job_stuck(&mut self, id: JobId, left: usize) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let (run, purpose, silent) = (job.run, job.purpose, std::mem::replace(&mut job.silent, true));
+        let (of, silent) = ((job.run, job.purpose), std::mem::replace(&mut job.silent, true));
+        let took = job.patience.took();
         if !silent {
-            self.tell_outcome(run, purpose, Err(format!("{left} of its processes would not die")));
+            self.tell_outcome(of, Err(format!("{left} of its processes would not die")), Some(took));
         }
     }
 
@@ -476,7 +483,7 @@ impl Engine {
         }
         if !job.silent {
             let outcome = job.outcome.take().unwrap_or(Ok(()));
-            self.tell_outcome(job.run, job.purpose, outcome);
+            self.tell_outcome((job.run, job.purpose), outcome, Some(job.patience.took()));
         }
     }
 }

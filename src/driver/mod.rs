@@ -17,6 +17,7 @@ mod envfile;
 pub mod exit;
 mod failure;
 pub mod fdmap;
+mod figures;
 mod flight;
 mod function;
 mod group;
@@ -47,9 +48,12 @@ mod sockets;
 mod sources;
 pub mod spawn;
 pub mod sys;
+mod tally;
 mod task;
 mod tell;
 mod usage;
+#[cfg(feature = "telemetry")]
+mod usages;
 mod workers;
 
 #[cfg(feature = "cli")]
@@ -58,6 +62,7 @@ pub(crate) use contain::Trees;
 pub(crate) use directories::{Bases as DirectoryBases, Directories};
 pub use enforce::{Enforcer, Limit, LimitState};
 pub(crate) use engine::{Engine, HelperDone, Parts};
+pub use figures::{Counts, ExitReason, ProbeCounts, ProcessFigures, SupervisorFigures, Times};
 pub(crate) use function::Functions;
 #[cfg(all(test, feature = "lua"))]
 pub(crate) use function::Shortfall;
@@ -74,5 +79,8 @@ pub(crate) use probe::{Io, beside_connection};
 pub use sockets::ListenerState;
 pub(crate) use spawn::Launcher;
 pub(crate) use task::{TaskFunction, Tasks, is_in_task};
+pub(crate) use usage::Gauge;
 pub use usage::{Usage, UsageSource};
+#[cfg(feature = "telemetry")]
+pub(crate) use usages::read_all;
 pub(crate) use workers::Workers;

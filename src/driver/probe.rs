@@ -11,7 +11,7 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -20,7 +20,8 @@ use tokio::task::AbortHandle;
 pub(crate) use exchange::{Io, beside_connection};
 use names::Names;
 
-use crate::core::{Input, ProbeKind, RunId};
+use super::engine::HelperDone;
+use crate::core::{ProbeKind, RunId};
 use crate::spec::HttpProbe;
 use crate::spec::units::format_duration;
 
@@ -47,13 +48,13 @@ enum Order {
 
 /// The probe thread, started when the first probe is.
 pub(crate) struct Probes {
-    tell: Arc<dyn Fn(Input) + Send + Sync>,
+    tell: Arc<dyn Fn(HelperDone) + Send + Sync>,
     orders: Option<mpsc::UnboundedSender<Order>>,
 }
 
 impl Probes {
     /// Nothing runs yet. `tell` gets the answers, on the probe thread.
-    pub fn new(tell: Arc<dyn Fn(Input) + Send + Sync>) -> Self {
+    pub fn new(tell: Arc<dyn Fn(HelperDone) + Send + Sync>) -> Self {
         Probes { tell, orders: None }
     }
 
@@ -77,7 +78,7 @@ impl Probes {
     }
 }
 
-fn spawn(tell: Arc<dyn Fn(Input) + Send + Sync>) -> io::Result<mpsc::UnboundedSender<Order>> {
+fn spawn(tell: Arc<dyn Fn(HelperDone) + Send + Sync>) -> io::Result<mpsc::UnboundedSender<Order>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (sender, receiver) = mpsc::unbounded_channel();
     let own = sender.downgrade();
@@ -92,7 +93,7 @@ fn spawn(tell: Arc<dyn Fn(Input) + Send + Sync>) -> io::Result<mpsc::UnboundedSe
 async fn serve(
     mut orders: mpsc::UnboundedReceiver<Order>,
     own: mpsc::WeakUnboundedSender<Order>,
-    tell: Arc<dyn Fn(Input) + Send + Sync>,
+    tell: Arc<dyn Fn(HelperDone) + Send + Sync>,
 ) {
     let mut flying: HashMap<Key, AbortHandle> = HashMap::new();
     let names = Names::default();
@@ -101,8 +102,9 @@ async fn serve(
             Order::Start { key, probe, timeout } => {
                 let (tell, own, names) = (tell.clone(), own.clone(), names.clone());
                 let task = tokio::spawn(async move {
+                    let begun = Instant::now();
                     let result = ask(&names, &probe, timeout).await;
-                    tell(Input::Probed(key.0, key.1, result));
+                    tell(HelperDone::Probed(key.0, key.1, result, begun.elapsed()));
                     if let Some(own) = own.upgrade() {
                         let _ = own.send(Order::Done(key));
                     }

@@ -20,6 +20,8 @@ use crate::supervisor::Message;
 /// One run, as far as the driver is concerned.
 pub(super) struct Run {
     pub process: ProcessId,
+    /// For whom what it uses counts.
+    pub counts_for: ProcessId,
     pub spec: Arc<Spec>,
     pub block: Option<Arc<Block>>,
     pub held: Option<Held>,
@@ -51,6 +53,7 @@ impl Run {
     pub fn new(process: ProcessId, spec: Arc<Spec>) -> Run {
         Run {
             process,
+            counts_for: process,
             limits: spec.limits.clone(),
             changing: None,
             spec,
@@ -90,6 +93,7 @@ impl Engine {
         connection: Option<ConnectionId>,
     ) {
         let mut entry = Run::new(process, spec.clone());
+        entry.counts_for = self.tally.counted(process);
         entry.connection = connection.and_then(|connection| self.sockets.take_connection(connection));
         self.runs.insert(run, entry);
         if self.has_sockets(run, process, &spec) {
@@ -259,6 +263,7 @@ impl Engine {
         }
         if let Some(mut held) = entry.held.take() {
             held.let_go(&mut self.poller);
+            held.of = Some(entry.counts_for);
             self.trash.push(held);
         }
         if let Some(place) = self.places.get_mut(&entry.process) {

@@ -211,15 +211,15 @@ impl Clock {
         (first.key().0 <= now).then(|| first.remove())
     }
 
-    /// Sets the alarm for the earlier of our own next moment and this one.
-    pub fn arm(&mut self, machine: Option<Time>) {
+    /// Sets the alarm for the earlier of our own next moment and this one, and returns which that is.
+    pub fn arm(&mut self, machine: Option<Time>) -> Option<Time> {
         let own = self.moments.first_key_value().map(|((time, _), _)| *time);
         let next = match (own, machine.filter(|time| *time != Time::NEVER)) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
         if next == self.armed {
-            return;
+            return next;
         }
         self.armed = next;
         let set = match next {
@@ -232,6 +232,7 @@ impl Clock {
         };
         // Refused only for times that no clock has; such a deadline never comes.
         let _ = set;
+        next
     }
 
     /// Quiets the alarm that went off.

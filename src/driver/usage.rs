@@ -80,14 +80,41 @@ pub(crate) enum Gauge {
 impl Gauge {
     /// Reads them. Without cgroups this reads all of `/proc`.
     pub(crate) fn read(&self) -> io::Result<Usage> {
-        match self {
-            Gauge::Cgroup(folder) => Ok(of_cgroup(folder)),
-            Gauge::Group(group) => Ok(of_members(&group.members()?)),
-            Gauge::Limited(tree, cages) => {
-                let mut usage = tree.read()?;
+        self.read_of(None)
+    }
+
+    /// The same, where it is known already who is in it without a cgroup.
+    pub(super) fn read_of(&self, members: Option<&[Pid]>) -> io::Result<Usage> {
+        match (self, members) {
+            (Gauge::Cgroup(folder), _) => Ok(of_cgroup(folder)),
+            (Gauge::Group(_), Some(members)) => Ok(of_members(members)),
+            (Gauge::Group(group), None) => Ok(of_members(&group.members()?)),
+            (Gauge::Limited(tree, cages), members) => {
+                let mut usage = tree.read_of(members)?;
                 cages.iter().for_each(|(controller, folder)| count_version1(&mut usage, *controller, folder));
                 Ok(usage)
             }
+        }
+    }
+
+    /// The tree that has no cgroup, where that is what it is.
+    pub(super) fn group(&self) -> Option<&Group> {
+        match self {
+            Gauge::Cgroup(_) => None,
+            Gauge::Group(group) => Some(group),
+            Gauge::Limited(tree, _) => tree.group(),
+        }
+    }
+
+    /// The processor time of a cgroup in which nothing lives any more.
+    pub(super) fn cpu_of_dead(&self) -> Option<Duration> {
+        match self {
+            Gauge::Cgroup(folder) => {
+                let stat = fs::read_to_string(folder.join("cpu.stat")).ok()?;
+                value(&stat, "usage_usec").map(Duration::from_micros)
+            }
+            Gauge::Group(_) => None,
+            Gauge::Limited(tree, _) => tree.cpu_of_dead(),
         }
     }
 

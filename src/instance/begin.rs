@@ -14,6 +14,7 @@ use crate::anchor::{Inheritance, Link, UpgradeOutcome};
 use crate::core::{Pid, RecordKey};
 use crate::driver::Keep;
 use crate::ledger::Generations;
+use crate::lua::api::Settings;
 use crate::lua::host::PrintSink;
 use crate::lua::{EvaluateRequest, Options, Runtime};
 use crate::rpc::Access;
@@ -24,10 +25,14 @@ use crate::{BuildError, Supervisor};
 pub(crate) struct Start {
     /// Its configuration as it was named, if there is one.
     pub(crate) config: Option<PathBuf>,
+    /// Whether it is empty where there is no such file or folder.
+    pub(crate) may_be_missing: bool,
     /// What `neap.profile` answers to.
     pub(crate) profiles: Vec<String>,
     /// What is done with each plan.
     pub(crate) narrow: Option<Narrow>,
+    /// Whether a YAML file of a folder that is wrong is left out, so that the rest comes up.
+    pub(crate) skip_bad_files: bool,
     /// Takes what the configuration's scripts say.
     pub(crate) print: PrintSink,
     /// Where its things are; without, it has no control socket, and nothing outlives its supervisor.
@@ -66,6 +71,8 @@ pub(crate) struct Begun {
     pub(crate) instance: Instance,
     /// What is to be put in force; nothing when it goes on where another stopped.
     pub(crate) first: Option<Outcome>,
+    /// What its configuration says about the instance itself: the one that is to be put in force, else the one that is.
+    pub(crate) settings: Settings,
     /// What is worth saying about it.
     pub(crate) say: Vec<String>,
 }
@@ -84,7 +91,18 @@ struct Before {
 
 /// Begins an instance.
 pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
-    let Start { config, profiles, narrow, print, places, log_files, anchor, open_files } = start;
+    let Start {
+        config,
+        may_be_missing,
+        profiles,
+        narrow,
+        skip_bad_files,
+        print,
+        places,
+        log_files,
+        anchor,
+        open_files,
+    } = start;
     let (link, mut inheritance) = anchor.map_or_else(|| (None, nothing()), |(link, kept)| (Some(link), kept));
     let claim = Claim { config: config.as_deref(), link: link.as_ref() };
     let ground = places.map(|places| Ground::take(places, &claim, &mut inheritance)).transpose()?;
@@ -93,7 +111,7 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         None => PathBuf::from("/"),
     };
     let runtime = Runtime::start(Options { print: Some(print), ..Options::default() });
-    let evaluator = Evaluator { runtime: runtime.clone(), profiles, narrow, base: base.clone() };
+    let evaluator = Evaluator { runtime: runtime.clone(), profiles, narrow, skip_bad_files, base: base.clone() };
     let mut builder = Supervisor::builder().base_dir(base).functions(Arc::new(runtime.clone()));
     let DirectoryPlaces { state, cache, logs } = Bases::of_this_process().directories();
     if let Some(dir) = state {
@@ -130,7 +148,14 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         (generations, started_at, listener) = (ground.generations, ground.started_at, ground.listener);
         (places, lock) = (Some(ground.places), Some(ground.lock));
     }
-    let (first, live) = evaluate(&evaluator, config.as_deref(), &before, (generations.as_ref(), &mut state))?;
+    let there = config.as_deref().filter(|config| !may_be_missing || config.exists());
+    if let (Some(config), None) = (&config, there) {
+        say.push(format!(
+            "there is no {}: it starts empty; `neap apply` (or `dd-procmgr reload-config`) looks again",
+            config.display()
+        ));
+    }
+    let (first, live) = evaluate(&evaluator, there, &before, (generations.as_ref(), &mut state))?;
     // Those of what is in force. A group that is gone has no role any more.
     let access = Access::default();
     if let Some(live) = &live {
@@ -138,23 +163,26 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         access.set(known);
         state.degraded.extend(unknown.iter().map(ToString::to_string));
     }
-    let settings = first.as_ref().or(live.as_ref()).map(|outcome| &outcome.evaluated.declared.settings);
-    if let Some(timeout) = settings.and_then(|settings| settings.shutdown_timeout) {
+    let settings = first.as_ref().or(live.as_ref()).map(|outcome| outcome.evaluated.declared.settings.clone());
+    let settings = settings.unwrap_or_default();
+    if let Some(timeout) = settings.shutdown_timeout {
         builder = builder.shutdown_timeout(timeout);
     }
     let supervisor = builder.build()?;
     if before.restored {
         state.generation = before.generation;
+        state.skipped = live.as_ref().map(|outcome| outcome.skipped.clone()).unwrap_or_default();
         state.live = live.map(|outcome| Live::begin(outcome.evaluated.generation, &supervisor));
         say.push(taken_over(&supervisor, before.taking_over));
     }
-    say.extend(state.degraded.iter().cloned());
+    say.extend(state.degraded.iter().chain(&state.skipped).cloned());
     let instance = Instance::new(Inner {
         supervisor,
         evaluator,
         places,
         anchor: anchored,
         config,
+        may_be_missing,
         generations,
         started_at,
         _lock: lock,
@@ -166,7 +194,7 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         state: Mutex::new(state),
         applying: Mutex::default(),
     });
-    Ok(Begun { instance, first, say })
+    Ok(Begun { instance, first, settings, say })
 }
 
 /// There is no anchor, and nothing that it kept.
@@ -232,7 +260,7 @@ fn evaluate(
         return Ok((None, live));
     }
     let next = before.highest + 1;
-    let first = config.map(|config| evaluator.evaluate_as(config, Some(next))).transpose();
+    let first = config.map(|config| evaluator.evaluate_first(config, next)).transpose();
     match first {
         Ok(first) => Ok((first, live)),
         // There may be processes of before, which are ended all the same.
@@ -291,7 +319,8 @@ mod tests {
         let config = dir.join("neap.lua");
         std::fs::write(&config, "require('neap').process('a', { command = 'true' })").unwrap();
         let runtime = Runtime::start(Options::default());
-        let evaluator = Evaluator { runtime, profiles: Vec::new(), narrow: None, base: dir.clone() };
+        let evaluator =
+            Evaluator { runtime, profiles: Vec::new(), narrow: None, skip_bad_files: false, base: dir.clone() };
         let begun = |generation, config: Option<&Path>| {
             let before = Before { restored: true, taking_over: true, generation, highest: 1 };
             evaluate(&evaluator, config, &before, (None, &mut State::default())).map(|(first, _)| first).unwrap()

@@ -18,6 +18,8 @@ pub(crate) struct Evaluator {
     pub(crate) profiles: Vec<String>,
     /// What is done with each plan, `up --only`.
     pub(crate) narrow: Option<Narrow>,
+    /// Whether what is first put in force is without the YAML files of a folder that are wrong.
+    pub(crate) skip_bad_files: bool,
     /// The folder that the supervisor takes relative paths from.
     pub(crate) base: PathBuf,
 }
@@ -28,6 +30,8 @@ pub(crate) struct Outcome {
     pub(crate) plan: Plan,
     /// What was said and gone on with.
     pub(crate) warnings: Vec<Problem>,
+    /// What is wrong with files that were left out, as sentences.
+    pub(crate) skipped: Vec<String>,
     /// What its functions need to be called.
     pub(crate) evaluated: Evaluated,
     /// What was evaluated.
@@ -60,13 +64,18 @@ impl Evaluator {
     /// # Errors
     /// All that is wrong with it.
     pub(crate) fn evaluate(&self, config: &Path) -> Result<Outcome, Vec<Problem>> {
-        self.evaluate_as(config, None)
+        self.evaluate_request(request(config, &self.profiles), config)
     }
 
-    /// The same, as the generation of this number.
-    pub(crate) fn evaluate_as(&self, config: &Path, number: Option<u64>) -> Result<Outcome, Vec<Problem>> {
+    /// The same as the first of an instance: as the generation of this number, and perhaps without files that are wrong.
+    pub(crate) fn evaluate_first(&self, config: &Path, number: u64) -> Result<Outcome, Vec<Problem>> {
         let mut request = request(config, &self.profiles);
-        request.generation = number;
+        request.generation = Some(number);
+        request.skip_bad_files = self.skip_bad_files;
+        self.evaluate_request(request, config)
+    }
+
+    fn evaluate_request(&self, request: EvaluateRequest, config: &Path) -> Result<Outcome, Vec<Problem>> {
         let evaluated = self.runtime.evaluate(request).map_err(|refused| refused.problems)?;
         // Here and not in `prepare`: a group that is gone must not keep a successor from what is in force.
         let (_, unknown) = grants(&evaluated.declared.settings);
@@ -94,7 +103,8 @@ impl Evaluator {
         }
         plan.generation = evaluated.generation.number();
         let warnings = std::mem::take(&mut evaluated.warnings);
-        Ok(Outcome { plan, warnings, evaluated, config: config.to_owned() })
+        let skipped = evaluated.skipped.iter().map(|problem| format!("{problem}; the file is left out")).collect();
+        Ok(Outcome { plan, warnings, skipped, evaluated, config: config.to_owned() })
     }
 }
 

@@ -23,6 +23,7 @@ use crate::ledger::{Generations, Lock};
 use crate::lua::{Generation, Items, Listening, Operator, Session, SessionRequest, generation_of};
 use crate::rpc::{self, Access, ApplyOutcome, ApplyRequest, Backend, Grant, HostPromise, Info, Listener, Server};
 use crate::spec::{Plan, Problem, Severity};
+use crate::telemetry::About;
 use crate::{Enforcer, Error, Events, HostReport, Next, Supervisor, TreeKind};
 
 /// A supervisor with a configuration and places of its own. Cheap to clone; all clones are the same instance.
@@ -36,6 +37,8 @@ pub(super) struct Inner {
     pub(super) anchor: Option<Anchor>,
     /// The configuration as it was named, if there is one.
     pub(super) config: Option<PathBuf>,
+    /// Whether it is empty as long as there is no such file or folder.
+    pub(super) may_be_missing: bool,
     /// Where what an evaluation read is kept, so that a successor can make it again.
     pub(super) generations: Option<Generations>,
     pub(super) started_at: SystemTime,
@@ -77,10 +80,12 @@ pub(super) struct State {
     pub(super) generation: u64,
     /// Why a newer one was refused.
     pub(super) refused: Option<String>,
-    /// Whether the first plan is in force and clients are answered.
+    /// Whether the first plan is in force, clients are answered, and what listens is bound.
     pub(super) ready: bool,
     /// What makes it less than it should be.
     pub(super) degraded: Vec<String>,
+    /// What is wrong with the files that the configuration in force is without.
+    pub(super) skipped: Vec<String>,
     /// What of what was made at run time is not kept, or not there.
     pub(super) lacking: Vec<String>,
     /// What keeps groups with a role from the control socket.
@@ -155,7 +160,7 @@ impl Instance {
             written
                 .map_err(|error| vec![problem(format!("the configuration cannot be kept for a successor: {error}"))])?;
         }
-        let Outcome { plan, mut warnings, evaluated, config } = outcome;
+        let Outcome { plan, mut warnings, skipped, evaluated, config } = outcome;
         let (grants, _) = grants(&evaluated.declared.settings);
         // Before the plan is applied, so that its handlers miss nothing, and nothing is handled twice.
         let live = Live::begin(evaluated.generation, &self.0.supervisor);
@@ -165,7 +170,7 @@ impl Instance {
         let mut state = self.state();
         let before = state.live.replace(live);
         let bare = state.bare.take();
-        (state.generation, state.refused) = (generation, None);
+        (state.generation, state.refused, state.skipped) = (generation, None, skipped);
         drop(state);
         // While the one before is there: what is needed of it is held on to.
         self.settle();
@@ -202,7 +207,8 @@ impl Instance {
     }
 
     fn apply_alone(&self, request: &ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
-        let Some(config) = request.config.as_deref().or(self.0.config.as_deref()) else {
+        let own = self.0.config.as_deref().filter(|config| !self.is_not_there_yet(config));
+        let Some(config) = request.config.as_deref().or(own) else {
             return self.apply_nothing(request);
         };
         let outcome = self.0.evaluator.evaluate(config).inspect_err(|problems| {
@@ -213,13 +219,19 @@ impl Instance {
         if !request.dry_run {
             return self.put_in_force(outcome, request.caller.clone());
         }
-        let Outcome { plan, warnings, evaluated, config } = outcome;
+        let Outcome { plan, warnings, evaluated, config, .. } = outcome;
         let changes = self.0.supervisor.plan(&plan).map_err(problems_of);
         // Nothing comes of it, so it uses up no number.
         let number = evaluated.generation.number();
         drop(evaluated);
         self.0.evaluator.runtime.take_back(number);
         Ok(ApplyOutcome { generation: self.state().generation, changes: changes?, warnings, config: Some(config) })
+    }
+
+    /// Whether there never was what it may start without. What is gone is missed: else whoever removes the folder by mistake
+    /// would end all that runs.
+    fn is_not_there_yet(&self, config: &Path) -> bool {
+        self.0.may_be_missing && self.state().generation == 0 && !config.exists()
     }
 
     /// There is no configuration: nothing is configured.
@@ -309,17 +321,42 @@ impl Instance {
         self.state().hindrances = hindrances;
     }
 
+    /// Has groups with a role reach these sockets, too, and has them removed at the end.
+    pub(crate) fn add_doors(&self, sockets: Vec<PathBuf>) {
+        self.0.doors.lock().unwrap_or_else(PoisonError::into_inner).extend(sockets);
+        self.open_doors();
+    }
+
+    /// Tells what the page of metrics says of it, for as long as it is there.
+    pub(crate) fn about(&self) -> impl Fn() -> About + Send + Sync + 'static {
+        let key = self.0.places.as_ref().map(|places| places.key.clone()).unwrap_or_default();
+        let lives = self.0.anchor.as_ref().map_or(1, |anchor| anchor.lives);
+        let (started_at, inner) = (self.0.started_at, Arc::downgrade(&self.0));
+        move || {
+            let state = inner.upgrade().map(|inner| {
+                let state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+                (state.generation, state.degraded.len() + state.lacking.len() + state.hindrances.len())
+            });
+            let (generation, degraded) = state.unwrap_or_default();
+            About::new(key.as_str()).with(generation, degraded as u64).begun(lives, started_at)
+        }
+    }
+
     /// What keeps groups with a role from the control socket, as sentences.
     pub(crate) fn hindrances(&self) -> Vec<String> {
         self.state().hindrances.clone()
     }
 
-    /// Says that the first plan is in force and clients are answered.
-    pub(crate) fn set_ready(&self) {
-        self.state().ready = true;
+    /// Tells the anchor that the first plan is in force and clients are answered: what it takes to go on by itself.
+    pub(crate) fn set_up(&self) {
         if let Some(link) = self.link() {
             link.ready();
         }
+    }
+
+    /// Says to whoever asks that it is up, and that what listens is bound.
+    pub(crate) fn set_ready(&self) {
+        self.state().ready = true;
     }
 
     /// Who it is.
@@ -340,7 +377,11 @@ impl Instance {
                 .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
             generation: state.generation,
             refused: state.refused.clone(),
-            degraded: state.degraded.iter().chain(&state.lacking).chain(&state.hindrances).cloned().collect(),
+            degraded: [&state.degraded, &state.skipped, &state.lacking, &state.hindrances]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect(),
             promises: self.promises(),
             runtime_dir: place(|places| &places.runtime),
             state_dir: place(|places| &places.state),
@@ -377,8 +418,7 @@ impl Instance {
         };
         let paths = endpoints.iter().filter_map(Endpoint::path).map(Path::to_owned);
         let doors = std::iter::once(places.socket.clone()).chain(paths).collect();
-        *self.0.doors.lock().unwrap_or_else(PoisonError::into_inner) = doors;
-        self.open_doors();
+        self.add_doors(doors);
         let listeners = endpoints.into_iter().map(|endpoint| endpoint.listener);
         let listeners = std::iter::once(Listener::Unix(listener)).chain(listeners).collect();
         let failed = |error| format!("cannot serve clients at {}: {error}", places.socket.display());

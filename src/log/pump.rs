@@ -550,6 +550,7 @@ impl Pump {
             pipe.forgive();
         }
         (target.open, target.torn) = (None, None);
+        target.ring.lock().unwrap_or_else(PoisonError::into_inner).lose(lines);
         if let Some(staging) = target.staging.as_ref().filter(|_| bytes > 0 || !line_end.is_empty()) {
             staging.lost(line_end, lines, bytes);
         }

@@ -15,12 +15,14 @@ pub struct Ring {
     bytes: usize,
     capacity: usize,
     dropped: u64,
+    /// Lines that the log file did not take in time.
+    lost: u64,
 }
 
 impl Ring {
     /// A ring that keeps lines of up to `capacity` bytes in all, their bookkeeping included.
     pub fn new(capacity: usize) -> Self {
-        Ring { lines: VecDeque::new(), bytes: 0, capacity, dropped: 0 }
+        Ring { lines: VecDeque::new(), bytes: 0, capacity, dropped: 0, lost: 0 }
     }
 
     /// Keeps this much from now on.
@@ -75,6 +77,16 @@ impl Ring {
     /// How many lines fell out since the ring was made.
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// The log file did not take these in time.
+    pub fn lose(&mut self, lines: u64) {
+        self.lost += lines;
+    }
+
+    /// How many lines the log file did not take in time.
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 
     fn shrink(&mut self) {

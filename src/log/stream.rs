@@ -292,6 +292,11 @@ impl Tail {
     pub fn dropped(&self) -> u64 {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner).dropped()
     }
+
+    /// How many lines its log file did not take in time.
+    pub fn lost(&self) -> u64 {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).lost()
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::host::{Host, Phase};
 use super::positions::SourceMap;
 use super::problem::{Site, problem_at};
 use crate::spec::{FunctionId, Node, Plan, Problem, Value};
+use crate::yaml::{Definition, Document};
 
 /// What `neap.settings` said about the instance. Keys that were not given are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,26 @@ pub struct Settings {
     pub log_format: Option<String>,
     /// Which groups may do what.
     pub roles: Vec<RoleOfGroup>,
+    /// Where the page of metrics is served.
+    pub metrics: Vec<String>,
+    /// Whether it may be reached from other machines.
+    pub metrics_beyond_loopback: bool,
+    /// Which agent is sent datagrams, and how.
+    pub dogstatsd: Option<DogStatsdSettings>,
+}
+
+/// Which agent is sent DogStatsD datagrams, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DogStatsdSettings {
+    /// `udp:HOST:PORT`, or `unix:PATH`.
+    pub address: String,
+    /// Tags of everything: `env:prod`.
+    pub tags: Vec<String>,
+    /// How often.
+    pub interval: Option<Duration>,
+    /// Before every name.
+    pub prefix: Option<String>,
 }
 
 /// What a group may do with the instance.
@@ -44,7 +65,8 @@ pub struct RoleOfGroup {
 /// A function for events of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handler {
-    /// `process.<state>`, `process.oom`, `process.pids_limit`, `health.<status>`, `config.applied` or `config.refused`.
+    /// `process.<state>`, `process.listening`, `process.oom`, `process.pids_limit`, `health.<status>`, `config.applied` or
+    /// `config.refused`.
     pub topic: String,
     /// What is called, with the event as a table.
     pub function: FunctionId,
@@ -78,16 +100,34 @@ pub(super) type Fields = Vec<(String, Node)>;
 /// Fields that processes share.
 pub(super) type Layer = Arc<Fields>;
 
-/// A process as the script declared it.
+/// A process as it was declared.
 pub(super) struct Declaration {
     /// Its name.
     pub(super) name: Arc<str>,
-    /// Fields it starts from, the outermost first.
-    pub(super) layers: Vec<Layer>,
-    /// Its own fields.
-    pub(super) fields: Vec<(String, Node)>,
     /// Where.
     pub(super) site: Site,
+    /// What it says.
+    pub(super) body: Body,
+}
+
+/// What a declaration says.
+pub(super) enum Body {
+    /// A table of a script, over what it starts from.
+    Table {
+        /// Fields it starts from, the outermost first.
+        layers: Vec<Layer>,
+        /// Its own fields.
+        fields: Fields,
+    },
+    /// A process of a YAML file, in its dialect: nothing is laid under it.
+    Yaml(Box<Definition>),
+}
+
+impl Declaration {
+    /// Whether a script wrote it, so that the configuration's defaults are under it.
+    pub(super) fn is_scripts(&self) -> bool {
+        matches!(self.body, Body::Table { .. })
+    }
 }
 
 /// The record of one evaluation.
@@ -98,6 +138,8 @@ pub(super) struct Evaluation {
     pub(super) functions: Functions,
     /// Processes, in the order of their declaration.
     pub(super) declared: Vec<Declaration>,
+    /// The YAML files of a folder, in the order of reading: what they declare is known once all were read.
+    pub(super) folder: Vec<Document>,
     /// Processes named but not yet given their table.
     pub(super) pending: Vec<(Arc<str>, Site)>,
     /// Groups, by name, with their place and their members.
@@ -123,6 +165,7 @@ impl Evaluation {
             sources: SourceMap::default(),
             functions: Functions::new(host.clone()),
             declared: Vec::new(),
+            folder: Vec::new(),
             pending: Vec::new(),
             groups: BTreeMap::new(),
             defaults: None,
@@ -180,6 +223,11 @@ impl Evaluation {
     pub(super) fn spend_layers(&mut self, layers: &[Layer]) -> bool {
         let defaults = self.defaults.iter().map(|(layer, _)| layer);
         let nodes = defaults.chain(layers).map(|layer| nodes_of(layer)).sum();
+        self.spend(nodes)
+    }
+
+    /// Counts as many values. False when the configuration's allowance is used up.
+    pub(super) fn spend(&mut self, nodes: usize) -> bool {
         self.budget.spend(nodes, 0)
     }
 
@@ -206,7 +254,7 @@ impl Evaluation {
 }
 
 /// How many values these fields come to.
-fn nodes_of(fields: &[(String, Node)]) -> usize {
+pub(super) fn nodes_of(fields: &[(String, Node)]) -> usize {
     fn of(node: &Node) -> usize {
         match &node.value {
             Value::List(items) => 1 + items.iter().map(of).sum::<usize>(),

@@ -110,6 +110,7 @@ fn run_entry(lua: &Lua, host: &Host, entry: &Entry) -> Result<(), Vec<Problem>> 
             host.reader().note_text(name, text);
             run_chunk(lua, host, name, text.as_bytes())
         }
+        Entry::File(path) if api::is_yaml(path) => api::declare_file(lua, host, path),
         Entry::File(path) => {
             let shown = path.display().to_string();
             let file = host.reader().read_entry(path, shown).map_err(refused)?;
@@ -119,22 +120,38 @@ fn run_entry(lua: &Lua, host: &Host, entry: &Entry) -> Result<(), Vec<Problem>> 
             let shown = path.display().to_string();
             let names = host
                 .reader()
-                .names(&shown, || lua_files(path).map_err(|e| ReadError::Refused(format!("cannot read {shown}: {e}"))));
+                .names(&shown, || files_of(path).map_err(|e| ReadError::Refused(format!("cannot read {shown}: {e}"))));
             for name in names.map_err(refused)? {
-                let file = host.reader().read(Path::new(&name)).map_err(refused)?;
-                run_chunk(lua, host, &file.display, &file.content)?;
+                let file = host.reader().read(Path::new(&name)).map_err(refused);
+                if !api::is_yaml(Path::new(&name)) {
+                    let file = file?;
+                    run_chunk(lua, host, &file.display, &file.content)?;
+                } else if let Err(problems) = file.and_then(|file| api::take_in(lua, host, &file)) {
+                    take_note(lua, host, problems)?;
+                }
             }
             Ok(())
         }
     }
 }
 
-/// The `*.lua` files of a folder, by name.
-fn lua_files(folder: &Path) -> std::io::Result<Vec<String>> {
+/// A YAML file of a folder cannot be taken in. The others are looked at all the same.
+fn take_note(lua: &Lua, host: &Host, problems: Vec<Problem>) -> Result<(), Vec<Problem>> {
+    if host.skips_bad_files() {
+        host.skip(problems);
+        return Ok(());
+    }
+    problems.into_iter().for_each(|problem| host.refuse(problem));
+    // Others may speak of its processes.
+    api::leave_incomplete(lua).map_err(|error| host.chunks().problems(&error))
+}
+
+/// The scripts and the YAML files of a folder, by name.
+fn files_of(folder: &Path) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in folder.read_dir()? {
         if let Ok(name) = entry?.file_name().into_string()
-            && name.ends_with(".lua")
+            && (name.ends_with(".lua") || api::is_yaml(Path::new(&name)))
             && !name.starts_with('.')
         {
             names.push(name);

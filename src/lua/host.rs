@@ -41,6 +41,7 @@ struct Inner {
     late: Mutex<LateFunctions>,
     own: OnceLock<WeakGeneration>,
     warnings: Mutex<Vec<Problem>>,
+    skipped: Mutex<Vec<Problem>>,
     errors: Mutex<Vec<Problem>>,
     acting: Mutex<Option<Arc<Acting>>>,
 }
@@ -133,6 +134,8 @@ pub(crate) struct HostSettings {
     pub recorded: Option<Arc<Recorded>>,
     /// Whether plans keep the lines of their keys.
     pub keep_lines: bool,
+    /// Whether a YAML file of a folder that is wrong is left out, and the rest goes on.
+    pub skip_bad_files: bool,
     /// Who answers handle methods, once there is somebody.
     pub attached: Arc<Mutex<Attached>>,
 }
@@ -158,6 +161,7 @@ impl Host {
             late: Mutex::new(LateFunctions::new()),
             own: OnceLock::new(),
             warnings: Mutex::default(),
+            skipped: Mutex::default(),
             errors: Mutex::default(),
             acting: Mutex::default(),
         }))
@@ -166,6 +170,11 @@ impl Host {
     /// Whether the plan keeps the lines of its keys.
     pub fn keeps_lines(&self) -> bool {
         self.0.settings.keep_lines
+    }
+
+    /// Whether a YAML file of a folder that is wrong is left out, and the rest goes on.
+    pub fn skips_bad_files(&self) -> bool {
+        self.0.settings.skip_bad_files
     }
 
     /// Surroundings without any: for tests.
@@ -181,6 +190,7 @@ impl Host {
             print: None,
             recorded: None,
             keep_lines: false,
+            skip_bad_files: false,
             attached: Arc::default(),
         })
     }
@@ -350,6 +360,16 @@ impl Host {
     /// Notes an error, so that evaluation goes on to find more; it is refused at its end.
     pub fn refuse(&self, problem: Problem) {
         lock(&self.0.errors).push(problem);
+    }
+
+    /// Notes what is wrong with a file that is left out.
+    pub(crate) fn skip(&self, problems: impl IntoIterator<Item = Problem>) {
+        lock(&self.0.skipped).extend(problems);
+    }
+
+    /// What is wrong with the files that are left out.
+    pub(crate) fn take_skipped(&self) -> Vec<Problem> {
+        std::mem::take(&mut lock(&self.0.skipped))
     }
 
     pub(crate) fn take_warnings(&self) -> Vec<Problem> {

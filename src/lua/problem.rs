@@ -5,6 +5,7 @@ use mlua::Lua;
 use super::error::Problems;
 use super::evaluation::Evaluation;
 use super::host::Phase;
+use crate::spec::schema::nearest;
 use crate::spec::{Problem, Severity};
 
 /// A place in a source: the line of a call.
@@ -98,10 +99,5 @@ pub(super) fn only_in_evaluation(lua: &Lua, what: &str) -> mlua::Result<()> {
 
 /// "; did you mean `x`?" for the nearest of these, or nothing when none is near.
 pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    let near = candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len().max(word.len()) / 3).max(1))
-        .min();
-    near.map_or_else(String::new, |(_, candidate)| format!("; did you mean `{candidate}`?"))
+    nearest(word, candidates).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }

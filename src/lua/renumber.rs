@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::evaluation::Evaluation;
 use super::host::Host;
-use crate::spec::{FunctionId, Hook, HookAction, Node, Plan, ProbeTarget, Ready, Spec, Value};
+use crate::spec::{FunctionId, Hook, HookAction, Plan, ProbeTarget, Ready, Spec};
 
 /// Gives the plan's functions their numbers, by process, and all others the numbers after those.
 pub(super) fn by_place(evaluation: &mut Evaluation, host: &Host, plan: Plan) -> Plan {
@@ -41,8 +41,6 @@ pub(super) fn by_place(evaluation: &mut Evaluation, host: &Host, plan: Plan) -> 
     }
     evaluation.handlers.iter_mut().for_each(|handler| renumber(&mut handler.function));
     evaluation.timers.iter_mut().for_each(|timer| renumber(&mut timer.function));
-    // Updates at run time start from these.
-    evaluation.declared.iter_mut().for_each(|declaration| in_fields(&mut declaration.fields, &mut renumber));
     evaluation.functions.renumber(&mut renumber);
     host.reorder_functions(&order);
     renumbered
@@ -74,18 +72,5 @@ pub(super) fn each_function(spec: &mut Spec, each: &mut dyn FnMut(&mut FunctionI
         if let ProbeTarget::Function(id) = target {
             each(id);
         }
-    }
-}
-
-fn in_fields(fields: &mut [(String, Node)], each: &mut dyn FnMut(&mut FunctionId)) {
-    fields.iter_mut().for_each(|(_, node)| in_node(node, each));
-}
-
-fn in_node(node: &mut Node, each: &mut dyn FnMut(&mut FunctionId)) {
-    match &mut node.value {
-        Value::Function(id) => each(id),
-        Value::List(items) => items.iter_mut().for_each(|item| in_node(item, each)),
-        Value::Map(fields) | Value::Made { fields, .. } => in_fields(fields, each),
-        _ => {}
     }
 }

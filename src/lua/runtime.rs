@@ -41,9 +41,9 @@ pub type WedgedSink = Arc<dyn Fn(&Problem) + Send + Sync>;
 /// What is evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// One file, which may `require` others below the root.
+    /// One file: a script, which may `require` others below the root, or YAML (`*.yaml`, `*.yml`).
     File(PathBuf),
-    /// All `*.lua` files of the root, by name, in one state.
+    /// All `*.lua`, `*.yaml` and `*.yml` files of the root, by name, in one state.
     Folder(PathBuf),
     /// Text that stands in no file.
     Source {
@@ -77,6 +77,9 @@ pub struct EvaluateRequest {
     /// Whether the plan keeps the lines of all keys, for who looks for more mistakes in it; plans to be put in force are
     /// copied and compared without them.
     pub keep_lines: bool,
+    /// Whether a YAML file of a folder that is wrong is left out, and told in [`Evaluated::skipped`], instead of refusing
+    /// the whole: a boot is to bring up what it can.
+    pub skip_bad_files: bool,
 }
 
 impl EvaluateRequest {
@@ -97,6 +100,7 @@ impl EvaluateRequest {
             generation: None,
             recorded: None,
             keep_lines: false,
+            skip_bad_files: false,
         }
     }
 
@@ -106,6 +110,8 @@ impl EvaluateRequest {
         request.env.clone_from(&recorded.env);
         request.profiles.clone_from(&recorded.profiles);
         request.recorded = Some(Arc::new(recorded));
+        // What was in force may have been without a file that was wrong.
+        request.skip_bad_files = true;
         request
     }
 
@@ -125,7 +131,7 @@ impl EvaluateRequest {
         EvaluateRequest::new(Entry::File(path), root)
     }
 
-    /// All `*.lua` files of a folder, which is the root.
+    /// All scripts and YAML files of a folder, which is the root.
     pub fn folder(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         EvaluateRequest::new(Entry::Folder(path.clone()), path)
@@ -156,6 +162,8 @@ pub struct Evaluated {
     pub declared: Declared,
     /// What is said and gone on with.
     pub warnings: Vec<Problem>,
+    /// What is wrong with the files that were left out, if that was asked for.
+    pub skipped: Vec<Problem>,
     /// Every file that was read.
     pub files: Vec<FileRead>,
     /// All that it depended on, secrets too: [`EvaluateRequest::from_record`] makes the same evaluation of it.
@@ -334,6 +342,7 @@ impl Runtime {
             print: self.0.options.print.clone(),
             recorded: request.recorded,
             keep_lines: request.keep_lines,
+            skip_bad_files: request.skip_bad_files,
             attached: Arc::clone(&self.0.attached),
         });
         let thread = StateThread::default();
@@ -368,7 +377,8 @@ impl Runtime {
         generations.insert(number, Arc::downgrade(&handle));
         let (warnings, files) = (host.take_warnings(), host.reader().files());
         recorded.inputs = host.reader().inputs();
-        Ok(Evaluated { declared, warnings, files, recorded, generation: Generation(handle) })
+        let skipped = host.take_skipped();
+        Ok(Evaluated { declared, warnings, skipped, files, recorded, generation: Generation(handle) })
     }
 
     /// A generation of no configuration, for sessions where there is none; relative paths begin at `root`. Blocks for a

@@ -15,6 +15,7 @@ use super::host::{Host, Phase};
 use super::pattern;
 use super::reader::ReadError;
 use crate::spec::Problem;
+use crate::spec::schema::nearest;
 
 /// The globals that scripts see, besides the tables of libraries.
 const GLOBALS: &[&str] = &[
@@ -141,15 +142,6 @@ pub(super) fn undefined<'a>(lua: &Lua, key: &str, known: impl Iterator<Item = &'
         Some(near) => error_here(lua, format_args!("undefined global `{key}`; did you mean `{near}`?")),
         None => error_here(lua, format_args!("undefined global `{key}`")),
     }
-}
-
-/// The name that was most likely meant.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|name| (strsim::damerau_levenshtein(word, name), name))
-        .filter(|(distance, name)| *distance <= 2 && *distance * 2 < name.len().max(word.len()))
-        .min()
-        .map(|(_, name)| name)
 }
 
 /// Replaces a function that depends on more than the configuration by one that says so during evaluation.

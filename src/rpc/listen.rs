@@ -42,18 +42,11 @@ impl Listener {
                 Ok(Listener::Unix(listener))
             }
             Address::Tcp { host, port } => {
-                let all = resolve(host, *port).map_err(|error| failed(format!("cannot find `{host}`: {error}")))?;
-                let open = all.iter().find(|address| !is_loopback(address.ip()));
-                if let (Some(open), None) = (open, tls) {
-                    let open = open.ip();
-                    return Err(failed(format!(
-                        "{open} can be reached from other machines, which is served with mutual TLS alone: give \
-                         --tls-cert, --tls-key and --tls-client-ca, or listen at 127.0.0.1"
-                    )));
-                }
-                let bound = TcpListener::bind(all.as_slice()).map_err(|error| failed(hint(&error)))?;
-                let listener = TcpListener::from(high_fd(OwnedFd::from(bound)));
-                Ok(Listener::of_tcp(listener, tls))
+                let open = tls.is_none().then_some(
+                    "which is served with mutual TLS alone: give --tls-cert, --tls-key and --tls-client-ca, or listen at \
+                     127.0.0.1",
+                );
+                Ok(Listener::of_tcp(bind_tcp(host, *port, open).map_err(failed)?, tls))
             }
         }
     }
@@ -89,6 +82,30 @@ impl AsFd for Listener {
             Listener::Loopback(listener) | Listener::Tls(listener, _) => listener.as_fd(),
         }
     }
+}
+
+/// Listens for something that anybody may read who can connect; beyond loopback only where that is asked for.
+///
+/// # Errors
+/// [`ListenError`], with what to do.
+#[cfg(feature = "cli")]
+pub(crate) fn bind_plain(host: &str, port: u16, beyond_loopback: bool) -> Result<TcpListener, ListenError> {
+    let open = (!beyond_loopback).then_some(
+        "and whoever is there could read the page: give --metrics-beyond-loopback if that is meant, or listen at 127.0.0.1",
+    );
+    let failed = |why| ListenError { address: Address::Tcp { host: host.to_owned(), port }.to_string(), why };
+    bind_tcp(host, port, open).map_err(failed)
+}
+
+/// Listens at a host's addresses; one that others can reach is an error that ends like this, if it does.
+fn bind_tcp(host: &str, port: u16, open: Option<&str>) -> Result<TcpListener, String> {
+    let all = resolve(host, port).map_err(|error| format!("cannot find `{host}`: {error}"))?;
+    let reached = all.iter().find(|address| !is_loopback(address.ip()));
+    if let (Some(reached), Some(open)) = (reached, open) {
+        return Err(format!("{} can be reached from other machines, {open}", reached.ip()));
+    }
+    let bound = TcpListener::bind(all.as_slice()).map_err(|error| hint(&error))?;
+    Ok(TcpListener::from(high_fd(OwnedFd::from(bound))))
 }
 
 /// Why there is nobody listening.

@@ -51,6 +51,8 @@ pub use connect::{ClientTls, ConnectError, connect, connect_to};
 #[cfg(feature = "cli")]
 pub(crate) use doors::let_in;
 pub use fault::detail_of as error_detail;
+#[cfg(feature = "cli")]
+pub(crate) use listen::bind_plain;
 pub use listen::{ListenError, Listener, Tls, TlsError, TlsFiles};
 #[doc(hidden)]
 pub use local::{Own, Way, own, unary};

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::process::{Spec, Stream};
 
 /// Makes the paths of a spec absolute, those that are not being below `root`.
-#[cfg(feature = "lua")]
+#[cfg(feature = "yaml")]
 pub(crate) fn make_absolute(spec: &mut Spec, root: &Path) {
     let at = |path: &str| root.join(path).to_string_lossy().into_owned();
     spec.working_dir = Some(spec.working_dir.as_deref().map_or_else(|| at(""), at));

@@ -4,7 +4,7 @@
 //! is one table of them ([`schema`]) and one reader ([`read`]), so a key means the same and a mistake is told the
 //! same way everywhere. Nothing here reads a file, a clock or the environment.
 
-#[cfg(feature = "lua")]
+#[cfg(feature = "yaml")]
 mod absolute;
 mod builder;
 pub mod diff;
@@ -29,12 +29,12 @@ mod validate;
 pub mod value;
 pub mod write;
 
-#[cfg(feature = "lua")]
+#[cfg(feature = "yaml")]
 pub(crate) use absolute::make_absolute;
 pub use hook::{FunctionId, Hook, HookAction, Hooks};
 pub use listener::{LONGEST_SOCKET_PATH, ListenAddress, Listener, Place};
 pub use order::{OrderEdge, order_cycles, order_edges};
-pub use plan::{Plan, PlanError, Problem, Severity, Source};
+pub use plan::{Plan, PlanError, Problem, Severity, Source, Written};
 pub use probe::{Health, HttpProbe, LogLine, Probe, ProbeTarget, Ready};
 pub use process::{Conditions, Directory, EnvFile, Limits, LogSettings, ProcessType, Rlimit, Secret, Spec, Stream};
 pub use restart::{Restart, RestartPolicy, StartLimit};

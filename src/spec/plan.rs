@@ -18,6 +18,17 @@ pub struct Source {
     pub groups: Vec<String>,
     /// What was odd but readable: field path and sentence. [`Spec::validate`] says them as warnings.
     pub notes: Vec<(String, String)>,
+    /// What the user called a field, by its path, where that is something else (`restart_sec` for `restart.delay`).
+    pub written: BTreeMap<String, Written>,
+}
+
+/// A field as the user wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its path in the user's words.
+    pub path: String,
+    /// The file it stands in, when that is not the spec's.
+    pub file: Option<String>,
 }
 
 impl Source {
@@ -31,6 +42,19 @@ impl Source {
             path = path.rfind(['.', '[']).map_or("", |end| &path[..end]);
         }
         self.line
+    }
+
+    /// The file that a field stands in, and its path as the user wrote it.
+    pub(crate) fn place_of(&self, field: &str) -> (Option<String>, String) {
+        let mut end = field.len();
+        while end > 0 {
+            if let Some(written) = self.written.get(&field[..end]) {
+                let file = written.file.as_ref().or(self.file.as_ref());
+                return (file.cloned(), format!("{}{}", written.path, &field[end..]));
+            }
+            end = field[..end].rfind(['.', '[']).unwrap_or(0);
+        }
+        (self.file.clone(), field.to_owned())
     }
 }
 
@@ -80,12 +104,13 @@ pub struct Problem {
 impl Problem {
     /// A problem of a spec, with the line of its field.
     pub(crate) fn of(spec: &Spec, severity: Severity, field: &str, message: String) -> Problem {
+        let (file, path) = spec.source.place_of(field);
         Problem {
             severity,
-            file: spec.source.file.clone(),
+            file,
             line: spec.source.line_of(field),
             process: Some(spec.name.escape_debug().to_string()),
-            field: Some(field.to_owned()).filter(|field| !field.is_empty()),
+            field: Some(path).filter(|field| !field.is_empty()),
             message,
         }
     }

@@ -18,9 +18,12 @@ mod split;
 mod stop;
 
 pub use amend::amend;
-pub use dialect::{Dialect, Origin, Pace};
+pub use dialect::{Dialect, Origin, Pace, Syntax};
 pub use merge::{merge, merge_into};
 pub use split::{Split, SplitError, split_command};
+
+#[cfg(feature = "yaml")]
+pub(crate) use reader::describe;
 
 pub(super) use process::{POLICIES, TYPES};
 pub(super) use stop::MODES;

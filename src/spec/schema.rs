@@ -6,6 +6,7 @@
 mod fields;
 mod keys;
 mod nearest;
+mod older;
 mod probes;
 
 use std::fmt;
@@ -15,6 +16,7 @@ pub use keys::{
     START_LIMIT, STOP, STOP_STEP,
 };
 pub use nearest::nearest;
+pub use older::{OLDER_NAMES, OLDER_TABLES};
 pub use probes::{CHECK, EXEC, HTTP, LOGLINE, PACE, TCP};
 
 use super::process::Spec;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -231,6 +231,8 @@ impl Builder {
             events: Hub::new(Bounds { items: EVENTS, weight: usize::MAX, replay: true }, machine.next_event()),
             lines: Hub::new(Bounds { items: LINES, weight: LINE_BYTES, replay: false }, 0),
             ended: OnceLock::new(),
+            measured: AtomicBool::new(false),
+            last_figures: OnceLock::new(),
             host: Mutex::new(host),
             thread: OnceLock::new(),
             join: Mutex::new(None),

@@ -289,6 +289,33 @@ impl Supervisor {
         }
     }
 
+    /// Answers when the listeners of all that was asked for before are bound, or could not be: whoever connects then is let
+    /// in. What waits for another process binds its own when its turn comes, and is not waited for.
+    ///
+    /// ```
+    /// use neap::Supervisor;
+    /// use neap::spec::{ListenAddress, Listener, Plan, Spec};
+    ///
+    /// let supervisor = Supervisor::builder().build()?;
+    /// let mut plan = Plan::new();
+    /// plan.insert(Spec::new("web", ["my-server"]).listen(Listener::new(ListenAddress::Tcp("127.0.0.1:0".into()))))?;
+    /// supervisor.apply(plan).wait()?;
+    /// supervisor.listening().wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when the supervisor ends first.
+    pub fn listening(&self) -> Pending<()> {
+        let (sender, receiver) = oneshot::channel();
+        match self.shared().mailbox.post(Message::WaitBound(sender)) {
+            Ok(()) => {
+                Pending::new(receiver, |answer| matches!(answer, Answer::Bound).then_some(()), self.shared(), None)
+            }
+            Err(_) => Pending::ready(Err(Error::Ended)),
+        }
+    }
+
     /// Ends the engine without touching a child: a successor with the same ledger goes on. This program must end right
     /// after it, without another supervisor. False, and nothing is changed, when what a successor needs cannot be written.
     #[doc(hidden)]

@@ -2,6 +2,7 @@
 
 mod builder;
 mod error;
+mod figures;
 mod handle;
 mod pending;
 mod process;
@@ -11,6 +12,7 @@ mod task;
 
 pub use builder::Builder;
 pub use error::{BuildError, Error};
+pub use figures::Figures;
 pub use handle::{Supervisor, WeakSupervisor};
 pub use pending::{Pending, Shutdown};
 pub use process::Process;
@@ -18,6 +20,7 @@ pub use task::{Task, TaskResult};
 
 pub use crate::driver::contain::TreeKind;
 pub use crate::driver::spawn::Method;
+pub use crate::driver::{Counts, ExitReason, ProbeCounts, ProcessFigures, SupervisorFigures, Times};
 pub use crate::driver::{Enforcer, Limit, LimitState, ListenerState};
 pub use crate::driver::{FunctionCall, FunctionDone, FunctionHost, HostReport, Purpose, Usage, UsageSource};
 pub use crate::events::{Events, Lines, Next};

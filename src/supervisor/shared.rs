@@ -1,12 +1,13 @@
 //! What handles and engine share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
 
 use tokio::sync::oneshot;
 
 use super::error::Error;
+use super::figures::Figures;
 use super::pending::{Pending, Shutdown};
 use crate::block::block_on;
 use crate::core::{Command, CommandId, Done, Event, Input, ProcessId, Refusal, StateName, Status};
@@ -31,6 +32,8 @@ pub(crate) enum Message {
     Query(Box<dyn FnOnce(&Engine) + Send>),
     /// Tell when the process is in this state.
     Wait { process: ProcessId, state: StateName, answer: oneshot::Sender<Answer> },
+    /// Tell when no listener is being bound.
+    WaitBound(oneshot::Sender<Answer>),
     /// End without touching a child, for a successor to go on.
     HandOver(oneshot::Sender<Answer>),
     /// Tell when the engine has ended.
@@ -50,6 +53,8 @@ pub(crate) enum Answer {
     Refused(Refusal),
     Status(Box<Status>),
     Ended(Shutdown),
+    /// No listener is being bound.
+    Bound,
     /// Whether a successor can take over.
     HandedOver(bool),
 }
@@ -60,6 +65,10 @@ pub(crate) struct Shared {
     pub events: Arc<Hub<Event>>,
     pub lines: Arc<LineHub>,
     pub ended: OnceLock<Shutdown>,
+    /// Whether somebody looks at what runs used that are over.
+    pub measured: AtomicBool,
+    /// What had been counted when the engine ended.
+    pub last_figures: OnceLock<Figures>,
     pub host: Mutex<HostReport>,
     pub thread: OnceLock<ThreadId>,
     pub join: Mutex<Option<JoinHandle<()>>>,

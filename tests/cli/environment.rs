@@ -56,6 +56,11 @@ fn a_start_that_a_condition_skips_is_exit_code_4_and_holds_nobody_else_up() {
     assert_eq!(gone["state"], "created");
     assert!(gone["reason"].as_str().unwrap().starts_with("skipped: condition path_exists"), "{gone}");
     assert!(instance.ok(&["start", "needs"]).starts_with("needs: running"));
+    let why = instance.ok(&["why", "gone", "needs"]);
+    assert!(why.contains("gone is created") && why.contains("\n\nneeds is running"), "{why}");
+    let why = instance.json(&["why", "gone", "needs", "--json"]);
+    assert_eq!((&why[0]["process"]["name"], &why[1]["process"]["name"]), (&"gone".into(), &"needs".into()), "{why}");
+    assert_eq!(instance.json(&["why", "gone", "--json"])["process"]["name"], "gone");
     assert!(instance.fails(4, &["start", "bound"]).stderr.contains("path_exists"));
     let odd = instance.fails(1, &["start", "odd"]);
     assert!(odd.stderr.contains("came to no answer") && odd.stderr.contains("neap.lua:10: broken"), "{odd:?}");

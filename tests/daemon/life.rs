@@ -152,7 +152,12 @@ fn messages_are_json_or_the_agents_when_asked() {
     daemon.stop();
     home.config(&("neap.settings { log_format = 'datadog' }\n".to_owned() + &process("a", "")));
     let daemon = home.daemon();
-    daemon.wait_for(" UTC | PROCMGR | INFO | (neap) | ready; ");
+    let line = daemon.wait_for(" in neap) | ready; ");
+    assert!(line.contains(" UTC | PROCMGR | INFO | (neap:"), "{line}");
+    daemon.wait_for(" in a) | process:a | running");
+    // What was in force says how, for the next supervisor, too.
+    nix::sys::signal::kill(daemon.supervisor(), nix::sys::signal::Signal::SIGKILL).unwrap();
+    daemon.wait_for(" in neap) | ready; ");
     daemon.stop();
 }
 

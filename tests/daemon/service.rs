@@ -1,13 +1,14 @@
 //! Under a service manager, and as the first process of a container.
 
-use std::os::unix::net::UnixDatagram;
+use std::net::TcpListener;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::common::{root_or_skip, skipped};
-use crate::support::{DEADLINE, Home};
+use crate::support::{DEADLINE, Daemon, Home};
 
 /// The next datagram with this in it.
 #[track_caller]
@@ -51,6 +52,76 @@ fn a_service_manager_is_told_of_start_reload_stop_and_life() {
     assert_eq!(status.code(), Some(0), "{said}");
     // Children are not the ones that the service manager listens to.
     socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+}
+
+/// Listens for the service manager's news of a daemon with this configuration, and starts it.
+fn told_of(home: &Home) -> (UnixDatagram, Daemon<'_>) {
+    let path = home.path("notify.sock");
+    let _ = std::fs::remove_file(&path);
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut command = home.command(["daemon", "neap.lua"]);
+    command.env("NOTIFY_SOCKET", path);
+    (socket, home.start(command))
+}
+
+#[test]
+fn who_connects_when_it_says_that_it_is_ready_is_let_in() {
+    let home = Home::new();
+    // Most of them wait for a connection, and some are started with it.
+    let listens = "for i = 1, 200 do neap.process('p' .. i, { command = 'sleep 100000', auto_start = i % 20 == 0, \
+        listen = neap.listen { unix = neap.path('s' .. i) } }) end";
+    home.config(listens);
+    for _ in 0..5 {
+        let (socket, daemon) = told_of(&home);
+        heard(&socket, "READY=1");
+        for i in (1..=200).rev() {
+            UnixStream::connect(home.path(&format!("s{i}"))).unwrap_or_else(|error| panic!("s{i}: {error}"));
+        }
+        assert_eq!(home.status()["ready"], true);
+        daemon.stop();
+    }
+}
+
+#[test]
+fn after_a_reload_too_it_is_ready_once_what_listens_is_bound() {
+    let home = Home::new();
+    home.config("");
+    let (socket, daemon) = told_of(&home);
+    heard(&socket, "READY=1");
+    for round in 0..15 {
+        home.config(&format!(
+            "for i = 1, 20 do neap.process('r{round}p' .. i, {{ command = 'sleep 100000', \
+             listen = neap.listen {{ unix = neap.path('r{round}s' .. i) }} }}) end"
+        ));
+        daemon.signal(Signal::SIGHUP);
+        heard(&socket, "RELOADING=1");
+        heard(&socket, "READY=1");
+        for i in 1..=20 {
+            UnixStream::connect(home.path(&format!("r{round}s{i}")))
+                .unwrap_or_else(|error| panic!("round {round}, {i}: {error}\n{}", daemon.said()));
+        }
+    }
+    daemon.stop();
+}
+
+#[test]
+fn a_listener_that_cannot_be_bound_or_waits_for_another_process_keeps_nobody_from_being_ready() {
+    let home = Home::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    home.config(&format!(
+        "neap.process('taken', {{ command = 'sleep 100000', restart = 'always', listen = neap.listen {{ tcp = {port} }} }})\n\
+         neap.process('never', {{ command = 'sleep 100000', ready = neap.exec {{ command = {{ 'false' }} }} }})\n\
+         neap.process('later', {{ command = 'sleep 100000', auto_start = true, requires = 'never', \
+           listen = neap.listen {{ unix = neap.path 'later' }} }})"
+    ));
+    let (socket, daemon) = told_of(&home);
+    heard(&socket, "READY=1");
+    assert_eq!(home.status()["ready"], true);
+    assert!(!home.path("later").exists());
+    home.wait_until("it is tried again", |all| all["taken"]["state"] == "backoff");
+    daemon.stop();
 }
 
 /// `unshare` with this of a daemon as PID 1 of a namespace of its own.

@@ -13,15 +13,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::common::free_port;
 use crate::support::{DEADLINE, Daemon, Home, is, pid};
 
 /// How often a service is killed.
 const TIMES: usize = 20;
-
-/// A port of loopback that nobody has.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// A program of this test's folder.
 pub fn program(name: &str) -> String {
@@ -222,6 +218,20 @@ fn a_service_killed_twenty_times_behind_its_listener_refuses_no_connection() {
         killed_twenty_times_behind(&home, &at);
         daemon.stop();
     }
+}
+
+#[test]
+fn a_handler_hears_when_a_process_listens() {
+    let home = Home::new();
+    let handler =
+        "neap.on('process.listening', function(event) neap.log.info(event.process .. ' ' .. event.reason) end)";
+    let listen = "listen = neap.listen { unix = 'x.sock' }";
+    home.config(&format!("{handler}\nneap.process('web', {{ command = {{ 'sleep', '1000' }}, {listen} }})"));
+    let daemon = home.daemon();
+    let heard = daemon.wait_for("web for a connection on ");
+    assert!(heard.contains("x.sock"), "{heard}");
+    daemon.wait_for("neap: ready;");
+    daemon.stop();
 }
 
 #[test]

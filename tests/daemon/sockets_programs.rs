@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
-use crate::sockets::{At, bound, echo, free_port, has, program, python, ready};
+use crate::common::free_port;
+use crate::sockets::{At, bound, echo, has, program, python, ready};
 use crate::support::{DEADLINE, Home, is, pid};
 
 /// A child that is ended with the test, whatever becomes of it.

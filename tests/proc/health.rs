@@ -10,21 +10,13 @@ use neap::Process;
 use neap::core::{EventKind, HealthStatus, Pid, StateName};
 use neap::spec::{FunctionId, Health, Probe, ProbeTarget, ProcessType, Ready, Spec};
 
-use crate::support::{DEADLINE, wait_until};
+use crate::support::{DEADLINE, free_port, wait_until};
 use crate::world::{World, at_once, does, done, is_dead, pid};
 
 const OFTEN: Duration = Duration::from_millis(5);
 
 /// The kinds of probes; each asks a process that is well while there is a file `well`.
 const KINDS: [&str; 5] = ["http", "http over a socket", "tcp", "exec", "function"];
-
-/// A port that nobody is given by chance, also while nobody listens at it.
-fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let ports = (0..10_000).map(|_| 20_000 + (std::process::id() * 13 + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
-    let mut ports = ports.map(|port| u16::try_from(port).unwrap());
-    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
-}
 
 /// A world whose function 1 looks for the file.
 fn world() -> World {

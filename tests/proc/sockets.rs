@@ -16,7 +16,7 @@ use neap::spec::{Listener, Restart, Signal, Spec};
 use serde_json::json;
 
 use crate::kept::{Kept, send};
-use crate::support::{DEADLINE, root_or_skip, wait_until};
+use crate::support::{DEADLINE, free_port, root_or_skip, wait_until};
 use crate::world::{World, at_once, await_lines, does, done, pid};
 
 /// A process that is started by the first connection.
@@ -482,13 +482,6 @@ fn a_listener_that_its_program_shut_down_listens_again_for_the_next_run() {
 pub fn both(test: impl Fn(&[&str])) {
     test(&[]);
     test(&["groups"]);
-}
-
-/// A port that nobody has now, and no client is given.
-fn free_port() -> u16 {
-    let first = 20_000 + (std::process::id() % 8_000) as u16;
-    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    (first..32_000).find(free).expect("a free port")
 }
 
 #[test]

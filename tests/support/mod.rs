@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,6 +24,14 @@ pub fn wait_until(what: &str, mut met: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "waited {DEADLINE:?} in vain until {what}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// A port of 127.0.0.1 that nobody listens at, outside of those that the kernel gives to clients: it stays free.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let ports = (0..10_000).map(|_| 20_000 + (std::process::id() * 13 + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
+    let mut ports = ports.map(|port| u16::try_from(port).unwrap());
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 /// Prints the line that says a test did not run here, and why.

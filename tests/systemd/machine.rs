@@ -31,7 +31,7 @@ exec unshare --pid --mount --uts --ipc --fork --kill-child --propagation private
     mount -t tmpfs tmpfs /var/lib
     while umount -R /sys/fs/cgroup 2>/dev/null; do :; done
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
-    mount --bind "$1/units" /etc/systemd/system
+    mount --bind "$1/etc" /etc
     unset NOTIFY_SOCKET
     container=neap-test exec /lib/systemd/systemd --system --unit=neap-test.target --log-target=console --show-status=no
 ' "$1" "$2"
@@ -66,7 +66,7 @@ impl Machine {
             }
         };
         let folder = TempDir::new();
-        units(&folder, service);
+        etc(&folder, service);
         let log = File::create(folder.join("boot.log")).expect("a file");
         let unshare = Command::new("sh")
             .args(["-c", BOOT, "boot"])
@@ -105,8 +105,15 @@ impl Machine {
 
     /// Writes the configuration; `FOLDER` in it is [`Machine::path`]'s.
     pub fn configure(&self, text: &str) {
+        self.write_config("neap.lua", text);
+    }
+
+    /// Writes a file of /etc/neap.
+    pub fn write_config(&self, name: &str, text: &str) {
         let folder = self.folder.path().to_str().expect("a plain path");
-        fs::write(self.path("neap.lua"), text.replace("FOLDER", folder)).expect("a file");
+        let place = self.path("etc/neap");
+        fs::create_dir_all(&place).expect("a folder");
+        fs::write(place.join(name), text.replace("FOLDER", folder)).expect("a file");
     }
 
     /// A path that is the same inside and outside.
@@ -115,9 +122,29 @@ impl Machine {
     }
 
     fn run(&self, words: &[&str]) -> Output {
+        self.inside("systemctl", words)
+    }
+
+    /// A command inside it.
+    fn inside(&self, program: &str, words: &[&str]) -> Output {
         let mut enter = Command::new("nsenter");
         enter.args(["--target", &self.init.to_string(), "--mount", "--pid", "--cgroup", "--uts", "--ipc"]);
-        enter.arg("systemctl").args(words).output().expect("nsenter")
+        enter.arg(program).args(words).output().expect("nsenter")
+    }
+
+    /// systemctl(1), which must fail; what it says.
+    pub fn systemctl_fails(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        assert!(!output.status.success(), "systemctl {words:?} succeeded: {}", self.log());
+        String::from_utf8_lossy(&output.stderr).trim().to_owned()
+    }
+
+    /// `neap`, which must succeed, without anything in its environment.
+    pub fn neap(&self, words: &[&str]) -> String {
+        let all: Vec<&str> = ["-i", env!("CARGO_BIN_EXE_neap")].into_iter().chain(words.iter().copied()).collect();
+        let output = self.inside("env", &all);
+        assert!(output.status.success(), "neap {words:?}: {output:?}\n{}", self.log());
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// systemctl(1), which must succeed.
@@ -227,20 +254,40 @@ fn cgroup() -> io::Result<PathBuf> {
     Ok(cgroup)
 }
 
-/// Our unit, as it is shipped, with a binary, a configuration and a log of the test's; and nothing that it depends on.
-fn units(folder: &TempDir, service: &str) {
-    let units = folder.join("units");
-    let drop_in = units.join("neap.service.d");
-    fs::create_dir_all(&drop_in).expect("a folder");
+/// Where the units of dist/systemd have their binary.
+const SHIPPED: &str = "/usr/local/bin/";
+/// What programs look up, of this machine's own.
+const KNOWN: [&str; 7] = ["machine-id", "passwd", "group", "nsswitch.conf", "alternatives", "ld.so.cache", "localtime"];
+
+/// A /etc of the test's: our units, as they are shipped and as `dist/install` puts them in their place, with the tested
+/// binary; and a drop-in with a log of the test's and nothing that they depend on.
+fn etc(folder: &TempDir, service: &str) {
+    let (etc, bin) = (folder.join("etc"), folder.join("bin"));
+    let units = etc.join("systemd/system");
+    fs::create_dir_all(&units).expect("a folder");
+    fs::create_dir(&bin).expect("a folder");
+    for name in KNOWN {
+        let copied = Command::new("cp").arg("-a").arg(Path::new("/etc").join(name)).arg(&etc).output().expect("cp");
+        // What is not there, is not needed here.
+        drop(copied);
+    }
+    for name in ["neap", "dd-procmgrd", "dd-procmgr"] {
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_neap"), bin.join(name)).expect("a link");
+    }
     fs::write(units.join("neap-test.target"), TARGET).expect("a file");
-    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/neap.service");
-    fs::copy(unit, units.join("neap.service")).expect("our unit");
-    let (binary, ours) = (env!("CARGO_BIN_EXE_neap"), folder.path().display());
+    let ours = folder.path().display();
     let text = format!(
-        "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=\nExecStart={binary} daemon {ours}/neap.lua\n\
-         StandardOutput=append:{ours}/neap.log\nStandardError=append:{ours}/neap.log\n{service}\n"
+        "[Unit]\nDefaultDependencies=no\n[Service]\nStandardOutput=append:{ours}/neap.log\n\
+         StandardError=append:{ours}/neap.log\n{service}\n"
     );
-    fs::write(drop_in.join("test.conf"), text).expect("a file");
+    for name in ["neap.service", "neap@.service", "dd-procmgrd.service"] {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/systemd").join(name);
+        let unit = fs::read_to_string(shipped).expect("our unit");
+        fs::write(units.join(name), unit.replace(SHIPPED, &format!("{}/", bin.display()))).expect("a file");
+        let drop_in = units.join(format!("{name}.d"));
+        fs::create_dir(&drop_in).expect("a folder");
+        fs::write(drop_in.join("test.conf"), &text).expect("a file");
+    }
 }
 
 fn members_below(cgroup: &Path, found: &mut Vec<u32>) {

@@ -4,6 +4,7 @@
 mod common;
 mod limits;
 mod machine;
+mod units;
 
 use std::fs;
 
@@ -44,9 +45,16 @@ fn systemd_starts_reloads_and_stops_it() {
     let more = ONE.to_owned() + "neap.process \"two\" { shell = \"echo two > FOLDER/two; exec sleep 1000\" }\n";
     machine.configure(&more);
     machine.systemctl(&["reload", "neap"]);
+    assert!(machine.neap(&["list"]).contains("two"), "it is in force when the reload is over");
     wait_until("what was added is up", || machine.path("two").exists());
-    wait_until("the status says so", || machine.show("StatusText").contains("2 processes"));
     assert_eq!(told(&machine).len(), 1, "what did not change is not touched");
+
+    machine.configure("local neap = require 'neap'\nneap.process 'one' { comand = 'true' }\n");
+    assert!(machine.systemctl_fails(&["reload", "neap"]).contains("Job for neap.service failed"));
+    assert!(machine.log().contains("neap.lua:2: "), "with what is wrong: {}", machine.log());
+    assert_eq!(machine.show("ActiveState"), "active", "and all goes on");
+    assert!(machine.neap(&["status"]).contains("refused"), "{}", machine.neap(&["status"]));
+    assert!(machine.neap(&["list"]).contains("two") && told(&machine).len() == 1);
 
     machine.systemctl(&["stop", "neap"]);
     assert_eq!((&*machine.show("ActiveState"), &*machine.show("Result")), ("inactive", "success"), "{}", machine.log());
@@ -98,6 +106,37 @@ fn an_anchor_that_hangs_is_replaced_by_systemd() {
     assert_ne!(machine.main(), main);
     wait_until("the process is up again", || told(&machine).len() == 2);
     assert_eq!(machine.members_named("sleep 1000"), 0);
+}
+
+#[test]
+fn an_anchor_that_is_killed_is_a_service_that_systemd_starts_anew() {
+    let Some(machine) = begin("an_anchor_that_is_killed_is_a_service_that_systemd_starts_anew", "") else { return };
+    let (main, supervisor) = (machine.main(), machine.supervisor());
+    machine.kill(main, Signal::SIGKILL);
+    wait_until("systemd starts it again", || {
+        machine.show("NRestarts") == "1" && machine.show("ActiveState") == "active"
+    });
+    assert!(machine.main() != main && machine.supervisor() != supervisor);
+    wait_until("the process is up again", || {
+        told(&machine).iter().filter(|line| line.starts_with("started")).count() == 2
+    });
+    assert_eq!(machine.members_named("sleep 1000"), 0);
+    assert_eq!(machine.members(), 4, "an anchor, a supervisor, the process and its sleep: nothing is there twice");
+}
+
+#[test]
+fn a_service_whose_configuration_is_refused_is_given_up_and_says_why() {
+    let test = "a_service_whose_configuration_is_refused_is_given_up_and_says_why";
+    let Some(machine) = Machine::boot(test, "local neap = require 'neap'\nnonsense()\n", "RestartSec=0") else {
+        return;
+    };
+    machine.systemctl_fails(&["start", "neap"]);
+    wait_until("it is given up", || machine.show("ActiveState") == "failed");
+    assert!(machine.log().contains("neap.lua:2: "), "{}", machine.log());
+    machine.configure(ONE);
+    machine.systemctl(&["reset-failed", "neap"]);
+    machine.systemctl(&["start", "neap"]);
+    wait_until("its process is up", || told(&machine).len() == 1);
 }
 
 /// What is read differently by somebody who guesses.

@@ -70,9 +70,9 @@ pub(in crate::cli) enum Command {
 /// `neap why`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Why {
-    /// A name or an id
-    #[arg(value_name = "NAME")]
-    pub(in crate::cli) name: String,
+    /// Names or ids
+    #[arg(required = true, value_name = "NAME")]
+    pub(in crate::cli) names: Vec<String>,
 }
 
 /// `neap graph`.
@@ -243,7 +243,7 @@ pub(in crate::cli) struct Wait {
 /// `neap plan`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Plan {
-    /// A .lua file, or a folder of them [default: what the instance was started with]
+    /// A .lua or .yaml file, or a folder of them [default: what the instance was started with]
     #[arg(value_name = "CONFIG")]
     pub(in crate::cli) config: Option<PathBuf>,
     /// Exit with 1 when anything differs
@@ -254,7 +254,7 @@ pub(in crate::cli) struct Plan {
 /// `neap apply`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Apply {
-    /// A .lua file, or a folder of them [default: what the instance was started with]
+    /// A .lua or .yaml file, or a folder of them [default: what the instance was started with]
     #[arg(value_name = "CONFIG")]
     pub(in crate::cli) config: Option<PathBuf>,
     #[command(flatten)]
@@ -415,6 +415,6 @@ fn state(text: &str) -> Result<StateName, String> {
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }

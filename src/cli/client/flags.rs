@@ -29,7 +29,7 @@ impl SpecFlags {
     }
 
     /// Whether this key is given, or one below it.
-    pub(super) fn has(&self, path: &str) -> bool {
+    pub(in crate::cli) fn has(&self, path: &str) -> bool {
         self.given.iter().any(|(given, _)| within(given, path))
     }
 

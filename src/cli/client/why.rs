@@ -2,7 +2,7 @@
 
 use super::args;
 use super::context::Context;
-use super::json;
+use super::json::Json;
 use super::look::{health_at_length, state, tone, word};
 use super::table::{Cell, Sheet};
 use crate::cli::escape::escape;
@@ -15,13 +15,15 @@ use crate::rpc::proto::v1::{Blocker, Health, Process, Reason, State, Timer, WhyR
 
 /// Says why.
 pub(super) fn why(args: &args::Why, context: &mut Context) -> Result<Exit, Failure> {
-    let why = context.call(|client| client.why(WhyRequest { name: args.name.clone() }))?;
+    let ask = |name: &String| context.call(|client| client.why(WhyRequest { name: name.clone() }));
+    let all = args.names.iter().map(ask).collect::<Result<Vec<WhyResponse>, Failure>>()?;
     if context.voice.json {
-        context.print(&json::line(&why))?;
+        let mut all: Vec<Json> = all.iter().map(Json::of).collect();
+        context.print(&if all.len() == 1 { all.remove(0) } else { Json::List(all) }.line())?;
     } else {
-        let whole = context.voice.talk == Talk::Verbose;
-        let text = text(&why, context.sheet(), Moment::now(), whole);
-        context.print(text.trim_end())?;
+        let (sheet, now, whole) = (context.sheet(), Moment::now(), context.voice.talk == Talk::Verbose);
+        let texts: Vec<String> = all.iter().map(|why| text(why, sheet, now, whole)).collect();
+        context.print(texts.join("\n").trim_end())?;
     }
     Ok(Exit::Done)
 }

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::names::Names;
 use super::{NetProbe, Probes, within};
-use crate::core::{Input, ProbeKind, RunId};
+use crate::core::{ProbeKind, RunId};
+use crate::driver::engine::HelperDone;
 use crate::spec::HttpProbe;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn probes() -> (Probes, mpsc::Receiver<Input>) {
+fn probes() -> (Probes, mpsc::Receiver<HelperDone>) {
     let (sender, receiver) = mpsc::channel();
     let sender = Mutex::new(sender);
     (Probes::new(Arc::new(move |input| sender.lock().unwrap().send(input).unwrap())), receiver)
@@ -23,7 +24,7 @@ fn ask(probe: NetProbe, timeout: Duration) -> Result<(), String> {
     let (mut probes, answers) = probes();
     probes.start(RunId(1), ProbeKind::Ready, probe, timeout).unwrap();
     match answers.recv_timeout(PATIENCE).unwrap() {
-        Input::Probed(RunId(1), ProbeKind::Ready, result) => result,
+        HelperDone::Probed(RunId(1), ProbeKind::Ready, result, _) => result,
         other => panic!("{other:?}"),
     }
 }
@@ -112,7 +113,7 @@ fn silence_is_a_failure_and_a_stopped_probe_says_nothing() {
     probes.start(RunId(1), ProbeKind::Health, http(url.clone(), None), PATIENCE).unwrap();
     probes.stop(RunId(1), ProbeKind::Health);
     probes.start(RunId(2), ProbeKind::Health, http(url, None), Duration::from_millis(20)).unwrap();
-    assert!(matches!(answers.recv_timeout(PATIENCE), Ok(Input::Probed(RunId(2), ProbeKind::Health, Err(_)))));
+    assert!(matches!(answers.recv_timeout(PATIENCE), Ok(HelperDone::Probed(RunId(2), ProbeKind::Health, Err(_), _))));
     drop(probes);
     assert!(answers.recv_timeout(PATIENCE).is_err());
 }

@@ -92,6 +92,7 @@ impl Engine {
             Ok(None) => {}
             Ok(Some((connection, peer))) => {
                 bound.accepted += 1;
+                self.tally.connection(process);
                 self.sockets.last_connection += 1;
                 let id = ConnectionId(self.sockets.last_connection);
                 self.sockets.connections.insert(id, connection);

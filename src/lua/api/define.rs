@@ -10,7 +10,7 @@ use super::handle::supervisor;
 use super::process::described;
 use crate::core::{EventKind, ProcessId};
 use crate::lua::error::Problems;
-use crate::lua::evaluation::{Declaration, Evaluation, Fields, Layer};
+use crate::lua::evaluation::{Evaluation, Fields, Layer};
 use crate::lua::host::Host;
 use crate::lua::problem::{self, Site, problem_at, site};
 use crate::lua::renumber::each_function;
@@ -80,9 +80,7 @@ fn spec_of(lua: &Lua, late: &Late, table: &Value, place: &Site) -> mlua::Result<
         let defaults = evaluation.defaults.iter().map(|(layer, _)| layer);
         defaults.chain(&late.layers).for_each(|layer| merge_into(&mut fields, layer.to_vec()));
         merge_into(&mut fields, own);
-        let (name, site) = (late.name.clone(), place.clone());
-        let declaration = Declaration { name, layers: Vec::new(), fields: Vec::new(), site };
-        let mut spec = finish::spec(evaluation, &declaration, fields).0?;
+        let mut spec = finish::spec(evaluation, &late.name, place, fields)?;
         spec.source.fields.clear();
         Ok(spec)
     })?;

@@ -24,8 +24,8 @@ pub(crate) fn topics() -> Vec<String> {
     let health = [HealthStatus::Unknown, HealthStatus::Starting, HealthStatus::Healthy, HealthStatus::Unhealthy];
     let states = StateName::ALL.iter().map(|state| format!("process.{state}"));
     let health = health.iter().map(|status| format!("health.{}", status.as_str()));
-    let others = ["process.oom", "process.pids_limit", "config.applied", "config.refused"].map(str::to_owned);
-    states.chain(health).chain(others).collect()
+    let others = ["process.listening", "process.oom", "process.pids_limit", "config.applied", "config.refused"];
+    states.chain(health).chain(others.map(str::to_owned)).collect()
 }
 
 fn on(lua: &Lua, (topic, function): (Value, Value)) -> mlua::Result<()> {
@@ -38,8 +38,8 @@ fn on(lua: &Lua, (topic, function): (Value, Value)) -> mlua::Result<()> {
     if !known.contains(&topic) {
         let near = did_you_mean(&topic, known.iter().map(String::as_str));
         let hint = if near.is_empty() {
-            "; topics are process.STATE, process.oom, process.pids_limit, health.STATUS, config.applied and \
-                config.refused"
+            "; topics are process.STATE, process.listening, process.oom, process.pids_limit, health.STATUS, \
+                config.applied and config.refused"
                 .to_owned()
         } else {
             near

@@ -61,8 +61,7 @@ fn make(lua: &Lua, name: &Arc<str>, list: Value) -> mlua::Result<Group> {
     let mut members: Vec<Arc<str>> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut visited = 0_usize;
-    for (index, item) in list.sequence_values::<Value>().enumerate() {
-        let item = item?;
+    for (place, item) in items(&list)? {
         let mut add = |names: &[Arc<str>]| {
             visited += names.len();
             members.extend(names.iter().filter(|name| seen.insert((*name).clone())).cloned());
@@ -77,12 +76,12 @@ fn make(lua: &Lua, name: &Arc<str>, list: Value) -> mlua::Result<Group> {
                 } else if let Ok(group) = data.borrow::<Group>() {
                     add(&group.members);
                 } else {
-                    return Err(wrong(format!("[{}]: expected a process, found {}", index + 1, described(&item))));
+                    return Err(wrong(format!("[{place}]: expected a process, found {}", described(&item))));
                 }
             }
             other => {
                 let found = described(other);
-                return Err(wrong(format!("[{}]: expected a process's handle or name, found {found}", index + 1)));
+                return Err(wrong(format!("[{place}]: expected a process's handle or name, found {found}")));
             }
         }
         if visited > MAX_VISITED {
@@ -95,4 +94,23 @@ fn make(lua: &Lua, name: &Arc<str>, list: Value) -> mlua::Result<Group> {
         }
     })?;
     Ok(Group { name: name.clone(), members })
+}
+
+/// The items of a list; of a table of handles by name, as `neap.yaml` returns it, its values by name.
+fn items(list: &Table) -> mlua::Result<Vec<(String, Value)>> {
+    let mut items = Vec::new();
+    for (index, item) in list.sequence_values::<Value>().enumerate() {
+        items.push(((index + 1).to_string(), item?));
+    }
+    if !items.is_empty() {
+        return Ok(items);
+    }
+    let mut named = Vec::new();
+    for pair in list.pairs::<Value, Value>() {
+        if let (Value::String(key), item) = pair? {
+            named.push((key.to_string_lossy(), item));
+        }
+    }
+    named.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(named)
 }

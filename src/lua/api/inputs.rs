@@ -28,15 +28,11 @@ pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {
     module.set("read", lua.create_function(read)?)?;
     module.set("glob", lua.create_function(glob)?)?;
     module.set("secret", lua.create_function(secret)?)?;
-    module.set("uid", nix::unistd::geteuid().as_raw())?;
-    let yaml = lua.create_function(|lua, _: Value| -> mlua::Result<()> {
-        Err(misuse(lua, "neap.yaml comes in a later version; until then write the table in Lua, or use neap.json.decode(neap.read(…))"))
-    })?;
-    module.set("yaml", yaml)
+    module.set("uid", nix::unistd::geteuid().as_raw())
 }
 
 /// The string that a function was given.
-fn text(lua: &Lua, function: &str, what: &str, value: &Value) -> mlua::Result<String> {
+pub(super) fn text(lua: &Lua, function: &str, what: &str, value: &Value) -> mlua::Result<String> {
     match value {
         Value::String(text) => match text.to_str() {
             Ok(text) if text.contains('\0') => Err(misuse(lua, format!("neap.{function}: {what} contains a NUL"))),

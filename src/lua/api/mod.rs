@@ -19,10 +19,12 @@ mod probes;
 mod process;
 mod run_time;
 mod settings;
+mod telemetry;
 mod update;
 mod why;
+mod yaml;
 
-pub use super::evaluation::{Declared, Handler, RoleOfGroup, Settings, Timer};
+pub use super::evaluation::{Declared, DogStatsdSettings, Handler, RoleOfGroup, Settings, Timer};
 pub use call::{arguments, outcome};
 pub use finish::finish;
 pub use library::{embedded, modules};
@@ -35,3 +37,4 @@ pub(crate) use handle::METHODS;
 pub(crate) use json::to_json;
 pub(crate) use run_time::{event_table, topic};
 pub(crate) use settings::KEYS as SETTINGS_KEYS;
+pub(crate) use yaml::{declare_file, is_yaml, leave_incomplete, sockets_of, take_in};

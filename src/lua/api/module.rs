@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Table, Value};
 
-use super::{events, fetch, group, inputs, json, log, plan, probes, process, run_time, settings};
+use super::{events, fetch, group, inputs, json, log, plan, probes, process, run_time, settings, yaml};
 use crate::lua::evaluation::Evaluation;
 use crate::lua::host::Host;
 use crate::lua::problem::{did_you_mean, misuse};
@@ -19,6 +19,7 @@ pub fn register(lua: &Lua, host: &Host) -> mlua::Result<Value> {
     group::register(lua, &content)?;
     probes::register(lua, &content)?;
     inputs::register(lua, &content)?;
+    yaml::register(lua, &content)?;
     events::register(lua, &content)?;
     settings::register(lua, &content)?;
     log::register(lua, &content)?;

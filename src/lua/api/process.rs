@@ -8,7 +8,7 @@ use super::define::Late;
 use super::effects::changes;
 use crate::lua::convert::{Mistake, TOO_LARGE};
 use crate::lua::error::Problems;
-use crate::lua::evaluation::{Declaration, Evaluation, Layer};
+use crate::lua::evaluation::{Body, Declaration, Evaluation, Layer};
 use crate::lua::host::Phase;
 use crate::lua::problem::{self, Site, misuse, only_in_evaluation, site};
 use crate::lua::values::{Handle, Made, Pending, Template, Unset};
@@ -75,7 +75,7 @@ fn declare(lua: &Lua, pending: &Pending, table: Value) -> mlua::Result<Handle> {
         match fields {
             Ok(fields) => {
                 let (name, layers) = (pending.name.clone(), pending.layers.clone());
-                evaluation.declared.push(Declaration { name, layers, fields, site: place });
+                evaluation.declared.push(Declaration { name, site: place, body: Body::Table { layers, fields } });
                 None
             }
             Err(mistake) => {
@@ -105,7 +105,8 @@ fn defaults(lua: &Lua, table: Value) -> mlua::Result<()> {
         if let Some((_, first)) = &evaluation.defaults {
             return Some(format!("neap.defaults was called already, at {}; it is called once", shown(first)));
         }
-        let first = evaluation.declared.first().map(|declared| (&declared.name, &declared.site));
+        let first = evaluation.declared.iter().find(|declared| declared.is_scripts());
+        let first = first.map(|declared| (&declared.name, &declared.site));
         let first = first.or_else(|| evaluation.pending.first().map(|(name, site)| (name, site)));
         first.map(|(name, site)| {
             format!("neap.defaults comes before the first process; `{name}` was declared at {}", shown(site))

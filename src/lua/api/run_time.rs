@@ -72,6 +72,7 @@ pub(crate) fn topic(event: &Event) -> Option<String> {
     match &event.kind {
         EventKind::State { to, .. } => Some(format!("process.{to}")),
         EventKind::Health { to, .. } => Some(format!("health.{}", to.as_str())),
+        EventKind::Listening { .. } => Some("process.listening".to_owned()),
         EventKind::Oom => Some("process.oom".to_owned()),
         EventKind::PidsLimit => Some("process.pids_limit".to_owned()),
         EventKind::Applied { .. } => Some("config.applied".to_owned()),
@@ -112,6 +113,7 @@ pub(crate) fn event_table(lua: &Lua, event: &Event) -> mlua::Result<Table> {
             set_exit(&table, Some(*status))?;
             table.set("reason", Ending::Exit(ExitStatus::clone(status)).to_string())?;
         }
+        EventKind::Listening { at } => table.set("reason", format!("for a connection on {at}"))?,
         EventKind::Skipped { condition } => table.set("reason", condition.as_str())?,
         EventKind::Signalled { signal } => table.set("signal", signal.to_string())?,
         EventKind::HookFailed { hook, reason } => {

@@ -5,11 +5,12 @@ use mlua::{Lua, Table, Value};
 use super::events::duration;
 use super::log::LEVELS;
 use super::process::{described, shown};
+use super::telemetry;
 use crate::lua::evaluation::{Evaluation, RoleOfGroup, Settings};
 use crate::lua::problem::{self, Site, did_you_mean, misuse, only_in_evaluation, site};
 
 /// The keys, with their LuaLS types and what they mean.
-pub(crate) const KEYS: [(&str, &str, &str); 4] = [
+pub(crate) const KEYS: [(&str, &str, &str); 7] = [
     ("shutdown_timeout", "neap.Duration", "After this long a shutdown kills what is left."),
     (
         "log_level",
@@ -21,6 +22,17 @@ pub(crate) const KEYS: [(&str, &str, &str); 4] = [
         "roles",
         "table<\"observer\"|\"operator\"|\"admin\", string|string[]>",
         "Which groups may look (observer), act on processes (operator), do all (admin), beside the instance's own user.",
+    ),
+    (
+        "metrics",
+        "string|string[]",
+        "Where an OpenMetrics page is served: `unix:PATH` or `tcp:HOST:PORT`. Read when the supervisor starts.",
+    ),
+    ("metrics_beyond_loopback", "boolean", "Whether that page may be reached from other machines, without a password."),
+    (
+        "dogstatsd",
+        "string|{ address: string, tags?: table<string, string>|string[], interval?: neap.Duration, prefix?: string }",
+        "Which agent is sent DogStatsD datagrams: `udp:HOST:PORT` or `unix:PATH`. Read when the supervisor starts.",
     ),
 ];
 
@@ -58,6 +70,11 @@ fn settings(lua: &Lua, given: Value) -> mlua::Result<()> {
             "log_level" => settings.log_level = Some(word(&value, &LEVELS).map_err(wrong)?),
             "log_format" => settings.log_format = Some(word(&value, &FORMATS).map_err(wrong)?),
             "roles" => settings.roles = roles(&value, &place).map_err(wrong)?,
+            "metrics" => settings.metrics = telemetry::pages(&value).map_err(wrong)?,
+            "metrics_beyond_loopback" => {
+                settings.metrics_beyond_loopback = telemetry::yes_or_no(&value).map_err(wrong)?
+            }
+            "dogstatsd" => settings.dogstatsd = Some(telemetry::agent(&value).map_err(wrong)?),
             unknown => {
                 let near = did_you_mean(unknown, KEYS.iter().map(|(key, _, _)| *key));
                 return Err(problem::at(&place, None, Some("neap.settings"), format!("unknown key `{unknown}`{near}")));

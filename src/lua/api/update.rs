@@ -8,7 +8,7 @@ use super::define::{has_functions, must_be_volatile};
 use super::finish;
 use super::process::described;
 use crate::lua::error::Problems;
-use crate::lua::evaluation::{Declaration, Evaluation};
+use crate::lua::evaluation::Evaluation;
 use crate::lua::problem::{misuse, site};
 use crate::spec::Spec;
 use crate::spec::read::amend;
@@ -24,9 +24,7 @@ pub(super) fn updated(lua: &Lua, present: &Spec, changes: &Value) -> mlua::Resul
         let changes = evaluation
             .fields(changes, &place, "update")
             .map_err(|mistake| vec![evaluation.problem(&place, Some(&name), mistake)])?;
-        let declaration =
-            Declaration { name: name.clone(), layers: Vec::new(), fields: Vec::new(), site: place.clone() };
-        finish::spec(evaluation, &declaration, amend(present, changes)).0
+        finish::spec(evaluation, &name, &place, amend(present, changes))
     })?
     .map_err(Problems::raise)?;
     // It is still declared where it was.

@@ -18,6 +18,15 @@ pub enum Origin {
     Stored,
 }
 
+/// The language that a definition is written in: which words messages offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    /// Lua, and programs, which have its keys.
+    Lua,
+    /// YAML, where there are no constructors, and the older system's names are keys, too.
+    Yaml,
+}
+
 /// The pace and thresholds of a health check that gives none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -62,6 +71,8 @@ pub struct Dialect {
     pub split_commands: bool,
     /// Who wrote what is read.
     pub origin: Origin,
+    /// The language that it is written in.
+    pub syntax: Syntax,
 }
 
 impl Dialect {
@@ -87,6 +98,7 @@ impl Dialect {
             log: LogSettings::default(),
             split_commands: true,
             origin: Origin::Written,
+            syntax: Syntax::Lua,
         }
     }
 

@@ -7,6 +7,7 @@ use super::super::value::{Node, Value};
 use super::reader::{At, Reader};
 
 const WHAT: &str = "a hook (a command, a table with `command`, or a function)";
+const WHAT_IN_YAML: &str = "a hook (a command, or a table with `command`)";
 
 impl Reader<'_> {
     /// `hooks`.
@@ -62,12 +63,12 @@ impl Reader<'_> {
                 Some(Hook { action: HookAction::Command(command), user: None, timeout: self.dialect.hook_timeout })
             }
             Value::Map(_) => self.hook_table(at, node),
-            _ => self.expected(at, WHAT, node),
+            _ => self.expected(at, self.or_in_yaml(WHAT, WHAT_IN_YAML), node),
         }
     }
 
     fn hook_table(&mut self, at: &At, node: &Node) -> Option<Hook> {
-        let fields = self.table(at, node, &HOOK, WHAT)?;
+        let fields = self.table(at, node, &HOOK, self.or_in_yaml(WHAT, WHAT_IN_YAML))?;
         let given: Vec<&'static str> = ["command", "shell", "fn"].into_iter().filter(|key| fields.has(key)).collect();
         let action = match given.as_slice() {
             [key] => fields.get(key).and_then(|node| self.hook_action(&at.key(key, node), key, node)),

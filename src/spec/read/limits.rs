@@ -45,7 +45,7 @@ impl Reader<'_> {
             let name = written.to_ascii_lowercase();
             let name = name.strip_prefix("rlimit_").unwrap_or(&name);
             if RLIMITS.key(name).is_none() {
-                r.problem(at, unknown_key(name, &RLIMITS).0);
+                r.problem(at, unknown_key(name, &RLIMITS, r.dialect.syntax).0);
             } else if let Some(limit) = r.rlimit(at, node) {
                 limits.insert(name.to_owned(), limit);
             }
@@ -70,13 +70,16 @@ impl Reader<'_> {
     }
 
     fn rlimit_value(&mut self, at: &At, node: &Node) -> Option<Option<u64>> {
-        const WHAT: &str = "a number, a size, \"infinity\", or { soft = …, hard = … }";
+        let what = self.or_in_yaml(
+            "a number, a size, \"infinity\", or { soft = …, hard = … }",
+            "a number, a size, \"infinity\", or a table with `soft` and `hard`",
+        );
         match &node.value {
             Value::String(text) if matches!(text.as_str(), "infinity" | "unlimited") => Some(None),
             Value::String(_) => self.size(at, node).map(Some),
             value => match whole(value).and_then(|number| u64::try_from(number).ok()) {
                 Some(limit) => Some(Some(limit)),
-                None => self.expected(at, WHAT, node),
+                None => self.expected(at, what, node),
             },
         }
     }

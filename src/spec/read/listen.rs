@@ -7,6 +7,7 @@ use super::reader::{At, Fields, Reader};
 use super::scalar::whole;
 
 const WHAT: &str = "neap.listen, or a list of them";
+const WHAT_IN_YAML: &str = "a table with an address such as `tcp: 8080`, or a list of them";
 
 /// The kinds of listeners by key.
 pub(super) const KINDS: [&str; 6] = ["tcp", "udp", "unix", "unix_dgram", "unix_seqpacket", "fifo"];
@@ -21,7 +22,7 @@ impl Reader<'_> {
         let fields = match &node.value {
             Value::Made { kind: "listen", fields } => self.fields(at, fields, &LISTEN),
             Value::Map(entries) => self.fields(at, entries, &LISTEN),
-            _ => return self.expected(at, WHAT, node),
+            _ => return self.expected(at, self.or_in_yaml(WHAT, WHAT_IN_YAML), node),
         };
         let mut listener = Listener::new(self.listen_address(at, &fields)?);
         let texts: [(&'static str, &mut Option<String>); 3] = [

@@ -3,11 +3,16 @@
 use super::super::probe::{Health, HttpProbe, LogLine, Probe, ProbeTarget, Ready};
 use super::super::schema::{CHECK, EXEC, HTTP, LOGLINE, TCP, Table};
 use super::super::value::{Node, Value};
+use super::dialect::Syntax;
 use super::reader::{At, Fields, Reader};
 
 const READY: &str =
     "what makes it ready (neap.tcp, neap.http, neap.exec, neap.logline, neap.check, \"notify\" or \"health\")";
 const HEALTH: &str = "a health check (neap.http, neap.tcp, neap.exec or neap.check)";
+
+const READY_IN_YAML: &str =
+    "what makes it ready (\"notify\", \"health\", or a table whose `type` is http, tcp, exec or logline)";
+const HEALTH_IN_YAML: &str = "a health check (a table whose `type` is http, tcp or exec)";
 
 /// The keys that only a health check minds.
 const HEALTH_ONLY: [&str; 4] = ["retries", "successes", "start_period", "restart_after"];
@@ -25,15 +30,16 @@ struct Written<'a, 'n> {
 impl Reader<'_> {
     /// `ready`.
     pub(super) fn ready(&mut self, at: &At, node: &Node) -> Option<Ready> {
+        let what = self.or_in_yaml(READY, READY_IN_YAML);
         if let Value::String(word) = &node.value {
             return match word.as_str() {
                 "executed" => Some(Ready::Executed),
                 "notify" => Some(Ready::Notify),
                 "health" => Some(Ready::Health),
-                _ => self.expected_word(at, READY, word, ["notify", "health"]),
+                _ => self.expected_word(at, what, word, ["notify", "health"]),
             };
         }
-        let written = self.probe(at, node, READY)?;
+        let written = self.probe(at, node, what)?;
         for key in HEALTH_ONLY {
             if let Some(node) = written.fields.get(key) {
                 let message =
@@ -54,7 +60,8 @@ impl Reader<'_> {
 
     /// `health`.
     pub(super) fn health(&mut self, at: &At, node: &Node) -> Option<Health> {
-        let written = self.probe(at, node, HEALTH)?;
+        let what = self.or_in_yaml(HEALTH, HEALTH_IN_YAML);
+        let written = self.probe(at, node, what)?;
         if written.kind == "logline" {
             self.problem(at, "a line of output can make a process ready, but not tell its health");
             return None;
@@ -102,11 +109,17 @@ impl Reader<'_> {
         let Some((_, named)) = entries.iter().find(|(key, _)| key == "type") else {
             let told = KINDS.iter().find(|(_, key)| entries.iter().any(|(written, _)| written == key));
             let Some((kind, table)) = told.and_then(|(kind, _)| table_of(kind)) else {
+                if self.dialect.syntax == Syntax::Yaml {
+                    self.problem(at, "needs a `type`: http, tcp or exec");
+                    return None;
+                }
                 return self.expected(at, what, node);
             };
             return Some(Written { kind, fields: self.fields(at, entries, table) });
         };
-        let choices: Vec<(&str, &'static str)> = KINDS.iter().map(|(kind, _)| (*kind, *kind)).collect();
+        // YAML has no functions.
+        let kinds = KINDS.iter().filter(|(kind, _)| self.dialect.syntax == Syntax::Lua || *kind != "check");
+        let choices: Vec<(&str, &'static str)> = kinds.map(|(kind, _)| (*kind, *kind)).collect();
         let kind = self.choice(&at.key("type", named), named, &choices)?;
         let (kind, table) = table_of(kind)?;
         Some(Written { kind, fields: self.fields_except(at, entries, table, "type") })

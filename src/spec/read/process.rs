@@ -247,7 +247,10 @@ impl Reader<'_> {
         let mut names: Vec<String> = Vec::new();
         for name in self.list(at, node, |r, at, node| match &node.value {
             Value::String(name) | Value::Handle(name) => Some(name.clone()),
-            _ => r.expected(at, "the name or handle of a process, or a list of them", node),
+            _ => {
+                let lua = "the name or handle of a process, or a list of them";
+                r.expected(at, r.or_in_yaml(lua, "the name of a process, or a list of them"), node)
+            }
         }) {
             if !names.contains(&name) {
                 names.push(name);

@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 
 use super::super::plan::{Problem, Severity, Source};
 use super::super::process::Spec;
-use super::super::schema::{Availability, SPEC, Table, nearest};
+use super::super::schema::{Availability, OLDER_NAMES, OLDER_TABLES, SPEC, Table, nearest};
 use super::super::units::quote;
 use super::super::value::{Node, Value};
-use super::dialect::{Dialect, Origin};
+use super::dialect::{Dialect, Origin, Syntax};
 
 /// A place in the tree: the way to it, and its line. Its text is made only when something is wrong there.
 #[derive(Clone, Copy)]
@@ -120,9 +120,10 @@ impl<'d> Reader<'d> {
             0 => self.source.fields.get(&path).copied().or(self.source.line),
             line => Some(line),
         };
+        let (file, path) = self.source.place_of(&path);
         self.problems.push(Problem {
             severity: Severity::Error,
-            file: self.source.file.clone(),
+            file,
             line,
             process: Some(self.process.clone()),
             field: Some(path).filter(|path| !path.is_empty()),
@@ -139,6 +140,14 @@ impl<'d> Reader<'d> {
     pub(super) fn expected<T>(&mut self, at: &At, what: &str, found: &Node) -> Option<T> {
         self.problem(at, format!("expected {what}, found {}", describe(&found.value)));
         None
+    }
+
+    /// What is expected, in the language that the definition is written in.
+    pub(super) fn or_in_yaml(&self, lua: &'static str, yaml: &'static str) -> &'static str {
+        match self.dialect.syntax {
+            Syntax::Lua => lua,
+            Syntax::Yaml => yaml,
+        }
     }
 
     /// As [`expected`](Reader::expected), offering the nearest of some words.
@@ -227,7 +236,7 @@ impl<'d> Reader<'d> {
 
     fn is_readable(&mut self, at: &At, written: &str, name: &str, table: &'static Table) -> ControlFlow<()> {
         let Some(key) = table.key(name) else {
-            let (message, meant) = unknown_key(written, table);
+            let (message, meant) = unknown_key(written, table, self.dialect.syntax);
             self.problem(at, message);
             self.meant.extend(meant);
             return ControlFlow::Break(());
@@ -323,56 +332,40 @@ impl<'a, 'n> Fields<'a, 'n> {
 }
 
 /// Keys of other supervisors, and what they are called here.
-const ELSEWHERE: [(&str, &str); 42] = [
+const ELSEWHERE: [(&str, &str); 22] = [
     ("autorestart", "restart"),
     ("autostart", "auto_start"),
     ("bin", "command"),
     ("cap_add", "ambient_capabilities"),
     ("chdir", "working_dir"),
     ("cmd", "command"),
-    ("condition_path_exists", "conditions.path_exists"),
     ("cwd", "working_dir"),
     ("depends_on", "requires"),
     ("dir", "working_dir"),
     ("directory", "working_dir"),
     ("entrypoint", "command"),
-    ("environment", "env"),
-    ("environment_file", "env_file"),
     ("exec", "command"),
     ("exec_start", "command"),
-    ("exec_start_post", "hooks.after_start"),
-    ("exec_start_pre", "hooks.before_start"),
-    ("exec_stop_post", "hooks.after_stop"),
     ("gid", "group"),
-    ("health_check", "health"),
     ("healthcheck", "health"),
-    ("kill_mode", "stop.mode"),
-    ("kill_signal", "stop.signal"),
     ("on_exit", "hooks.after_stop"),
     ("pid_file", "pidfile"),
-    ("process_type", "type"),
     ("program", "command"),
-    ("resources", "limits"),
     ("restart_delay", "restart.delay"),
-    ("restart_max_delay", "restart.max_delay"),
-    ("restart_policy", "restart.policy"),
-    ("restart_sec", "restart.delay"),
-    ("start_limit_burst", "restart.limit.burst"),
-    ("start_limit_interval", "restart.limit.interval"),
-    ("stderr", "log.stderr"),
-    ("stdout", "log.stdout"),
     ("stop_signal", "stop.signal"),
     ("stop_timeout", "stop.timeout"),
-    ("timeout_start_sec", "start_timeout"),
-    ("timeout_stop_sec", "stop.timeout"),
     ("uid", "user"),
 ];
 
 /// What is said of a key that the table does not have, and which one was probably meant.
-pub(super) fn unknown_key(written: &str, table: &'static Table) -> (String, Option<&'static str>) {
+pub(super) fn unknown_key(written: &str, table: &'static Table, syntax: Syntax) -> (String, Option<&'static str>) {
     let at_the_top = table.name == SPEC.name;
-    if at_the_top && let Some((_, here)) = ELSEWHERE.iter().find(|(name, _)| *name == written) {
+    let elsewhere = || ELSEWHERE.iter().chain(&OLDER_NAMES).chain(&OLDER_TABLES).find(|(name, _)| *name == written);
+    if at_the_top && let Some((_, here)) = elsewhere() {
         return (format!("there is no such key; here it is `{here}`"), Some(here));
+    }
+    if at_the_top && syntax == Syntax::Yaml {
+        return unknown_in_yaml(written);
     }
     if at_the_top && written == "1" {
         let message = "a value without a key means nothing here; did you mean `command = …`?";
@@ -386,8 +379,20 @@ pub(super) fn unknown_key(written: &str, table: &'static Table) -> (String, Opti
     (format!("there is no such key{known}"), None)
 }
 
+/// As [`unknown_key`], at the top of a process in YAML, where the older system's names are keys, too.
+fn unknown_in_yaml(written: &str) -> (String, Option<&'static str>) {
+    if written == "name" {
+        return ("there is no such key: a process is called as the table or the file that it stands in".into(), None);
+    }
+    let older = OLDER_NAMES.iter().chain(&OLDER_TABLES).map(|(name, _)| *name);
+    match nearest(written, SPEC.keys().map(|key| key.name).chain(older)) {
+        Some(near) => (format!("there is no such key; did you mean `{near}`?"), Some(near)),
+        None => ("there is no such key".into(), None),
+    }
+}
+
 /// A value as a person would call it, short, and with secrets unseen.
-pub(super) fn describe(value: &Value) -> String {
+pub(crate) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "nothing".into(),
         Value::Unset => "neap.unset".into(),

@@ -13,10 +13,17 @@ pub(in crate::spec) const MODES: [(&str, StopMode); 4] = [
     ("mixed", StopMode::Mixed),
 ];
 
+const STEPS: &str = "a list of steps such as { \"INT\", \"5s\" }";
+const STEPS_IN_YAML: &str = "a list of steps such as [INT, 5s]";
+
 impl Reader<'_> {
     /// `stop`.
     pub(super) fn stop(&mut self, at: &At, node: &Node) -> Option<Stop> {
-        let fields = self.table(at, node, &STOP, "a table such as { signal = \"TERM\", timeout = \"10s\" }")?;
+        let what = self.or_in_yaml(
+            "a table such as { signal = \"TERM\", timeout = \"10s\" }",
+            "a table such as { signal: TERM, timeout: 10s }",
+        );
+        let fields = self.table(at, node, &STOP, what)?;
         let mut stop = self.dialect.stop.clone();
         self.set(&fields, "mode", &mut stop.mode, |r, at, n| r.choice(at, n, &MODES));
         self.set(&fields, "command", &mut stop.command, |r, at, n| r.command(at, n).map(Some));
@@ -45,26 +52,26 @@ impl Reader<'_> {
         match &node.value {
             Value::List(items) => Some(self.items(at, items, Reader::step)),
             Value::Map(entries) if entries.is_empty() => Some(Vec::new()),
-            _ => self.expected(at, "a list of steps such as { \"INT\", \"5s\" }", node),
+            _ => self.expected(at, self.or_in_yaml(STEPS, STEPS_IN_YAML), node),
         }
     }
 
     fn step(&mut self, at: &At, node: &Node) -> Option<StopStep> {
-        const WHAT: &str = "a step such as { \"INT\", \"5s\" }";
+        let what = self.or_in_yaml("a step such as { \"INT\", \"5s\" }", "a step such as [INT, 5s]");
         let (signal, wait) = match &node.value {
             Value::List(items) => match items.as_slice() {
                 [signal, wait] => (self.signal(&at.item(0, signal), signal), self.duration(&at.item(1, wait), wait)),
-                _ => return self.expected(at, WHAT, node),
+                _ => return self.expected(at, what, node),
             },
             Value::Map(_) => {
-                let fields = self.table(at, node, &STOP_STEP, WHAT)?;
+                let fields = self.table(at, node, &STOP_STEP, what)?;
                 let (Some(signal), Some(wait)) = (fields.get("signal"), fields.get("timeout")) else {
                     self.problem(at, "a step needs both `signal` and `timeout`");
                     return None;
                 };
                 (self.signal(&at.key("signal", signal), signal), self.duration(&at.key("timeout", wait), wait))
             }
-            _ => return self.expected(at, WHAT, node),
+            _ => return self.expected(at, what, node),
         };
         Some(StopStep { signal: signal?, wait: wait? })
     }

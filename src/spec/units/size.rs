@@ -9,7 +9,7 @@ pub const MAX_SIZE: u64 = i64::MAX as u64;
 
 const PREFIXES: [(char, u32); 6] = [('K', 10), ('M', 20), ('G', 30), ('T', 40), ('P', 50), ('E', 60)];
 
-/// Reads a size from text: a number with a unit (`512MiB`, `1G`, `1.5G`), or bytes. K, KB and KiB are all 1024.
+/// Reads a size from text: a number with a unit (`512MiB`, `1G`, `1.5G`), or bytes. K, KB, Ki and KiB are all 1024.
 pub fn parse_size(text: &str) -> Result<u64, UnitError> {
     let error = || UnitError::text(EXPECTED, text);
     let trimmed = text.trim();
@@ -41,7 +41,7 @@ fn shift_of(unit: &str) -> Option<u32> {
     let mut characters = unit.chars();
     let first = characters.next()?;
     let (_, shift) = PREFIXES.iter().find(|(prefix, _)| *prefix == first)?;
-    matches!(characters.as_str(), "" | "B" | "IB").then_some(*shift)
+    matches!(characters.as_str(), "" | "B" | "I" | "IB").then_some(*shift)
 }
 
 /// Reads a size from a number of bytes. Negative, fractional and too large numbers are refused.

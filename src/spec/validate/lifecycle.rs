@@ -152,7 +152,7 @@ impl Check<'_> {
         let spec = self.spec;
         let restart = &spec.restart;
         if spec.process_type == ProcessType::Oneshot && restart.policy == RestartPolicy::Always {
-            let why = "a oneshot that is restarted always is never done; use \"on-failure\", or type = \"simple\"";
+            let why = "a oneshot that is restarted always is never done; use \"on-failure\", or the type \"simple\"";
             self.error("restart.policy", why);
         }
         if !(1.0..=LARGEST_FACTOR).contains(&restart.factor) {

@@ -1,6 +1,7 @@
 //! Checks of listeners.
 
 use super::super::listener::{ListenAddress, Listener, clash};
+use super::super::probe::Ready;
 use super::super::process::ProcessType;
 use super::super::units::quote;
 use super::check::Check;
@@ -163,6 +164,10 @@ impl Check<'_> {
         if spec.process_type == ProcessType::Forking {
             self.error("type", "is not forking with listen.accept: nobody could tell whose daemon serves a connection");
         }
+        if let Ready::LogLine(_) = spec.ready {
+            let why = "is no line of output with listen.accept: no instance would ever be ready; leave it out";
+            self.error("ready", why);
+        }
         if spec.auto_start {
             self.warning("auto_start", "means nothing with listen.accept: only a connection starts something");
         }
@@ -191,7 +196,7 @@ pub(super) fn clashes<'a>(
 mod tests {
     use std::time::Duration;
 
-    use crate::spec::{Listener, Plan, Secret, Spec};
+    use crate::spec::{Listener, Plan, Ready, Secret, Spec};
 
     fn listening(listeners: impl IntoIterator<Item = Listener>) -> Spec {
         listeners.into_iter().fold(Spec::new("web", ["nginx"]), Spec::listen)
@@ -316,6 +321,10 @@ mod tests {
             (
                 listening([tcp().accept(1)]).pidfile("x"),
                 "pidfile: means nothing with listen.accept: there are as many processes as connections",
+            ),
+            (
+                listening([tcp().accept(1)]).ready(Ready::logline("up")),
+                "ready: is no line of output with listen.accept: no instance would ever be ready; leave it out",
             ),
             (
                 listening([tcp().accept(1)]).auto_start(true),

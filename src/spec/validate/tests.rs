@@ -222,7 +222,7 @@ fn ends_and_restarts_make_sense() {
         good().stop(Stop { sequence: vec![step; steps], ..Stop::default() })
     };
     let always =
-        "restart.policy: a oneshot that is restarted always is never done; use \"on-failure\", or type = \"simple\"";
+        "restart.policy: a oneshot that is restarted always is never done; use \"on-failure\", or the type \"simple\"";
     let cases = [
         (good().oneshot().restart(Restart::always()), always),
         (good().restart(Restart::always().factor(0.5)), "restart.factor: is from 1 to 1000, not 0.5"),
@@ -354,7 +354,7 @@ fn unknown_names_are_errors_where_a_start_depends_on_them_and_warnings_elsewhere
 #[test]
 fn contradictions_between_processes_are_refused() {
     let by_themselves =
-        "process `a`: conflicts: this and `b` both start by themselves; give one of them auto_start = false";
+        "process `a`: conflicts: this and `b` both start by themselves; switch `auto_start` off for one of them";
     assert_eq!(planned([spec("a").conflicts("b"), spec("b")]), [by_themselves]);
     assert_eq!(planned([spec("a").conflicts("b"), spec("b").conflicts("a")]), [by_themselves]);
     assert_eq!(planned([spec("a").conflicts("b"), spec("b").auto_start(false)]), Vec::<String>::new());

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::spec::schema::{ALIASES, Availability, EXEC, HTTP, Key, PACE, RLIMITS, SPEC, TCP, Table};
+use crate::spec::schema::{ALIASES, Availability, EXEC, HTTP, Key, OLDER_NAMES, PACE, RLIMITS, SPEC, TCP, Table};
 
 /// What the text of a flag becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +39,9 @@ pub(super) enum Kind {
     Rlimit,
     /// A port, or a host and a port.
     Address,
-    /// Thousandths of a core, as a limit.
+    /// Cores, as a limit; a bare number from 100 on is thousandths of one.
     CpuLimit,
-    /// Thousandths of a core, as a weight: a tenth of it.
+    /// The same, as a weight: 100 for a core.
     CpuRequest,
 }
 
@@ -79,29 +79,10 @@ pub(super) const WITHOUT: [(&str, &str); 5] = [
     ("health.fn", "is a function"),
 ];
 
-/// The older system's spellings, and the keys that they are.
+/// The older system's spellings that are flags only, and the keys that they are; the others are [`OLDER_NAMES`].
 #[rustfmt::skip]
-pub(super) const OLDER: [(&str, &str); 41] = [
-    ("process-type", "type"),
-    ("restart-sec", "restart.delay"),
+pub(super) const OLDER: [(&str, &str); 27] = [
     ("restart-max", "restart.max_delay"),
-    ("start-limit-burst", "restart.limit.burst"),
-    ("start-limit-interval", "restart.limit.interval"),
-    ("start-limit-interval-sec", "restart.limit.interval"),
-    ("environment-file", "env_file"),
-    ("stdout", "log.stdout"),
-    ("stderr", "log.stderr"),
-    ("timeout-start", "start_timeout"),
-    ("timeout-start-sec", "start_timeout"),
-    ("timeout-stop", "stop.timeout"),
-    ("timeout-stop-sec", "stop.timeout"),
-    ("kill-signal", "stop.signal"),
-    ("kill-mode", "stop.mode"),
-    ("exec-start-pre", "hooks.before_start"),
-    ("exec-start-post", "hooks.after_start"),
-    ("exec-stop-post", "hooks.after_stop"),
-    ("condition-path-exists", "conditions.path_exists"),
-    ("ambient-capability", "ambient_capabilities"),
     ("health-check-type", "health.type"),
     ("health-check-endpoint", "health.url"),
     ("health-check-method", "health.method"),
@@ -110,6 +91,13 @@ pub(super) const OLDER: [(&str, &str); 41] = [
     ("health-check-port", "health.port"),
     ("health-check-command", "health.command"),
     ("health-check-args", "health.args"),
+    ("health-check-http-endpoint", "health.url"),
+    ("health-check-http-method", "health.method"),
+    ("health-check-http-status", "health.expected_status"),
+    ("health-check-tcp-host", "health.host"),
+    ("health-check-tcp-port", "health.port"),
+    ("health-check-exec-command", "health.command"),
+    ("health-check-exec-arg", "health.args"),
     ("health-check-interval", "health.interval"),
     ("health-check-timeout", "health.timeout"),
     ("health-check-retries", "health.retries"),
@@ -121,8 +109,6 @@ pub(super) const OLDER: [(&str, &str); 41] = [
     ("memory-limit", "limits.memory"),
     ("pids-limit", "limits.pids"),
     ("oom-score-adj", "limits.oom_score_adj"),
-    ("restart-policy", "restart.policy"),
-    ("runtime-success-sec", "restart.reset_after"),
 ];
 
 /// All flags, once they were made.
@@ -155,7 +141,9 @@ fn make() -> Vec<Flag> {
     for (prefix, what) in [("ready", "ready"), ("health", "health check")] {
         probe(&mut flags, prefix, what);
     }
-    let older: Vec<Flag> = OLDER.iter().filter_map(|(long, path)| alias(&flags, long, path)).collect();
+    let keys = OLDER_NAMES.iter().map(|(name, path)| (name.replace('_', "-"), *path));
+    let older = keys.chain(OLDER.iter().map(|(long, path)| ((*long).to_owned(), *path)));
+    let older: Vec<Flag> = older.filter_map(|(long, path)| alias(&flags, &long, path)).collect();
     // Some of the older spellings are what the keys are called here, too.
     let older = older.into_iter().filter(|alias| flags.iter().all(|flag| flag.long != alias.long)).collect::<Vec<_>>();
     flags.extend(older);
@@ -330,9 +318,9 @@ fn alias(flags: &[Flag], long: &str, path: &str) -> Option<Flag> {
     let kind = match long {
         "cpu-limit" => Kind::CpuLimit,
         "cpu-request" => Kind::CpuRequest,
-        "health-check-args" => Kind::Words,
+        "health-check-args" | "health-check-exec-arg" => Kind::Words,
         // Split only where no arguments are given.
-        "health-check-command" => Kind::Text,
+        "health-check-command" | "health-check-exec-command" => Kind::Text,
         _ => key.kind,
     };
     Some(Flag {

@@ -7,6 +7,7 @@ use super::SpecFlags;
 use super::table::{OLDER, WITHOUT, flags};
 use crate::rpc::proto::v1::Problem;
 use crate::spec::read::{self, Dialect};
+use crate::spec::schema::OLDER_NAMES;
 use crate::spec::schema::{CHECK, EXEC, HTTP, Key, LOGLINE, SPEC, TCP};
 use crate::spec::{Problem as SpecProblem, Spec};
 
@@ -217,7 +218,13 @@ fn what_the_older_system_calls_them_is_taken_too() {
     let limits = |line: &[&str]| table(line)["limits"].clone();
     assert_eq!(limits(&["--cpu-limit", "1500"]), json!({"cpu": "1500m"}));
     assert_eq!(limits(&["--cpu-limit", "500m"]), json!({"cpu": "500m"}));
+    // As the older client read them: bare ones are cores; as its requests have them: thousandths.
+    assert_eq!(limits(&["--cpu-limit", "2"]), json!({"cpu": 2}));
+    assert_eq!(limits(&["--cpu-limit", "1.5"]), json!({"cpu": 1.5}));
     assert_eq!(limits(&["--cpu-request", "1000"]), json!({"cpu_weight": 100}));
+    for (text, weight) in [("500", 50), ("500m", 50), ("2", 200), ("0.5", 50), ("5m", 1), ("1000000", 10_000)] {
+        assert_eq!(limits(&["--cpu-request", text]), json!({"cpu_weight": weight}), "{text}");
+    }
     assert_eq!(limits(&["--memory-request", "1048576"]), json!({"memory_low": 1_048_576}));
     assert_eq!(limits(&["--memory-limit", "1G", "--pids-limit", "9"]), json!({"memory": "1G", "pids": 9}));
 }
@@ -230,14 +237,17 @@ fn every_spelling_of_the_older_system_is_there() {
         exec-stop-post user group after before requires wants binds-to conflicts health-check-type \
         health-check-endpoint health-check-method health-check-expected-status health-check-host health-check-port \
         health-check-command health-check-args health-check-interval health-check-timeout health-check-retries \
-        health-check-start-period cpu-request cpu-limit memory-request memory-limit pids-limit oom-score-adj \
+        health-check-start-period health-check-http-endpoint health-check-http-method health-check-http-status \
+        health-check-tcp-host health-check-tcp-port health-check-exec-command health-check-exec-arg cpu-request cpu-limit memory-request memory-limit pids-limit oom-score-adj \
         condition-path-exists runtime-directory ambient-capability";
     let known: BTreeMap<&str, bool> = flags().iter().map(|flag| (flag.long.as_str(), flag.hidden)).collect();
     for flag in all.split_whitespace() {
         assert!(known.contains_key(flag), "--{flag}");
     }
-    for (old, path) in OLDER {
-        assert!(known[old], "--{old} ({path}) is not for the help");
+    let keys = OLDER_NAMES.iter().map(|(name, path)| (name.replace('_', "-"), path));
+    for (old, path) in keys.chain(OLDER.iter().map(|(old, path)| ((*old).to_owned(), path))) {
+        let ours = path.replace(['.', '_'], "-") == old;
+        assert!(known[old.as_str()] || ours, "--{old} ({path}) is not for the help");
     }
 }
 
@@ -259,7 +269,7 @@ fn what_no_key_would_take_is_told_with_its_flag() {
         (&["--env", "A"][..], "--env: expected a variable as NAME=VALUE, found \"A\""),
         (&["--stop-sequence", "INT"], "--stop-sequence: expected a signal and how long to wait"),
         (&["--hooks-before-start", "a 'b"], "--hooks-before-start: cannot split"),
-        (&["--cpu-request", "half"], "--cpu-request: expected thousandths of a core"),
+        (&["--cpu-request", "half"], "--cpu-request: expected cores such as 2 or 0.5"),
         (&["--restart", "allways"], "[possible values: never, always,"),
         (&["--auto-start=yes"], "[possible values: true, false]"),
     ] {

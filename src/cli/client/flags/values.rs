@@ -108,19 +108,33 @@ fn address(text: &str) -> Value {
     }
 }
 
-/// A bare number is thousandths; with a unit or a point it says what it is.
+/// The least bare number that means thousandths: fewer would be next to nothing, and nobody means so many cores.
+const LEAST_THOUSANDTHS: u64 = 100;
+
+/// With a unit or a point it says what it is.
 fn cpu_limit(text: &str) -> Value {
     match text.parse::<u64>() {
-        Ok(thousandths) => Value::String(format!("{thousandths}m")),
-        Err(_) => number(text),
+        Ok(thousandths) if thousandths >= LEAST_THOUSANDTHS => Value::String(format!("{thousandths}m")),
+        _ => number(text),
     }
 }
 
 fn cpu_request(text: &str) -> Result<Value, String> {
-    let bare = text.strip_suffix('m').unwrap_or(text);
-    let thousandths: u64 =
-        bare.parse().map_err(|_| format!("expected thousandths of a core such as 500 or 500m, found {text:?}"))?;
+    let unknown =
+        || format!("expected cores such as 2 or 0.5, or thousandths of one such as 500m or 500, found {text:?}");
+    let thousandths = match (text.strip_suffix('m'), text.parse::<u64>()) {
+        (Some(bare), _) => bare.parse().map_err(|_| unknown())?,
+        (None, Ok(thousandths)) if thousandths >= LEAST_THOUSANDTHS => thousandths,
+        (None, _) => thousandths_of(text).ok_or_else(unknown)?,
+    };
     Ok((thousandths / 10).clamp(1, 10_000).into())
+}
+
+/// Of cores, at most as many as a weight can say.
+fn thousandths_of(cores: &str) -> Option<u64> {
+    let cores: f64 = cores.parse().ok().filter(|cores: &f64| cores.is_finite() && *cores >= 0.0)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it lies between 0 and 100,000")]
+    Some((cores * 1000.0).min(100_000.0).round() as u64)
 }
 
 /// Puts a value where its path leads.

@@ -1,0 +1,156 @@
+//! Datagrams every few seconds, and once more at the end.
+
+use std::collections::{BTreeSet, HashMap};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::address::AgentAddress;
+use super::agent::Agent;
+use super::datagram::{Common, Key, Line, Mark, matters, packed};
+use super::snapshot::Telemetry;
+use crate::Next;
+use crate::core::Event;
+
+/// How long an agent that does not keep up is waited for, of all that is sent together.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Events that wait to be sent. What comes on top is left out: whoever fails so often is seen in the counts.
+const MOST_EVENTS: usize = 100;
+
+/// An agent that is sent datagrams, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DogStatsd {
+    /// Where it is.
+    pub address: AgentAddress,
+    /// Tags of everything: `env:prod`.
+    pub tags: Vec<String>,
+    /// How often.
+    pub interval: Duration,
+    /// Before every name.
+    pub prefix: String,
+}
+
+impl DogStatsd {
+    /// How often, unless somebody says otherwise.
+    pub const INTERVAL: Duration = Duration::from_secs(10);
+    /// Before every name, unless somebody says otherwise.
+    pub const PREFIX: &str = "neap.";
+
+    /// The agent at this address; every ten seconds, with names that begin with `neap.`.
+    pub fn new(address: AgentAddress) -> DogStatsd {
+        DogStatsd { address, tags: Vec::new(), interval: DogStatsd::INTERVAL, prefix: DogStatsd::PREFIX.to_owned() }
+    }
+
+    /// With these tags on everything.
+    #[must_use]
+    pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> DogStatsd {
+        self.tags = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// This often; no more than ten times a second.
+    #[must_use]
+    pub fn interval(mut self, interval: Duration) -> DogStatsd {
+        self.interval = interval.max(Duration::from_millis(100));
+        self
+    }
+
+    /// With this before every name.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> DogStatsd {
+        self.prefix = prefix.into();
+        self
+    }
+}
+
+enum Wake {
+    Tick,
+    Event(Arc<Event>),
+    /// Events were lost: they are in the counts.
+    Lagged,
+    End,
+}
+
+/// Sends until the supervisor ends, or whoever has it sent no longer wants that; then once more.
+pub(super) async fn push(telemetry: Telemetry, settings: DogStatsd, mut end: watch::Receiver<bool>) {
+    let mut pusher = Pusher {
+        agent: Agent::new(settings.address.clone()),
+        told: HashMap::new(),
+        waiting: Vec::new(),
+        telemetry,
+        settings,
+    };
+    let mut events = pusher.telemetry.shared().events.subscribe();
+    let mut ticks = interval(pusher.settings.interval.max(Duration::from_millis(100)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ending = pin!(end.wait_for(|end| *end));
+    loop {
+        let wake = poll_fn(|cx| {
+            if ending.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Wake::End);
+            }
+            if let Poll::Ready(next) = events.poll_next(cx) {
+                return Poll::Ready(match next {
+                    Some(Next::Item(event)) => Wake::Event(event),
+                    Some(Next::Lagged(_)) => Wake::Lagged,
+                    None => Wake::End,
+                });
+            }
+            ticks.poll_tick(cx).map(|_| Wake::Tick)
+        });
+        match wake.await {
+            Wake::Tick => pusher.send().await,
+            Wake::Event(event) => pusher.hear(&event),
+            Wake::Lagged => {}
+            Wake::End => return pusher.send().await,
+        }
+    }
+}
+
+struct Pusher {
+    telemetry: Telemetry,
+    settings: DogStatsd,
+    agent: Agent,
+    /// How far counts were told.
+    told: HashMap<Key, Mark>,
+    /// Events that wait to be sent.
+    waiting: Vec<Arc<Event>>,
+}
+
+impl Pusher {
+    fn hear(&mut self, event: &Arc<Event>) {
+        if matters(event) && self.waiting.len() < MOST_EVENTS {
+            self.waiting.push(event.clone());
+        }
+    }
+
+    async fn send(&mut self) {
+        let asked = self.telemetry.clone();
+        let snapshot = tokio::task::spawn_blocking(move || asked.snapshot()).await;
+        // Of an engine that ended as it should not there is nothing to tell.
+        let Ok(Ok(snapshot)) = snapshot else { return };
+        let DogStatsd { prefix, tags, .. } = &self.settings;
+        let common = Common::new(prefix, &snapshot.about.instance, tags);
+        let mut lines: Vec<Line> = self.waiting.drain(..).filter_map(|event| common.event(&event)).collect();
+        lines.append(&mut common.lines(&snapshot, &self.told));
+        let there: BTreeSet<u64> = snapshot.processes.iter().map(|process| process.figures.id.0).collect();
+        self.told.retain(|(_, process, _), _| *process == 0 || there.contains(process));
+        self.agent.reach().await;
+        let until = Instant::now() + PATIENCE;
+        for (datagram, told) in packed(lines, self.agent.most()) {
+            if self.agent.send(datagram.as_bytes(), until).await {
+                self.telemetry.own().sent.fetch_add(1, Ordering::Relaxed);
+                self.told.extend(told);
+            } else {
+                self.telemetry.own().dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The page and the datagrams of real supervisors.

@@ -1,0 +1,63 @@
+//! One process: its keys, older ones among them.
+
+use std::collections::BTreeMap;
+
+use super::convert::{Convert, Flat, Take};
+use super::definition::Definition;
+use super::older::Keys;
+use super::socket::inline;
+use crate::spec::schema::OLDER_NAMES;
+use crate::spec::{Node, Value};
+
+/// The definition of a process from its keys.
+pub(super) fn definition(convert: &mut Convert, name: &str, line: u32, entries: Vec<Flat>) -> Definition {
+    convert.process = Some(name.to_owned());
+    let mut keys = Keys { entries: Vec::with_capacity(entries.len()), written: BTreeMap::new() };
+    // Ours come first, so that whoever gives a key and its older name is told of the older one.
+    let (older, ours): (Vec<Flat>, Vec<Flat>) = entries.into_iter().partition(|entry| is_older(&entry.key));
+    for entry in ours {
+        convert.site = Some((entry.key.clone(), entry.line));
+        let node = convert.node(&entry.value, entry.line, &entry.key, Take::of(&entry.key));
+        keys.entries.push((entry.key, node));
+    }
+    let mut sockets = Vec::new();
+    for entry in older {
+        convert.site = Some((entry.key.clone(), entry.line));
+        match entry.key.as_str() {
+            "resources" => keys.resources(convert, &entry),
+            "resource_limits" => keys.resource_limits(convert, &entry),
+            "health_check" => keys.health_check(convert, &entry),
+            "socket" => sockets.extend(inline(convert, name, &entry)),
+            key => {
+                if let Some((_, path)) = OLDER_NAMES.iter().find(|(older, _)| *older == key) {
+                    keys.value(convert, &entry, path);
+                }
+            }
+        }
+    }
+    let problems = convert.take_problems();
+    convert.process = None;
+    convert.site = None;
+    let mut definition = Definition {
+        name: name.to_owned(),
+        node: Node::at(Value::Map(keys.entries), line),
+        file: convert.file.to_owned(),
+        line,
+        comments: Vec::new(),
+        written: keys.written,
+        lines: BTreeMap::new(),
+        problems,
+        sockets: 0,
+        is_whole: !convert.is_full(),
+    };
+    for socket in &sockets {
+        definition.attach(socket);
+    }
+    definition
+}
+
+/// Whether a key is one of the older system's.
+pub(super) fn is_older(key: &str) -> bool {
+    let tables = ["resources", "resource_limits", "health_check", "socket"];
+    tables.contains(&key) || OLDER_NAMES.iter().any(|(older, _)| *older == key)
+}
