@@ -95,6 +95,9 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
     let printer = Printing { screen, lines: true, filter: everything, notes, pending };
     let session = Session::begin(instance.supervisor().clone(), signals, summary, manner(&instance), printer)?;
     start::tell(session.notes(), say);
+    for page in &shown.places {
+        session.notes().say(Tone::Plain, format!("metrics at {page}"));
+    }
     let outcome = go(&instance, first, session);
     // Once the engine has ended: the last figures are then sent.
     drop(shown);
