@@ -85,7 +85,7 @@ int main(int argc, char **argv) {
     must("callback", neap_events_callback(counted, count, &events), NULL);
 
     char *answer = NULL;
-    const char *spec = "{\"command\": [\"sleep\", \"1000\"], \"restart\": \"always\"}";
+    const char *spec = "{\"command\": [\"sleep\", \"1000\"], \"restart\": \"always\", \"stop\": {\"timeout\": \"5s\"}}";
     int32_t code = neap_create(neap, "sleeper", spec, 0, NULL, &answer);
     must("create", code, answer);
     code = neap_start(neap, "sleeper", 10000, NULL, &answer);

@@ -200,7 +200,10 @@ impl Asked {
     pub(crate) fn stats(&self, name: Option<&str>) -> Answer {
         let names = name.map(str::to_owned).into_iter().collect();
         let request = StatsRequest { names, interval: Some(MEASURED) };
-        self.quick(|way| Box::pin(async move { Ok(json::lines(&ask!(way, stats, request).processes)) }))
+        let patience = Patience::of(-1, self.cancel.clone()).within(self.instance.patience());
+        let work =
+            |way| -> Work<String> { Box::pin(async move { Ok(json::lines(&ask!(way, stats, request).processes)) }) };
+        self.instance.call(&patience.later(Duration::from_millis(MEASURED)), work)
     }
 
     pub(crate) fn status(&self) -> Answer {

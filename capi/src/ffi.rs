@@ -469,8 +469,8 @@ pub extern "C" fn neap_events_open(neap: *mut Neap, from_sequence: u64) -> *mut 
     })
 }
 
-/// The next event: the object that `neap events --json` prints. NEAP_OK with `*out` NULL: the supervisor has ended, and
-/// nothing more will come. NEAP_ERROR_UNREACHABLE: the connection has ended.
+/// The next event: the object that `neap events --json` prints. NEAP_OK with `*out` NULL: the supervisor has ended, or its
+/// handle was freed, and nothing more will come. NEAP_ERROR_UNREACHABLE: the connection has ended.
 ///
 /// `timeout_ms`: at most so long, then NEAP_ERROR_TIMED_OUT; 0 looks whether there is one; NEAP_FOREVER.
 /// NEAP_ERROR_REFUSED when a callback takes them. Waits; from any thread. Of several threads each gets other events.

@@ -28,6 +28,9 @@ const TIDY: Duration = Duration::from_secs(5);
 /// How long a server gets to tell by itself that time is up, before we do.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// No connection takes a year.
+const LONGEST: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
 /// A supervisor of the program's own, or a connection.
 pub(crate) struct Instance {
     target: Arc<Target>,
@@ -66,22 +69,22 @@ impl Instance {
             Some(address) => vec![PathBuf::from(address)],
             None => usual(),
         };
-        without_signals(|| {
-            let instance = Instance::new(Target::Far { addresses, patience, channel: tokio::sync::Mutex::default() })?;
-            let within = Patience::default().within(patience.map(|patience| patience.saturating_add(GRACE)));
-            // A server waits only so long for a connection's first call.
-            let hello = |way| -> Work<()> {
-                Box::pin(async move {
-                    client(way).get_status(tonic::Request::new(GetStatusRequest {})).await?;
-                    Ok(())
-                })
-            };
-            let reached = instance.call(&within, hello);
-            if reached.is_err() {
-                instance.end();
-            }
-            reached.map(|()| instance)
-        })
+        // Threads are made here alone: who waits below may be interrupted.
+        let target = Target::Far { addresses, patience, channel: tokio::sync::Mutex::default() };
+        let instance = without_signals(|| Instance::new(target))?;
+        let within = Patience::default().within(patience.map(|patience| patience.saturating_add(GRACE)));
+        // A server waits only so long for a connection's first call.
+        let hello = |way| -> Work<()> {
+            Box::pin(async move {
+                client(way).get_status(tonic::Request::new(GetStatusRequest {})).await?;
+                Ok(())
+            })
+        };
+        let reached = instance.call(&within, hello);
+        if reached.is_err() {
+            instance.end();
+        }
+        reached.map(|()| instance)
     }
 
     fn new(target: Target) -> Result<Instance, Failure> {
@@ -174,7 +177,7 @@ impl Instance {
         drop(inside);
         if let Target::Own { supervisor, .. } = &*self.target {
             // One that has ended already says so, which is as well.
-            let _ = supervisor.shutdown().wait();
+            let _ = Patience::default().wait(supervisor.shutdown());
             // What it told in the end is on its way to who reads.
             let streams = std::mem::take(&mut *self.streams.lock().unwrap_or_else(PoisonError::into_inner));
             let fed = async {
@@ -239,7 +242,7 @@ impl Target {
 /// Connects to the first of these that answers.
 async fn reach(addresses: &[PathBuf], patience: Option<Duration>) -> Result<Channel, Failure> {
     // What has no bound is bounded by whoever waits.
-    let patience = patience.unwrap_or(Duration::from_secs(60 * 60 * 24 * 365));
+    let patience = patience.unwrap_or(LONGEST).min(LONGEST);
     let mut tried = Vec::new();
     for address in addresses {
         let address = Address::of_client(address).map_err(ConnectError::from)?;
@@ -279,4 +282,50 @@ fn usual() -> Vec<PathBuf> {
         None => state().map(|dir| dir.join("neap/default/run/neap.sock")),
     };
     own.into_iter().chain([system.to_owned()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::calls::Asked;
+    use crate::instance::Instance;
+
+    /// The mask of blocked signals that a status file of /proc has.
+    fn blocked(status: &str) -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    }
+
+    #[test]
+    fn the_librarys_threads_take_no_signal_and_its_children_may() {
+        let before = blocked(&fs::read_to_string("/proc/thread-self/status").unwrap());
+        let instance = std::sync::Arc::new(Instance::own(None).unwrap());
+        assert_eq!(blocked(&fs::read_to_string("/proc/thread-self/status").unwrap()), before, "the caller's stays");
+        let asked = Asked::new("test", instance.clone(), None).unwrap();
+        let file = std::env::temp_dir().join(format!("neap-capi-signals-{}", std::process::id()));
+        let line = format!("cat /proc/self/status > {}", file.display());
+        let spec = format!(r#"{{"command":["sh","-c","{line}"],"type":"oneshot"}}"#);
+        asked.create("look", &spec, false).unwrap();
+        asked.start("look", -1).unwrap();
+        asked.stats(None).unwrap();
+        let mut seen = 0;
+        for task in fs::read_dir("/proc/self/task").unwrap() {
+            let task = task.unwrap().path();
+            let name = fs::read_to_string(task.join("comm")).unwrap_or_default();
+            let Ok(status) = fs::read_to_string(task.join("status")) else { continue };
+            // The tests' own first thread is named like the program.
+            if name.starts_with("neap") && !task.ends_with(std::process::id().to_string()) {
+                seen += 1;
+                for signal in [1, 2, 10, 13, 15, 17] {
+                    assert!(blocked(&status) & 1 << (signal - 1) != 0, "{name} takes signal {signal}");
+                }
+            }
+        }
+        assert!(seen >= 2, "{seen} threads of the library");
+        assert_eq!(blocked(&fs::read_to_string(&file).unwrap()), 0, "a child has none blocked");
+        fs::remove_file(file).unwrap();
+        drop(asked);
+        instance.end();
+    }
 }

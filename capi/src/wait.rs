@@ -2,9 +2,8 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{Thread, current, park, park_timeout};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -69,7 +68,8 @@ impl Patience {
             }
         };
         let (mut future, mut cancelled) = (pin!(future), pin!(cancelled));
-        let waker = Waker::from(Arc::new(Unpark(current())));
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
         let mut cx = Context::from_waker(&waker);
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
@@ -80,21 +80,42 @@ impl Patience {
                 return Err(Failure::new(NEAP_ERROR_CANCELLED, text));
             }
             match self.until.map(|until| until.saturating_duration_since(Instant::now())) {
-                None => park(),
+                None => bell.wait(None),
                 Some(Duration::ZERO) => {
                     let text = "it took longer than was allowed; what was begun goes on";
                     return Err(Failure::new(NEAP_ERROR_TIMED_OUT, text));
                 }
-                Some(left) => park_timeout(left),
+                Some(left) => bell.wait(Some(left)),
             }
         }
     }
 }
 
-struct Unpark(Thread);
+/// Wakes a thread that is not Rust's: `std::thread::park` would leave something behind on it.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    told: Condvar,
+}
 
-impl Wake for Unpark {
+impl Bell {
+    /// Until it rings, or has rung since the last wait.
+    fn wait(&self, longest: Option<Duration>) {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*rung {
+            // Woken for nothing, the caller looks again and comes back.
+            rung = match longest {
+                None => self.told.wait(rung).unwrap_or_else(PoisonError::into_inner),
+                Some(longest) => self.told.wait_timeout(rung, longest).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+        *rung = false;
+    }
+}
+
+impl Wake for Bell {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.told.notify_one();
     }
 }

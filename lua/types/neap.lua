@@ -440,9 +440,9 @@ function neap.template(spec) end
 ---What every process starts from; once, before the first process.
 ---@param spec neap.Spec
 function neap.defaults(spec) end
----Several processes under one name: `neap.group "name" { a, b }`.
+---Several processes under one name: `neap.group "name" { a, b }`, or of what `neap.yaml` returned.
 ---@param name string
----@return fun(members: (string|neap.Process|neap.Group)[]): neap.Group
+---@return fun(members: (string|neap.Process|neap.Group)[]|table<string, neap.Process>): neap.Group
 function neap.group(name) end
 ---A probe that asks a URL.
 ---@param probe neap.Http|string
@@ -498,10 +498,11 @@ function neap.read(path) end
 ---@param pattern string
 ---@return string[]
 function neap.glob(pattern) end
----A YAML document as a table. (In a later version.)
----@param text string
----@return any
-function neap.yaml(text) end
+---Declares the processes of a YAML file below the configuration's folder, as they are: `neap.defaults` is not for them.
+---Their handles by name.
+---@param path string
+---@return table<string, neap.Process>
+function neap.yaml(path) end
 ---A value for `env` that is never shown.
 ---@param source { file: string }|{ env: string }
 ---@return neap.Secret

@@ -63,6 +63,8 @@ pub(super) struct Convert<'a> {
     /// The key of it that is being read, and its line.
     pub(super) site: Option<(String, u32)>,
     problems: Vec<Problem>,
+    /// What is odd: the line, the path as it was written, and a sentence.
+    pub(super) notes: Vec<(u32, String, String)>,
     values: usize,
     bytes: usize,
 }
@@ -84,7 +86,7 @@ pub(super) fn item(path: &str, place: usize) -> String {
 
 impl<'a> Convert<'a> {
     pub(super) fn new(file: &'a str) -> Self {
-        Convert { file, process: None, site: None, problems: Vec::new(), values: 0, bytes: 0 }
+        Convert { file, process: None, site: None, problems: Vec::new(), notes: Vec::new(), values: 0, bytes: 0 }
     }
 
     /// All that was found wrong since it was last asked for, each once, in the order of lines.
@@ -275,7 +277,13 @@ impl<'a> Convert<'a> {
             None => return as_text(),
         };
         match (take, resolved) {
-            (_, Value::Null) => Value::Null,
+            (_, Value::Null) => {
+                if text == "null" && (path.ends_with("stdout") || path.ends_with("stderr")) {
+                    let message = "is nothing without quotes; write \"null\" in quotes to throw its output away";
+                    self.notes.push((line, path.to_owned(), message.to_owned()));
+                }
+                Value::Null
+            }
             (Take::Words | Take::Variables, _) => as_text(),
             (Take::Mode, resolved) => match text.strip_prefix("0o") {
                 Some(digits) => Value::String(format!("{digits:0>4}")),

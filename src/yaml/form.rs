@@ -43,6 +43,8 @@ pub struct Document {
     pub sockets: Vec<Socket>,
 }
 
+/// The key that is ours in `datadog.yaml`.
+const ROOT: &str = "process_manager";
 /// Names at the top that tell a file of several processes.
 const SEVERAL: [&str; 2] = ["processes", "sockets"];
 
@@ -65,8 +67,9 @@ pub fn read(source: &Text) -> Result<Document, Vec<Problem>> {
     } else if has(&SEVERAL) {
         reading.several(entries);
     } else if source.name == Some("datadog") && !has(&["command", "shell"]) {
-        // The Agent's file without a word for us.
+        // The Agent's file without a word for us, unless that is misspelt: then all that runs by it would be taken away.
         reading.document.form = Form::Datadog;
+        reading.misspelt(entries);
     } else {
         match (source.name, source.name.and_then(|name| name.strip_suffix(".socket"))) {
             (_, Some(name)) => reading.socket(&root, name),
@@ -119,7 +122,6 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// `datadog.yaml`: one key is ours, and nothing else is looked at.
     fn datadog(&mut self, entries: &[Entry]) {
-        const ROOT: &str = "process_manager";
         self.document.form = Form::Datadog;
         let ours: Vec<Entry> = entries
             .iter()
@@ -141,6 +143,16 @@ impl Reading<'_> {
         if !self.document.enabled {
             // What is switched off is not looked at more closely.
             let _ = self.convert.take_problems();
+        }
+    }
+
+    fn misspelt(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let Content::Scalar { text, .. } = &entry.key.content else { continue };
+            if let Some(near) = nearest(text, [ROOT]) {
+                let message = format!("the Agent has no such key; did you mean `{near}`?");
+                self.convert.problem(entry.line, text, message);
+            }
         }
     }
 
@@ -170,7 +182,8 @@ impl Reading<'_> {
         let message = match nearest(key, known.iter().copied()) {
             Some(near) => format!("there is no such key; did you mean `{near}`?"),
             None if matches!(key, "processes" | "managed_processes") => {
-                format!("there is no such key here; did you mean `{}`?", known[usize::from(known.len() > 2)])
+                let here = known.iter().find(|known| known.ends_with("processes")).unwrap_or(&"processes");
+                format!("there is no such key here; did you mean `{here}`?")
             }
             None if is_of_process(key) => {
                 format!("is a key of a process, and belongs below its name; here there are {}", known.join(", "))

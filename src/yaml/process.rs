@@ -17,7 +17,11 @@ pub(super) fn definition(convert: &mut Convert, name: &str, line: u32, entries: 
     let (older, ours): (Vec<Flat>, Vec<Flat>) = entries.into_iter().partition(|entry| is_older(&entry.key));
     for entry in ours {
         convert.site = Some((entry.key.clone(), entry.line));
-        let node = convert.node(&entry.value, entry.line, &entry.key, Take::of(&entry.key));
+        let mut node = convert.node(&entry.value, entry.line, &entry.key, Take::of(&entry.key));
+        if let ("description", Value::String(text)) = (entry.key.as_str(), &mut node.value) {
+            // Text below `|` and `>` ends in a line break, and a description is one line.
+            *text = text.split_whitespace().collect::<Vec<&str>>().join(" ");
+        }
         keys.entries.push((entry.key, node));
     }
     let mut sockets = Vec::new();
@@ -47,9 +51,14 @@ pub(super) fn definition(convert: &mut Convert, name: &str, line: u32, entries: 
         written: keys.written,
         lines: BTreeMap::new(),
         problems,
+        notes: Vec::new(),
         sockets: 0,
         is_whole: !convert.is_full(),
     };
+    for (line, path, message) in convert.notes.drain(..) {
+        definition.lines.insert(path.clone(), line);
+        definition.notes.push((path, message));
+    }
     for socket in &sockets {
         definition.attach(socket);
     }

@@ -294,3 +294,11 @@ fn bytes_that_are_no_text_are_refused_with_their_line() {
     assert_eq!(told(b"c\0o\0"), "web.yaml:1: the text is UTF-16 or no text at all; save the file as UTF-8\n");
     assert_eq!(decode("web.yaml", "a: \u{fc}\n".as_bytes()).unwrap(), "a: \u{fc}\n");
 }
+
+#[test]
+fn null_without_quotes_is_no_stream_and_that_is_said() {
+    let told = refused("command: a\nstdout: null\nstderr: ~\n");
+    let said = "is nothing without quotes; write \"null\" in quotes to throw its output away";
+    assert_eq!(told, format!("web.yaml:2: warning: process `web`: stdout: {said}\n"));
+    assert_eq!(refused("command: a\nstdout: \"null\"\n"), "");
+}

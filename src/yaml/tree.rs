@@ -6,6 +6,7 @@ use std::rc::Rc;
 use granit_parser::{Event, Parser, Placement, ScalarStyle, Span};
 
 use super::bounds::{DEEPEST, LONGEST_TEXT};
+use super::others::is_anothers;
 use super::syntax;
 use super::text::problem;
 use crate::spec::Problem;
@@ -124,6 +125,10 @@ impl Builder<'_> {
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(tree) => self.place(Rc::clone(tree), line)?,
                 None => {
+                    if is_anothers(self.file, text.lines(), line) {
+                        let message = "an alias stands inside of what it stands for, so it would never end";
+                        return Err(problem(self.file, line, message));
+                    }
                     let name = span.slice(text).unwrap_or_default().trim_start_matches('*').escape_debug();
                     let message = format!("`*{name}` stands inside of `&{name}`, so it would never end");
                     return Err(problem(self.file, line, message));
@@ -131,6 +136,10 @@ impl Builder<'_> {
             },
             Event::UnresolvedAlias(name) => {
                 let name = name.escape_debug();
+                if is_anothers(self.file, text.lines(), line) {
+                    let message = "nothing above is marked as what a `*` here stands for; text with a `*` needs quotes";
+                    return Err(problem(self.file, line, message));
+                }
                 let message = format!(
                     "nothing above is marked `&{name}`, which `*{name}` stands for; text with a `*` needs quotes"
                 );

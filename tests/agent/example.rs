@@ -1,5 +1,7 @@
 //! The example, run whole: the agent's programs from Lua and from YAML, of the same meaning.
 
+use std::path::PathBuf;
+
 use nix::sys::signal::{Signal, kill};
 
 use crate::support::{Daemon, pid};
@@ -94,15 +96,11 @@ fn the_agents_programs_run_from_lua_as_the_example_says() {
     shows_what_it_says(&world, daemon, true);
 }
 
-#[test]
-fn the_agents_programs_run_from_yaml_as_the_example_says() {
-    if !has_python("the_agents_programs_run_from_yaml_as_the_example_says") {
-        return;
-    }
-    let world = World::new();
+/// The example in YAML with what is this world's: its folder, its port, the owner of its sockets.
+pub fn example(world: &World) -> PathBuf {
     let example = std::fs::read_to_string(root().join("examples/yaml/datadog-agent.yaml")).unwrap();
     let (folder, sockets) = (standins(), world.home.path("sockets"));
-    let file = world.write(
+    world.write(
         "datadog.yaml",
         &example,
         &[
@@ -112,7 +110,16 @@ fn the_agents_programs_run_from_yaml_as_the_example_says() {
             ("interval: 10", "interval: 100ms"),
             ("socket_user: daemon", &format!("socket_user: {}", world.owner)),
         ],
-    );
+    )
+}
+
+#[test]
+fn the_agents_programs_run_from_yaml_as_the_example_says() {
+    if !has_python("the_agents_programs_run_from_yaml_as_the_example_says") {
+        return;
+    }
+    let world = World::new();
+    let file = example(&world);
     let daemon = world.start(&file);
     shows_what_it_says(&world, daemon, false);
 }

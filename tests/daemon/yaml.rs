@@ -107,6 +107,7 @@ fn a_script_with_yaml_survives_a_crash_while_the_files_are_edited() {
          neap.group 'datadog' (dd)",
     );
     let daemon = home.ready();
+    home.neap(["wait", "agent", "shipper"]);
     let before: Vec<_> = ["agent", "shipper"].iter().map(|name| identity(pid(&home.list()[*name]))).collect();
     std::fs::write(home.path("datadog.yaml"), "half a").unwrap();
     daemon.crash();
@@ -262,7 +263,7 @@ fn the_example_resource_limits_kills_what_takes_too_much() {
             (&(256 << 20).into(), &(64 << 20).into(), &25.into()),
             "{shown:#}"
         );
-        let (code, said) = ask(home, file, &["wait", "leak", "--state", "failed"]);
+        let (code, said) = ask(home, file, &["wait", "leak", "--state", "crashed"]);
         assert_eq!(code, Some(0), "{said}");
         assert_eq!(list(home, file)["leak"]["run_count"], 4, "the first start, and three more");
     });
@@ -271,11 +272,10 @@ fn the_example_resource_limits_kills_what_takes_too_much() {
 #[test]
 fn the_example_socket_activation_starts_on_the_first_connection() {
     run("socket-activation.yaml", |home, file, ports| {
-        let state = |name: &str| list(home, file)[name]["state"].as_str().unwrap().to_owned();
-        assert_eq!((state("web"), state("clock")), ("listening".into(), "listening".into()));
+        assert_eq!(ask(home, file, &["wait", "web", "clock", "--state", "listening"]).0, Some(0));
         let answer = get(ports[3]);
         assert!(answer.contains("hello from process"), "{answer}");
-        assert_eq!(state("web"), "running");
+        assert!(is(&list(home, file)["web"], "running"));
         use std::io::Read;
         let mut said = String::new();
         TcpStream::connect(("127.0.0.1", ports[4])).unwrap().read_to_string(&mut said).unwrap();

@@ -110,10 +110,14 @@ impl Machine {
 
     /// Writes a file of /etc/neap.
     pub fn write_config(&self, name: &str, text: &str) {
-        let folder = self.folder.path().to_str().expect("a plain path");
-        let place = self.path("etc/neap");
-        fs::create_dir_all(&place).expect("a folder");
-        fs::write(place.join(name), text.replace("FOLDER", folder)).expect("a file");
+        self.write_etc(&format!("neap/{name}"), text);
+    }
+
+    /// Writes a file of /etc.
+    pub fn write_etc(&self, name: &str, text: &str) {
+        let (folder, path) = (self.folder.path().to_str().expect("a plain path"), self.path("etc").join(name));
+        fs::create_dir_all(path.parent().expect("it is below")).expect("a folder");
+        fs::write(path, text.replace("FOLDER", folder)).expect("a file");
     }
 
     /// A path that is the same inside and outside.

@@ -104,3 +104,26 @@ fn an_instance_of_the_template_has_its_own_configuration_and_nothing_to_do_with_
     assert_eq!(machine.systemctl(&["show", "neap@b", "--value", "--property", "NRestarts"]), "0");
     machine.systemctl_fails(&["is-active", "neap@missing"]);
 }
+
+#[test]
+fn the_unit_of_the_older_name_reads_the_older_places_and_variables() {
+    let test = "the_unit_of_the_older_name_reads_the_older_places_and_variables";
+    let of = |name: &str, more: &str| {
+        let shell = format!("echo $$ >> FOLDER/{name}; exec sleep 1000");
+        format!("command: /bin/sh\nargs: [-c, '{shell}']\nauto_start: true\n{more}")
+    };
+    let Some(machine) = Machine::boot(test, "", "") else { return };
+    let place = "datadog-agent/process-manager/processes.d";
+    machine.write_etc(&format!("{place}/one.yaml"), &of("one", ""));
+    machine.write_etc("datadog-agent/environment", "DD_PM_LOG_LEVEL=debug\n");
+    machine.systemctl(&["start", "dd-procmgrd"]);
+    wait_until("it is up", || machine.path("one").exists());
+    machine.write_etc(&format!("{place}/two.yaml"), &of("two", ""));
+    machine.systemctl(&["reload", "dd-procmgrd"]);
+    wait_until("what was added is up", || machine.path("two").exists());
+    machine.write_etc(&format!("{place}/two.yaml"), &of("two", "restart_polcy: always\n"));
+    machine.systemctl_fails(&["reload", "dd-procmgrd"]);
+    assert!(machine.log().contains("two.yaml:4"), "{}", machine.log());
+    machine.systemctl(&["stop", "dd-procmgrd"]);
+    assert_eq!(machine.systemctl(&["show", "dd-procmgrd", "--value", "--property", "Result"]), "success");
+}

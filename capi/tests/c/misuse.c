@@ -9,7 +9,8 @@
 
 #include "check.h"
 
-#define SLEEP "{\"command\": [\"sleep\", \"1000\"]}"
+/* valgrind knows no pidfd, so that no signal comes to a process under it: it is killed when this time is up. */
+#define SLEEP "{\"command\": [\"sleep\", \"1000\"], \"stop\": {\"timeout\": \"500ms\"}}"
 
 static void nothing_is_an_error(void) {
     IS(neap_free(NULL), NEAP_ERROR_BAD_HANDLE);
@@ -279,7 +280,9 @@ static void a_forked_copy_is_refused(neap_t *neap) {
         int fine = neap_list(neap, NULL, &text) == NEAP_ERROR_BAD_HANDLE && strstr(text, "was forked") != NULL
             && neap_free(neap) == NEAP_ERROR_BAD_HANDLE && neap_new(NULL) == NULL;
         neap_string_free(text);
-        _exit(fine ? 0 : 1);
+        /* An exit would have valgrind look for what the copy of the other threads has lost. */
+        execl("/bin/sh", "sh", "-c", fine ? "exit 0" : "exit 1", (char *)NULL);
+        _exit(2);
     }
     int status = 1;
     IS(waitpid(child, &status, 0), child);

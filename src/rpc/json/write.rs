@@ -245,7 +245,7 @@ mod tests {
             r#""ended_at":"2001-09-09T01:46:37.000Z","since":"2001-09-09T01:46:37.000Z","runtime":false,"#,
             r#""overridden":false,"description":null,"command":[],"groups":[]"#,
         );
-        let ago = |seconds| Some(Timestamp { seconds: 1_000_000_000 - seconds, nanos: 0 });
+        let ago = |seconds: i64| Some(Timestamp { seconds: 1_000_000_000 - seconds, nanos: 0 });
         let text = line(&v1::Process {
             id: "5e0c1a52-7d3c-4a3e-9f61-2f9d5c1f0a02".into(),
             name: "worker".into(),
