@@ -35,10 +35,9 @@ local experiment = part "agent-exp" {
 part "process-agent-exp" { command = { bin .. "/process-agent" }, auto_start = false, binds_to = experiment }
 
 -- Its sockets are Neap's, and those of the next run, too: no trace is lost while it is restarted.
-local info = "http://127.0.0.1:" .. port .. "/info"
 local trace = part "trace-agent" {
   command = { bin .. "/trace-agent" }, auto_start = true, restart = { policy = "always" },
-  ready = neap.http(info), health = neap.http { url = info, interval = interval, restart_after = 3 },
+  ready = "health", health = neap.http { url = "http://127.0.0.1:" .. port .. "/info", interval = interval, restart_after = 3 },
   listen = {
     neap.listen { name = "apm", tcp = "127.0.0.1:" .. port, fd_env = "DD_APM_NET_RECEIVER_FD" },
     neap.listen { name = "apm-unix", unix = run .. "/apm.socket", fd_env = "DD_APM_UNIX_RECEIVER_FD", mode = "0722", user = user },

@@ -288,6 +288,7 @@ mod tests {
         let mut reader = hub.subscribe();
         put(&hub, &[1, 2, 3, 4]);
         assert_eq!(next(&mut reader), Poll::Ready(Some(Next::Lagged(2))));
+        assert_eq!(hub.lost(), 2);
         assert_eq!(next(&mut reader), Poll::Ready(Some(Next::Item(3))));
         assert_eq!(next(&mut reader), Poll::Ready(Some(Next::Item(4))));
         assert_eq!(next(&mut reader), Poll::Pending);
@@ -302,6 +303,8 @@ mod tests {
         let mut reader = hub.subscribe_from(1);
         assert_eq!(next(&mut reader), Poll::Ready(Some(Next::Lagged(1))));
         assert_eq!(next(&mut reader), Poll::Ready(Some(Next::Item(2))));
+        // Who asks for older ones than are kept was not too slow for them.
+        assert_eq!(hub.lost(), 0);
     }
 
     #[test]

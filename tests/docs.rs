@@ -56,6 +56,42 @@ impl Drop for Folder {
     }
 }
 
+/// Writes the YAML of its page into a folder, each block as the file that its first line names. The names of those that are no
+/// example of what is wrong.
+fn yaml_files(folder: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for (line, block) in blocks(&read("docs/yaml.md"), "yaml") {
+        let name = block.lines().next().and_then(|line| line.strip_prefix("# "));
+        let name = name.unwrap_or_else(|| panic!("docs/yaml.md:{line}: the block does not name its file"));
+        let (name, wrong) = name.split_once(": ").map_or((name, false), |(name, _)| (name, true));
+        std::fs::write(folder.join(name), format!("{block}\n")).unwrap();
+        if !wrong {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn every_yaml_file_in_the_guide_is_accepted() {
+    let folder = Folder::new("yaml");
+    let names = yaml_files(&folder.0);
+    assert!(names.len() >= 3, "only {names:?} were found");
+    for name in names {
+        let (accepted, text) = neap(&["check", "--strict", "--elsewhere", &name], &folder.0);
+        assert!(accepted, "{name}:\n{text}");
+    }
+}
+
+#[test]
+fn the_commands_of_the_page_about_yaml_print_what_it_says() {
+    let folder = Folder::new("yaml-console");
+    yaml_files(&folder.0);
+    let (wrong, count) = tour("docs/yaml.md", &read("docs/yaml.md"), &folder);
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(count >= 3, "only {count} commands were found");
+}
+
 #[test]
 fn every_configuration_in_the_guide_is_accepted() {
     let folder = Folder::new("lua");
@@ -74,7 +110,10 @@ fn every_configuration_in_the_guide_is_accepted() {
         "docs/privileges.md",
         "docs/resource-limits.md",
         "docs/socket-activation.md",
+        "docs/yaml.md",
+        "docs/telemetry.md",
     ];
+    yaml_files(&folder.0);
     for page in pages {
         for (line, block) in blocks(&read(page), "lua") {
             std::fs::write(folder.0.join("neap.lua"), &block).unwrap();
@@ -173,25 +212,36 @@ fn the_commands_of_the_page_print_what_it_says() {
 #[test]
 fn the_tour_of_the_readme_is_true() {
     let readme = read("README.md");
-    let (_, tour) = readme.split_once("\n## Five minutes\n").unwrap();
-    let tour = tour.split("\n## ").next().unwrap();
+    let (_, tour_text) = readme.split_once("\n## Five minutes\n").unwrap();
+    let tour_text = tour_text.split("\n## ").next().unwrap();
     let folder = Folder::new("tour");
-    let (_, configuration) = blocks(tour, "lua").remove(0);
+    let (_, configuration) = blocks(tour_text, "lua").remove(0);
     std::fs::write(folder.0.join("neap.lua"), configuration).unwrap();
+    let (wrong, count) = tour("README", tour_text, &folder);
+    shell(&folder, "neap down", "");
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(count >= 10, "only {count} commands were found");
+}
+
+/// Runs a line in a shell, in this folder and an empty home, with this typed into it; all that it printed.
+fn shell(folder: &Folder, line: &str, typed: &str) -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_neap")).parent().unwrap();
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
-    let shell = |line: &str, typed: &str| {
-        let mut command = Command::new("sh");
-        let home = [("HOME", ""), ("XDG_RUNTIME_DIR", "run"), ("XDG_STATE_HOME", "state")];
-        command.args(["-c", line]).current_dir(&folder.0).env("PATH", &path);
-        command.envs(home.map(|(name, below)| (name, folder.0.join(below)))).env_remove("NEAP_SOCKET");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), typed.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-    };
+    let mut command = Command::new("sh");
+    let home = [("HOME", ""), ("XDG_RUNTIME_DIR", "run"), ("XDG_STATE_HOME", "state")];
+    command.args(["-c", line]).current_dir(&folder.0).env("PATH", &path);
+    command.envs(home.map(|(name, below)| (name, folder.0.join(below)))).env_remove("NEAP_SOCKET");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+/// Runs the commands of a text's blocks marked `console`, in order; the lines after `> ` are typed into them. What is not as the
+/// text says, and how many commands there were.
+fn tour(page: &str, text: &str, folder: &Folder) -> (String, usize) {
     let (mut wrong, mut count) = (String::new(), 0);
-    for (line, block) in blocks(tour, "console") {
+    for (line, block) in blocks(text, "console") {
         for part in format!("\n{block}").split("\n$ ").skip(1) {
             let (command, told) = part.split_once('\n').unwrap_or((part, ""));
             let of = |typed: bool| -> String {
@@ -199,16 +249,14 @@ fn the_tour_of_the_readme_is_true() {
                 lines.map(|line| format!("{}\n", line.strip_prefix("> ").unwrap_or(line))).collect()
             };
             let (typed, expected) = (of(true), of(false));
-            let shown = shell(command, &typed);
+            let shown = shell(folder, command, &typed);
             count += 1;
             if !alike(&expected, &shown) {
-                writeln!(wrong, "README, line {line} of the tour: {command}\nsays:\n{expected}\nis:\n{shown}").unwrap();
+                writeln!(wrong, "{page}, line {line}: {command}\nsays:\n{expected}\nis:\n{shown}").unwrap();
             }
         }
     }
-    shell("neap down", "");
-    assert!(wrong.is_empty(), "{wrong}");
-    assert!(count >= 10, "only {count} commands were found");
+    (wrong, count)
 }
 
 fn alike(expected: &str, shown: &str) -> bool {
@@ -252,6 +300,29 @@ fn the_table_of_keys_is_the_schemas() {
         std::fs::write(root().join("docs/keys.md"), &written).unwrap();
     }
     assert!(read("docs/keys.md") == written, "docs/keys.md is old: run NEAP_WRITE_DOCS=1 cargo test --test docs");
+}
+
+/// With `NEAP_WRITE_DOCS=1` it is written anew.
+#[test]
+fn the_table_of_figures_is_that_of_the_program() {
+    let page = read("docs/telemetry.md");
+    let (before, rest) = page.split_once("<!-- figures -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end of figures -->\n").unwrap();
+    let mut table = String::from("| OpenMetrics | DogStatsD | type | labels | what |\n|---|---|---|---|---|\n");
+    for metric in neap::telemetry::table() {
+        let sent = metric.dogstatsd.map_or("–".to_owned(), |name| format!("`neap.{name}`"));
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind, labels) = (metric.full_name(), metric.kind.as_str(), labels.join(", "));
+        writeln!(table, "| `{name}` | {sent} | {kind} | {labels} | {} |", metric.help).unwrap();
+    }
+    let written = format!("{before}<!-- figures -->\n{table}<!-- end of figures -->\n{after}");
+    if std::env::var_os("NEAP_WRITE_DOCS").is_some() {
+        std::fs::write(root().join("docs/telemetry.md"), &written).unwrap();
+    }
+    assert!(
+        read("docs/telemetry.md") == written,
+        "docs/telemetry.md is old: run NEAP_WRITE_DOCS=1 cargo test --test docs"
+    );
 }
 
 fn keys() -> String {

@@ -40,6 +40,7 @@ fn every_test_that_the_promises_name_exists() {
     tests_below(&root.join("tests"), &mut names);
     tests_below(&root.join("src"), &mut names);
     tests_below(&root.join("clients"), &mut names);
+    tests_below(&root.join("capi"), &mut names);
     let promises = fs::read_to_string(root.join("docs/promises.md")).expect("docs/promises.md can be read");
     let named: Vec<&str> = promises
         .split('`')

@@ -95,7 +95,9 @@ typedef struct neap_events_t neap_events_t;
 typedef struct neap_t neap_t;
 
 /**
- * Gets an event as JSON text, which is valid until it returns, and what was given with it.
+ * Gets an event as JSON text, and the pointer that was given to neap_events_callback. The text is valid until the
+ * function returns; NULL is the last call, after which nothing more comes. It runs on a thread of the library, one event
+ * after another. It must not call what waits (NEAP_ERROR_WRONG_THREAD), and must not throw or jump out of itself.
  */
 typedef void (*neap_event_fn)(const char *event_json, void *user);
 
@@ -104,67 +106,98 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Not there yet.
+ * The version of the library's ABI. A program that was built with a header of this number, or a lower one, works with it.
+ * Never fails; from any thread.
  */
 uint32_t neap_abi_version(void);
 
 /**
- * Not there yet.
+ * Whether the library that was loaded fits the header that a program was built with: call it first, as
+ * `neap_check_abi(NEAP_ABI_VERSION)`. NEAP_ERROR_REFUSED when it does not. From any thread.
  */
 int32_t neap_check_abi(uint32_t version);
 
 /**
- * Not there yet.
+ * The version of the library, "0.1.0" say: for people. Never NULL, never freed; from any thread.
  */
 const char *neap_version(void);
 
 /**
- * Not there yet.
+ * What went wrong last on this thread, as a sentence; "" when nothing has. A call that succeeds leaves it as it is. Never
+ * NULL; valid until the next call on this thread that fails; not to be freed.
  */
 const char *neap_last_error(void);
 
 /**
- * Not there yet.
+ * The code of what went wrong last on this thread; NEAP_OK when nothing has. For the functions that return a handle.
  */
 int32_t neap_last_error_code(void);
 
 /**
- * Not there yet.
+ * Frees a text that a function put into its `out`. NULL is nothing. Anything else than such a text, or one twice, is
+ * undefined, as with free(). From any thread.
  */
 void neap_string_free(char *text);
 
 /**
- * Not there yet.
+ * Makes a supervisor inside this program, with threads of its own. Its processes are made by neap_create and end with it.
+ *
+ * `options_json` is NULL or an object of these, each of which may be absent: `name` (part of the ids of processes),
+ * `base_dir` (of relative paths; the current directory), `runtime_dir` (notify sockets and runtime directories; a private
+ * one below /tmp), `log_dir` (files of captured output), `state_directories`, `cache_directories`, `logs_directories`,
+ * `env` (what processes inherit instead of this program's environment), `shutdown_timeout` (seconds or "1m30s"; after
+ * it every stop of a shutdown escalates to SIGKILL), `cgroups` (false: never use them).
+ *
+ * Returns NULL on an error: see neap_last_error. Free it with neap_free. A program may have several.
+ * The library handles no signal, and its threads block all that are sent; it reaps no child but its own.
  */
 neap_t *neap_new(const char *options_json);
 
 /**
- * Not there yet.
+ * Connects to a running instance, which has answered once when this returns.
+ *
+ * `address` is a path of a control socket, "unix:PATH" or "tcp:HOST:PORT"; NULL is the one of NEAP_SOCKET, else the user's
+ * own instance, else the system's. TCP beyond this machine takes TLS: NEAP_TLS_CA, NEAP_TLS_CERT and NEAP_TLS_KEY.
+ * `timeout_ms` is how long connecting may take, and later each answer that waits for nothing (list, status, …): above 0,
+ * or NEAP_FOREVER.
+ *
+ * Returns NULL on an error: see neap_last_error. Free it with neap_free, which stops nothing of the instance. A call that
+ * finds the connection ended fails with NEAP_ERROR_UNREACHABLE; the next one connects anew.
  */
-neap_t *neap_connect(const char *address, int64_t timeout_ms);
+neap_t *neap_connect(const char *address,
+                     int64_t timeout_ms);
 
 /**
- * Not there yet.
- */
-neap_cancel_t *neap_cancel_new(void);
-
-/**
- * Not there yet.
- */
-neap_events_t *neap_events_open(neap_t *neap, uint64_t from_sequence);
-
-/**
- * Not there yet.
+ * Frees a supervisor or a connection. Calls that wait in it on other threads end with NEAP_ERROR_BAD_HANDLE first.
+ *
+ * A supervisor of your own stops its processes in order, as their `stop` says, and this waits until nothing of them is
+ * left; a shutdown that is under way already is hurried with SIGKILL. A connection ends, and the instance goes on.
+ * Its streams of events are over when this returns, and stay to be read to their end and closed.
+ * NEAP_ERROR_BAD_HANDLE for NULL and for what was freed before; NEAP_ERROR_WRONG_THREAD inside a callback.
  */
 int32_t neap_free(neap_t *neap);
 
 /**
- * Not there yet.
+ * Stops all processes in order and ends the supervisor: your own, or with a connection the instance, as `neap down` does.
+ * The handle stays, to be freed; other calls answer NEAP_ERROR_UNREACHABLE from then on. A second one hurries: SIGKILL
+ * to what is still being stopped.
+ *
+ * `timeout_ms`: at most so long is waited; 0 only begins it; NEAP_FOREVER. When time is up the shutdown goes on.
+ * `*out`: {"exit_code":…,"stuck":[…]}. Waits; from any thread.
  */
-int32_t neap_shutdown(neap_t *neap, int64_t timeout_ms, neap_cancel_t *cancel, char **out);
+int32_t neap_shutdown(neap_t *neap,
+                      int64_t timeout_ms,
+                      neap_cancel_t *cancel,
+                      char **out);
 
 /**
- * Not there yet.
+ * Makes a process at run time and, when `auto_start` is not 0 or its spec says so, begins to start it; neap_wait waits
+ * until it is up.
+ *
+ * `spec_json` is an object with the keys of a process: {"command":["sleep","60"],"restart":"on-failure"}. Defaults are
+ * those of `neap create`: no restarts, working directory /, output to where this program's (or the instance's) goes.
+ * `*out`: {"process":{…},"warnings":[…]}. NEAP_ERROR_ARGUMENT when the spec is wrong (the error's `field` says which
+ * key), NEAP_ERROR_REFUSED when the name is taken. Waits; from any thread.
  */
 int32_t neap_create(neap_t *neap,
                     const char *name,
@@ -174,27 +207,51 @@ int32_t neap_create(neap_t *neap,
                     char **out);
 
 /**
- * Not there yet.
+ * Starts a process and what it requires and wants, and waits until it is ready; one that runs already is left alone. `name`
+ * is a name, an id or a glob, here and below.
+ *
+ * `timeout_ms`: at most so long is waited, then NEAP_ERROR_TIMED_OUT, and the start goes on; 0 only begins it;
+ * NEAP_FOREVER. `cancel`: NULL, or what ends the wait likewise. `*out`: {"outcomes":[{"name":…,"state":…,"pid":…},…]}.
+ * NEAP_ERROR_FAILED when it did not come up, NEAP_ERROR_NO_PROCESS, NEAP_ERROR_REFUSED when a condition does not hold.
+ * Waits; from any thread.
  */
-int32_t neap_start(neap_t *neap, const char *name, int64_t timeout_ms, neap_cancel_t *cancel, char **out);
+int32_t neap_start(neap_t *neap,
+                   const char *name,
+                   int64_t timeout_ms,
+                   neap_cancel_t *cancel,
+                   char **out);
 
 /**
- * Not there yet.
+ * Stops a process, and first what cannot be without it, and waits until nothing of them is left. One that does not run is
+ * left alone. Arguments, answer and errors as for neap_start.
  */
-int32_t neap_stop(neap_t *neap, const char *name, int64_t timeout_ms, neap_cancel_t *cancel, char **out);
+int32_t neap_stop(neap_t *neap,
+                  const char *name,
+                  int64_t timeout_ms,
+                  neap_cancel_t *cancel,
+                  char **out);
 
 /**
- * Not there yet.
+ * Stops and starts a process, brings back what its stop took down, and waits until it is ready. As neap_start else.
  */
 int32_t neap_restart(neap_t *neap, const char *name, int64_t timeout_ms, neap_cancel_t *cancel, char **out);
 
 /**
- * Not there yet.
+ * Forgets a process that was made at run time. One that runs is refused (NEAP_ERROR_REFUSED), unless `force` is not 0: then
+ * it is stopped first. One of a configuration is refused. `*out` as for neap_start. Waits; from any thread.
  */
-int32_t neap_delete(neap_t *neap, const char *name, int32_t force, neap_cancel_t *cancel, char **out);
+int32_t neap_delete(neap_t *neap,
+                    const char *name,
+                    int32_t force,
+                    neap_cancel_t *cancel,
+                    char **out);
 
 /**
- * Not there yet.
+ * Waits until a process is in a state: "running", or several with commas between ("exited,failed"). NULL: until it is up
+ * (running, or done), and then NEAP_ERROR_FAILED when it failed instead.
+ *
+ * `timeout_ms`: at most so long; 0 only looks, and says NEAP_ERROR_TIMED_OUT when it is in another; NEAP_FOREVER.
+ * `*out` as for neap_start. Waits; from any thread.
  */
 int32_t neap_wait(neap_t *neap,
                   const char *name,
@@ -204,17 +261,27 @@ int32_t neap_wait(neap_t *neap,
                   char **out);
 
 /**
- * Not there yet.
+ * All processes by name. `*out`: the array that `neap list --json` prints. Waits for nothing but the answer; from any thread.
  */
-int32_t neap_list(neap_t *neap, neap_cancel_t *cancel, char **out);
+int32_t neap_list(neap_t *neap,
+                  neap_cancel_t *cancel,
+                  char **out);
 
 /**
- * Not there yet.
+ * A process with its spec. `*out`: the object that `neap describe NAME --json` prints; an array for a glob. Waits for nothing
+ * but the answer; from any thread.
  */
-int32_t neap_describe(neap_t *neap, const char *name, neap_cancel_t *cancel, char **out);
+int32_t neap_describe(neap_t *neap,
+                      const char *name,
+                      neap_cancel_t *cancel,
+                      char **out);
 
 /**
- * Not there yet.
+ * Changes the spec of a process: what `spec_json` has is changed, null takes a key back to its default. What can be is in
+ * force at once; the rest after a restart, which `restart` (not 0) does at once and waits for.
+ *
+ * `*out`: what changed and what became of it, as `neap update --json` prints. Errors as for neap_create. Waits; from any
+ * thread.
  */
 int32_t neap_update(neap_t *neap,
                     const char *name,
@@ -224,47 +291,94 @@ int32_t neap_update(neap_t *neap,
                     char **out);
 
 /**
- * Not there yet.
+ * What a process uses, or all of them when `name` is NULL: cpu, memory, pids, bytes read and written. Measured over half a
+ * second. `*out`: the array that `neap stats --json` prints. From any thread.
  */
-int32_t neap_stats(neap_t *neap, const char *name, neap_cancel_t *cancel, char **out);
+int32_t neap_stats(neap_t *neap,
+                   const char *name,
+                   neap_cancel_t *cancel,
+                   char **out);
 
 /**
- * Not there yet.
+ * The supervisor itself. `*out`: the object that `neap status --json` prints. Waits for nothing but the answer; from any
+ * thread.
  */
-int32_t neap_status(neap_t *neap, neap_cancel_t *cancel, char **out);
+int32_t neap_status(neap_t *neap,
+                    neap_cancel_t *cancel,
+                    char **out);
 
 /**
- * Not there yet.
+ * Any other call of the service neap.v1.Neap that is one question and one answer: "Why", "Graph", "Signal", "Reload",
+ * "Apply", … `request_json` is its request as JSON, with the fields of the proto; NULL is an empty one. `*out`: its answer.
+ * The outcomes of a call that acts on several processes have each their own `error`; the call itself succeeded then.
+ * Waits; from any thread.
  */
-int32_t neap_call(neap_t *neap, const char *method, const char *request_json, neap_cancel_t *cancel, char **out);
+int32_t neap_call(neap_t *neap,
+                  const char *method,
+                  const char *request_json,
+                  neap_cancel_t *cancel,
+                  char **out);
 
 /**
- * Not there yet.
+ * A new way to end waits. NULL on an error. Free it with neap_cancel_free. From any thread.
+ */
+neap_cancel_t *neap_cancel_new(void);
+
+/**
+ * Ends every wait that was given this, now and later: they return NEAP_ERROR_CANCELLED, and what they asked for goes on.
+ * From any thread, callbacks too; not from a signal handler.
  */
 int32_t neap_cancel(neap_cancel_t *cancel);
 
 /**
- * Not there yet.
+ * Frees it. Waits that have it go on, and cannot be ended by it any more. From any thread, callbacks too.
  */
 int32_t neap_cancel_free(neap_cancel_t *cancel);
 
 /**
- * Not there yet.
+ * Opens a stream of events: those from this sequence number on, as far back as they are kept, and then what is to come.
+ * 0 or 1 is the first there ever was; NEAP_FROM_NOW leaves out what has been. What happens once this has returned is in
+ * the stream. Where events are missing, because they are no longer kept or the reader was too slow, there stands one of
+ * the kind "lag" with their number as `lost`.
+ *
+ * NULL on an error: see neap_last_error. Close it with neap_events_close. A stream of a connection that ended is over; open
+ * another, from the last sequence number + 1. Waits for nothing but the answer; from any thread.
  */
-int32_t neap_events_next(neap_events_t *events, int64_t timeout_ms, neap_cancel_t *cancel, char **out);
+neap_events_t *neap_events_open(neap_t *neap,
+                                uint64_t from_sequence);
 
 /**
- * Not there yet.
+ * The next event: the object that `neap events --json` prints. NEAP_OK with `*out` NULL: the supervisor has ended, or its
+ * handle was freed, and nothing more will come. NEAP_ERROR_UNREACHABLE: the connection has ended.
+ *
+ * `timeout_ms`: at most so long, then NEAP_ERROR_TIMED_OUT; 0 looks whether there is one; NEAP_FOREVER.
+ * NEAP_ERROR_REFUSED when a callback takes them. Waits; from any thread. Of several threads each gets other events.
+ */
+int32_t neap_events_next(neap_events_t *events,
+                         int64_t timeout_ms,
+                         neap_cancel_t *cancel,
+                         char **out);
+
+/**
+ * A descriptor for poll(2) and its like: readable while an event waits or the stream is over. Read events with
+ * neap_events_next and a timeout of 0 until it says NEAP_ERROR_TIMED_OUT; never read, write or close the descriptor itself.
+ * Valid until neap_events_close. -1 on an error. From any thread.
  */
 int32_t neap_events_fd(neap_events_t *events);
 
 /**
- * Not there yet.
+ * Has a thread of the library call this function for each event from here on, one after another, with `user` as it is
+ * here. Its last call has NULL, once the stream is over (and none comes after neap_events_close). One callback a stream:
+ * a second is refused. From any thread.
  */
-int32_t neap_events_callback(neap_events_t *events, neap_event_fn callback, void *user);
+int32_t neap_events_callback(neap_events_t *events,
+                             neap_event_fn callback,
+                             void *user);
 
 /**
- * Not there yet.
+ * Closes a stream. A neap_events_next that waits on another thread ends with NEAP_ERROR_BAD_HANDLE; a callback that runs is
+ * waited for, and none is called afterwards. NEAP_ERROR_WRONG_THREAD inside a callback, and the stream stays open then.
+ * Waits for a running callback; from any other thread.
  */
 int32_t neap_events_close(neap_events_t *events);
 

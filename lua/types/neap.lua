@@ -263,6 +263,9 @@
 ---@field log_level? "trace"|"debug"|"info"|"warn"|"error" The least serious of the instance's messages that is shown.
 ---@field log_format? "text"|"json"|"datadog" How the instance writes its messages.
 ---@field roles? table<"observer"|"operator"|"admin", string|string[]> Which groups may look (observer), act on processes (operator), do all (admin), beside the instance's own user.
+---@field metrics? string|string[] Where an OpenMetrics page is served: `unix:PATH` or `tcp:HOST:PORT`. Read when the supervisor starts.
+---@field metrics_beyond_loopback? boolean Whether that page may be reached from other machines, without a password.
+---@field dogstatsd? string|{ address: string, tags?: table<string, string>|string[], interval?: neap.Duration, prefix?: string } Which agent is sent DogStatsD datagrams: `udp:HOST:PORT` or `unix:PATH`. Read when the supervisor starts.
 
 ---What a handler is for.
 ---@alias neap.Topic "process.created"|"process.waiting"|"process.starting"|"process.running"|"process.stopping"|"process.backoff"|"process.stopped"|"process.exited"|"process.failed"|"process.crashed"|"health.unknown"|"health.starting"|"health.healthy"|"health.unhealthy"|"process.listening"|"process.oom"|"process.pids_limit"|"config.applied"|"config.refused"
@@ -440,9 +443,9 @@ function neap.template(spec) end
 ---What every process starts from; once, before the first process.
 ---@param spec neap.Spec
 function neap.defaults(spec) end
----Several processes under one name: `neap.group "name" { a, b }`.
+---Several processes under one name: `neap.group "name" { a, b }`, or of what `neap.yaml` returned.
 ---@param name string
----@return fun(members: (string|neap.Process|neap.Group)[]): neap.Group
+---@return fun(members: (string|neap.Process|neap.Group)[]|table<string, neap.Process>): neap.Group
 function neap.group(name) end
 ---A probe that asks a URL.
 ---@param probe neap.Http|string
@@ -498,10 +501,11 @@ function neap.read(path) end
 ---@param pattern string
 ---@return string[]
 function neap.glob(pattern) end
----A YAML document as a table. (In a later version.)
----@param text string
----@return any
-function neap.yaml(text) end
+---Declares the processes of a YAML file below the configuration's folder, as they are: `neap.defaults` is not for them.
+---Their handles by name.
+---@param path string
+---@return table<string, neap.Process>
+function neap.yaml(path) end
 ---A value for `env` that is never shown.
 ---@param source { file: string }|{ env: string }
 ---@return neap.Secret

@@ -25,6 +25,8 @@ pub(super) struct Cli {
     pub(super) command: Command,
 }
 
+/// What the program is called.
+pub(super) const NAME: &str = "neap";
 /// Where the flags of every command stand in the help.
 const GLOBAL: &str = "Options of every command";
 
@@ -53,7 +55,7 @@ pub(super) struct Global {
     #[arg(skip)]
     pub(super) line: Vec<OsString>,
     /// What errors begin with.
-    #[arg(skip = "neap")]
+    #[arg(skip = NAME)]
     pub(super) called: &'static str,
 }
 

@@ -10,6 +10,7 @@ use super::escape::escape;
 use super::exit::{Exit, Failure};
 use super::paint::{Paint, Tone};
 use crate::spec::{Problem, Severity};
+use crate::yaml;
 
 /// A source line is shown up to this many characters.
 const WIDEST_LINE: usize = 160;
@@ -84,13 +85,19 @@ impl Sources {
         let (file, line) = (problem.file.as_ref()?, problem.line?);
         let lines = self.files.entry(file.clone()).or_insert_with(|| read(file)).as_ref()?;
         let text = lines.get(usize::try_from(line).ok()?.checked_sub(1)?)?.trim_end();
-        if text.is_empty() {
+        if text.is_empty() || is_secret(file, lines, line) {
             return None;
         }
         let shown: String = text.chars().take(WIDEST_LINE).collect();
         let more = if shown.len() < text.len() { " …" } else { "" };
         Some((line, format!("{}{more}", escape(shown.as_bytes()))))
     }
+}
+
+/// Whether the line is one of another program's, which may hold anything.
+fn is_secret(file: &str, lines: &[String], line: u32) -> bool {
+    let is_yaml = [".yaml", ".yml"].iter().any(|end| file.ends_with(end));
+    is_yaml && yaml::is_anothers(file, lines.iter().map(String::as_str), line)
 }
 
 fn read(file: &str) -> Option<Vec<String>> {

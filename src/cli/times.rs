@@ -1,20 +1,15 @@
 //! Moments: for programs as RFC 3339, for people as how long ago.
 
-use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost_types::Timestamp;
 
+use crate::rpc::json::{DAY, HOUR, MINUTE, SECOND, date, write_rfc3339};
 use crate::spec::units::parse_duration;
 
 /// A moment of the wall clock, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(pub(super) i64);
-
-const SECOND: i64 = 1_000;
-const MINUTE: i64 = 60 * SECOND;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
 
 impl Moment {
     /// Now.
@@ -26,29 +21,9 @@ impl Moment {
     /// `2026-11-23T09:52:43.120Z`.
     pub(super) fn rfc3339(self) -> String {
         let mut text = Vec::with_capacity("2026-11-23T09:52:43.120Z".len());
-        self.write_rfc3339(&mut text);
+        write_rfc3339(self.0, &mut text);
         // Digits and signs.
         String::from_utf8(text).unwrap_or_default()
-    }
-
-    /// The same, behind what is there: a list of many processes has thousands of them.
-    pub(super) fn write_rfc3339(self, out: &mut Vec<u8>) {
-        let (year, month, day) = date(self.0.div_euclid(DAY));
-        let (hour, minute, second) = self.time_of_day();
-        let millis = self.0.rem_euclid(SECOND);
-        if (0..10_000).contains(&year) {
-            digits(out, year, 4);
-        } else {
-            // Memory takes all bytes.
-            let _ = write!(out, "{year:04}");
-        }
-        for (sign, number, width) in
-            [(b'-', month, 2), (b'-', day, 2), (b'T', hour, 2), (b':', minute, 2), (b':', second, 2), (b'.', millis, 3)]
-        {
-            out.push(sign);
-            digits(out, number, width);
-        }
-        out.push(b'Z');
     }
 
     /// `2026-11-23 09:52:43 UTC`.
@@ -86,29 +61,6 @@ fn brief(millis: i64) -> String {
         millis if millis < DAY => two(millis / HOUR, 'h', millis % HOUR / MINUTE, 'm'),
         millis => two(millis / DAY, 'd', millis % DAY / HOUR, 'h'),
     }
-}
-
-/// A number of at least zero with so many digits.
-fn digits(out: &mut Vec<u8>, number: i64, width: u32) {
-    for place in (0..width).rev() {
-        let digit = number / 10_i64.pow(place) % 10;
-        out.push(b'0' + u8::try_from(digit).unwrap_or(0));
-    }
-}
-
-/// The civil date of a day counted from 1970-01-01: years are counted from March, so that a leap day is a year's last.
-fn date(day: i64) -> (i64, i64, i64) {
-    const DAYS_IN_400_YEARS: i64 = 146_097;
-    const DAYS_FROM_MARCH_0000_TO_1970: i64 = 719_468;
-    let day = day + DAYS_FROM_MARCH_0000_TO_1970;
-    let (era, of_era) = (day.div_euclid(DAYS_IN_400_YEARS), day.rem_euclid(DAYS_IN_400_YEARS));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day_of_month = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (year, month, day_of_month)
 }
 
 impl Moment {

@@ -21,6 +21,7 @@ use super::{detach, notes, orphans, problems, select, telemetry};
 use crate::core::Event;
 use crate::instance::places::{PlaceError, Places};
 use crate::instance::{Begun, Instance, Left};
+use crate::lua::api::is_yaml;
 use crate::spec::Problem;
 
 /// Supervises until Ctrl-C, or until nothing can run again.
@@ -77,7 +78,8 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
         select::known(&first.plan, &args.only).inspect_err(|_| instance.end())?;
         if !first.plan.specs().any(|spec| spec.auto_start) {
             instance.end();
-            voice.error(&format!("{}: no process starts by itself; nothing to do", path.display()));
+            let hint = if is_yaml(path) { " (in YAML one that is to says `auto_start: true`)" } else { "" };
+            voice.error(&format!("{}: no process starts by itself; nothing to do{hint}", path.display()));
             return Ok(Ending::Over(Exit::Done));
         }
     }
@@ -95,6 +97,9 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
     let printer = Printing { screen, lines: true, filter: everything, notes, pending };
     let session = Session::begin(instance.supervisor().clone(), signals, summary, manner(&instance), printer)?;
     start::tell(session.notes(), say);
+    for page in &shown.places {
+        session.notes().say(Tone::Plain, format!("metrics at {page}"));
+    }
     let outcome = go(&instance, first, session);
     // Once the engine has ended: the last figures are then sent.
     drop(shown);

@@ -298,7 +298,12 @@ pub(crate) struct Candidates {
     pub(crate) sockets: Vec<PathBuf>,
     /// Which instance that is, for the message that it cannot be reached.
     pub(crate) what: String,
+    /// What is to be done then.
+    pub(crate) how: &'static str,
 }
+
+/// What is to be done where an instance cannot be reached.
+const HOW: &str = "start it with `neap up` or `neap daemon`, or name another with --instance or --socket";
 
 /// What a client was told about which instance it is to talk to.
 #[derive(Clone, Debug, Default)]
@@ -313,7 +318,7 @@ impl Wanted {
     /// The sockets to try: the one that was given; that of the instance that was named; else that of the nearest
     /// `neap.lua` upwards from this folder, and no other; else the user's, then the system's.
     pub(crate) fn candidates(&self, here: &Path, bases: &Bases) -> Result<Candidates, PlaceError> {
-        let one = |socket: PathBuf, what: String| Candidates { sockets: vec![socket], what };
+        let one = |socket: PathBuf, what: String| Candidates { sockets: vec![socket], what, how: HOW };
         if let Some(socket) = &self.socket {
             return Ok(one(socket.clone(), format!("the instance at {}", socket.display())));
         }
@@ -335,7 +340,7 @@ impl Wanted {
         if !sockets.contains(&system) {
             sockets.push(system);
         }
-        Ok(Candidates { sockets, what: "the user's or the system's instance".to_owned() })
+        Ok(Candidates { sockets, what: "the user's or the system's instance".to_owned(), how: HOW })
     }
 }
 

@@ -24,8 +24,11 @@ mod gate;
 mod graph;
 mod ids;
 mod instance;
+#[doc(hidden)]
+pub mod json;
 mod legacy;
 mod listen;
+mod local;
 mod logs;
 mod neap;
 mod owner;
@@ -51,6 +54,8 @@ pub use fault::detail_of as error_detail;
 #[cfg(feature = "cli")]
 pub(crate) use listen::bind_plain;
 pub use listen::{ListenError, Listener, Tls, TlsError, TlsFiles};
+#[doc(hidden)]
+pub use local::{Own, Way, own, unary};
 pub use roles::Role;
 pub use server::Server;
 pub use socket::{SocketError, bind_control_socket};

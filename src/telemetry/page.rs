@@ -115,13 +115,20 @@ fn sample(kind: Kind, family: &mut MetricEncoder<'_>, labels: &[(&str, &str)], v
     if kind == Kind::Info {
         return family.encode_info(&labels);
     }
-    let mut encoder = family.encode_family(&labels)?;
+    if labels.is_empty() {
+        // Else there would be braces with nothing in them.
+        return number(kind, family, value);
+    }
+    number(kind, &mut family.encode_family(&labels)?, value)
+}
+
+fn number(kind: Kind, encoder: &mut MetricEncoder<'_>, value: Value<'_>) -> fmt::Result {
     match (kind, value) {
         (Kind::Counter, Value::Whole(number)) => encoder.encode_counter::<NoLabels, _, f64>(&number, None),
         (Kind::Counter, Value::Number(number)) => encoder.encode_counter::<NoLabels, _, f64>(&number, None),
         (_, Value::Whole(number)) => encoder.encode_gauge(&number),
         (_, Value::Number(number)) => encoder.encode_gauge(&number),
-        (_, Value::Times(times)) => histogram(&mut encoder, times),
+        (_, Value::Times(times)) => histogram(encoder, times),
     }
 }
 

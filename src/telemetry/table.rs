@@ -413,7 +413,8 @@ const TABLE: &[Metric] = &[
         "When the instance began, since 1970, which may have been under another supervisor.",
         |all, put| {
             if let Some(at) = all.about.started_at {
-                put(&[], at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().into());
+                // Whole seconds are what the next supervisor knows, too.
+                put(&[], at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs().into());
             }
         },
     )

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::bounds::{MOST_BYTES, MOST_VALUES};
 use super::scalar::{number, resolve};
+use super::text::short;
 use super::tree::{Content, Entry, Tree};
 use crate::spec::read::describe;
 use crate::spec::units::quote;
@@ -60,14 +61,18 @@ pub(super) struct Convert<'a> {
     pub(super) file: &'a str,
     /// The process that is being read.
     pub(super) process: Option<String>,
+    /// The key of it that is being read, and its line.
+    pub(super) site: Option<(String, u32)>,
     problems: Vec<Problem>,
+    /// What is odd: the line, the path as it was written, and a sentence.
+    pub(super) notes: Vec<(u32, String, String)>,
     values: usize,
     bytes: usize,
 }
 
 /// A place below another.
 pub(super) fn below(path: &str, key: &str) -> String {
-    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'<'));
     match (path.is_empty(), plain) {
         (true, true) => key.to_owned(),
         (false, true) => format!("{path}.{key}"),
@@ -82,12 +87,22 @@ pub(super) fn item(path: &str, place: usize) -> String {
 
 impl<'a> Convert<'a> {
     pub(super) fn new(file: &'a str) -> Self {
-        Convert { file, process: None, problems: Vec::new(), values: 0, bytes: 0 }
+        Convert { file, process: None, site: None, problems: Vec::new(), notes: Vec::new(), values: 0, bytes: 0 }
     }
 
-    /// All that was found wrong since it was last asked for, each once, in the order of lines.
+    /// How much was found wrong by now.
+    pub(super) fn found(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// All that was found wrong, each once, in the order of lines.
     pub(super) fn take_problems(&mut self) -> Vec<Problem> {
-        let mut problems = std::mem::take(&mut self.problems);
+        self.take_problems_since(0)
+    }
+
+    /// All that was found wrong since so much was.
+    pub(super) fn take_problems_since(&mut self, found: usize) -> Vec<Problem> {
+        let mut problems = self.problems.split_off(found.min(self.problems.len()));
         problems.sort_by_key(|problem| problem.line);
         // What stands in an alias is looked at wherever it is used.
         let mut seen: Vec<(Option<u32>, String)> = Vec::new();
@@ -100,11 +115,6 @@ impl<'a> Convert<'a> {
             new
         });
         problems
-    }
-
-    /// Puts back a problem that was taken.
-    pub(super) fn again(&mut self, problem: Problem) {
-        self.problems.push(problem);
     }
 
     pub(super) fn problem(&mut self, line: u32, path: &str, message: impl Into<String>) {
@@ -135,16 +145,18 @@ impl<'a> Convert<'a> {
         self.bytes += bytes;
         if self.is_full() {
             let message = format!(
-                "with its aliases written out, the file comes to more than {MOST_VALUES} values or {} MiB of text; \
-                 use fewer aliases of aliases",
+                "by this, the file comes to more than {MOST_VALUES} values or {} MiB of text, its aliases written out; \
+                 write fewer, or fewer aliases of aliases",
                 MOST_BYTES >> 20
             );
-            self.problem(line, "", message);
+            let (path, line) = self.site.clone().unwrap_or((String::new(), line));
+            self.problem(line, &path, message);
         }
         !self.is_full()
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether there was more than is read.
+    pub(super) fn is_full(&self) -> bool {
         self.values > MOST_VALUES || self.bytes > MOST_BYTES
     }
 
@@ -177,7 +189,7 @@ impl<'a> Convert<'a> {
                 merges.push(entry);
                 continue;
             }
-            if *plain && text.is_empty() {
+            if *plain && (text.is_empty() || text == "~") {
                 self.problem(entry.line, path, "a key is missing before this `:`");
                 continue;
             }
@@ -238,7 +250,7 @@ impl<'a> Convert<'a> {
             return Node::at(Value::Null, line);
         }
         let value = match &tree.content {
-            Content::Scalar { text, plain } => self.scalar(tree, text, *plain, line, path, take),
+            Content::Scalar { .. } => self.scalar(tree, line, path, take),
             Content::List(items) => {
                 self.collection_tag(tree, "seq", path);
                 let nodes = items.iter().enumerate();
@@ -262,16 +274,22 @@ impl<'a> Convert<'a> {
         Node::at(value, line)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a value, its place, and how it is taken")]
-    fn scalar(&mut self, tree: &Tree, text: &str, plain: bool, line: u32, path: &str, take: Take) -> Value {
-        let as_text = || Value::String(text.to_owned());
+    fn scalar(&mut self, tree: &Tree, line: u32, path: &str, take: Take) -> Value {
+        let Content::Scalar { text, plain } = &tree.content else { return Value::Null };
+        let as_text = || Value::String(text.clone());
         let resolved = match &tree.tag {
             Some(tag) => return self.tagged(tag, text, line, path),
-            None if plain => resolve(text),
+            None if *plain => resolve(text),
             None => return as_text(),
         };
         match (take, resolved) {
-            (_, Value::Null) => Value::Null,
+            (_, Value::Null) => {
+                if text == "null" && (path.ends_with("stdout") || path.ends_with("stderr")) {
+                    let message = "is nothing without quotes; write \"null\" in quotes to throw its output away";
+                    self.notes.push((line, path.to_owned(), message.to_owned()));
+                }
+                Value::Null
+            }
             (Take::Words | Take::Variables, _) => as_text(),
             (Take::Mode, resolved) => match text.strip_prefix("0o") {
                 Some(digits) => Value::String(format!("{digits:0>4}")),
@@ -320,7 +338,7 @@ impl<'a> Convert<'a> {
             Some(core) => format!("!!{core}"),
             None => tag.to_owned(),
         };
-        let shown = shown.escape_debug();
+        let shown = short(&shown);
         self.problem(
             line,
             path,

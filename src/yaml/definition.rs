@@ -25,6 +25,10 @@ pub struct Definition {
     pub(super) lines: BTreeMap<String, u32>,
     /// What is wrong with it already.
     pub(super) problems: Vec<Problem>,
+    /// What is odd about it: path and sentence.
+    pub(super) notes: Vec<(String, String)>,
+    /// Whether all of it was read; else that is what is told.
+    pub(super) is_whole: bool,
     /// How many sockets it has, and who gave them.
     pub(super) sockets: usize,
 }
@@ -42,6 +46,7 @@ impl Definition {
             line: Some(self.line),
             fields: self.lines.clone(),
             written: self.written.clone(),
+            notes: self.notes.clone(),
             ..Source::default()
         }
     }
@@ -56,6 +61,9 @@ impl Definition {
     ///
     /// What is wrong with the values as such is for [`Spec::validate`], whose problems have the user's paths, too.
     pub fn spec(&self) -> Result<Spec, Vec<Problem>> {
+        if !self.is_whole {
+            return Err(self.problems.clone());
+        }
         let read = read::spec(&self.name, &self.node, &dialect(), self.source());
         let mut problems = self.problems.clone();
         match read {
@@ -85,7 +93,11 @@ impl Definition {
         let mut items = match std::mem::replace(&mut node.value, Value::Null) {
             Value::List(items) => items,
             Value::Null => Vec::new(),
-            other => vec![Node { value: other, position: node.position }],
+            other => {
+                let called = Written { path: "listen".to_owned(), file: None };
+                self.written.insert("listen[1]".to_owned(), called);
+                vec![Node { value: other, position: node.position }]
+            }
         };
         for Attached { node, written } in &socket.listeners {
             items.push(node.clone());

@@ -43,6 +43,8 @@ pub struct Document {
     pub sockets: Vec<Socket>,
 }
 
+/// The key that is ours in `datadog.yaml`.
+const ROOT: &str = "process_manager";
 /// Names at the top that tell a file of several processes.
 const SEVERAL: [&str; 2] = ["processes", "sockets"];
 
@@ -65,8 +67,9 @@ pub fn read(source: &Text) -> Result<Document, Vec<Problem>> {
     } else if has(&SEVERAL) {
         reading.several(entries);
     } else if source.name == Some("datadog") && !has(&["command", "shell"]) {
-        // The Agent's file without a word for us.
+        // The Agent's file without a word for us, unless that is misspelt: then all that runs by it would be taken away.
         reading.document.form = Form::Datadog;
+        reading.misspelt(entries);
     } else {
         match (source.name, source.name.and_then(|name| name.strip_suffix(".socket"))) {
             (_, Some(name)) => reading.socket(&root, name),
@@ -119,7 +122,6 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// `datadog.yaml`: one key is ours, and nothing else is looked at.
     fn datadog(&mut self, entries: &[Entry]) {
-        const ROOT: &str = "process_manager";
         self.document.form = Form::Datadog;
         let ours: Vec<Entry> = entries
             .iter()
@@ -141,6 +143,16 @@ impl Reading<'_> {
         if !self.document.enabled {
             // What is switched off is not looked at more closely.
             let _ = self.convert.take_problems();
+        }
+    }
+
+    fn misspelt(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let Content::Scalar { text, .. } = &entry.key.content else { continue };
+            if let Some(near) = nearest(text, [ROOT]) {
+                let message = format!("the Agent has no such key; did you mean `{near}`?");
+                self.convert.problem(entry.line, text, message);
+            }
         }
     }
 
@@ -170,7 +182,8 @@ impl Reading<'_> {
         let message = match nearest(key, known.iter().copied()) {
             Some(near) => format!("there is no such key; did you mean `{near}`?"),
             None if matches!(key, "processes" | "managed_processes") => {
-                format!("there is no such key here; did you mean `{}`?", known[usize::from(known.len() > 2)])
+                let here = known.iter().find(|known| known.ends_with("processes")).unwrap_or(&"processes");
+                format!("there is no such key here; did you mean `{here}`?")
             }
             None if is_of_process(key) => {
                 format!("is a key of a process, and belongs below its name; here there are {}", known.join(", "))
@@ -191,24 +204,23 @@ impl Reading<'_> {
     fn processes(&mut self, flat: &Flat, path: &str) {
         let Some(entries) = self.table_or_nothing(flat, path, "a table of processes by name (`web:`)") else { return };
         for entry in entries {
-            let what = "the keys of a process, such as `command`";
-            let Some(keys) = self.convert.table(&entry.value, entry.line, &below(path, &entry.key), what) else {
+            if !matches!(entry.value.content, Content::Map(_)) {
+                let what = "the keys of a process, such as `command`";
+                self.convert.expected(entry.line, &below(path, &entry.key), what, &entry.value);
                 continue;
-            };
+            }
             // What was found by now is the file's, what follows is the process's.
-            let before = self.convert.take_problems();
-            let mut process = definition(&mut self.convert, &entry.key, entry.line, keys);
-            before.into_iter().for_each(|problem| self.convert.again(problem));
-            process.comments = entry.comments;
-            self.document.processes.push(process);
+            let before = self.convert.found();
+            self.convert.process = Some(entry.key.clone());
+            let keys = self.convert.table(&entry.value, entry.line, "", "a table").unwrap_or_default();
+            let process = definition(&mut self.convert, (&entry.key, entry.line), keys, before);
+            self.document.processes.push(Definition { comments: entry.comments, ..process });
         }
     }
 
     fn sockets(&mut self, flat: &Flat, path: &str) {
         let Some(entries) = self.table_or_nothing(flat, path, "a table of sockets by name") else { return };
-        let before = self.convert.take_problems();
         self.document.sockets.extend(socket::sockets(&mut self.convert, entries, path));
-        before.into_iter().for_each(|problem| self.convert.again(problem));
     }
 
     /// One socket, which is the whole file.
@@ -222,7 +234,9 @@ impl Reading<'_> {
 
     /// One process, which is the whole file.
     fn process(&mut self, entries: &[Entry], name: Option<&str>) {
+        self.convert.process = name.map(str::to_owned);
         let flat = self.convert.flat(entries, "");
+        self.convert.process = None;
         // A slip in the name of the table is no key of a process.
         for entry in &flat {
             let is_table = matches!(entry.value.content, Content::Map(_));
@@ -232,7 +246,7 @@ impl Reading<'_> {
                 return;
             }
             if entry.key == "managed_processes" {
-                let message = "belongs into `process_manager`; in a file of its own it is `processes`";
+                let message = "belongs below `process_manager`; a file of its own has `processes`";
                 return self.convert.problem(entry.line, &entry.key, message);
             }
         }
@@ -243,7 +257,7 @@ impl Reading<'_> {
         let line = flat.first().map_or(1, |entry| entry.line);
         let comments = flat.first().map(|entry| entry.comments.clone()).unwrap_or_default();
         // What is wrong with the table is wrong with the process.
-        let process = definition(&mut self.convert, name, line, flat);
+        let process = definition(&mut self.convert, (name, line), flat, 0);
         self.document.processes.push(Definition { comments, ..process });
     }
 }

@@ -10,7 +10,7 @@ use crate::spec::{Plan, Problem, Severity, make_absolute};
 
 /// Reads a file, or all YAML files of a folder, and checks what they define.
 ///
-/// A file `NAME.yaml` is read together with `NAME.socket.yaml` beside it. All problems are told, in the order of file
+/// Hidden files of a folder are left out. A file `NAME.yaml` is read together with `NAME.socket.yaml` beside it. All problems are told, in the order of file
 /// and line; warnings are not errors, and [`Plan::validate`] tells them. Relative paths are below the file's folder, as
 /// in Lua; but a process runs in `/` unless it says where.
 pub fn plan(file: &Path) -> Result<Plan, Vec<Problem>> {
@@ -60,7 +60,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
         for entry in path.read_dir().map_err(|error| unreadable(path, &error))? {
             let path = entry.map_err(|error| unreadable(path, &error))?.path();
             let is_yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-            if is_yaml && path.is_file() {
+            let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if is_yaml && !is_hidden && path.is_file() {
                 files.push(path);
             }
         }

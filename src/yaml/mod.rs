@@ -37,6 +37,7 @@ mod form;
 mod join;
 mod load;
 mod older;
+mod others;
 mod process;
 mod scalar;
 mod socket;
@@ -48,6 +49,7 @@ pub use definition::{Definition, dialect};
 pub use form::{Document, Form, read};
 pub use join::join;
 pub use load::plan;
+pub use others::is_anothers;
 pub use socket::Socket;
 pub use text::{Text, decode};
 

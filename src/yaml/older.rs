@@ -9,14 +9,29 @@ use crate::spec::units::{UnitError, cpu_from_number, parse_cpu};
 use crate::spec::{Node, Value, Written};
 
 /// Older keys of `health_check`, and what they are in `health`.
-const HEALTH_KEYS: [(&str, &str); 1] = [("endpoint", "url")];
+#[rustfmt::skip]
+const HEALTH_KEYS: [(&str, &str); 9] = [
+    ("endpoint", "url"),
+    ("http_endpoint", "url"),
+    ("http_method", "method"),
+    ("http_expected_status", "expected_status"),
+    ("http_status", "expected_status"),
+    ("tcp_host", "host"),
+    ("tcp_port", "port"),
+    ("exec_command", "command"),
+    ("exec_args", "args"),
+];
 
 /// The keys of `resources.requests` and `resources.limits`, and what they are in `limits`.
 const REQUESTS: [(&str, &str); 2] = [("cpu", "cpu_weight"), ("memory", "memory_low")];
 const LIMITS: [(&str, &str); 3] = [("cpu", "cpu"), ("memory", "memory"), ("pids", "pids")];
 
 /// The keys of `resource_limits`, and what they are in `limits`.
-const RESOURCE_LIMITS: [(&str, &str); 6] = [
+#[rustfmt::skip]
+const RESOURCE_LIMITS: [(&str, &str); 9] = [
+    ("cpu", "cpu"),
+    ("memory", "memory"),
+    ("pids", "pids"),
     ("cpu_request", "cpu_weight"),
     ("cpu_limit", "cpu"),
     ("memory_request", "memory_low"),
@@ -135,14 +150,18 @@ impl Keys {
             return None;
         }
         let entries = convert.table(&flat.value, flat.line, path, what)?;
-        let (good, unknown): (Vec<Flat>, Vec<Flat>) =
+        let (mut good, unknown): (Vec<Flat>, Vec<Flat>) =
             entries.into_iter().partition(|entry| known.contains(&entry.key.as_str()));
         for entry in unknown {
-            let message = match nearest(&entry.key, known.iter().copied()) {
+            let near = nearest(&entry.key, known.iter().copied());
+            let message = match near {
                 Some(near) => format!("there is no such key; did you mean `{near}`?"),
                 None => format!("there is no such key (there are {})", known.join(", ")),
             };
             convert.problem(entry.line, &below(path, &entry.key), message);
+            // It is read as what was meant, so that nobody is told that this is missing.
+            let meant = near.filter(|near| good.iter().all(|entry| entry.key != *near));
+            good.extend(meant.map(|near| Flat { key: near.to_owned(), ..entry }));
         }
         Some(good)
     }
@@ -174,14 +193,15 @@ impl Keys {
         }
     }
 
-    /// `resource_limits`: one number each, the processor in thousandths of a core.
+    /// `resource_limits`: one value each.
     pub(super) fn resource_limits(&mut self, convert: &mut Convert, flat: &Flat) {
         let known: Vec<&str> = RESOURCE_LIMITS.iter().map(|(key, _)| *key).collect();
         let what = "a table with keys such as `memory_limit`";
         for mut entry in Keys::keys(convert, flat, &flat.key, what, &known).unwrap_or_default() {
             let path = below(&flat.key, &entry.key);
             let Some((_, here)) = RESOURCE_LIMITS.iter().find(|(key, _)| *key == entry.key) else { continue };
-            if here.starts_with("cpu") {
+            // As numbers these two are thousandths of a core; `cpu` is cores.
+            if matches!(entry.key.as_str(), "cpu_request" | "cpu_limit") {
                 let node = convert.node(&entry.value, entry.line, &path, Take::Resolved);
                 let millis = match &node.value {
                     Value::Integer(millis) => Some(millis.to_string()),
@@ -242,26 +262,34 @@ impl Keys {
             if here == "type" {
                 as_word(&mut node);
             }
-            if here == "args" {
-                args = Some(node);
-            } else if let Some((_, other)) = health.iter().find(|(key, _)| key == here) {
-                let message = format!("is the same as `url` or `endpoint` on line {}", other.position.line);
-                convert.problem(entry.line, &path, format!("{message}; leave one of the two out"));
-            } else {
-                self.called(&format!("health.{here}"), &path);
-                health.push((here.to_owned(), node));
+            if node.value == Value::Null {
+                continue;
+            }
+            let place = format!("health.{here}");
+            let given = if here == "args" { args.as_ref() } else { find(&health, here) };
+            if let Some(other) = given {
+                let called = self.written.get(&place).map_or(here, |other| other.path.as_str());
+                let line = other.position.line;
+                let message = format!("is the same as `{called}` on line {line}; leave one of the two out");
+                convert.problem(entry.line, &path, message);
+                continue;
+            }
+            self.called(&place, &path);
+            match here {
+                "args" => args = Some(node),
+                _ => health.push((here.to_owned(), node)),
             }
         }
         if let Some(args) = args {
-            self.with_arguments(convert, &mut health, args, &root);
+            self.with_arguments(convert, &mut health, args);
         }
         self.put(convert, "health", &root, Node::at(Value::Map(health), flat.line));
     }
 
     /// Puts `args` behind `command`, which is not split then.
-    fn with_arguments(&mut self, convert: &mut Convert, health: &mut [(String, Node)], args: Node, root: &str) {
+    fn with_arguments(&mut self, convert: &mut Convert, health: &mut [(String, Node)], args: Node) {
         let line = args.position.line;
-        let path = below(root, "args");
+        let path = self.written.remove("health.args").map_or_else(String::new, |written| written.path);
         let items = match args.value {
             Value::Null => return,
             Value::List(items) => items,
@@ -284,6 +312,10 @@ impl Keys {
         }
         command.value = Value::List(words);
     }
+}
+
+fn find<'a>(entries: &'a [(String, Node)], key: &str) -> Option<&'a Node> {
+    entries.iter().find(|(name, _)| name == key).map(|(_, node)| node)
 }
 
 /// Words of the older system may be written as its gRPC enums: `ON_FAILURE`.

@@ -9,18 +9,29 @@ use super::socket::inline;
 use crate::spec::schema::OLDER_NAMES;
 use crate::spec::{Node, Value};
 
-/// The definition of a process from its keys.
-pub(super) fn definition(convert: &mut Convert, name: &str, line: u32, entries: Vec<Flat>) -> Definition {
+/// The definition of a process from its keys. What was found wrong before so much was, is not its own.
+pub(super) fn definition(
+    convert: &mut Convert,
+    (name, line): (&str, u32),
+    entries: Vec<Flat>,
+    before: usize,
+) -> Definition {
     convert.process = Some(name.to_owned());
     let mut keys = Keys { entries: Vec::with_capacity(entries.len()), written: BTreeMap::new() };
     // Ours come first, so that whoever gives a key and its older name is told of the older one.
     let (older, ours): (Vec<Flat>, Vec<Flat>) = entries.into_iter().partition(|entry| is_older(&entry.key));
     for entry in ours {
-        let node = convert.node(&entry.value, entry.line, &entry.key, Take::of(&entry.key));
+        convert.site = Some((entry.key.clone(), entry.line));
+        let mut node = convert.node(&entry.value, entry.line, &entry.key, Take::of(&entry.key));
+        if let ("description", Value::String(text)) = (entry.key.as_str(), &mut node.value) {
+            // Text below `|` and `>` ends in a line break, and a description is one line.
+            *text = text.split_whitespace().collect::<Vec<&str>>().join(" ");
+        }
         keys.entries.push((entry.key, node));
     }
     let mut sockets = Vec::new();
     for entry in older {
+        convert.site = Some((entry.key.clone(), entry.line));
         match entry.key.as_str() {
             "resources" => keys.resources(convert, &entry),
             "resource_limits" => keys.resource_limits(convert, &entry),
@@ -33,8 +44,9 @@ pub(super) fn definition(convert: &mut Convert, name: &str, line: u32, entries: 
             }
         }
     }
-    let problems = convert.take_problems();
+    let problems = convert.take_problems_since(before);
     convert.process = None;
+    convert.site = None;
     let mut definition = Definition {
         name: name.to_owned(),
         node: Node::at(Value::Map(keys.entries), line),
@@ -44,8 +56,14 @@ pub(super) fn definition(convert: &mut Convert, name: &str, line: u32, entries: 
         written: keys.written,
         lines: BTreeMap::new(),
         problems,
+        notes: Vec::new(),
         sockets: 0,
+        is_whole: !convert.is_full(),
     };
+    for (line, path, message) in convert.notes.drain(..) {
+        definition.lines.insert(path.clone(), line);
+        definition.notes.push((path, message));
+    }
     for socket in &sockets {
         definition.attach(socket);
     }

@@ -56,10 +56,11 @@ pub(super) fn sockets(convert: &mut Convert, entries: Vec<Flat>, path: &str) -> 
     let mut sockets = Vec::with_capacity(entries.len());
     for entry in entries {
         let path = below(path, &entry.key);
+        let before = convert.found();
         const WHAT: &str = "the keys of a socket, such as `listen_stream` and `service`";
         if let Some(keys) = convert.table(&entry.value, entry.line, &path, WHAT) {
             let socket = socket(convert, &entry.key, (entry.line, path), keys);
-            sockets.push(Socket { problems: convert.take_problems(), ..socket });
+            sockets.push(Socket { problems: convert.take_problems_since(before), ..socket });
         }
     }
     sockets
@@ -92,6 +93,8 @@ pub(super) fn inline(convert: &mut Convert, process: &str, flat: &Flat) -> Vec<S
 
 /// A socket from its keys. Without `service` it is held for the process of its own name.
 pub(super) fn socket(convert: &mut Convert, name: &str, (line, path): (u32, String), entries: Vec<Flat>) -> Socket {
+    // Whether an unknown key was meant for an address; that there is none is not said as well.
+    let mut meant = false;
     let (mut service, mut service_line) = (name.to_owned(), line);
     let mut addresses: Vec<(String, Node, String)> = Vec::new();
     let mut shared: Vec<(String, Node, String)> = Vec::new();
@@ -128,10 +131,10 @@ pub(super) fn socket(convert: &mut Convert, name: &str, (line, path): (u32, Stri
                 None => shared.push((ours.to_owned(), node, written)),
             }
         } else {
-            unknown(convert, &entry, &written);
+            meant |= unknown(convert, &entry, &written);
         }
     }
-    if addresses.is_empty() {
+    if addresses.is_empty() && !meant {
         let message = "a socket needs an address: one of listen_stream, listen_datagram and listen_unix";
         convert.problem(line, &path, message);
     }
@@ -177,13 +180,16 @@ fn kind(key: &str, node: &Node) -> &'static str {
     }
 }
 
-fn unknown(convert: &mut Convert, entry: &Flat, written: &str) {
+/// Notes a key that no socket has; whether an address was meant.
+fn unknown(convert: &mut Convert, entry: &Flat, written: &str) -> bool {
     let ours = LISTEN.keys().map(|key| key.name);
     let older = ["listen_stream", "listen_datagram", "listen_unix", "service"].into_iter();
     let known = older.chain(OLDER.iter().map(|(older, _)| *older)).chain(ours);
-    let message = match nearest(&entry.key, known) {
+    let near = nearest(&entry.key, known);
+    let message = match near {
         Some(near) => format!("there is no such key of a socket; did you mean `{near}`?"),
         None => "there is no such key of a socket".to_owned(),
     };
     convert.problem(entry.line, written, message);
+    near.is_some_and(|near| ADDRESSES.contains(&near))
 }

@@ -1,7 +1,7 @@
 //! Forms, older names and bounds.
 
 use super::*;
-use crate::spec::{Plan, Problem, Spec};
+use crate::spec::{ListenAddress, Plan, ProbeTarget, Problem, RestartPolicy, Spec, StopMode, Value};
 
 fn text(text: &str) -> Text<'_> {
     Text { file: "web.yaml", text, name: Some("web") }
@@ -38,5 +38,280 @@ fn a_file_is_one_process_called_as_the_file() {
     let spec = one("# The shop.\ncommand: nginx -g 'daemon off;'\nrestart_policy: ALWAYS\nrestart_sec: 2\n");
     assert_eq!(spec.name, "web");
     assert_eq!(spec.command, ["nginx", "-g", "daemon off;"]);
+    assert_eq!(spec.restart.policy, RestartPolicy::Always);
     assert_eq!(spec.restart.delay.as_secs(), 2);
+    assert!(!spec.auto_start, "YAML has the older system's defaults");
+    assert_eq!(spec.working_dir.as_deref(), Some("/"));
+}
+
+#[test]
+fn each_form_is_told_by_its_keys_or_its_name() {
+    let form = |name, source| {
+        let read = read(&Text { file: "x.yaml", text: source, name });
+        read.map(|document| (document.form, document.processes.len(), document.sockets.len(), document.enabled))
+            .map_err(|problems| shown(&problems))
+    };
+    assert_eq!(form(Some("web"), "command: a"), Ok((Form::Process, 1, 0, true)));
+    assert_eq!(form(Some("web"), "processes: {a: {command: a}, b: {command: b}}"), Ok((Form::Several, 2, 0, true)));
+    assert_eq!(form(None, "sockets: {a: {listen_stream: 80}}"), Ok((Form::Several, 0, 1, true)));
+    assert_eq!(form(Some("web.socket"), "tcp: 80"), Ok((Form::Socket, 0, 1, true)));
+    assert_eq!(form(Some("web"), "listen_stream: 80\nservice: b"), Ok((Form::Socket, 0, 1, true)));
+    let agent = "api_key: a\nprocess_manager: {managed_processes: {a: {command: a}}, sockets: {a: {tcp: 80}}}";
+    assert_eq!(form(Some("datadog"), agent), Ok((Form::Datadog, 1, 1, true)));
+    assert_eq!(form(Some("datadog"), "api_key: a\nsite: b"), Ok((Form::Datadog, 0, 0, true)));
+    assert_eq!(form(Some("datadog"), "command: a"), Ok((Form::Process, 1, 0, true)));
+    assert_eq!(form(Some("datadog"), "process_manager:"), Ok((Form::Datadog, 0, 0, true)));
+    assert_eq!(form(None, "command: a"), Err("x.yaml:1: expected `processes:` with the processes below it\n".into()));
+}
+
+#[test]
+fn what_is_switched_off_is_told_by_its_line_and_defines_nothing() {
+    let off = "site: a\nprocess_manager:\n  enabled: false\n  managed_processes:\n    a: {comand: 5}\n  wrong: 1\n";
+    let document = read(&Text { file: "datadog.yaml", text: off, name: Some("datadog") }).unwrap();
+    assert!(!document.enabled);
+    assert_eq!(document.enabled_line, 3);
+    assert_eq!(document.processes.len(), 1);
+    assert!(join(vec![document]).unwrap().is_empty());
+}
+
+#[test]
+fn a_definition_has_the_comment_above_it_and_the_lines_of_its_keys() {
+    let source = "# Not its own.\n\n# The shop,\n#   its front.\nprocesses: # all\n  # Web.\n  web:\n    # What.\n    command: nginx\n\
+                  \n    stop:\n      timeout: 5\n  # Far.\n\n  db: { command: postgres }\n";
+    let document = read(&text(source)).unwrap();
+    let [web, db] = &document.processes[..] else { panic!("two processes") };
+    assert_eq!((web.line, web.comments.as_slice()), (7, &[" Web.".to_owned()][..]));
+    assert_eq!((db.line, db.comments.len()), (15, 0));
+    let Value::Map(entries) = &web.node.value else { panic!("a table") };
+    let lines: Vec<(&str, u32)> = entries.iter().map(|(key, node)| (key.as_str(), node.position.line)).collect();
+    assert_eq!(lines, [("command", 9), ("stop", 11)]);
+    let alone = read(&text("# The shop,\n#   its front.\ncommand: nginx\n")).unwrap();
+    assert_eq!(alone.processes[0].comments, [" The shop,", "   its front."]);
+    assert_eq!(alone.processes[0].line, 3);
+}
+
+#[test]
+fn words_of_a_command_and_variables_are_what_was_written() {
+    let spec = one("command: [server, 1.10, 0x1F, yes, 010, 1e3, true]\nargs: [-p, 8_080]\n\
+                    env: {VERSION: 1.10, BIG: 123456789012345678901234567890, ON: on, T: True, Q: \"1.0\", INF: .inf}\n");
+    assert_eq!(spec.command, ["server", "1.10", "0x1F", "yes", "010", "1e3", "true", "-p", "8_080"]);
+    let env: Vec<(&str, &str)> = spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let expected = [
+        ("BIG", "123456789012345678901234567890"),
+        ("INF", ".inf"),
+        ("ON", "on"),
+        ("Q", "1.0"),
+        ("T", "True"),
+        ("VERSION", "1.10"),
+    ];
+    assert_eq!(env, expected);
+}
+
+#[test]
+fn a_mode_is_octal_whichever_way_it_is_written_but_as_a_plain_number() {
+    for written in ["0027", "\"0027\"", "\"27\"", "027", "0o27"] {
+        assert_eq!(one(&format!("command: a\numask: {written}\n")).umask, Some(0o27), "{written}");
+    }
+    let told = refused("command: a\numask: 27\n");
+    assert_eq!(
+        told,
+        "web.yaml:2: process `web`: umask: expected an octal mode as text such as \"0660\", found 27: write \"0027\"\n"
+    );
+}
+
+#[test]
+fn older_limits_are_kubernetes_quantities_or_thousandths() {
+    let limits =
+        one("command: a\nresources: {requests: {cpu: 0.25, memory: 64Mi}, limits: {cpu: 2, memory: 1G, pids: 5}}\n")
+            .limits;
+    assert_eq!((limits.cpu_weight, limits.memory_low), (Some(25), Some(64 << 20)));
+    assert_eq!((limits.cpu_millis, limits.memory, limits.pids), (Some(2_000), Some(1 << 30), Some(5)));
+    let limits = one(
+        "command: a\nresource_limits: {cpu_request: 5, cpu_limit: \"750\", memory_limit: 1048576, pids_limit: 0}\n",
+    )
+    .limits;
+    assert_eq!((limits.cpu_weight, limits.cpu_millis), (Some(1), Some(750)));
+    assert_eq!((limits.memory, limits.pids), (Some(1 << 20), None));
+    // What is given apart in both words goes together.
+    let limits = one("command: a\nresources: {limits: {pids: 5}}\nlimits: {memory: 1M}\n").limits;
+    assert_eq!((limits.memory, limits.pids), (Some(1 << 20), Some(5)));
+}
+
+#[test]
+fn an_older_health_check_is_a_probe() {
+    let health = |keys: &str| one(&format!("command: a\nhealth_check: {{{keys}}}\n")).health.expect("a health check");
+    let http = health("type: HTTP, endpoint: 'http://localhost:8126/info', expected_status: 204, retries: 2");
+    let ProbeTarget::Http(probe) = http.target else { panic!("http") };
+    assert_eq!((probe.url.as_str(), probe.method.as_str()), ("http://localhost:8126/info", "GET"));
+    assert_eq!(probe.expected_status, [(204, 204)]);
+    assert_eq!((http.retries, http.interval.as_secs(), http.timeout.as_secs()), (2, 30, 5));
+    assert_eq!(health("type: tcp, port: 80").target, ProbeTarget::Tcp { host: "127.0.0.1".into(), port: 80 });
+    let exec = |words: [&str; 3]| ProbeTarget::Exec(words.map(str::to_owned).to_vec());
+    assert_eq!(health("type: exec, command: check a b").target, exec(["check", "a", "b"]));
+    assert_eq!(health("command: check a, args: [1.0, b c]").target, exec(["check a", "1.0", "b c"]));
+}
+
+#[test]
+fn older_restarts_and_stops_go_together_with_ours() {
+    let spec = one(
+        "command: a\nrestart: always\nrestart_sec: 3\nstop: {mode: process}\ntimeout_stop_sec: 1m\nkill_signal: 2\n",
+    );
+    assert_eq!((spec.restart.policy, spec.restart.delay.as_secs()), (RestartPolicy::Always, 3));
+    assert_eq!(spec.stop.mode, StopMode::Process);
+    assert_eq!((spec.stop.sequence[0].wait.as_secs(), spec.stop.sequence[0].signal.number()), (60, 2));
+    assert_eq!(one("command: a\ntimeout_start_sec: 0\n").start_timeout, None);
+    assert_eq!(one("command: a\ntimeout_start_sec: 9\n").start_timeout.map(|t| t.as_secs()), Some(9));
+    // Nothing behind a key is nothing given.
+    assert_eq!(
+        one("command: a\nrestart_policy:\nrestart: always\nresources: ~\nhealth_check:\nsocket:\n").health,
+        None
+    );
+}
+
+#[test]
+fn sockets_are_held_for_the_process_that_they_name() {
+    let source = "processes:\n  web: {command: a}\nsockets:\n  web: {listen_stream: 8080}\n  admin:\n    service: web\n    \
+                  listen_unix: /run/a.sock\n    socket_mode: 0600\n    fd_env_var: ADMIN\n";
+    let spec = one(source);
+    let [http, admin] = &spec.listen[..] else { panic!("two listeners") };
+    assert_eq!(http.address, ListenAddress::Tcp("127.0.0.1:8080".into()));
+    assert_eq!(http.name, None);
+    assert_eq!(admin.address, ListenAddress::Unix("/run/a.sock".into()));
+    assert_eq!((admin.name.as_deref(), admin.mode, admin.fd_env.as_deref()), (Some("admin"), 0o600, Some("ADMIN")));
+}
+
+#[test]
+fn what_is_wrong_with_a_socket_has_the_words_and_the_file_that_it_stands_in() {
+    let document = |file, name, source| read(&Text { file, text: source, name: Some(name) }).unwrap();
+    let both = |socket| {
+        let documents =
+            vec![document("web.yaml", "web", "command: a\n"), document("web.socket.yaml", "web.socket", socket)];
+        let specs: Result<Vec<Spec>, _> = join(documents).unwrap().iter().map(Definition::spec).collect();
+        shown(&specs.map_or_else(|problems| problems, |specs| specs[0].validate()))
+    };
+    assert_eq!(
+        both("listen_stream: 127.0.0.1:8080\nsocket_mode: 660\n"),
+        "web.socket.yaml:2: process `web`: socket_mode: expected an octal mode as text such as \"0660\", found 660: write \"0660\"\n"
+    );
+    assert_eq!(
+        both("listen_stream: 127.0.0.1:8080\nbacklog: 5\nsocket_mode: 0600\n"),
+        "web.socket.yaml:3: process `web`: socket_mode: is that of a path, and tcp has none\n"
+    );
+    assert!(both("listen_stream: nowhere\n").starts_with("web.socket.yaml:1: process `web`: "));
+}
+
+#[test]
+fn what_is_found_wrong_later_has_the_user_s_words_too() {
+    let told = refused(
+        "command: a\nhealth_check: {type: tcp, port: 80, interval: 0}\nrestart_sec: 0.5\nresources: {limits: {pids: 5}}\n",
+    );
+    assert_eq!(told, "web.yaml:2: process `web`: health_check.interval: must be longer than 0\n");
+    let told = refused("command: a\nexec_start_pre: [a, '']\nexec_stop_post: ['a | b']\n");
+    assert_eq!(
+        told,
+        "web.yaml:3: warning: process `web`: exec_stop_post[1]: no shell runs this, so `|` is handed over as it stands; \
+         quote it if that is meant, else use `shell`\n"
+    );
+}
+
+#[test]
+fn merges_and_aliases_are_written_out_and_what_stands_in_the_table_wins() {
+    let source = "x-a: &a {user: a, group: a, env: {A: 1}}\nx-b: &b {user: b, nice: 5}\nprocesses:\n  web:\n    <<: [*b, *a]\n    \
+                  group: web\n    command: x\n";
+    let spec = one(source);
+    assert_eq!((spec.user.as_deref(), spec.group.as_deref(), spec.nice), (Some("b"), Some("web"), Some(5)));
+    assert_eq!(spec.env.get("A").map(String::as_str), Some("1"));
+    assert_eq!(one("command: x\nuser: &u web\ngroup: *u\n").group.as_deref(), Some("web"));
+    assert_eq!(one("command: x\nenv: {&k KEY: 1, OTHER: *k}\n").env.get("OTHER").map(String::as_str), Some("KEY"));
+    // In quotes, it is a key like any other.
+    assert!(refused("command: x\n\"<<\": {user: a}\n").contains("there is no such key"));
+}
+
+#[test]
+fn what_aliases_come_to_is_bounded() {
+    let mut lists = "x-a: &a [l, l, l, l, l, l, l, l, l, l]\n".to_owned();
+    let mut tables = "x-a: &a {A: 1, B: 2, C: 3}\n".to_owned();
+    for (from, to) in "abcdefgh".chars().zip("bcdefghi".chars()) {
+        lists += &format!(
+            "x-{to}: &{to} [*{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}]\n"
+        );
+        tables += &format!(
+            "x-{to}: &{to} {{<<: [*{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}]}}\n"
+        );
+    }
+    let bound = "by this, the file comes to more than 200000 values or 16 MiB of text, its aliases written out; write fewer, or fewer aliases of aliases";
+    for source in [
+        format!("{lists}processes:\n  web:\n    command: x\n    env_file: *i\n"),
+        format!("{tables}processes:\n  web:\n    command: x\n    env: *i\n"),
+    ] {
+        let line = source.lines().count();
+        let told = refused(&source);
+        assert!(told.ends_with(&format!("{bound}\n")), "{told}");
+        assert!(told.starts_with(&format!("web.yaml:{line}: process `web`: env")), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+    let long = format!(
+        "x-t: &t {}\nx-l: &l [{}]\nprocesses: {{web: {{command: [{}]}}}}\n",
+        "x".repeat(100_000),
+        "*t, ".repeat(100),
+        "*t, ".repeat(300)
+    );
+    assert!(refused(&long).ends_with(&format!("{bound}\n")));
+}
+
+#[test]
+fn depth_is_bounded_aliases_included_and_nothing_overflows() {
+    let mut chain = "x-0: &a0 [x]\n".to_owned();
+    for n in 1..100_000 {
+        chain += &format!("x-{n}: &a{n} [*a{}]\n", n - 1);
+    }
+    assert!(refused(&chain).ends_with("tables and lists are nested deeper than 64 levels here\n"));
+    for (open, close) in [("[", "]"), ("{a: ", "}"), ("? ", ""), ("- ", "")] {
+        for depth in [65, 200_000] {
+            let told = refused(&format!("{}x{}", open.repeat(depth), close.repeat(depth)));
+            assert!(
+                told.ends_with("tables and lists are nested deeper than 64 levels here\n"),
+                "{open} {depth}: {told}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_text_beyond_its_bound_is_refused_by_that_bound() {
+    let long = "# a comment\n".repeat(400_000);
+    assert_eq!(refused(&long), "web.yaml:1: the file has 4800000 bytes; a configuration has at most 4194304\n");
+    let problems = decode("web.yaml", long.as_bytes()).unwrap_err();
+    assert_eq!(shown(&problems), "web.yaml:1: the file has 4800000 bytes; a configuration has at most 4194304\n");
+    let full = format!("{}command: a\n", "# a comment\n".repeat(300_000));
+    assert_eq!(one(&full).command, ["a"]);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused_with_their_line() {
+    let told = |bytes: &[u8]| shown(&decode("web.yaml", bytes).unwrap_err());
+    assert_eq!(told(b"a: 1\nb: \xff\n"), "web.yaml:2: the byte 0xff is not UTF-8; save the file as UTF-8\n");
+    assert_eq!(told(b"c\0o\0"), "web.yaml:1: the text is UTF-16 or no text at all; save the file as UTF-8\n");
+    assert_eq!(decode("web.yaml", "a: \u{fc}\n".as_bytes()).unwrap(), "a: \u{fc}\n");
+}
+
+#[test]
+fn null_without_quotes_is_no_stream_and_that_is_said() {
+    let told = refused("command: a\nstdout: null\nstderr: ~\n");
+    let said = "is nothing without quotes; write \"null\" in quotes to throw its output away";
+    assert_eq!(told, format!("web.yaml:2: warning: process `web`: stdout: {said}\n"));
+    assert_eq!(refused("command: a\nstdout: \"null\"\n"), "");
+}
+
+#[test]
+fn many_processes_and_many_problems_are_read_in_time_that_grows_with_the_file() {
+    let mut good = "processes:\n".to_owned();
+    let mut bad = good.clone();
+    for n in 0..20_000 {
+        good += &format!("  p{n}: {{command: a}}\n");
+        bad += &format!("  p{n}: {{command: a, user: a, user: b}}\n  q{n}: nothing\n");
+    }
+    assert_eq!(specs(&text(&good)).unwrap().len(), 20_000);
+    let problems = read(&text(&bad)).unwrap_err();
+    assert!((1_000..=1_001).contains(&problems.len()), "{}", problems.len());
 }

@@ -7,9 +7,8 @@ use granit_parser::{Event, Parser, Placement, ScalarStyle, Span};
 
 use super::bounds::{DEEPEST, LONGEST_TEXT};
 use super::syntax;
-use super::text::problem;
+use super::text::{problem, short};
 use crate::spec::Problem;
-use crate::spec::units::quote;
 
 /// A value as it was written.
 #[derive(Debug)]
@@ -125,12 +124,21 @@ impl Builder<'_> {
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(tree) => self.place(Rc::clone(tree), line)?,
                 None => {
-                    let name = span.slice(text).unwrap_or("the alias");
-                    return Err(problem(self.file, line, format!("{} stands inside of what it names", quote(name))));
+                    if is_anothers(self.file, text.lines(), line) {
+                        let message = "an alias stands inside of what it stands for, so it would never end";
+                        return Err(problem(self.file, line, message));
+                    }
+                    let name = short(span.slice(text).unwrap_or_default().trim_start_matches('*'));
+                    let message = format!("`*{name}` stands inside of `&{name}`, so it would never end");
+                    return Err(problem(self.file, line, message));
                 }
             },
             Event::UnresolvedAlias(name) => {
-                let name = name.escape_debug();
+                let name = short(&name);
+                if is_anothers(self.file, text.lines(), line) {
+                    let message = "nothing above is marked as what a `*` here stands for; text with a `*` needs quotes";
+                    return Err(problem(self.file, line, message));
+                }
                 let message = format!(
                     "nothing above is marked `&{name}`, which `*{name}` stands for; text with a `*` needs quotes"
                 );

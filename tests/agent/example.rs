@@ -1,14 +1,16 @@
 //! The example, run whole: the agent's programs from Lua and from YAML, of the same meaning.
 
+use std::path::PathBuf;
+
 use nix::sys::signal::{Signal, kill};
 
 use crate::support::{Daemon, pid};
-use crate::world::{World, has_python, root};
+use crate::world::{World, has_python, root, standins};
 
 const PROGRAMS: [&str; 5] = ["agent", "trace-agent", "process-agent", "dogstatsd", "system-probe"];
 
 /// Each thing that the example shows, one after the other.
-fn shows_what_it_says(world: &World, daemon: Daemon<'_>) {
+fn shows_what_it_says(world: &World, daemon: Daemon<'_>, falls_back: bool) {
     let port = world.port;
     world.wait_for(&PROGRAMS, "running");
     assert_eq!(world.states(&["agent-exp", "process-agent-exp"]), ["created", "created"]);
@@ -62,10 +64,14 @@ fn shows_what_it_says(world: &World, daemon: Daemon<'_>) {
     world.wait_for(&stable, "running");
     assert_eq!(world.states(&experimental), ["stopped", "stopped"]);
 
-    // An experiment that fails gives way to the stable one.
+    // An experiment that fails gives way to the stable one, where a function says so, or a person.
     world.neap(&["start", "agent-exp"]);
     world.wait_for(&experimental, "running");
     kill(pid(&world.list()["agent-exp"]), Signal::SIGKILL).unwrap();
+    world.wait_for(&["agent-exp"], "failed");
+    if !falls_back {
+        world.neap(&["start", "agent"]);
+    }
     world.wait_for(&stable, "running");
     assert_eq!(world.states(&["agent-exp"]), ["failed"]);
     assert_eq!(world.list()["trace-agent"]["pid"], steady);
@@ -87,5 +93,103 @@ fn the_agents_programs_run_from_lua_as_the_example_says() {
     }
     let world = World::new();
     let daemon = world.start(&root().join("examples/datadog-agent.lua"));
-    shows_what_it_says(&world, daemon);
+    shows_what_it_says(&world, daemon, true);
+}
+
+/// The example in YAML with what is this world's: its folder, its port, the owner of its sockets.
+pub fn example(world: &World) -> PathBuf {
+    let example = std::fs::read_to_string(root().join("examples/yaml/datadog-agent.yaml")).unwrap();
+    let (folder, sockets) = (standins(), world.home.path("sockets"));
+    world.write(
+        "datadog.yaml",
+        &example,
+        &[
+            ("../../dist/datadog-agent/standins", folder.to_str().unwrap()),
+            ("/tmp/neap-datadog-agent", sockets.to_str().unwrap()),
+            ("127.0.0.1:8126", &format!("127.0.0.1:{}", world.port)),
+            ("interval: 10", "interval: 100ms"),
+            ("socket_user: daemon", &format!("socket_user: {}", world.owner)),
+        ],
+    )
+}
+
+#[test]
+fn the_agents_programs_run_from_yaml_as_the_example_says() {
+    if !has_python("the_agents_programs_run_from_yaml_as_the_example_says") {
+        return;
+    }
+    let world = World::new();
+    let file = example(&world);
+    let daemon = world.start(&file);
+    shows_what_it_says(&world, daemon, false);
+}
+
+/// As the Agent team wrote it; the two programs are stand-ins.
+const DATADOG_YAML: &str = "\
+process_manager:
+  enabled: true
+  managed_processes:
+    trace-agent:
+      command: /opt/datadog-agent/bin/trace-agent
+      restart_policy: always
+      health_check:
+        type: http
+        endpoint: http://localhost:8126/info
+        interval: 30
+      auto_start: true
+    dogstatsd:
+      command: /opt/datadog-agent/bin/dogstatsd
+      restart_policy: on-failure
+      auto_start: true
+      binds_to: [trace-agent]
+";
+
+#[test]
+fn the_agents_own_datadog_yaml_does_what_it_says() {
+    if !has_python("the_agents_own_datadog_yaml_does_what_it_says") {
+        return;
+    }
+    let world = World::new();
+    let (folder, pair) = (standins(), ["trace-agent", "dogstatsd"]);
+    let file = world.write(
+        "datadog.yaml",
+        DATADOG_YAML,
+        &[
+            ("/opt/datadog-agent/bin", folder.to_str().unwrap()),
+            ("localhost:8126", &format!("localhost:{}", world.port)),
+            // It is not waited for half a minute; three failures are not only told, and count once it was well.
+            ("interval: 30", "interval: 100ms\n        restart_after: 3\n        start_period: 60"),
+            ("restart_policy: always", "restart_policy: always\n      restart_sec: 100ms"),
+        ],
+    );
+    let daemon = world.start(&file);
+    world.wait_until("both run, and one is well", |all| {
+        pair.iter().all(|name| all[*name]["state"] == "running") && all["trace-agent"]["health"] == "healthy"
+    });
+
+    // Stopping trace-agent stops dogstatsd.
+    world.neap(&["stop", "trace-agent"]);
+    assert_eq!(world.states(&pair), ["stopped", "stopped"]);
+    world.neap(&["start", "dogstatsd"]);
+    assert_eq!(world.states(&pair), ["running", "running"]);
+
+    // Three failed probes restart it.
+    world.wait_until("it is well", |all| all["trace-agent"]["health"] == "healthy");
+    let before = world.list()["trace-agent"]["pid"].clone();
+    world.neap(&["signal", "trace-agent", "USR1"]);
+    world.wait_until("it is well again, as another process", |all| {
+        let now = &all["trace-agent"];
+        now["health"] == "healthy" && now["state"] == "running" && now["pid"] != before
+    });
+
+    // Killing it brings it back.
+    let before = world.list()["trace-agent"]["pid"].clone();
+    kill(pid(&world.list()["trace-agent"]), Signal::SIGKILL).unwrap();
+    world.wait_until("it is back", |all| {
+        let now = &all["trace-agent"];
+        now["state"] == "running" && now["pid"] != before && !now["pid"].is_null()
+    });
+    world.neap(&["down"]);
+    let (status, said) = daemon.end();
+    assert_eq!(status.code(), Some(0), "{said}");
 }

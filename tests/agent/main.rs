@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod common;
 mod example;
+mod page;
 #[path = "../daemon/support.rs"]
 #[allow(dead_code, reason = "shared with the tests of the daemon, which use all of it")]
 mod support;

@@ -53,6 +53,18 @@ impl World {
         self.home.path("sockets").join(name)
     }
 
+    /// Writes a configuration of YAML with what is this world's in place of what it says: a test that replaces nothing fails.
+    pub fn write(&self, name: &str, text: &str, replaced: &[(&str, &str)]) -> PathBuf {
+        let mut text = text.to_owned();
+        for (from, to) in replaced {
+            assert!(text.contains(from), "`{from}` is not in it: {text}");
+            text = text.replace(from, to);
+        }
+        let path = self.home.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
     /// Starts the daemon of a configuration, and waits until it is ready.
     pub fn start(&self, file: &Path) -> Daemon<'_> {
         let mut command = self.command(&["daemon", file.to_str().unwrap()]);

@@ -14,3 +14,4 @@ mod sockets_programs;
 mod support;
 mod takeover;
 mod telemetry;
+mod yaml;

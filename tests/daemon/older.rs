@@ -1,10 +1,17 @@
 //! Neap by the names of the system that it follows: `dd-procmgrd` and `dd-procmgr`, links to it, with their variables.
 
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use crate::support::{Daemon, Home, is, pid};
+use neap::rpc::proto::process_manager as pm;
+use neap::rpc::proto::process_manager::process_manager_client::ProcessManagerClient;
+use nix::sys::signal::{Signal, kill};
+use tonic::Code;
+
+use crate::common::{free_port, wait_until};
+use crate::sockets::has;
+use crate::support::{DEADLINE, Daemon, Home, is, pid};
 
 /// A home with the two links, and no variable of this machine's.
 struct Older {
@@ -214,4 +221,217 @@ fn dd_procmgr_makes_changes_and_forgets_processes_as_older_scripts_have_it() {
     let gone = older.client(&["health"]);
     assert_eq!(gone.status.code(), Some(5), "{gone:?}");
     assert!(said(&gone).contains("dd-procmgr: cannot reach"), "{gone:?}");
+    assert!(said(&gone).contains("start it with `dd-procmgrd`"), "{gone:?}");
+}
+
+/// `datadog.yaml` with stand-ins for its programs in a folder and their port; what is ours of it is as the Agent's guide has
+/// it, with `more` below the health check.
+fn datadog(older: &Older, port: u16, more: &str) -> String {
+    let folder = older.home.path("standins").display().to_string();
+    older.write("standins/trace-agent", &TRACE_AGENT.replace("PORT", &port.to_string()));
+    older.write("standins/dogstatsd", "#!/bin/sh\nexec sleep 1000\n");
+    for program in ["trace-agent", "dogstatsd"] {
+        let path = older.home.path("standins").join(program);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let text = DATADOG.replace("/opt/datadog-agent/bin", &folder).replace("8126", &port.to_string());
+    let text = text.replace("        interval: 30\n", &format!("        interval: 30\n{more}"));
+    if more.contains("interval") { text.replace("        interval: 30\n", "") } else { text }
+}
+
+/// Answers 200 to `/info`, and 503 while there is a file `sick` beside it.
+const TRACE_AGENT: &str = r#"#!/usr/bin/env python3
+import http.server, os, sys
+
+sick = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "sick")
+
+class Info(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(503 if os.path.exists(sick) else 200 if self.path == "/info" else 404)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Info).serve_forever()
+"#;
+
+/// The file of the Agent's guide, with what else stands in such a file.
+const DATADOG: &str = "\
+api_key: 0123456789abcdef-S3CRET
+site: datadoghq.eu
+tags: [team:agent]
+process_manager:
+  enabled: true
+  managed_processes:
+    trace-agent:
+      command: /opt/datadog-agent/bin/trace-agent
+      restart_policy: always
+      health_check:
+        type: http
+        endpoint: http://localhost:8126/info
+        interval: 30
+      auto_start: true
+    dogstatsd:
+      command: /opt/datadog-agent/bin/dogstatsd
+      restart_policy: on-failure
+      auto_start: true
+      binds_to: [trace-agent]
+logs_config:
+  container_collect_all: true
+";
+
+impl Older {
+    /// The daemon of `datadog.yaml`, and what it is told by.
+    fn agents(&self, text: &str) -> Daemon<'_> {
+        self.write("datadog.yaml", text);
+        let (socket, file) =
+            (self.socket().display().to_string(), self.home.path("datadog.yaml").display().to_string());
+        let variables = [("DD_PM_GRPC_SOCKET", socket.as_str()), ("DD_PM_CONFIG_FILE", file.as_str())];
+        let daemon = self.home.start(self.command("dd-procmgrd", &variables, &[]));
+        daemon.wait_for("neap: ready;");
+        daemon
+    }
+
+    /// Waits until a process is so, and returns its row.
+    #[track_caller]
+    fn wait_until(&self, name: &str, what: &str, met: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let mut row = self.row(name);
+        wait_until(what, || {
+            row = self.row(name);
+            met(&row)
+        });
+        row
+    }
+}
+
+#[test]
+fn the_agents_datadog_yaml_is_supervised_as_written() {
+    if !has("python3", "the_agents_datadog_yaml_is_supervised_as_written") {
+        return;
+    }
+    let older = Older::new();
+    let daemon = older.agents(&datadog(&older, free_port(), ""));
+    for name in ["trace-agent", "dogstatsd"] {
+        older.wait_until(name, "both run", |row| is(row, "running"));
+    }
+    // Stopping trace-agent stops dogstatsd.
+    let told = older.ok(&["stop", "trace-agent"]);
+    assert!(told.contains("trace-agent: stopped") && told.contains("dogstatsd"), "{told}");
+    assert!(is(&older.row("trace-agent"), "stopped") && is(&older.row("dogstatsd"), "stopped"));
+    // What is bound brings up what it is bound to.
+    older.ok(&["start", "dogstatsd"]);
+    let first = pid(&older.wait_until("trace-agent", "it runs", |row| is(row, "running")));
+    // Killing it brings it back; what is bound to it goes with it.
+    kill(first, Signal::SIGKILL).unwrap();
+    let back = older.wait_until("trace-agent", "it is back", |row| is(row, "running") && row["run_count"] == 3);
+    assert_ne!(pid(&back), first);
+    older.wait_until("dogstatsd", "it went with it", |row| is(row, "stopped"));
+    older.ok(&["start", "dogstatsd"]);
+    let bound = pid(&older.row("dogstatsd"));
+    kill(bound, Signal::SIGKILL).unwrap();
+    older.wait_until("dogstatsd", "it is back", |row| is(row, "running") && pid(row) != bound);
+    daemon.stop();
+}
+
+#[test]
+fn three_failed_probes_restart_trace_agent_which_the_agent_asks_by_the_name_localhost() {
+    let test = "three_failed_probes_restart_trace_agent_which_the_agent_asks_by_the_name_localhost";
+    if !has("python3", test) {
+        return;
+    }
+    let older = Older::new();
+    let more = "        interval: 1\n        restart_after: 3\n";
+    let daemon = older.agents(&datadog(&older, free_port(), more));
+    let well = older.wait_until("trace-agent", "it is well", |row| row["health"] == "healthy");
+    older.write("standins/sick", "");
+    let again = older.wait_until("trace-agent", "it is restarted", |row| row["run_count"] == 2);
+    std::fs::remove_file(older.home.path("standins/sick")).unwrap();
+    let back = older.wait_until("trace-agent", "it is well again", |row| row["health"] == "healthy");
+    assert_ne!(pid(&back), pid(&well), "{again}");
+    let why = older.home.neap(["--socket", older.socket().to_str().unwrap(), "why", "trace-agent"]);
+    assert!(why.contains("status 503, expected 200"), "{why}");
+    daemon.stop();
+}
+
+#[test]
+fn what_is_switched_off_starts_nothing_and_what_is_wrong_is_told_without_the_agents_secrets() {
+    let older = Older::new();
+    let good = datadog(&older, free_port(), "");
+    let daemon = older.agents(&good.replace("enabled: true", "enabled: false"));
+    assert!(daemon.said().contains("process_manager.enabled: is false"), "{}", daemon.said());
+    assert_eq!(older.ok(&["list", "--json"]).trim(), "[]");
+    let mut all = String::new();
+    for (text, words) in [
+        (
+            good.replace("restart_policy: on-failure", "restart_polcy: x"),
+            "datadog.yaml:17: process `dogstatsd`: restart_polcy: there is no such key; did you mean `restart_policy`?",
+        ),
+        (
+            good.replace("enabled: true", "enabled: maybe"),
+            "datadog.yaml:5: process_manager.enabled: expected true or false",
+        ),
+        (good.replace("process_manager:", "proces_manager:"), "did you mean `process_manager`?"),
+        (good.replace("api_key: ", "api_key: \""), "datadog.yaml:"),
+        (good.replace("S3CRET", "S3CRET: x: ["), "datadog.yaml:1:"),
+        (good.replace("api_key: 0123456789abcdef-", "api_key: *"), "datadog.yaml:1:"),
+        (good.replace("api_key: 0123456789abcdef-", "api_key: @"), "datadog.yaml:1:"),
+    ] {
+        older.write("datadog.yaml", &text);
+        let refused = older.client(&["reload-config"]);
+        assert_eq!(refused.status.code(), Some(1), "{text}: {refused:?}");
+        assert!(said(&refused).contains(words), "{text}: {}", said(&refused));
+        all += &said(&refused);
+        all += &said(&older.client(&["reload-config", "--json"]));
+        let socket = older.socket().display().to_string();
+        for asked in [
+            &["status"][..],
+            &["events"],
+            &["check", "datadog.yaml"],
+            &["eval", "neap.apply()"],
+            &["plan"],
+            &["import", "datadog.yaml"],
+        ] {
+            all += &said(&older.home.ask([&["--socket", &socket], asked].concat()));
+        }
+    }
+    older.write("datadog.yaml", "api_key: S3CRET\n");
+    let nothing = older.client(&["reload-config"]);
+    assert!(nothing.status.success() && said(&nothing).contains("so nothing of this file is started"), "{nothing:?}");
+    all += &said(&nothing);
+    older.write("datadog.yaml", &good);
+    older.ok(&["reload-config"]);
+    older.wait_until("dogstatsd", "it runs", |row| is(row, "running"));
+    all += &older.ok(&["describe", "trace-agent", "dogstatsd"]);
+    all += &daemon.stop();
+    assert!(!all.contains("S3CRET"), "{all}");
+}
+
+#[test]
+fn an_older_client_reloads_the_configuration_and_is_told_by_a_status_what_is_wrong_with_it() {
+    let older = Older::new();
+    let folder = older.home.path("processes.d");
+    older.write("processes.d/web.yaml", "command: sleep 1000\nauto_start: true\n");
+    older.write("processes.d/bad.yaml", "comand: sleep 1000\n");
+    let daemon = older.daemon(&[]);
+    assert!(daemon.said().contains("bad.yaml:1"), "{}", daemon.said());
+    assert!(is(&older.row("web"), "running"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let channel = neap::rpc::connect(&older.socket(), DEADLINE).await.unwrap();
+        let mut client = ProcessManagerClient::new(channel);
+        let status = client.get_status(pm::GetStatusRequest {}).await.unwrap().into_inner();
+        assert_eq!((status.config_path, status.running_processes), (folder.display().to_string(), 1));
+        let refused = client.reload_config(pm::ReloadConfigRequest {}).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        assert!(refused.message().contains("bad.yaml:1: "), "{refused:?}");
+        assert!(refused.message().contains("did you mean `command`?"), "{refused:?}");
+        older.write("processes.d/bad.yaml", "command: sleep 1000\n");
+        client.reload_config(pm::ReloadConfigRequest {}).await.unwrap();
+        let list = client.list(pm::ListRequest {}).await.unwrap().into_inner().processes;
+        let states: Vec<_> = list.iter().map(|process| (process.name.as_str(), process.state())).collect();
+        assert_eq!(states, [("bad", pm::ProcessState::Created), ("web", pm::ProcessState::Running)]);
+    });
+    drop(runtime);
+    daemon.stop();
 }

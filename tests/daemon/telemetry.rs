@@ -236,6 +236,104 @@ fn configurations_and_processes_that_come_and_go_are_counted_and_what_is_gone_le
     daemon.stop();
 }
 
+/// Whether something here enforces this limit.
+fn is_enforced(home: &Home, test: &str, limit: &str) -> bool {
+    let what = format!("limits.{limit} is enforced");
+    let promises = home.status()["promises"].as_array().cloned().unwrap_or_default();
+    let kept = promises.iter().any(|promise| promise["what"] == what.as_str() && promise["kept"] == true);
+    if !kept {
+        eprintln!("skipped: {test}: {what} by nobody here");
+    }
+    kept
+}
+
+#[test]
+fn limits_that_bite_are_counted() {
+    let home = Home::new();
+    let socket = with_page(
+        &home,
+        "neap.process 'eater' { command = { 'tail', '/dev/zero' }, limits = { memory = '16MiB' }, restart = 'never', auto_start = false }
+         neap.process 'forker' { shell = 'for i in 1 2 3 4 5 6; do sleep 1000 & done; exit 1', limits = { pids = 3 }, restart = 'never', auto_start = false }",
+    );
+    let daemon = home.ready();
+    if is_enforced(&home, "limits_that_bite_are_counted", "memory") {
+        home.neap(["start", "eater"]);
+        let page = until(&socket, "it has failed", |page| page.state("eater") == "failed");
+        assert_eq!(page.exits("eater"), counted(&[("oom", 1)]));
+        assert!(page.of_process("oom_kills_total", "eater") >= 1.0);
+    }
+    if is_enforced(&home, "limits_that_bite_are_counted", "pids") {
+        home.ask(["start", "forker"]);
+        let page = until(&socket, "it has failed", |page| page.state("forker") == "failed");
+        assert_eq!(page.exits("forker"), counted(&[("pids_limit", 1)]));
+        assert_eq!(page.of_process("pids_limit_hits_total", "forker"), 1.0);
+    }
+    daemon.stop();
+}
+
+#[test]
+fn instances_for_connections_count_for_the_process_that_listens() {
+    let home = Home::new();
+    let echo = home.path("echo.sock");
+    let socket = with_page(
+        &home,
+        &format!(
+            "neap.process 'cat' {{ shell = 'exec cat <&3 >&3', listen = neap.listen {{ unix = '{}', accept = 4 }} }}",
+            echo.display()
+        ),
+    );
+    let daemon = home.ready();
+    wait_until("it listens", || echo.exists());
+    let mut streams: Vec<UnixStream> = (0..3).map(|_| UnixStream::connect(&echo).unwrap()).collect();
+    for stream in &mut streams {
+        stream.write_all(b"x").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+    }
+    let page = Page::of(&socket);
+    assert_eq!((page.of_process("connections_total", "cat"), page.of_process("instances", "cat")), (3.0, 3.0));
+    assert!(page.of_process("tasks", "cat") >= 3.0 && page.of_process("starts_total", "cat") == 3.0, "{}", page.0);
+    drop(streams);
+    let page = until(&socket, "they have ended", |page| page.exits("cat") == counted(&[("success", 3)]));
+    assert_eq!((page.of_process("connections_total", "cat"), page.of_process("instances", "cat")), (3.0, 0.0));
+    assert!(!page.0.contains("cat@"), "{}", page.0);
+    daemon.stop();
+}
+
+/// The blocks of the page about this, in this language.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    page.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn the_commands_of_the_page_about_telemetry_print_what_it_says() {
+    if !Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: the_commands_of_the_page_about_telemetry_print_what_it_says: no curl");
+    }
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/telemetry.md")).unwrap();
+    let home = Home::new();
+    std::fs::write(home.path("neap.lua"), &blocks(&text, "lua")[0]).unwrap();
+    let daemon = home.ready();
+    home.neap(["wait", "web"]);
+    let numbers = Regex::new(r"\d+(\.\d+)?").unwrap();
+    let mut commands = 0;
+    for block in blocks(&text, "console") {
+        for part in block.split("$ ").filter(|part| !part.is_empty()) {
+            let (command, said) = part.split_once('\n').unwrap();
+            let mut shell = Command::new("sh");
+            home.surround(&mut shell);
+            let binaries = Path::new(env!("CARGO_BIN_EXE_neap")).parent().unwrap().display().to_string();
+            let path = format!("{binaries}:{}", std::env::var("PATH").unwrap());
+            let output = shell.args(["-c", command]).env("PATH", path).output().unwrap();
+            let printed = String::from_utf8(output.stdout.clone()).unwrap();
+            assert_eq!(numbers.replace_all(&printed, "#"), numbers.replace_all(said, "#"), "{command}: {output:?}");
+            commands += 1;
+        }
+    }
+    assert!(commands >= 3);
+    daemon.stop();
+}
+
 #[test]
 fn the_page_outlives_the_supervisor_whose_counts_begin_anew_while_run_counts_go_on() {
     let home = Home::new();
@@ -305,8 +403,9 @@ fn who_asks_for_something_else_is_told_so_and_who_reads_slowly_holds_up_nobody()
 /// A Python with `prometheus_client`.
 fn python() -> Option<PathBuf> {
     let known = std::env::var_os("NEAP_PROMETHEUS_CLIENT").map(PathBuf::from);
-    let below = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("prometheus-client/bin/python");
-    known.or(Some(below)).filter(|python| python.exists())
+    let python = known.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python/bin/python"));
+    let import = Command::new(&python).args(["-c", "import prometheus_client"]).stderr(Stdio::null()).status();
+    import.is_ok_and(|status| status.success()).then_some(python)
 }
 
 const PARSE: &str = "

@@ -9,3 +9,4 @@ mod hostile;
 mod recorded;
 mod sandbox;
 mod support;
+mod yaml;

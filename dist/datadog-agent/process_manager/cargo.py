@@ -35,7 +35,9 @@ def is_neap(folder: Path) -> bool:
 
 def cargo(ctx: Context, *arguments: str, quiet: bool = False) -> str:
     """Runs cargo in the checkout. What it says goes to the terminal, or with `quiet` comes back; a failure ends the task."""
-    program = os.environ.get("CARGO") or shutil.which("cargo")
+    # Where rustup puts it, for a shell that has not heard of that (sudo, a service).
+    usual = os.path.join(os.environ.get("CARGO_HOME") or os.path.expanduser("~/.cargo"), "bin")
+    program = os.environ.get("CARGO") or shutil.which("cargo") or shutil.which("cargo", path=usual)
     if program is None:
         raise Exit("cargo is not on the PATH: install Rust 1.89 or newer (rustup, or your distribution's packages)")
     command = shlex.join([program, *arguments])

@@ -61,16 +61,25 @@ def test(ctx: Context, suite: str = "all", release: bool = False) -> None:
     help={
         "prefix": "where to, such as /opt/datadog-agent/embedded",
         "destdir": "a folder that stands for / while a package is made",
+        "systemd": "where the units go, if not below the prefix: /etc/systemd/system, or none",
         "debug": "the build that is not optimised",
         "library": "the C interface as well: libneap, its header, its pkg-config file",
     }
 )
-def install(ctx: Context, prefix: str = "/usr/local", destdir: str = "", debug: bool = False, library: bool = False) -> None:
+def install(
+    ctx: Context,
+    prefix: str = "/usr/local",
+    destdir: str = "",
+    systemd: str = "",
+    debug: bool = False,
+    library: bool = False,
+) -> None:
     """Builds and installs below a prefix; again is fine, and replaces what is there."""
     if library:
         cargo(ctx, "build", "--locked", "--package", "neap-capi", *profile(not debug))
     folder = built(ctx, not debug, [])
-    installer(ctx, ["--prefix", str(Path(prefix).absolute()), *root(destdir), "--from", str(folder)])
+    units = ["--systemd", systemd] if systemd else []
+    installer(ctx, ["--prefix", str(Path(prefix).absolute()), *root(destdir), *units, "--from", str(folder)])
 
 
 @task(help={"prefix": "where it was installed", "destdir": "what stood for / then"})

@@ -9,7 +9,7 @@ use tonic::Code;
 use super::link::{Client, ClientError};
 use super::table::Sheet;
 use crate::cli::app::Voice;
-use crate::cli::args::Global;
+use crate::cli::args::{Global, NAME};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::narrate::Talk;
 use crate::instance::places::{Bases, Candidates, Wanted};
@@ -29,7 +29,10 @@ pub(super) struct Context {
 impl Context {
     /// Connects to the instance that is meant.
     pub(super) fn connect(global: &Global, voice: Voice) -> Result<Context, Failure> {
-        let candidates = candidates_of(global.socket.clone(), global.instance.as_deref())?;
+        let mut candidates = candidates_of(global.socket.clone(), global.instance.as_deref())?;
+        if global.called != NAME {
+            candidates.how = "start it with `dd-procmgrd`, or say where it is: DD_PM_GRPC_SOCKET, or DD_PM_USE_TCP=1";
+        }
         let client = reach(&candidates)?;
         Ok(Context { client, candidates, voice })
     }
@@ -122,14 +125,11 @@ pub(super) fn reach(candidates: &Candidates) -> Result<Client, Failure> {
             Err(error) => tried.push(error.to_string()),
         }
     }
-    Err(unreachable(&candidates.what, &tried))
+    Err(unreachable(candidates, &tried))
 }
 
-fn unreachable(what: &str, tried: &[String]) -> Failure {
-    let message = format!(
-        "cannot reach {what} ({}); start it with `neap up` or `neap daemon`, or name another with --instance or --socket",
-        tried.join("; ")
-    );
+fn unreachable(candidates: &Candidates, tried: &[String]) -> Failure {
+    let message = format!("cannot reach {} ({}); {}", candidates.what, tried.join("; "), candidates.how);
     Failure::new(message).exit(Exit::Unreachable)
 }
 

@@ -17,7 +17,6 @@ mod flags;
 mod follow;
 mod graph;
 mod health;
-mod json;
 mod link;
 mod list;
 mod logs;
@@ -33,5 +32,7 @@ mod table;
 mod update;
 mod waiting;
 mod why;
+
+use crate::rpc::json;
 
 pub(super) use command::run;

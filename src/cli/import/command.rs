@@ -1,61 +1,46 @@
 //! The command itself.
 
+use std::collections::BTreeSet;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::config::{self, Process};
+use super::config::{self, Process, relations};
+use super::text::string;
 use crate::cli::app::Voice;
 use crate::cli::args::Import;
-use crate::cli::config::{Loaded, load};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::locate;
 use crate::cli::narrate::Talk;
-use crate::cli::problems;
+use crate::cli::{locate, problems};
+use crate::instance::root_of;
+use crate::lua::error::error_problem;
 use crate::lua::{EvaluateRequest, Options, Runtime};
-use crate::spec::{Plan, Problem, Spec};
-use crate::yaml::{Definition, Document, Text, decode, join, read};
+use crate::spec::{Plan, Problem, Severity, Spec};
+use crate::yaml::{Document, Text, decode, join, read};
 
 /// Writes the Lua that means what a YAML file, or a folder of them, means.
 pub(in crate::cli) fn import(args: &Import, voice: Voice) -> Result<Exit, Failure> {
     let path = &args.file;
     locate::check(path)?;
-    let files = files(path)?;
-    // As a configuration it says all that is wrong with it, names of processes that are not there too.
-    let loaded = match load(path, &[], Arc::new(|_| ())) {
-        Ok(loaded) => loaded,
-        Err(found) => return problems::refuse(voice, &found),
-    };
-    let definitions = match definitions(&files) {
-        Ok(definitions) => definitions,
-        Err(found) => return problems::refuse(voice, &found),
-    };
-    let processes: Result<Vec<Process>, Vec<Problem>> = definitions
-        .into_iter()
-        .map(|definition| {
-            let comments = definition.comments.clone();
-            definition.spec().map(|spec| Process { spec, comments })
-        })
-        .collect();
-    let processes = match processes {
-        Ok(processes) => processes,
+    let (processes, odd) = match processes(&files(path)?) {
+        Ok(found) => found,
         Err(found) => return problems::refuse(voice, &found),
     };
     let text = config::config(&shown(path), &processes);
-    let root = crate::instance::root_of(path).map_err(|error| Failure::new(error.to_string()))?;
+    let root = root_of(path).map_err(|error| Failure::new(error.to_string()))?;
     same(&text, &root, processes.iter().map(|process| &process.spec))?;
     if !voice.json {
-        tell(voice, &loaded);
+        problems::show(&mut stderr(), voice.err, &odd);
     }
-    match &args.output {
-        None => stdout().write_all(text.as_bytes()).map_err(|error| unwritten(Path::new("stdout"), &error))?,
-        Some(out) => {
-            write(out, &text)?;
-            if voice.talk > Talk::Quiet {
-                let text = format!("wrote {}; `neap check {}` looks at it", out.display(), out.display());
-                writeln!(stdout(), "{text}").map_err(|error| unwritten(Path::new("stdout"), &error))?;
-            }
-        }
+    let Some(out) = &args.output else {
+        return match stdout().write_all(text.as_bytes()) {
+            Ok(()) => Ok(Exit::Done),
+            Err(error) => Err(unwritten(Path::new("stdout"), &error)),
+        };
+    };
+    write(out, &text)?;
+    if voice.talk > Talk::Quiet {
+        let text = format!("wrote {}; `neap check {}` looks at it", out.display(), out.display());
+        writeln!(stdout(), "{text}").map_err(|error| unwritten(Path::new("stdout"), &error))?;
     }
     Ok(Exit::Done)
 }
@@ -64,10 +49,6 @@ pub(in crate::cli) fn import(args: &Import, voice: Voice) -> Result<Exit, Failur
 fn shown(path: &Path) -> String {
     let name = path.file_name().unwrap_or(path.as_os_str());
     name.to_string_lossy().escape_debug().to_string()
-}
-
-fn tell(voice: Voice, loaded: &Loaded) {
-    problems::show(&mut stderr(), voice.err, &loaded.warnings);
 }
 
 /// The files that are read: this one and that of its sockets, or those of the folder.
@@ -97,20 +78,52 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// What they declare, those that are not enabled too: Lua has no such switch.
-fn definitions(files: &[PathBuf]) -> Result<Vec<Definition>, Vec<Problem>> {
-    let documents: Result<Vec<Document>, Vec<Problem>> = files
-        .iter()
-        .map(|path| {
-            let file = path.display().to_string();
-            let bytes = std::fs::read(path)
-                .map_err(|error| vec![crate::lua::error::error_problem(format!("cannot read {file}: {error}"))])?;
-            let name = path.file_stem().and_then(|stem| stem.to_str());
-            read(&Text { file: &file, text: decode(&file, &bytes)?, name })
-                .map(|document| Document { enabled: true, ..document })
-        })
-        .collect();
-    join(documents?)
+/// What these files declare, and what is odd about it. The error is all that is wrong.
+fn processes(files: &[PathBuf]) -> Result<(Vec<Process>, Vec<Problem>), Vec<Problem>> {
+    let (mut documents, mut odd, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    for path in files {
+        match document(path) {
+            Ok(document) => documents.push(document),
+            Err(found) => problems.extend(found),
+        }
+    }
+    // Lua has no such switch.
+    for document in documents.iter_mut().filter(|document| !document.enabled) {
+        document.enabled = true;
+        let message = "is false, so that as YAML this declares nothing; the Lua declares what stands below it";
+        let (file, line) = (Some(document.file.clone()), Some(document.enabled_line));
+        let field = Some("process_manager.enabled".to_owned());
+        odd.push(Problem { severity: Severity::Warning, file, line, process: None, field, message: message.into() });
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let (mut processes, mut plan) = (Vec::new(), Plan::new());
+    for definition in join(documents)? {
+        match definition.spec() {
+            Ok(spec) => {
+                problems.extend(plan.insert(spec.clone()).err());
+                processes.push(Process { spec, comments: definition.comments });
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    // Names that are not among these are of other files.
+    let wrong = plan.validate_among(|_| true);
+    let missing = plan.validate().into_iter().filter(|problem| !wrong.contains(problem));
+    odd.extend(missing.map(|problem| Problem { severity: Severity::Warning, ..problem }));
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        wrong.into_iter().partition(|problem| problem.severity == Severity::Error);
+    odd.extend(warnings);
+    problems.extend(errors);
+    if problems.is_empty() { Ok((processes, odd)) } else { Err(problems) }
+}
+
+fn document(path: &Path) -> Result<Document, Vec<Problem>> {
+    let file = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| vec![error_problem(format!("cannot read {file}: {error}"))])?;
+    let name = path.file_stem().and_then(|stem| stem.to_str());
+    read(&Text { file: &file, text: decode(&file, &bytes)?, name })
 }
 
 /// What is written means the same, or is not written.
@@ -119,13 +132,19 @@ fn same<'s>(text: &str, root: &Path, specs: impl Iterator<Item = &'s Spec>) -> R
     for spec in specs {
         plan.insert(spec.clone()).map_err(|problem| Failure::new(problem.to_string()))?;
     }
+    // What is declared elsewhere stands for itself while this is looked at.
+    let named: BTreeSet<&str> = plan.specs().flat_map(relations).filter(|name| plan.get(name).is_none()).collect();
+    let others = named.iter().map(|name| format!("neap.process {} {{ command = \"true\" }}\n", string(name)));
+    let text = format!("{text}{}", others.collect::<String>());
     let request = EvaluateRequest::source("the import", text, root);
     let found = Runtime::start(Options::default()).evaluate(request);
     let why = match found {
-        Ok(found) if found.declared.plan == plan => return Ok(()),
         Ok(found) => {
             let differs = |spec: &&Spec| found.declared.plan.get(&spec.name) != Some(*spec);
             let names: Vec<&str> = plan.specs().filter(differs).map(|spec| spec.name.as_str()).collect();
+            if names.is_empty() {
+                return Ok(());
+            }
             format!("{} would not be the same", names.join(", "))
         }
         Err(refused) => refused.to_string(),

@@ -109,3 +109,79 @@ fn imported(yaml: &str) -> String {
         .collect();
     config("web.yaml", &processes)
 }
+
+#[test]
+fn what_is_imported_reads_as_a_person_would_write_it() {
+    let lua = imported(
+        "
+# Does the work.
+processes:
+  # The database, of
+  # all things.
+  my-db:
+    command: /usr/sbin/db --serve
+    auto_start: true
+    restart_policy: always
+    restart_sec: 2
+    timeout_stop_sec: 45
+    resources: { limits: { memory: 512M, cpu: 1500m } }
+    env: { \"odd-name\": 'it''s \"it\"', PLAIN: 1 }
+  2nd:
+    shell: |
+      echo [[ ]]
+      exec sleep 1
+    auto_start: true
+    requires: my-db
+    health_check: { type: http, endpoint: \"http://localhost:8126/info\", interval: 30 }
+  end:
+    command: [sleep, \"1\"]
+    auto_start: true
+    after: [2nd, my-db, later]
+    exec_start_pre: [mkdir -p /tmp/x]
+  later: { command: 'true' }
+",
+    );
+    let expected = r#"-- From web.yaml, by `neap import`.
+local neap = require "neap"
+
+-- What YAML means by what it leaves out, where Lua means something else.
+neap.defaults {
+  working_dir = "/",
+  restart = { policy = "never", jitter = 0, limit = { burst = 5, interval = "5m" } },
+  stop = { timeout = "1m30s" },
+  start_timeout = "infinity",
+  log = { stdout = "inherit", stderr = "inherit" },
+}
+
+-- The database, of
+-- all things.
+local my_db = neap.process "my-db" {
+  command = { "/usr/sbin/db", "--serve" },
+  env = { PLAIN = "1", ["odd-name"] = "it's \"it\"" },
+  restart = { policy = "always", delay = "2s" },
+  stop = { timeout = "45s" },
+  limits = { memory = "512MiB", cpu = 1.5 },
+}
+
+local p_2nd = neap.process "2nd" {
+  shell = [=[
+echo [[ ]]
+exec sleep 1
+]=],
+  requires = my_db,
+  health = neap.http { url = "http://localhost:8126/info", expected_status = 200, interval = "30s" },
+}
+
+neap.process "end" {
+  command = { "sleep", "1" },
+  after = { p_2nd, my_db, "later" },
+  hooks = { before_start = { "mkdir", "-p", "/tmp/x" } },
+}
+
+neap.process "later" {
+  command = { "true" },
+  auto_start = false,
+}
+"#;
+    assert_eq!(lua, expected);
+}

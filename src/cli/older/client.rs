@@ -18,13 +18,17 @@ use crate::cli::client::args as client;
 #[command(name = "dd-procmgr", version, disable_help_subcommand = true, max_term_width = 100)]
 #[command(after_help = "\
 Variables (--socket counts for more):
-  DD_PM_GRPC_SOCKET  The daemon's socket [default: /var/run/datadog/process-manager.sock]; DD_PM_SOCKET is its older name
+  DD_PM_GRPC_SOCKET  The daemon's socket; by default /var/run/datadog/process-manager.sock
+  DD_PM_SOCKET       Its older name
   DD_PM_USE_TCP      1 or true: the daemon is at 127.0.0.1 [default: as DD_PM_TRANSPORT_MODE says]
-  DD_PM_DAEMON_PORT  The port there [default: 50051]; DD_PM_GRPC_PORT counts for more
+  DD_PM_GRPC_PORT    The port there [default: 50051]
+  DD_PM_DAEMON_PORT  Its older name
 
-A process is named by its name or its id. `neap --socket PATH` has further commands: restart, logs, events, why.
-Exit codes: 0 done, 1 it failed, 2 usage, 3 no such process, 4 refused in this state, 5 cannot reach the daemon,
-6 not permitted, 7 timed out.")]
+A process is named by its name or its id. `neap --socket PATH` has further commands, such as
+restart, logs, events and why.
+
+Exit codes: 0 done, 1 it failed, 2 usage, 3 no such process, 4 refused in this state,
+5 cannot reach the daemon, 6 not permitted, 7 timed out.")]
 struct Older {
     #[command(flatten)]
     global: Global,

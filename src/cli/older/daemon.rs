@@ -20,16 +20,19 @@ const FOLDER_MODE: u32 = 0o755;
 #[command(name = "dd-procmgrd", version, disable_help_subcommand = true, max_term_width = 100)]
 #[command(after_help = "\
 Variables (a flag counts for more):
-  DD_PM_CONFIG_DIR      The folder with the processes' files, *.yaml, *.yml and *.lua
-                        [default: /etc/datadog-agent/process-manager/processes.d; without it, starts empty]
+  DD_PM_CONFIG_DIR      The folder with the processes' files, *.yaml, *.yml and *.lua; by default
+                        /etc/datadog-agent/process-manager/processes.d, without which it starts empty
   DD_PM_CONFIG_FILE     One file instead, datadog.yaml for one; not both
   DD_PM_TRANSPORT_MODE  unix or tcp: where clients come [default: unix]
-  DD_PM_GRPC_SOCKET     The Unix socket [default: /var/run/datadog/process-manager.sock]; with tcp, only if set
-  DD_PM_GRPC_PORT       The port on 127.0.0.1, with tcp [default: 50051]; DD_PM_DAEMON_PORT is its older name
-  DD_PM_LOG_LEVEL       trace, debug, info, warn (or warning), or error [default: info]
+  DD_PM_GRPC_SOCKET     The Unix socket; by default /var/run/datadog/process-manager.sock.
+                        With tcp there is one only if this is set
+  DD_PM_GRPC_PORT       With tcp, the port on 127.0.0.1 [default: 50051]
+  DD_PM_DAEMON_PORT     Its older name
+  DD_PM_LOG_LEVEL       trace, debug, info, warn (or warning), error [default: info]
 
-It is `neap daemon` with these as its flags: all commands of `neap` work with it, by `neap --socket PATH` or
-`neap --instance CONFIG`. TERM and INT stop everything in order; HUP applies the configuration anew.")]
+It is `neap daemon` with these as its flags, and all commands of `neap` work with it:
+`neap --socket PATH` or `neap --instance CONFIG`. TERM and INT stop everything in order; HUP
+applies the configuration anew.")]
 struct Older {
     #[command(flatten)]
     global: Global,

@@ -3,6 +3,7 @@
 use super::super::probe::{Health, HttpProbe, LogLine, Probe, ProbeTarget, Ready};
 use super::super::schema::{CHECK, EXEC, HTTP, LOGLINE, TCP, Table};
 use super::super::value::{Node, Value};
+use super::dialect::Syntax;
 use super::reader::{At, Fields, Reader};
 
 const READY: &str =
@@ -108,11 +109,17 @@ impl Reader<'_> {
         let Some((_, named)) = entries.iter().find(|(key, _)| key == "type") else {
             let told = KINDS.iter().find(|(_, key)| entries.iter().any(|(written, _)| written == key));
             let Some((kind, table)) = told.and_then(|(kind, _)| table_of(kind)) else {
+                if self.dialect.syntax == Syntax::Yaml {
+                    self.problem(at, "needs a `type`: http, tcp or exec");
+                    return None;
+                }
                 return self.expected(at, what, node);
             };
             return Some(Written { kind, fields: self.fields(at, entries, table) });
         };
-        let choices: Vec<(&str, &'static str)> = KINDS.iter().map(|(kind, _)| (*kind, *kind)).collect();
+        // YAML has no functions.
+        let kinds = KINDS.iter().filter(|(kind, _)| self.dialect.syntax == Syntax::Lua || *kind != "check");
+        let choices: Vec<(&str, &'static str)> = kinds.map(|(kind, _)| (*kind, *kind)).collect();
         let kind = self.choice(&at.key("type", named), named, &choices)?;
         let (kind, table) = table_of(kind)?;
         Some(Written { kind, fields: self.fields_except(at, entries, table, "type") })

@@ -3,7 +3,7 @@
 use regex::RegexBuilder;
 
 use super::super::probe::{HttpProbe, ProbeTarget, Ready};
-use super::super::process::ProcessType;
+use super::super::process::{ProcessType, Stream};
 use super::super::restart::RestartPolicy;
 use super::super::signal::Signal;
 use super::super::stop::Reload;
@@ -86,6 +86,12 @@ impl Check<'_> {
                     let message = format!("{} is not a regular expression: {}", quote(&line.pattern), reason(&error));
                     self.error("ready.pattern", message);
                 }
+                let log = &self.spec.log;
+                if [&log.stdout, &log.stderr].into_iter().all(|stream| *stream != Stream::Capture) {
+                    let message = "waits for a line, and none of its output is read: \
+                                   set `log.stdout` or `log.stderr` to \"capture\"";
+                    self.warning("ready", message);
+                }
             }
             Ready::Executed | Ready::Notify | Ready::Health => {}
         }
@@ -146,7 +152,7 @@ impl Check<'_> {
         let spec = self.spec;
         let restart = &spec.restart;
         if spec.process_type == ProcessType::Oneshot && restart.policy == RestartPolicy::Always {
-            let why = "a oneshot that is restarted always is never done; use \"on-failure\", or type = \"simple\"";
+            let why = "a oneshot that is restarted always is never done; use \"on-failure\", or the type \"simple\"";
             self.error("restart.policy", why);
         }
         if !(1.0..=LARGEST_FACTOR).contains(&restart.factor) {

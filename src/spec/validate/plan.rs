@@ -151,7 +151,7 @@ impl<'a> Relations<'a> {
                     self.say(spec, Severity::Error, "conflicts", message);
                 } else if spec.auto_start && self.by_name.get(other).is_some_and(|other| other.auto_start) {
                     let message =
-                        format!("this and `{other}` both start by themselves; give one of them auto_start = false");
+                        format!("this and `{other}` both start by themselves; switch `auto_start` off for one of them");
                     self.say(spec, Severity::Error, "conflicts", message);
                 }
             }

@@ -168,6 +168,10 @@ fn readiness_and_health_can_be_met() {
     assert_eq!(regex, ["ready.pattern: \"(\" is not a regular expression: unclosed group"]);
     let bomb = said(good().ready(Ready::logline("(a{1000}){1000}")));
     assert_eq!(bomb, ["ready.pattern: \"(a{1000}){1000}\" is not a regular expression: it is too large"]);
+    let deaf = said(good().ready(Ready::logline("x")).stdout(Stream::Inherit).stderr(Stream::Null));
+    let message = "waits for a line, and none of its output is read: set `log.stdout` or `log.stderr` to \"capture\"";
+    assert_eq!(deaf, [format!("warning: ready: {message}")]);
+    assert!(said(good().ready(Ready::logline("x")).stdout(Stream::Inherit)).is_empty());
     let url = "expected `http://host:port/path` or `unix:/path/to.sock:/path`, found \"localhost\"";
     let zero = Some(Duration::ZERO);
     let tcp = |host: &str, port| ProbeTarget::Tcp { host: host.into(), port };
@@ -218,7 +222,7 @@ fn ends_and_restarts_make_sense() {
         good().stop(Stop { sequence: vec![step; steps], ..Stop::default() })
     };
     let always =
-        "restart.policy: a oneshot that is restarted always is never done; use \"on-failure\", or type = \"simple\"";
+        "restart.policy: a oneshot that is restarted always is never done; use \"on-failure\", or the type \"simple\"";
     let cases = [
         (good().oneshot().restart(Restart::always()), always),
         (good().restart(Restart::always().factor(0.5)), "restart.factor: is from 1 to 1000, not 0.5"),
@@ -350,7 +354,7 @@ fn unknown_names_are_errors_where_a_start_depends_on_them_and_warnings_elsewhere
 #[test]
 fn contradictions_between_processes_are_refused() {
     let by_themselves =
-        "process `a`: conflicts: this and `b` both start by themselves; give one of them auto_start = false";
+        "process `a`: conflicts: this and `b` both start by themselves; switch `auto_start` off for one of them";
     assert_eq!(planned([spec("a").conflicts("b"), spec("b")]), [by_themselves]);
     assert_eq!(planned([spec("a").conflicts("b"), spec("b").conflicts("a")]), [by_themselves]);
     assert_eq!(planned([spec("a").conflicts("b"), spec("b").auto_start(false)]), Vec::<String>::new());

@@ -39,6 +39,8 @@ pub(super) enum Kind {
     Rlimit,
     /// A port, or a host and a port.
     Address,
+    /// A time that 0 puts no end to, as the older client had it.
+    Limit,
     /// Cores, as a limit; a bare number from 100 on is thousandths of one.
     CpuLimit,
     /// The same, as a weight: 100 for a core.
@@ -237,6 +239,7 @@ fn value_name(key: &Key, kind: Kind) -> &'static str {
         (Kind::Number, "number|string") => "CORES",
         (Kind::Number, "string|integer") if matches!(key.name, "tcp" | "udp") => "[HOST:]PORT",
         (Kind::Number, "string|integer") => "NAME|ID",
+        (Kind::Limit, _) => "DURATION",
         (Kind::Number | Kind::CpuLimit | Kind::CpuRequest, _) => "N",
         (Kind::List, "neap.Names") => "NAME,…",
         (Kind::List, "(string|integer)[]") => "NAME|ID,…",
@@ -318,6 +321,7 @@ fn alias(flags: &[Flag], long: &str, path: &str) -> Option<Flag> {
     let kind = match long {
         "cpu-limit" => Kind::CpuLimit,
         "cpu-request" => Kind::CpuRequest,
+        "timeout-start" | "timeout-start-sec" => Kind::Limit,
         "health-check-args" | "health-check-exec-arg" => Kind::Words,
         // Split only where no arguments are given.
         "health-check-command" | "health-check-exec-command" => Kind::Text,

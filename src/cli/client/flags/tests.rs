@@ -151,7 +151,7 @@ fn flags_are_keys_with_values_as_a_configuration_has_them() {
 #[test]
 fn what_the_older_system_calls_them_is_taken_too() {
     let spec = |line: &[&str]| spec(line).unwrap_or_else(|problems| panic!("{line:?}: {problems:?}"));
-    let pairs: [(&[&str], &[&str]); 29] = [
+    let pairs: [(&[&str], &[&str]); 34] = [
         (&["--process-type", "oneshot"], &["--type", "oneshot"]),
         (&["--restart-sec", "3"], &["--restart-delay", "3s"]),
         (&["--restart-max", "30"], &["--restart-max-delay", "30s"]),
@@ -162,6 +162,21 @@ fn what_the_older_system_calls_them_is_taken_too() {
         (&["--stdout", "null"], &["--log-stdout", "null"]),
         (&["--stderr", "/e"], &["--log-stderr", "/e"]),
         (&["--timeout-start", "4"], &["--start-timeout", "4s"]),
+        (&["--timeout-start", "0"], &["--start-timeout", "infinity"]),
+        (&["--restart-sec", "0"], &["--restart-delay", "0s"]),
+        (
+            &[
+                "--health-check-http-endpoint",
+                "http://h/",
+                "--health-check-http-method",
+                "HEAD",
+                "--health-check-http-status",
+                "204",
+            ],
+            &["--health-http", "http://h/", "--health-method", "HEAD", "--health-expected-status", "204"],
+        ),
+        (&["--health-check-tcp-host", "h", "--health-check-tcp-port", "1"], &["--health-tcp", "h:1"]),
+        (&["--health-check-exec-command", "c d", "--health-check-exec-arg", "-x"], &["--health-exec", "'c d' -x"]),
         (&["--timeout-stop", "4"], &["--stop-timeout", "4s"]),
         (&["--timeout-stop-sec", "4"], &["--stop-timeout", "4s"]),
         (&["--kill-signal", "SIGINT"], &["--stop-signal", "INT"]),

@@ -26,6 +26,8 @@ pub(super) fn value(flag: &Flag, texts: &[&str]) -> Result<Value, String> {
         Kind::Steps => commas(texts).map(step).collect::<Result<_, _>>()?,
         Kind::Rlimit => rlimit(last),
         Kind::Address => address(last),
+        Kind::Limit if last == "0" => text("infinity"),
+        Kind::Limit => number(last),
         Kind::CpuLimit => cpu_limit(last),
         Kind::CpuRequest => cpu_request(last)?,
     })

@@ -1,2 +1,0 @@
-local neap = require "neap"
-local values = neap.yaml(neap.read "secret.txt")

@@ -1,0 +1,2 @@
+local neap = require "neap"
+local values = neap.yaml "../good/minimal.yaml"
