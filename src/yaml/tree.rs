@@ -140,6 +140,10 @@ impl Builder<'_> {
                     return Err(problem(self.file, line, message));
                 }
                 let name = short(&name);
+                if is_anothers(self.file, text.lines(), line) {
+                    let message = "nothing above is marked as what a `*` here stands for; text with a `*` needs quotes";
+                    return Err(problem(self.file, line, message));
+                }
                 let message = format!(
                     "nothing above is marked `&{name}`, which `*{name}` stands for; text with a `*` needs quotes"
                 );

@@ -155,7 +155,7 @@ fn messages_are_json_or_the_agents_when_asked() {
     let daemon = home.daemon();
     let line = daemon.wait_for(" in neap) | ready; ");
     assert!(line.contains(" UTC | PROCMGR | INFO | (neap:"), "{line}");
-    wait_until("it is said to run", || daemon.said().contains(" in a) | process:a | running"));
+    crate::common::wait_until("it is said to run", || daemon.said().contains(" in a) | process:a | running"));
     // What was in force says how, for the next supervisor, too.
     nix::sys::signal::kill(daemon.supervisor(), nix::sys::signal::Signal::SIGKILL).unwrap();
     daemon.wait_for(" in neap) | ready; ");
