@@ -135,10 +135,6 @@ impl Builder<'_> {
                 }
             },
             Event::UnresolvedAlias(name) => {
-                if is_anothers(self.file, text.lines(), line) {
-                    let message = "nothing above is marked as what a `*` here stands for; text with a `*` needs quotes";
-                    return Err(problem(self.file, line, message));
-                }
                 let name = short(&name);
                 if is_anothers(self.file, text.lines(), line) {
                     let message = "nothing above is marked as what a `*` here stands for; text with a `*` needs quotes";
