@@ -49,6 +49,7 @@ fn a_folder_comes_up_without_its_bad_file_until_that_is_mended() {
     assert!(said.contains("conf/bad.yaml:2: process `bad`: restart_polcy: there is no such key"), "{said}");
     daemon.wait_for("neap: ready;");
     assert_eq!(list(&home, "conf").keys().collect::<Vec<_>>(), ["good"]);
+    assert_eq!(ask(&home, "conf", &["wait", "good"]).0, Some(0));
     let before = identity(pid(&list(&home, "conf")["good"]));
 
     // Status says so, and the next supervisor does, too.
