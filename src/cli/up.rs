@@ -78,7 +78,11 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
         select::known(&first.plan, &args.only).inspect_err(|_| instance.end())?;
         if !first.plan.specs().any(|spec| spec.auto_start) {
             instance.end();
-            let hint = if is_yaml(path) { " (in YAML one that is to says `auto_start: true`)" } else { "" };
+            let hint = if is_yaml(path) && !first.plan.is_empty() {
+                " (in YAML one that is to says `auto_start: true`)"
+            } else {
+                ""
+            };
             voice.error(&format!("{}: no process starts by itself; nothing to do{hint}", path.display()));
             return Ok(Ending::Over(Exit::Done));
         }
