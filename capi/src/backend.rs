@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use supervisor::Supervisor;
+use supervisor::core::Refusal;
 use supervisor::rpc::json::Json;
 use supervisor::rpc::{ApplyOutcome, ApplyRequest, Backend, Info};
 use supervisor::spec::units::parse_duration;
 use supervisor::spec::{Problem, Severity};
+use supervisor::{Error, Supervisor, yaml};
 
 use crate::failure::Failure;
 use crate::ffi::NEAP_ERROR_FAILED;
@@ -29,12 +30,22 @@ const KEYS: [&str; 10] = [
     "cgroups",
 ];
 
-/// A supervisor without a configuration: what it has is made by calls.
+/// A supervisor without a configuration of its own: what it has is made by calls, or applied from a file that a call names.
 pub(crate) struct Embedded {
     supervisor: Supervisor,
     name: String,
     runtime_dir: PathBuf,
     started_at: SystemTime,
+    /// Held by the one apply that is under way.
+    applying: Mutex<()>,
+    live: Mutex<Live>,
+}
+
+/// The configuration in force.
+#[derive(Clone, Default)]
+struct Live {
+    generation: u64,
+    config: Option<PathBuf>,
 }
 
 impl Embedded {
@@ -79,8 +90,20 @@ impl Embedded {
             };
         }
         let supervisor = builder.build().map_err(|error| Failure::new(NEAP_ERROR_FAILED, error.to_string()))?;
-        Ok(Embedded { supervisor, name, runtime_dir, started_at: SystemTime::now() })
+        Ok(Embedded {
+            supervisor,
+            name,
+            runtime_dir,
+            started_at: SystemTime::now(),
+            applying: Mutex::default(),
+            live: Mutex::default(),
+        })
     }
+}
+
+fn wrong(message: &str) -> Vec<Problem> {
+    let (file, line, process, field) = (None, None, None, None);
+    vec![Problem { severity: Severity::Error, file, line, process, field, message: message.to_owned() }]
 }
 
 fn variables(value: &Json) -> Option<Vec<(OsString, OsString)>> {
@@ -99,12 +122,19 @@ fn duration(value: &Json) -> Option<Duration> {
     }
 }
 
+impl Embedded {
+    fn live(&self) -> Live {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl Backend for Embedded {
     fn supervisor(&self) -> &Supervisor {
         &self.supervisor
     }
 
     fn info(&self) -> Info {
+        let live = self.live();
         Info {
             instance: self.name.clone(),
             pid: std::process::id(),
@@ -112,8 +142,8 @@ impl Backend for Embedded {
             version: env!("CARGO_PKG_VERSION").into(),
             started_at: self.started_at,
             ready: true,
-            config_path: None,
-            generation: 0,
+            config_path: live.config.clone(),
+            generation: live.generation,
             refused: None,
             degraded: Vec::new(),
             promises: Vec::new(),
@@ -123,17 +153,39 @@ impl Backend for Embedded {
         }
     }
 
-    fn apply(&self, _: ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
-        let message =
-            "this supervisor is inside a program and has no configuration: its processes are made by neap_create";
-        Err(vec![Problem {
-            severity: Severity::Error,
-            file: None,
-            line: None,
-            process: None,
-            field: None,
-            message: message.into(),
-        }])
+    fn apply(&self, request: ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
+        let _one_at_a_time = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self.live();
+        let Some(config) = request.config.or_else(|| live.config.take()) else {
+            return Err(wrong(
+                "a supervisor inside a program has no configuration of its own: give `config`, the path of a YAML file or of a \
+                 folder of them; or make its processes by neap_create",
+            ));
+        };
+        if config.extension().is_some_and(|extension| extension == "lua") {
+            return Err(wrong(
+                "a supervisor inside a program knows no Lua: write YAML, or run `neap daemon` and connect to it",
+            ));
+        }
+        let plan = yaml::plan(&config)?;
+        let warnings = plan.validate().into_iter().filter(|problem| problem.severity == Severity::Warning).collect();
+        let supervisor = match request.caller {
+            Some(caller) => self.supervisor.on_behalf_of(caller),
+            None => self.supervisor.clone(),
+        };
+        let changes = match request.dry_run {
+            true => supervisor.plan(&plan),
+            false => supervisor.apply(plan).wait(),
+        };
+        let changes = changes.map_err(|error| match error {
+            Error::Refused(Refusal::Invalid(error)) => error.problems,
+            error => wrong(&error.to_string()),
+        })?;
+        if !request.dry_run {
+            live = Live { generation: live.generation + 1, config: Some(config.clone()) };
+            *self.live.lock().unwrap_or_else(PoisonError::into_inner) = live.clone();
+        }
+        Ok(ApplyOutcome { generation: live.generation, changes, warnings, config: Some(config) })
     }
 
     fn shutdown(&self, caller: Option<Arc<str>>) {

@@ -92,6 +92,10 @@ static void arguments_are_looked_at(neap_t *neap) {
     SAYS(said, "did you mean `name`?");
     IS(neap_call(neap, "Apply", NULL, NULL, out()), NEAP_ERROR_ARGUMENT);
     SAYS(said, "has no configuration");
+    IS(neap_call(neap, "Apply", "{\"config\": \"/nowhere/neap.lua\"}", NULL, out()), NEAP_ERROR_ARGUMENT);
+    SAYS(said, "knows no Lua");
+    IS(neap_call(neap, "Apply", "{\"config\": \"/nowhere/agent.yaml\"}", NULL, out()), NEAP_ERROR_ARGUMENT);
+    SAYS(said, "/nowhere/agent.yaml");
     IS(neap_call(neap, "Upgrade", NULL, NULL, out()), NEAP_ERROR_REFUSED);
     IS(neap_wait(neap, "a", "up", 0, NULL, out()), NEAP_ERROR_ARGUMENT);
     IS(neap_create(neap, "a", SLEEP, 0, NULL, NULL), NEAP_OK);

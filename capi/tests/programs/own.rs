@@ -39,6 +39,22 @@ fn neither_the_example_nor_misuse_loses_memory_or_touches_what_it_may_not() {
 }
 
 #[test]
+fn a_supervisor_inside_a_program_applies_a_yaml_file() {
+    let place = Place::new();
+    let apply = place.compile(&package().join("tests/c/apply.c"));
+    let config = place.path("processes.yaml");
+    let write = |text: &str| std::fs::write(&config, text).unwrap();
+    write("processes:\n  web:\n    command: [sleep, '1000']\n    auto_start: true\n    restart_policy: always\n");
+    let said = succeed(program(&apply).arg(&config));
+    assert!(said.contains("\"generation\":1,\"added\":[\"web\"]"), "{said}");
+    assert!(said.contains("\"unchanged\":[\"web\"]") && said.contains("\"outcomes\":[{"), "{said}");
+    write("processes:\n  web:\n    comand: sleep 1000\n");
+    let output = program(&apply).arg(&config).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("processes.yaml:3") && said.contains("command"), "{said}");
+}
+
+#[test]
 fn the_header_is_cpp_too() {
     if !has("g++", "the_header_is_cpp_too") {
         return;
