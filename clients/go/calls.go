@@ -9,17 +9,17 @@ import (
 
 // Create makes a process of this spec and starts nothing, whatever the spec's AutoStart says of later starts of the
 // instance. [ErrExists]: the name is taken. [ErrInvalid]: the spec is wrong; [Error.Problems] has every mistake.
-func (s *Supervisor) Create(ctx context.Context, spec Spec) (*Process, error) {
+func (s *Supervisor) Create(ctx context.Context, spec Spec) (*MadeProcess, error) {
 	return s.create(ctx, spec, false)
 }
 
 // CreateWithAutoStart makes a process of this spec and has it started, now and with the instance. It does not wait
 // until the process is ready: [Supervisor.Wait] does.
-func (s *Supervisor) CreateWithAutoStart(ctx context.Context, spec Spec) (*Process, error) {
+func (s *Supervisor) CreateWithAutoStart(ctx context.Context, spec Spec) (*MadeProcess, error) {
 	return s.create(ctx, spec, true)
 }
 
-func (s *Supervisor) create(ctx context.Context, spec Spec, autoStart bool) (*Process, error) {
+func (s *Supervisor) create(ctx context.Context, spec Spec, autoStart bool) (*MadeProcess, error) {
 	name := spec.Name
 	spec.Name = ""
 	what := "create `" + name + "`"
@@ -27,14 +27,12 @@ func (s *Supervisor) create(ctx context.Context, spec Spec, autoStart bool) (*Pr
 	if err != nil {
 		return nil, err
 	}
-	var made struct {
-		Process Process `json:"process"`
-	}
-	err = s.do(ctx, request{verb: create, what: what, name: &name, given: given, flag: autoStart}, &made)
+	made := new(MadeProcess)
+	err = s.do(ctx, request{verb: create, what: what, name: &name, given: given, flag: autoStart}, made)
 	if err != nil {
 		return nil, err
 	}
-	return &made.Process, nil
+	return made, nil
 }
 
 // Start starts a process and what it requires and wants, and answers when it is ready (a oneshot: done). One that is

@@ -18,8 +18,8 @@ func TestAProcessIsCreatedStartedWatchedAndStopped(t *testing.T) {
 	both(t, func(t *testing.T, s *neap.Supervisor) {
 		ctx := limited(t)
 		events := must[<-chan neap.Event](t)(s.Events(ctx, neap.FromNow))
-		made := must[*neap.Process](t)(s.Create(ctx, sleeper("web")))
-		if made.Name != "web" || made.State != neap.Created || made.PID != 0 || made.CreatedAt.IsZero() || !made.StartedAt.IsZero() {
+		made := must[*neap.MadeProcess](t)(s.Create(ctx, sleeper("web")))
+		if now := made.Process; now.Name != "web" || now.State != neap.Created || now.PID != 0 || now.CreatedAt.IsZero() || !now.StartedAt.IsZero() || len(made.Warnings) != 0 {
 			t.Fatalf("%+v", made)
 		}
 		started := must[*neap.Outcome](t)(s.Start(ctx, "web"))
@@ -60,7 +60,7 @@ func TestAStartAnswersOnceTheProcessIsReady(t *testing.T) {
 	both(t, func(t *testing.T, s *neap.Supervisor) {
 		ctx := limited(t)
 		spec, open := gate(t, "slow")
-		must[*neap.Process](t)(s.Create(ctx, spec))
+		must[*neap.MadeProcess](t)(s.Create(ctx, spec))
 		started := make(chan error, 1)
 		go func() {
 			_, err := s.Start(ctx, "slow")
@@ -83,7 +83,7 @@ func TestAStartAnswersOnceTheProcessIsReady(t *testing.T) {
 func TestAProcessThatIsCreatedWithAutoStartStarts(t *testing.T) {
 	both(t, func(t *testing.T, s *neap.Supervisor) {
 		ctx := limited(t)
-		must[*neap.Process](t)(s.CreateWithAutoStart(ctx, sleeper("web")))
+		must[*neap.MadeProcess](t)(s.CreateWithAutoStart(ctx, sleeper("web")))
 		if outcome := must[*neap.Outcome](t)(s.Wait(ctx, "web")); outcome.State != neap.Running {
 			t.Fatalf("%+v", outcome)
 		}
@@ -91,7 +91,7 @@ func TestAProcessThatIsCreatedWithAutoStartStarts(t *testing.T) {
 		if detail.Spec.AutoStart == nil || !*detail.Spec.AutoStart || detail.Process.State != neap.Running {
 			t.Fatalf("%+v", detail)
 		}
-		must[*neap.Process](t)(s.Create(ctx, sleeper("later")))
+		must[*neap.MadeProcess](t)(s.Create(ctx, sleeper("later")))
 		if outcome := must[*neap.Outcome](t)(s.Wait(ctx, "later", neap.Created, neap.Running)); outcome.State != neap.Created {
 			t.Fatalf("%+v", outcome)
 		}
@@ -101,10 +101,10 @@ func TestAProcessThatIsCreatedWithAutoStartStarts(t *testing.T) {
 func TestWhatAProcessRequiresIsStartedAndStoppedInOrder(t *testing.T) {
 	both(t, func(t *testing.T, s *neap.Supervisor) {
 		ctx := limited(t)
-		must[*neap.Process](t)(s.Create(ctx, sleeper("db")))
+		must[*neap.MadeProcess](t)(s.Create(ctx, sleeper("db")))
 		api := sleeper("api")
 		api.Requires = []string{"db"}
-		must[*neap.Process](t)(s.Create(ctx, api))
+		must[*neap.MadeProcess](t)(s.Create(ctx, api))
 		started := must[*neap.Outcome](t)(s.Start(ctx, "api"))
 		if len(started.Along) != 1 || started.Along[0] != "db" {
 			t.Fatalf("%+v", started)
@@ -150,7 +150,7 @@ func TestASpecIsTheSameWhenItComesBack(t *testing.T) {
 	}
 	both(t, func(t *testing.T, s *neap.Supervisor) {
 		ctx := limited(t)
-		must[*neap.Process](t)(s.Create(ctx, spec))
+		must[*neap.MadeProcess](t)(s.Create(ctx, spec))
 		first := must[*neap.Detail](t)(s.Describe(ctx, "all")).Spec
 		if first.Restart.Delay != "0ms" || *first.Restart.Limit.Burst != 0 || first.StartTimeout != neap.Forever ||
 			first.Limits.CPU != "1500m" || first.Limits.Memory != "536870912" || first.Health.URL != http.URL ||
@@ -159,11 +159,22 @@ func TestASpecIsTheSameWhenItComesBack(t *testing.T) {
 			t.Fatalf("%+v", first)
 		}
 		check(t, s.Delete(ctx, "all"))
-		must[*neap.Process](t)(s.Create(ctx, first))
+		must[*neap.MadeProcess](t)(s.Create(ctx, first))
 		second := must[*neap.Detail](t)(s.Describe(ctx, "all")).Spec
 		one, other := must[[]byte](t)(json.Marshal(first)), must[[]byte](t)(json.Marshal(second))
 		if string(one) != string(other) {
 			t.Fatalf("\n%s\n%s", one, other)
+		}
+	})
+}
+
+func TestWhatIsOddAboutASpecIsTold(t *testing.T) {
+	both(t, func(t *testing.T, s *neap.Supervisor) {
+		deaf := sleeper("deaf")
+		deaf.Ready = neap.LogLine("up")
+		made := must[*neap.MadeProcess](t)(s.Create(limited(t), deaf))
+		if len(made.Warnings) != 1 || made.Warnings[0].Field != "ready" || !made.Warnings[0].Warning {
+			t.Fatalf("%+v", made.Warnings)
 		}
 	})
 }
@@ -174,7 +185,7 @@ func TestAnUpdateSaysWhatItChangedAndWhen(t *testing.T) {
 		spec := sleeper("web")
 		spec.Env = map[string]string{"PORT": "1", "KEEP": "yes"}
 		spec.Restart = &neap.Restart{Policy: neap.Always, Delay: "7s"}
-		must[*neap.Process](t)(s.Create(ctx, spec))
+		must[*neap.MadeProcess](t)(s.Create(ctx, spec))
 		pid := must[*neap.Outcome](t)(s.Start(ctx, "web")).PID
 		changed := must[*neap.Updated](t)(s.Update(ctx, "web", neap.Spec{Env: map[string]string{"PORT": "2"}}))
 		if changed.Restarted || len(changed.Change.Fields) != 1 || changed.Change.Fields[0].Path != "env.PORT" ||
@@ -198,7 +209,7 @@ func TestFiguresSignalsAndReasonsAreThere(t *testing.T) {
 		ctx := limited(t)
 		spec := sleeper("web")
 		spec.Restart = &neap.Restart{Policy: neap.Always, Delay: "1h"}
-		must[*neap.Process](t)(s.Create(ctx, spec))
+		must[*neap.MadeProcess](t)(s.Create(ctx, spec))
 		must[*neap.Outcome](t)(s.Start(ctx, "web"))
 		usage := must[*neap.Usage](t)(s.StatsOf(ctx, "web"))
 		if usage.Name != "web" || usage.Memory == nil || *usage.Memory == 0 || usage.StartedAt.IsZero() {
@@ -234,7 +245,7 @@ func TestAThousandProcessesAreListed(t *testing.T) {
 	both(t, func(t *testing.T, s *neap.Supervisor) {
 		ctx := limited(t)
 		for number := 0; number < 1000; number++ {
-			must[*neap.Process](t)(s.Create(ctx, sleeper(fmt.Sprintf("p%04d", number))))
+			must[*neap.MadeProcess](t)(s.Create(ctx, sleeper(fmt.Sprintf("p%04d", number))))
 		}
 		all := must[[]neap.Process](t)(s.List(ctx))
 		if len(all) != 1000 {
@@ -309,7 +320,7 @@ func TestClosingStopsWhatIsItsOwnAndNothingOfARunningInstance(t *testing.T) {
 	probe := neap.Exec("test", "-e", "up")
 	probe.Interval = "20ms"
 	stubborn.Ready = probe
-	must[*neap.Process](t)(own.Create(ctx, stubborn))
+	must[*neap.MadeProcess](t)(own.Create(ctx, stubborn))
 	pid := must[*neap.Outcome](t)(own.Start(ctx, "stubborn")).PID
 	var child int
 	_, err := fmt.Sscan(string(must[[]byte](t)(os.ReadFile(filepath.Join(stubborn.WorkingDir, "child")))), &child)
@@ -321,7 +332,7 @@ func TestClosingStopsWhatIsItsOwnAndNothingOfARunningInstance(t *testing.T) {
 
 	running := daemon(t, "")
 	s := must[*neap.Supervisor](t)(neap.Connect(ctx, running.socket))
-	must[*neap.Process](t)(s.Create(ctx, sleeper("web")))
+	must[*neap.MadeProcess](t)(s.Create(ctx, sleeper("web")))
 	pid = must[*neap.Outcome](t)(s.Start(ctx, "web")).PID
 	check(t, s.Close())
 	if !alive(pid) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"neap"
 )
@@ -103,7 +104,10 @@ func TestTheSnippetsOfThePagesRun(t *testing.T) {
 			command := running.command(t)
 			command.Path, command.Args = binary, []string{binary}
 			command.Env = append(command.Env, "NEAP_SOCKET="+running.socket)
-			if said, err := command.CombinedOutput(); err != nil {
+			late := time.AfterFunc(deadline, func() { _ = command.Process.Signal(syscall.SIGQUIT) })
+			said, err := command.CombinedOutput()
+			late.Stop()
+			if err != nil {
 				t.Fatalf("%s: %s: %v\n%s", page, name, err, said)
 			}
 		}

@@ -20,7 +20,7 @@ import (
 func TestErrorsAreToldApart(t *testing.T) {
 	both(t, func(t *testing.T, s *neap.Supervisor) {
 		ctx := limited(t)
-		must[*neap.Process](t)(s.Create(ctx, sleeper("web")))
+		must[*neap.MadeProcess](t)(s.Create(ctx, sleeper("web")))
 		must[*neap.Outcome](t)(s.Start(ctx, "web"))
 
 		_, err := s.Start(ctx, "wbe")
@@ -66,14 +66,14 @@ func TestErrorsAreToldApart(t *testing.T) {
 		is(t, err, neap.ErrInvalid)
 		is(t, s.Call(ctx, "Conquer", nil, nil), neap.ErrInvalid)
 
-		must[*neap.Process](t)(s.Create(ctx, neap.Spec{Name: "none", Command: []string{"/no/such/program"}}))
+		must[*neap.MadeProcess](t)(s.Create(ctx, neap.Spec{Name: "none", Command: []string{"/no/such/program"}}))
 		_, err = s.Start(ctx, "none")
 		if told := is(t, err, neap.ErrFailed); told.Process != "none" || !strings.Contains(told.Message, "/no/such/program") {
 			t.Fatalf("%+v", told)
 		}
 		skipped := sleeper("skipped")
 		skipped.Conditions = &neap.Conditions{PathExists: []string{"/no/such/path"}}
-		must[*neap.Process](t)(s.Create(ctx, skipped))
+		must[*neap.MadeProcess](t)(s.Create(ctx, skipped))
 		_, err = s.Start(ctx, "skipped")
 		is(t, err, neap.ErrRefused)
 		for _, other := range []error{neap.ErrNotFound, neap.ErrFailed, neap.ErrTimeout, neap.ErrClosed, context.Canceled} {
@@ -98,7 +98,7 @@ func TestACallIsOverWhenItsContextIsAndWhatWasBegunGoesOn(t *testing.T) {
 	both(t, func(t *testing.T, s *neap.Supervisor) {
 		ctx := limited(t)
 		spec, open := gate(t, "slow")
-		must[*neap.Process](t)(s.Create(ctx, spec))
+		must[*neap.MadeProcess](t)(s.Create(ctx, spec))
 		giveUp, cancel := context.WithCancelCause(ctx)
 		started := make(chan error, 1)
 		go func() {
@@ -216,7 +216,7 @@ func TestWhatIsClosedSaysSo(t *testing.T) {
 		ctx := limited(t)
 		spec, _ := gate(t, "slow")
 		spec.Stop = &neap.Stop{Timeout: "1s"}
-		must[*neap.Process](t)(s.Create(ctx, spec))
+		must[*neap.MadeProcess](t)(s.Create(ctx, spec))
 		events := must[<-chan neap.Event](t)(s.Events(context.Background(), neap.FromNow))
 		started := make(chan error, 1)
 		go func() {

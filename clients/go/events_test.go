@@ -20,7 +20,7 @@ func TestEventsAreThoseOfTheCommandLineInTheSameOrder(t *testing.T) {
 	live := must[<-chan neap.Event](t)(s.Events(ctx, neap.FromOldest))
 	must[*neap.Outcome](t)(s.Start(ctx, "web"))
 	check(t, s.Signal(ctx, "web", "KILL"))
-	must[*neap.Process](t)(s.Create(ctx, sleeper("job")))
+	must[*neap.MadeProcess](t)(s.Create(ctx, sleeper("job")))
 	must[*neap.Outcome](t)(s.Start(ctx, "job"))
 	check(t, s.StopAndDelete(ctx, "job"))
 	must[*neap.Outcome](t)(s.Stop(ctx, "web"))
@@ -51,7 +51,7 @@ func TestEventsAreNumberedWithoutAGapAndReadFromAnyNumber(t *testing.T) {
 	both(t, func(t *testing.T, s *neap.Supervisor) {
 		ctx := limited(t)
 		for number := 0; number < 20; number++ {
-			must[*neap.Process](t)(s.Create(ctx, sleeper(fmt.Sprintf("p%d", number))))
+			must[*neap.MadeProcess](t)(s.Create(ctx, sleeper(fmt.Sprintf("p%d", number))))
 		}
 		newest := must[*neap.Status](t)(s.Status(ctx)).Sequence
 		events := must[<-chan neap.Event](t)(s.Events(ctx, newest-10))
@@ -68,15 +68,11 @@ func TestAReaderThatIsTooSlowIsToldWhatItMissed(t *testing.T) {
 		ctx := limited(t)
 		slow := must[<-chan neap.Event](t)(s.Events(ctx, neap.FromNow))
 		from := must[*neap.Status](t)(s.Status(ctx)).Sequence
-		must[*neap.Process](t)(s.Create(ctx, sleeper("web")))
-		newest := from
-		for newest < from+20_000 {
-			for number := 0; number < 200; number++ {
-				changes := neap.Spec{Description: fmt.Sprint(newest, number)}
-				must[*neap.Updated](t)(s.Update(ctx, "web", changes))
-			}
-			newest = must[*neap.Status](t)(s.Status(ctx)).Sequence
-		}
+		must[*neap.MadeProcess](t)(s.CreateWithAutoStart(ctx, crashing("busy")))
+		watch, enough := context.WithCancel(ctx)
+		defer enough()
+		others := must[<-chan neap.Event](t)(s.Events(watch, from))
+		newest := next(t, others, func(event neap.Event) bool { return event.Sequence > from+15_000 }).Sequence
 		last, lost := from, uint64(0)
 		for last < newest {
 			event := next(t, slow, func(neap.Event) bool { return true })
@@ -157,7 +153,7 @@ func TestAChannelOfEventsIsClosedWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(limited(t))
 		idle := must[<-chan neap.Event](t)(s.Events(ctx, neap.FromNow))
 		full := must[<-chan neap.Event](t)(s.Events(ctx, neap.FromNow))
-		must[*neap.Process](t)(s.Create(ctx, sleeper("web")))
+		must[*neap.MadeProcess](t)(s.Create(ctx, sleeper("web")))
 		next(t, idle, kind("web", "process.defined"))
 		cancel()
 		for _, events := range []<-chan neap.Event{idle, full} {

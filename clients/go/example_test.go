@@ -20,7 +20,10 @@ func ExampleNew() {
 	defer supervisor.Close() // stops api, then db; nothing of them is left
 
 	specs := []neap.Spec{
-		{Name: "db", Shell: "echo listening; exec sleep 1000", Ready: neap.LogLine("^listening")},
+		{
+			Name: "db", Shell: "echo listening; exec sleep 1000",
+			Log: &neap.Log{Stdout: "capture"}, Ready: neap.LogLine("^listening"),
+		},
 		{Name: "api", Command: []string{"sleep", "1000"}, Requires: []string{"db"}},
 	}
 	for _, spec := range specs {

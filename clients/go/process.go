@@ -155,6 +155,12 @@ func (o *Outcome) UnmarshalJSON(data []byte) error {
 	return err
 }
 
+// MadeProcess is a process that was made, and what is odd about its spec.
+type MadeProcess struct {
+	Process  Process   `json:"process"`
+	Warnings []Problem `json:"warnings"`
+}
+
 // Updated is what an update came to.
 type Updated struct {
 	Change Change `json:"change"`

@@ -56,7 +56,7 @@ func TestNoGoroutineIsLeftBehind(t *testing.T) {
 		ctx := limited(t)
 		spec, _ := gate(t, "slow")
 		spec.Stop = &neap.Stop{Timeout: "1s"}
-		must[*neap.Process](t)(s.CreateWithAutoStart(ctx, spec))
+		must[*neap.MadeProcess](t)(s.CreateWithAutoStart(ctx, spec))
 		must[*neap.Outcome](t)(s.Wait(ctx, "slow", neap.Starting))
 		before := len(goroutines())
 		round := func() {
@@ -98,7 +98,7 @@ func TestWhoForgetsToCloseItLeavesNothing(t *testing.T) {
 	ctx := limited(t)
 	pid := func() int {
 		s := must[*neap.Supervisor](t)(neap.New())
-		must[*neap.Process](t)(s.Create(ctx, sleeper("web")))
+		must[*neap.MadeProcess](t)(s.Create(ctx, sleeper("web")))
 		return must[*neap.Outcome](t)(s.Start(ctx, "web")).PID
 	}()
 	for limit := time.Now().Add(deadline); alive(pid); runtime.GC() {
@@ -111,11 +111,8 @@ func TestWhoForgetsToCloseItLeavesNothing(t *testing.T) {
 func TestOtherChildrenOfTheProgramAreItsOwn(t *testing.T) {
 	s := embedded(t)
 	ctx := limited(t)
-	crashing := neap.Spec{
-		Name: "crashing", Shell: "exit 9",
-		Restart: &neap.Restart{Policy: neap.Always, Delay: "0s", Limit: &neap.StartLimit{Burst: neap.Value(0)}},
-	}
-	must[*neap.Process](t)(s.CreateWithAutoStart(ctx, crashing))
+	events := must[<-chan neap.Event](t)(s.Events(ctx, neap.FromNow))
+	must[*neap.MadeProcess](t)(s.CreateWithAutoStart(ctx, crashing("crashing")))
 	var all sync.WaitGroup
 	for worker := 0; worker < 4; worker++ {
 		all.Add(1)
@@ -136,11 +133,12 @@ func TestOtherChildrenOfTheProgramAreItsOwn(t *testing.T) {
 			}
 		}()
 	}
-	all.Wait()
-	now := must[[]neap.Process](t)(s.List(ctx))[0]
-	if now.RunCount < 2 || now.ExitCode == nil || *now.ExitCode != 9 {
-		t.Fatalf("%+v", now)
+	for range [20]int{} {
+		if ended := next(t, events, kind("crashing", "process.ended")); ended.ExitCode == nil || *ended.ExitCode != 9 {
+			t.Fatalf("%+v", ended)
+		}
 	}
+	all.Wait()
 }
 
 func TestSignalsAndTheProfilerOfTheProgramDisturbNothing(t *testing.T) {
@@ -167,8 +165,8 @@ func TestSignalsAndTheProfilerOfTheProgramDisturbNothing(t *testing.T) {
 	}
 	for number := 0; number < 20; number++ {
 		name := fmt.Sprintf("p%d", number)
-		spec := neap.Spec{Name: name, Shell: "trap 'exit 0' TERM; kill -0 $$; sleep 1000 & wait"}
-		must[*neap.Process](t)(s.Create(ctx, spec))
+		spec := neap.Spec{Name: name, Shell: "kill -0 $$; exec sleep 1000"}
+		must[*neap.MadeProcess](t)(s.Create(ctx, spec))
 		must[*neap.Outcome](t)(s.Start(ctx, name))
 		if outcome := must[*neap.Outcome](t)(s.Stop(ctx, name)); outcome.State != neap.Stopped {
 			t.Fatalf("%+v", outcome)
@@ -180,7 +178,7 @@ func TestSignalsAndTheProfilerOfTheProgramDisturbNothing(t *testing.T) {
 	// What the program ignores or catches is no concern of its children's.
 	signal.Ignore(syscall.SIGHUP)
 	defer signal.Reset(syscall.SIGHUP)
-	must[*neap.Process](t)(s.Create(ctx, neap.Spec{Name: "plain", Command: []string{"sleep", "1000"}}))
+	must[*neap.MadeProcess](t)(s.Create(ctx, neap.Spec{Name: "plain", Command: []string{"sleep", "1000"}}))
 	pid := must[*neap.Outcome](t)(s.Start(ctx, "plain")).PID
 	said := string(must[[]byte](t)(os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))))
 	for _, mask := range []string{"SigBlk", "SigIgn", "SigCgt"} {
@@ -196,7 +194,7 @@ func TestAProcessHasTheFolderAndTheEnvironmentThatWereGiven(t *testing.T) {
 		s := must[*neap.Supervisor](t)(neap.New(options...))
 		defer s.Close()
 		spec := neap.Spec{Name: "here", Shell: "(pwd; echo $MARK) > " + place + "/out", Type: neap.Oneshot}
-		must[*neap.Process](t)(s.Create(ctx, spec))
+		must[*neap.MadeProcess](t)(s.Create(ctx, spec))
 		must[*neap.Outcome](t)(s.Start(ctx, "here"))
 		return string(must[[]byte](t)(os.ReadFile(place + "/out")))
 	}

@@ -208,6 +208,14 @@ func sleeper(name string) neap.Spec {
 	return neap.Spec{Name: name, Command: []string{"sleep", "1000"}}
 }
 
+// crashing is a process that fails at once, again and again.
+func crashing(name string) neap.Spec {
+	forever := &neap.StartLimit{Burst: neap.Value(0)}
+	return neap.Spec{
+		Name: name, Shell: "exit 9", Restart: &neap.Restart{Policy: neap.Always, Delay: "0s", Limit: forever},
+	}
+}
+
 // gate is a process that is ready once the function was called.
 func gate(t testing.TB, name string) (neap.Spec, func()) {
 	path := filepath.Join(t.TempDir(), "open")

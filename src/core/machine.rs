@@ -208,6 +208,11 @@ impl Machine {
         self.processes.get(id).map(|p| p.spec.to_arc())
     }
 
+    /// Whether its shutdown is over: nothing is started any more, whatever it is told.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.mode, Mode::Finished { .. })
+    }
+
     /// The generation of the last plan that was applied; 0 when it was of none.
     pub fn generation(&self) -> u64 {
         self.generation

@@ -173,7 +173,7 @@ impl Machine {
                 if let Some(p) = self.processes.get_mut(id) {
                     p.want = Want::Down;
                 }
-                self.rest(id, Why::Stopped(cause.clone()), cause);
+                self.rest(id, Why::Stopped(cause.clone()), cause.clone());
             } else {
                 let fallback = self.process(id).map_or(Why::Created, Process::rest_why);
                 self.listen(id, fallback);
@@ -184,6 +184,20 @@ impl Machine {
         self.limits_changed(id, limits);
         if closes {
             self.output(Output::CloseSockets(id));
+        }
+        if changed("limits") {
+            self.limit_instances(id, &cause);
+        }
+    }
+
+    /// Gives the instances of a process the limits that it has now: all else of them is as it was when their connection came.
+    fn limit_instances(&mut self, of: ProcessId, cause: &Cause) {
+        let Some(limits) = self.process(of).map(|p| p.spec.limits.clone()) else { return };
+        for id in self.instances(of) {
+            let Some(p) = self.process(id) else { continue };
+            let spec = Spec { limits: limits.clone(), ..Spec::clone(&p.spec) };
+            let change = self.change(p, &spec);
+            self.replace_spec(id, spec, &change, cause.clone());
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::spec::{ListenAddress, Listener, Plan, Restart, Spec};
+use crate::spec::{Limits, ListenAddress, Listener, Plan, Restart, Spec};
 
 struct Bench {
     machine: Machine,
@@ -234,4 +234,33 @@ fn a_process_a_connection_leaves_nothing_behind() {
     assert_eq!(restored.status(echo), b.machine.status(echo));
     let next = restored.find("echo@10000").expect("it exists");
     assert!(restored.status(next).is_some() && b.machine.status(ProcessId(7)).is_none());
+}
+
+#[test]
+fn a_change_of_limits_reaches_the_instances_that_run_and_nothing_else_does() {
+    let listener = Listener { accept: Some(3), ..Listener::new(ListenAddress::Tcp("127.0.0.1:80".into())) };
+    let echo = || spec("echo").listen(listener.clone());
+    let mut b = Bench::new(vec![echo()]);
+    let id = b.machine.find("echo").expect("it exists");
+    b.input(Input::Armed(id));
+    for number in 1..=2_u64 {
+        let (connection, peer) = (ConnectionId(number), "127.0.0.1:40000".into());
+        b.input(Input::Connection { process: id, connection, peer });
+    }
+    b.execute("echo@1", 100);
+    let limits = Limits { memory: Some(1 << 20), ..Limits::default() };
+    let newer = Spec { limits: limits.clone(), ..echo() }.env("A", "1");
+    let outputs = b.command(Command::Update { process: id, spec: Box::new(newer), restart: false, dry_run: false });
+    let set: Vec<RunId> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::SetLimits { run, limits: now } if *now == limits => Some(*run),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(set, [b.run("echo@1"), b.run("echo@2")]);
+    let instance = b.machine.spec(b.machine.find("echo@1").expect("it exists")).expect("it exists");
+    assert!(instance.limits == limits && instance.env.is_empty(), "{instance:?}");
+    let restored = Machine::read(b.machine.records()).expect("its own records");
+    assert_eq!(restored.spec(restored.find("echo@2").expect("it exists")).expect("it exists").limits, limits);
 }

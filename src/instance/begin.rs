@@ -220,6 +220,10 @@ fn upgraded(inheritance: &Inheritance, state: &mut State) -> Vec<String> {
 /// Looks at what was written down; what cannot be gone on from is left out, as the trees of its processes then are ended.
 fn readable(mut keep: Keep, before: &mut Before, state: &mut State) -> Keep {
     match keep.machine() {
+        // Its shutdown was over, and it did not get to take its records away: there is nothing to go on with.
+        Ok(Some(machine)) if machine.is_finished() && !before.taking_over => {
+            keep.records.retain(|(key, _)| matches!(key, RecordKey::Driver(_)));
+        }
         Ok(Some(machine)) => (before.restored, before.generation) = (true, machine.generation()),
         Ok(None) => {}
         Err(error) => {

@@ -80,7 +80,7 @@ fn shows_what_it_says(world: &World, daemon: Daemon<'_>, falls_back: bool) {
     world.neap(&["down"]);
     let (status, said) = daemon.end();
     assert_eq!(status.code(), Some(0), "{said}");
-    for left in ["apm.socket", "dsd.socket"] {
+    for left in ["apm.socket", "dsd.socket", "sysprobe.sock"] {
         assert!(!world.socket(left).exists(), "{left} is left");
     }
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "somebody listens at {port}");

@@ -1,6 +1,7 @@
 //! `neap up`.
 
 use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
@@ -342,4 +343,25 @@ fn one_ctrl_c_while_it_ends_by_itself_does_not_kill() {
     neap.signal(Signal::SIGINT);
     let ended = neap.end().expect_code(9);
     place(&ended, "side | bye");
+}
+
+#[test]
+fn one_that_could_not_be_reached_and_so_ended_does_not_keep_the_next_from_starting() {
+    let folder = Folder::new();
+    let reachable = |yes: bool| {
+        let mode = if yes { 0o755 } else { 0o777 };
+        std::fs::set_permissions(folder.path().join("open"), std::fs::Permissions::from_mode(mode)).unwrap();
+        let neap = up(&folder, "neap.process 'a' { command = 'sleep 1000' }");
+        let below = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        neap.env("XDG_RUNTIME_DIR", &below("open/run")).env("XDG_STATE_HOME", &below("state"))
+    };
+    for name in ["open", "open/run", "state"] {
+        std::fs::DirBuilder::new().mode(0o700).create(folder.path().join(name)).unwrap();
+    }
+    let refused = reachable(false).end().expect_code(1);
+    assert!(refused.stderr.contains("the control socket cannot be made"), "{refused:?}");
+    let neap = reachable(true).start();
+    neap.wait_for(|line| line.starts_with("a ") && line.contains("* running"));
+    neap.signal(Signal::SIGINT);
+    neap.end().expect_code(0);
 }

@@ -27,6 +27,9 @@ SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2}
 
 sick = threading.Event()
 
+# Sockets that are gone when the program was asked to end.
+made: list[Path] = []
+
 
 def say(text: str) -> None:
     """A line on stdout, at once."""
@@ -61,6 +64,8 @@ def run(name: str, parts: list[Callable[[], None]], heartbeat: Callable[[], str]
             os._exit(3)
         else:
             say(f"{name}: ends, by {signal.Signals(heard.si_signo).name}")
+            for path in made:
+                path.unlink(missing_ok=True)
             # Whatever a thread is at does not matter: a program that is asked to end does so.
             os._exit(0)
 
@@ -81,6 +86,7 @@ def bound(kind: socket.SocketKind, path: str) -> socket.socket:
     Path(path).unlink(missing_ok=True)
     one = socket.socket(socket.AF_UNIX, kind)
     one.bind(path)
+    made.append(Path(path))
     return one
 
 
@@ -99,6 +105,11 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
     def get_request(self) -> tuple[socket.socket, str]:
         """The next connection."""
         return self.socket.accept()[0], "somebody"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A probe that has seen the status goes away before the rest; anything else is told."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def serving(listener: socket.socket, answers: dict[str, Callable[[], object]]) -> Callable[[], None]:

@@ -3,7 +3,7 @@
 use regex::RegexBuilder;
 
 use super::super::probe::{HttpProbe, ProbeTarget, Ready};
-use super::super::process::ProcessType;
+use super::super::process::{ProcessType, Stream};
 use super::super::restart::RestartPolicy;
 use super::super::signal::Signal;
 use super::super::stop::Reload;
@@ -85,6 +85,12 @@ impl Check<'_> {
                 if let Err(error) = RegexBuilder::new(&line.pattern).size_limit(LARGEST_PATTERN).build() {
                     let message = format!("{} is not a regular expression: {}", quote(&line.pattern), reason(&error));
                     self.error("ready.pattern", message);
+                }
+                let log = &self.spec.log;
+                if [&log.stdout, &log.stderr].into_iter().all(|stream| *stream != Stream::Capture) {
+                    let message = "waits for a line, and none of its output is read: \
+                                   set `log.stdout` or `log.stderr` to \"capture\"";
+                    self.warning("ready", message);
                 }
             }
             Ready::Executed | Ready::Notify | Ready::Health => {}

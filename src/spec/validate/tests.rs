@@ -168,6 +168,10 @@ fn readiness_and_health_can_be_met() {
     assert_eq!(regex, ["ready.pattern: \"(\" is not a regular expression: unclosed group"]);
     let bomb = said(good().ready(Ready::logline("(a{1000}){1000}")));
     assert_eq!(bomb, ["ready.pattern: \"(a{1000}){1000}\" is not a regular expression: it is too large"]);
+    let deaf = said(good().ready(Ready::logline("x")).stdout(Stream::Inherit).stderr(Stream::Null));
+    let message = "waits for a line, and none of its output is read: set `log.stdout` or `log.stderr` to \"capture\"";
+    assert_eq!(deaf, [format!("warning: ready: {message}")]);
+    assert!(said(good().ready(Ready::logline("x")).stdout(Stream::Inherit)).is_empty());
     let url = "expected `http://host:port/path` or `unix:/path/to.sock:/path`, found \"localhost\"";
     let zero = Some(Duration::ZERO);
     let tcp = |host: &str, port| ProbeTarget::Tcp { host: host.into(), port };
