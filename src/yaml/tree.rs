@@ -6,6 +6,7 @@ use std::rc::Rc;
 use granit_parser::{Event, Parser, Placement, ScalarStyle, Span};
 
 use super::bounds::{DEEPEST, LONGEST_TEXT};
+use super::others::is_anothers;
 use super::syntax;
 use super::text::{problem, short};
 use crate::spec::Problem;
