@@ -54,6 +54,7 @@ mod glob;
 pub(crate) mod instance;
 #[doc(hidden)]
 pub mod ledger;
+mod lock;
 mod log;
 #[cfg(feature = "lua")]
 pub mod lua;

@@ -348,13 +348,16 @@ neap_events_t *neap_events_open(neap_t *neap,
                                 uint64_t from_sequence);
 
 /**
- * The next event: the object that `neap events --json` prints. NEAP_OK with `*out` NULL: the supervisor has ended, and
- * nothing more will come. NEAP_ERROR_UNREACHABLE: the connection has ended.
+ * The next event: the object that `neap events --json` prints. NEAP_OK with `*out` NULL: the supervisor has ended, or its
+ * handle was freed, and nothing more will come. NEAP_ERROR_UNREACHABLE: the connection has ended.
  *
  * `timeout_ms`: at most so long, then NEAP_ERROR_TIMED_OUT; 0 looks whether there is one; NEAP_FOREVER.
  * NEAP_ERROR_REFUSED when a callback takes them. Waits; from any thread. Of several threads each gets other events.
  */
-int32_t neap_events_next(neap_events_t *events, int64_t timeout_ms, neap_cancel_t *cancel, char **out);
+int32_t neap_events_next(neap_events_t *events,
+                         int64_t timeout_ms,
+                         neap_cancel_t *cancel,
+                         char **out);
 
 /**
  * A descriptor for poll(2) and its like: readable while an event waits or the stream is over. Read events with

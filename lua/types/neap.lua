@@ -263,6 +263,9 @@
 ---@field log_level? "trace"|"debug"|"info"|"warn"|"error" The least serious of the instance's messages that is shown.
 ---@field log_format? "text"|"json"|"datadog" How the instance writes its messages.
 ---@field roles? table<"observer"|"operator"|"admin", string|string[]> Which groups may look (observer), act on processes (operator), do all (admin), beside the instance's own user.
+---@field metrics? string|string[] Where an OpenMetrics page is served: `unix:PATH` or `tcp:HOST:PORT`. Read when the supervisor starts.
+---@field metrics_beyond_loopback? boolean Whether that page may be reached from other machines, without a password.
+---@field dogstatsd? string|{ address: string, tags?: table<string, string>|string[], interval?: neap.Duration, prefix?: string } Which agent is sent DogStatsD datagrams: `udp:HOST:PORT` or `unix:PATH`. Read when the supervisor starts.
 
 ---What a handler is for.
 ---@alias neap.Topic "process.created"|"process.waiting"|"process.starting"|"process.running"|"process.stopping"|"process.backoff"|"process.stopped"|"process.exited"|"process.failed"|"process.crashed"|"health.unknown"|"health.starting"|"health.healthy"|"health.unhealthy"|"process.listening"|"process.oom"|"process.pids_limit"|"config.applied"|"config.refused"

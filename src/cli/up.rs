@@ -21,6 +21,7 @@ use super::{detach, notes, orphans, problems, select, telemetry};
 use crate::core::Event;
 use crate::instance::places::{PlaceError, Places};
 use crate::instance::{Begun, Instance, Left};
+use crate::lua::api::is_yaml;
 use crate::spec::Problem;
 
 /// Supervises until Ctrl-C, or until nothing can run again.
@@ -77,7 +78,8 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
         select::known(&first.plan, &args.only).inspect_err(|_| instance.end())?;
         if !first.plan.specs().any(|spec| spec.auto_start) {
             instance.end();
-            voice.error(&format!("{}: no process starts by itself; nothing to do", path.display()));
+            let hint = if is_yaml(path) { " (in YAML one that is to says `auto_start: true`)" } else { "" };
+            voice.error(&format!("{}: no process starts by itself; nothing to do{hint}", path.display()));
             return Ok(Ending::Over(Exit::Done));
         }
     }

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
@@ -20,6 +20,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, geteuid, unlinkat};
 use super::engine::Engine;
 use super::prepare::RuntimeDir;
 use crate::core::{Input, ProcessId, SpawnError, SpawnStep, StateName};
+use crate::lock::lock;
 use crate::spec::{Directory, Spec};
 use crate::supervisor::Message;
 
@@ -458,10 +459,6 @@ fn open_part(folder: BorrowedFd<'_>, part: &OsStr) -> io::Result<OwnedFd> {
 
 fn is_folder(stat: &FileStat) -> bool {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn failed(kind: DirectoryKind, path: &Path, error: &io::Error) -> SpawnError {

@@ -107,12 +107,14 @@ impl Group {
     }
 
     /// What its members are known by in one look at all processes: the leader's pid, and that of the daemon with its session.
+    #[cfg(feature = "telemetry")]
     pub(super) fn known_by(&self) -> (Option<Pid>, Option<(Pid, u32)>) {
         let daemon = self.daemon.as_ref().map(|daemon| (daemon.identity.pid, daemon.session));
         (self.leader.as_ref().map(|leader| leader.pid), daemon)
     }
 
     /// Who is given its orphans, beside us.
+    #[cfg(feature = "telemetry")]
     pub(super) fn anchor(&self) -> Option<Pid> {
         self.instance.as_ref().and_then(|instance| instance.anchor())
     }

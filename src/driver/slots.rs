@@ -2,12 +2,13 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::child::Plan;
 use super::dumpable::DumpableHold;
 use super::launch::Launch;
 use super::sys::Slot;
+use crate::lock::lock;
 
 /// Stacks kept for the next child; more are given back.
 const SPARE: usize = 32;
@@ -34,10 +35,6 @@ impl Held {
 #[derive(Default)]
 pub(super) struct Slots {
     free: Mutex<Vec<Slot>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Slots {

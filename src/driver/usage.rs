@@ -98,6 +98,7 @@ impl Gauge {
     }
 
     /// The tree that has no cgroup, where that is what it is.
+    #[cfg(feature = "telemetry")]
     pub(super) fn group(&self) -> Option<&Group> {
         match self {
             Gauge::Cgroup(_) => None,

@@ -138,6 +138,8 @@ pub(super) struct Evaluation {
     pub(super) functions: Functions,
     /// Processes, in the order of their declaration.
     pub(super) declared: Vec<Declaration>,
+    /// The YAML files that scripts took, by what messages call them, with the names of their processes.
+    pub(super) taken: BTreeMap<String, Vec<Arc<str>>>,
     /// The YAML files of a folder, in the order of reading: what they declare is known once all were read.
     pub(super) folder: Vec<Document>,
     /// Processes named but not yet given their table.
@@ -165,6 +167,7 @@ impl Evaluation {
             sources: SourceMap::default(),
             functions: Functions::new(host.clone()),
             declared: Vec::new(),
+            taken: BTreeMap::new(),
             folder: Vec::new(),
             pending: Vec::new(),
             groups: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use mlua::{Function, Lua};
@@ -15,6 +15,7 @@ use super::recorded::Recorded;
 use super::runtime::{Generation, WeakGeneration};
 use crate::Supervisor;
 use crate::core::Applied;
+use crate::lock::lock;
 use crate::spec::{FunctionId, Problem};
 
 /// What a state is doing.
@@ -142,10 +143,6 @@ pub(crate) struct HostSettings {
 
 /// Takes what a script prints, a line at a time.
 pub type PrintSink = Arc<dyn Fn(&str) + Send + Sync>;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Host {
     pub(crate) fn new(settings: HostSettings) -> Self {

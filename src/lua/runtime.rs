@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -17,6 +17,7 @@ use super::limits::Limits;
 use super::reader::FileRead;
 use super::recorded::Recorded;
 use super::wedge::{StateThread, Wedge};
+use crate::lock::lock;
 use crate::spec::{FunctionId, PlanError, Problem};
 use crate::{FunctionCall, FunctionDone, FunctionHost, Supervisor};
 
@@ -239,10 +240,6 @@ struct Inner {
     wedge: Wedge,
     grace: Duration,
     attached: Arc<Mutex<Attached>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refused(message: impl Into<String>) -> PlanError {

@@ -114,6 +114,32 @@ fn processor_time_of_runs_that_are_over_still_counts() {
 }
 
 #[test]
+fn without_cgroups_one_look_finds_the_members_of_every_tree() {
+    let supervisor = Supervisor::builder().cgroups(false).build().unwrap();
+    // A child, one in a session of its own, and one there whose parent has gone.
+    let shell = "sleep 1000 & setsid sleep 1000 & sh -c 'setsid sh -c \"sleep 1000; true\" &' ; echo up; wait";
+    supervisor
+        .add(Spec::shell("many", shell).ready(crate::spec::Ready::logline("up")))
+        .unwrap()
+        .start_blocking()
+        .unwrap();
+    supervisor.add(Spec::new("one", ["sleep", "1000"])).unwrap().start_blocking().unwrap();
+    supervisor.add(Spec::new("none", ["sleep", "1000"])).unwrap();
+    let telemetry = Telemetry::new(&supervisor);
+    let tasks = || {
+        let page = telemetry.page().unwrap();
+        let lines = page.lines().filter_map(|line| line.strip_prefix("neap_process_tasks{process="));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while tasks() != ["\"many\"} 5", "\"one\"} 1"] {
+        assert!(std::time::Instant::now() < deadline, "{:?}", tasks());
+        std::thread::yield_now();
+    }
+    supervisor.shutdown().wait().unwrap();
+}
+
+#[test]
 fn the_names_of_the_table_are_told_apart_and_well_formed() {
     let shape = Regex::new("^[a-z][a-z_]*[a-z]$").unwrap();
     let dotted = Regex::new(r"^[a-z][a-z_]*(\.[a-z_]+)*$").unwrap();

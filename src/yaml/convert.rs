@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::bounds::{MOST_BYTES, MOST_VALUES};
 use super::scalar::{number, resolve};
+use super::text::short;
 use super::tree::{Content, Entry, Tree};
 use crate::spec::read::describe;
 use crate::spec::units::quote;
@@ -89,9 +90,19 @@ impl<'a> Convert<'a> {
         Convert { file, process: None, site: None, problems: Vec::new(), notes: Vec::new(), values: 0, bytes: 0 }
     }
 
-    /// All that was found wrong since it was last asked for, each once, in the order of lines.
+    /// How much was found wrong by now.
+    pub(super) fn found(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// All that was found wrong, each once, in the order of lines.
     pub(super) fn take_problems(&mut self) -> Vec<Problem> {
-        let mut problems = std::mem::take(&mut self.problems);
+        self.take_problems_since(0)
+    }
+
+    /// All that was found wrong since so much was.
+    pub(super) fn take_problems_since(&mut self, found: usize) -> Vec<Problem> {
+        let mut problems = self.problems.split_off(found.min(self.problems.len()));
         problems.sort_by_key(|problem| problem.line);
         // What stands in an alias is looked at wherever it is used.
         let mut seen: Vec<(Option<u32>, String)> = Vec::new();
@@ -104,11 +115,6 @@ impl<'a> Convert<'a> {
             new
         });
         problems
-    }
-
-    /// Puts back a problem that was taken.
-    pub(super) fn again(&mut self, problem: Problem) {
-        self.problems.push(problem);
     }
 
     pub(super) fn problem(&mut self, line: u32, path: &str, message: impl Into<String>) {
@@ -139,8 +145,8 @@ impl<'a> Convert<'a> {
         self.bytes += bytes;
         if self.is_full() {
             let message = format!(
-                "with its aliases written out, the file comes to more than {MOST_VALUES} values or {} MiB of text; \
-                 use fewer aliases of aliases",
+                "by this, the file comes to more than {MOST_VALUES} values or {} MiB of text, its aliases written out; \
+                 write fewer, or fewer aliases of aliases",
                 MOST_BYTES >> 20
             );
             let (path, line) = self.site.clone().unwrap_or((String::new(), line));
@@ -244,7 +250,7 @@ impl<'a> Convert<'a> {
             return Node::at(Value::Null, line);
         }
         let value = match &tree.content {
-            Content::Scalar { text, plain } => self.scalar(tree, text, *plain, line, path, take),
+            Content::Scalar { .. } => self.scalar(tree, line, path, take),
             Content::List(items) => {
                 self.collection_tag(tree, "seq", path);
                 let nodes = items.iter().enumerate();
@@ -268,12 +274,12 @@ impl<'a> Convert<'a> {
         Node::at(value, line)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a value, its place, and how it is taken")]
-    fn scalar(&mut self, tree: &Tree, text: &str, plain: bool, line: u32, path: &str, take: Take) -> Value {
-        let as_text = || Value::String(text.to_owned());
+    fn scalar(&mut self, tree: &Tree, line: u32, path: &str, take: Take) -> Value {
+        let Content::Scalar { text, plain } = &tree.content else { return Value::Null };
+        let as_text = || Value::String(text.clone());
         let resolved = match &tree.tag {
             Some(tag) => return self.tagged(tag, text, line, path),
-            None if plain => resolve(text),
+            None if *plain => resolve(text),
             None => return as_text(),
         };
         match (take, resolved) {
@@ -332,7 +338,7 @@ impl<'a> Convert<'a> {
             Some(core) => format!("!!{core}"),
             None => tag.to_owned(),
         };
-        let shown = shown.escape_debug();
+        let shown = short(&shown);
         self.problem(
             line,
             path,

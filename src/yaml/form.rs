@@ -210,21 +210,17 @@ impl Reading<'_> {
                 continue;
             }
             // What was found by now is the file's, what follows is the process's.
-            let before = self.convert.take_problems();
+            let before = self.convert.found();
             self.convert.process = Some(entry.key.clone());
             let keys = self.convert.table(&entry.value, entry.line, "", "a table").unwrap_or_default();
-            let mut process = definition(&mut self.convert, &entry.key, entry.line, keys);
-            before.into_iter().for_each(|problem| self.convert.again(problem));
-            process.comments = entry.comments;
-            self.document.processes.push(process);
+            let process = definition(&mut self.convert, (&entry.key, entry.line), keys, before);
+            self.document.processes.push(Definition { comments: entry.comments, ..process });
         }
     }
 
     fn sockets(&mut self, flat: &Flat, path: &str) {
         let Some(entries) = self.table_or_nothing(flat, path, "a table of sockets by name") else { return };
-        let before = self.convert.take_problems();
         self.document.sockets.extend(socket::sockets(&mut self.convert, entries, path));
-        before.into_iter().for_each(|problem| self.convert.again(problem));
     }
 
     /// One socket, which is the whole file.
@@ -261,7 +257,7 @@ impl Reading<'_> {
         let line = flat.first().map_or(1, |entry| entry.line);
         let comments = flat.first().map(|entry| entry.comments.clone()).unwrap_or_default();
         // What is wrong with the table is wrong with the process.
-        let process = definition(&mut self.convert, name, line, flat);
+        let process = definition(&mut self.convert, (name, line), flat, 0);
         self.document.processes.push(Definition { comments, ..process });
     }
 }

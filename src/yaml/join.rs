@@ -1,5 +1,7 @@
 //! Bringing the documents of a folder together.
 
+use std::collections::BTreeMap;
+
 use super::definition::Definition;
 use super::form::Document;
 use super::socket::Socket;
@@ -12,11 +14,12 @@ use crate::spec::{Problem, Severity};
 /// A name that is taken is a problem that names both places, and so is a socket without its process.
 pub fn join(documents: Vec<Document>) -> Result<Vec<Definition>, Vec<Problem>> {
     let mut processes: Vec<Definition> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut sockets: Vec<Socket> = Vec::new();
     let mut problems: Vec<Problem> = Vec::new();
     for document in documents.into_iter().filter(|document| document.enabled) {
         for process in document.processes {
-            match processes.iter().find(|other| other.name == process.name) {
+            match places.get(&process.name).and_then(|place| processes.get(*place)) {
                 Some(first) => problems.push(Problem {
                     severity: Severity::Error,
                     file: Some(process.file.clone()),
@@ -25,13 +28,16 @@ pub fn join(documents: Vec<Document>) -> Result<Vec<Definition>, Vec<Problem>> {
                     field: None,
                     message: format!("is declared twice; the first is at {}:{}", first.file, first.line),
                 }),
-                None => processes.push(process),
+                None => {
+                    places.insert(process.name.clone(), processes.len());
+                    processes.push(process);
+                }
             }
         }
         sockets.extend(document.sockets);
     }
     for socket in sockets {
-        match processes.iter_mut().find(|process| process.name == socket.service) {
+        match places.get(&socket.service).and_then(|place| processes.get_mut(*place)) {
             Some(process) => process.attach(&socket),
             None => {
                 problems.push(without_process(&socket, &processes));

@@ -9,8 +9,13 @@ use super::socket::inline;
 use crate::spec::schema::OLDER_NAMES;
 use crate::spec::{Node, Value};
 
-/// The definition of a process from its keys.
-pub(super) fn definition(convert: &mut Convert, name: &str, line: u32, entries: Vec<Flat>) -> Definition {
+/// The definition of a process from its keys. What was found wrong before so much was, is not its own.
+pub(super) fn definition(
+    convert: &mut Convert,
+    (name, line): (&str, u32),
+    entries: Vec<Flat>,
+    before: usize,
+) -> Definition {
     convert.process = Some(name.to_owned());
     let mut keys = Keys { entries: Vec::with_capacity(entries.len()), written: BTreeMap::new() };
     // Ours come first, so that whoever gives a key and its older name is told of the older one.
@@ -39,7 +44,7 @@ pub(super) fn definition(convert: &mut Convert, name: &str, line: u32, entries: 
             }
         }
     }
-    let problems = convert.take_problems();
+    let problems = convert.take_problems_since(before);
     convert.process = None;
     convert.site = None;
     let mut definition = Definition {

@@ -56,10 +56,11 @@ pub(super) fn sockets(convert: &mut Convert, entries: Vec<Flat>, path: &str) -> 
     let mut sockets = Vec::with_capacity(entries.len());
     for entry in entries {
         let path = below(path, &entry.key);
+        let before = convert.found();
         const WHAT: &str = "the keys of a socket, such as `listen_stream` and `service`";
         if let Some(keys) = convert.table(&entry.value, entry.line, &path, WHAT) {
             let socket = socket(convert, &entry.key, (entry.line, path), keys);
-            sockets.push(Socket { problems: convert.take_problems(), ..socket });
+            sockets.push(Socket { problems: convert.take_problems_since(before), ..socket });
         }
     }
     sockets

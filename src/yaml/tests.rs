@@ -239,7 +239,7 @@ fn what_aliases_come_to_is_bounded() {
             "x-{to}: &{to} {{<<: [*{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}]}}\n"
         );
     }
-    let bound = "with its aliases written out, the file comes to more than 200000 values or 16 MiB of text; use fewer aliases of aliases";
+    let bound = "by this, the file comes to more than 200000 values or 16 MiB of text, its aliases written out; write fewer, or fewer aliases of aliases";
     for source in [
         format!("{lists}processes:\n  web:\n    command: x\n    env_file: *i\n"),
         format!("{tables}processes:\n  web:\n    command: x\n    env: *i\n"),
@@ -301,4 +301,17 @@ fn null_without_quotes_is_no_stream_and_that_is_said() {
     let said = "is nothing without quotes; write \"null\" in quotes to throw its output away";
     assert_eq!(told, format!("web.yaml:2: warning: process `web`: stdout: {said}\n"));
     assert_eq!(refused("command: a\nstdout: \"null\"\n"), "");
+}
+
+#[test]
+fn many_processes_and_many_problems_are_read_in_time_that_grows_with_the_file() {
+    let mut good = "processes:\n".to_owned();
+    let mut bad = good.clone();
+    for n in 0..20_000 {
+        good += &format!("  p{n}: {{command: a}}\n");
+        bad += &format!("  p{n}: {{command: a, user: a, user: b}}\n  q{n}: nothing\n");
+    }
+    assert_eq!(specs(&text(&good)).unwrap().len(), 20_000);
+    let problems = read(&text(&bad)).unwrap_err();
+    assert!((1_000..=1_001).contains(&problems.len()), "{}", problems.len());
 }

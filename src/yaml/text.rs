@@ -1,6 +1,7 @@
 //! A file's text.
 
 use super::bounds::LONGEST_TEXT;
+use crate::spec::units::quote;
 use crate::spec::{Problem, Severity};
 
 /// A file's text, and what messages call it.
@@ -24,6 +25,11 @@ pub(super) fn problem(file: &str, line: impl Into<Option<u32>>, message: impl In
         field: None,
         message: message.into(),
     }
+}
+
+/// Text as it is shown between marks: what would upset a terminal escaped, and no longer than a person reads.
+pub(super) fn short(text: &str) -> String {
+    quote(text).trim_matches('"').to_owned()
 }
 
 /// The text of a file's bytes, which must be UTF-8.

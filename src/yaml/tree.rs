@@ -8,7 +8,7 @@ use granit_parser::{Event, Parser, Placement, ScalarStyle, Span};
 use super::bounds::{DEEPEST, LONGEST_TEXT};
 use super::others::is_anothers;
 use super::syntax;
-use super::text::problem;
+use super::text::{problem, short};
 use crate::spec::Problem;
 
 /// A value as it was written.
@@ -129,13 +129,13 @@ impl Builder<'_> {
                         let message = "an alias stands inside of what it stands for, so it would never end";
                         return Err(problem(self.file, line, message));
                     }
-                    let name = span.slice(text).unwrap_or_default().trim_start_matches('*').escape_debug();
+                    let name = short(span.slice(text).unwrap_or_default().trim_start_matches('*'));
                     let message = format!("`*{name}` stands inside of `&{name}`, so it would never end");
                     return Err(problem(self.file, line, message));
                 }
             },
             Event::UnresolvedAlias(name) => {
-                let name = name.escape_debug();
+                let name = short(&name);
                 if is_anothers(self.file, text.lines(), line) {
                     let message = "nothing above is marked as what a `*` here stands for; text with a `*` needs quotes";
                     return Err(problem(self.file, line, message));

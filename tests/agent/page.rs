@@ -64,7 +64,11 @@ fn the_commands_of_the_agents_page_work() {
     daemon.arg(format!("unix:{}", world.socket("dsd.socket").display()));
     let daemon = world.home.start(daemon);
     daemon.wait_for(" ready; ");
-    assert!(command("neap").args(["wait", "trace-agent", "dogstatsd"]).status().unwrap().success());
+    let waited = || {
+        let output = command("neap").args(["wait", "trace-agent", "dogstatsd"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    waited();
 
     let page = page();
     let (_, section) = page.split_once("\n## Running it\n").unwrap();
@@ -82,8 +86,8 @@ fn the_commands_of_the_agents_page_work() {
     }
     assert!(count >= 8, "only {count} commands were found");
     // The next one after an upgrade, with everything that it took over.
-    assert!(command("neap").args(["wait", "trace-agent", "dogstatsd"]).status().unwrap().success());
-    assert!(command("neap").arg("down").status().unwrap().success());
+    waited();
+    assert!(command("neap").arg("down").output().unwrap().status.success());
     let (status, said) = daemon.end();
     assert_eq!(status.code(), Some(0), "{said}");
 }

@@ -2,6 +2,7 @@
 
 use nix::sys::signal::Signal;
 
+use crate::common::wait_until;
 use crate::support::{Home, identity, is, pid, wait_for_file};
 
 const LOOP: &str = "trap 'echo bye; exit 0' TERM; echo hello; while :; do sleep 0.05; done";
@@ -154,7 +155,7 @@ fn messages_are_json_or_the_agents_when_asked() {
     let daemon = home.daemon();
     let line = daemon.wait_for(" in neap) | ready; ");
     assert!(line.contains(" UTC | PROCMGR | INFO | (neap:"), "{line}");
-    wait_until("it is said to run", || daemon.said().contains(" in a) | process:a | running"));
+    crate::common::wait_until("it is said to run", || daemon.said().contains(" in a) | process:a | running"));
     // What was in force says how, for the next supervisor, too.
     nix::sys::signal::kill(daemon.supervisor(), nix::sys::signal::Signal::SIGKILL).unwrap();
     daemon.wait_for(" in neap) | ready; ");

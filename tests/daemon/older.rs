@@ -395,6 +395,10 @@ fn what_is_switched_off_starts_nothing_and_what_is_wrong_is_told_without_the_age
             all += &said(&older.home.ask([&["--socket", &socket], asked].concat()));
         }
     }
+    older.write("datadog.yaml", "api_key: S3CRET\n");
+    let nothing = older.client(&["reload-config"]);
+    assert!(nothing.status.success() && said(&nothing).contains("so nothing of this file is started"), "{nothing:?}");
+    all += &said(&nothing);
     older.write("datadog.yaml", &good);
     older.ok(&["reload-config"]);
     older.wait_until("dogstatsd", "it runs", |row| is(row, "running"));

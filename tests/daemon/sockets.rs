@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::common::free_port;
+use crate::common::{free_port, wait_until};
 use crate::support::{DEADLINE, Daemon, Home, is, pid};
 
 /// How often a service is killed.
@@ -230,7 +230,7 @@ fn a_handler_hears_when_a_process_listens() {
     let daemon = home.daemon();
     let heard = daemon.wait_for("web for a connection on ");
     assert!(heard.contains("x.sock"), "{heard}");
-    daemon.wait_for("neap: ready;");
+    wait_until("it is ready", || daemon.said().contains("neap: ready;"));
     daemon.stop();
 }
 

@@ -117,7 +117,7 @@ fn a_script_with_yaml_survives_a_crash_while_the_files_are_edited() {
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     std::fs::write(home.path("datadog.yaml"), yaml.replace("sleep 1000", "sleep 1001")).unwrap();
     let planned = home.neap(["plan"]);
-    assert!(planned.contains("~ agent: will be restarted; with shipper (running, datadog.yaml:3)"), "{planned}");
+    assert!(planned.contains("~ agent: will be restarted; with shipper (running, ./datadog.yaml:3)"), "{planned}");
     home.neap(["apply"]);
     // The session knows the handles, as for any other process.
     let shown = home.neap(["eval", "return p.agent:status().state"]);
@@ -272,7 +272,8 @@ fn the_example_resource_limits_kills_what_takes_too_much() {
 #[test]
 fn the_example_socket_activation_starts_on_the_first_connection() {
     run("socket-activation.yaml", |home, file, ports| {
-        assert_eq!(ask(home, file, &["wait", "web", "clock", "--state", "listening"]).0, Some(0));
+        let rows = list(home, file);
+        assert!(is(&rows["web"], "waiting") && is(&rows["clock"], "waiting"), "for a connection: {rows:#?}");
         let answer = get(ports[3]);
         assert!(answer.contains("hello from process"), "{answer}");
         assert!(is(&list(home, file)["web"], "running"));

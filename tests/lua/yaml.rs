@@ -197,6 +197,18 @@ fn a_folder_is_scripts_and_yaml_by_name_with_sockets_joined() {
 }
 
 #[test]
+fn a_file_that_several_take_is_declared_once() {
+    let files = [
+        ("10-first.lua", "local dd = require('neap').yaml 'datadog.yaml'\nassert(dd.dogstatsd.name == 'dogstatsd')"),
+        ("20-second.lua", "local dd = require('neap').yaml './datadog.yaml'\nassert(dd.dogstatsd.name == 'dogstatsd')"),
+        ("datadog.yaml", DATADOG),
+    ];
+    let folder = Folder::new("several", &files);
+    let evaluated = evaluate(folder.all()).expect("it is accepted");
+    assert_eq!(names(&evaluated), ["dogstatsd", "trace-agent"]);
+}
+
+#[test]
 fn a_file_is_joined_with_the_sockets_beside_it() {
     let files = [
         ("web.yaml", "command: web\n"),

@@ -32,8 +32,14 @@ fn corpus() -> Vec<Vec<u8>> {
     texts
 }
 
+/// How many cases are tried: `NEAP_YAML_CASES` times as many on request.
+fn fuzz(cases: u32) -> u32 {
+    let times = std::env::var("NEAP_YAML_CASES").ok().and_then(|times| times.parse().ok());
+    cases.saturating_mul(times.unwrap_or(1))
+}
+
 proptest! {
-    #![proptest_config(Config { cases: 2_000, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: fuzz(2_000), failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn no_bytes_upset_the_reading(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
@@ -83,7 +89,7 @@ fn damage(text: &[u8], at: usize, length: usize, how: usize) -> Vec<u8> {
 fn no_damage_to_a_file_upsets_the_reading() {
     let texts = corpus();
     let mut runner = TestRunner::new_with_rng(
-        Config { cases: 4_000, failure_persistence: None, ..Config::default() },
+        Config { cases: fuzz(4_000), failure_persistence: None, ..Config::default() },
         TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]),
     );
     let blows = prop::collection::vec((any::<usize>(), 0..40_usize, any::<usize>()), 1..4);

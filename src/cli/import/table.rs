@@ -151,8 +151,11 @@ fn below<'f>(fields: &'f mut Fields, at: &[Step]) -> Option<&'f mut Fields> {
     Some(here)
 }
 
+/// Whether a table still says what it is to say.
+type Same<'a> = dyn Fn(&[(String, Node)]) -> bool + 'a;
+
 /// Takes away every key below here that the spec is the same without.
-fn reduce(fields: &mut Fields, at: &mut Vec<Step>, same: &dyn Fn(&[(String, Node)]) -> bool) {
+fn reduce(fields: &mut Fields, at: &mut Vec<Step>, same: &Same<'_>) {
     let Some(here) = below(fields, at) else { return };
     let keys: Vec<String> = here.iter().map(|(key, _)| key.clone()).collect();
     // What kind of probe it is could mostly be told from its keys, but it is its constructor's name.

@@ -10,14 +10,8 @@ mod own;
 mod tree;
 mod version1;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 #[cfg(feature = "cli")]
 pub(crate) use aside::step_aside;
 pub(crate) use controller::Controller;
 pub(super) use limiter::{Limited, Limiter};
 pub(super) use tree::{Base, Leaf};
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

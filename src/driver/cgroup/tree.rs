@@ -20,13 +20,13 @@ use crate::core::{Pid, RunId};
 use crate::spec::Signal;
 
 use super::controller::Controller;
-use super::lock;
 use super::names::{Naming, folder, parsed};
 use super::own::Own;
 use crate::driver::reserve::Reserve;
 use crate::driver::sys::fault::{self, Call};
 use crate::driver::sys::{self, OpenFor};
 use crate::driver::tell::{self, Roll};
+use crate::lock::lock;
 
 /// The instance's folder, removed when the last tree and the owner are gone.
 pub(in crate::driver) struct Base {

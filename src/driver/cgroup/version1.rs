@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex};
 use nix::unistd::{AccessFlags, access};
 
 use super::controller::Controller;
-use super::lock;
 use super::names::{Naming, instance_folder, parsed};
 use super::own::Own;
 use crate::core::{Pid, RunId};
 use crate::driver::member;
+use crate::lock::lock;
 
 /// The hierarchies of version 1.
 pub(super) struct Version1 {

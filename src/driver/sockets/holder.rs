@@ -2,19 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::count::address;
+use super::kernel::{self, state};
 use crate::spec::{ListenAddress, Place};
-
-/// A socket at which connections are accepted, in the table of TCP.
-const LISTENS: &str = "0A";
-
-/// Set in the table of Unix sockets for those at which connections are accepted.
-const ACCEPTS: u32 = 1 << 16;
 
 /// A program that has an address: `nginx (pid 4711)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,10 +46,10 @@ fn holders(listener: &ListenAddress, base: &Path, sure: bool) -> Vec<Holder> {
     let sockets = match listener.place() {
         Ok(Place::Internet(wanted)) if wanted.port() > 0 => {
             let tables = match (matches!(listener, ListenAddress::Tcp(_)), wanted.is_ipv4()) {
-                (true, true) => ["/proc/net/tcp", "/proc/net/tcp6"],
-                (true, false) => ["/proc/net/tcp6", "/proc/net/tcp"],
-                (false, true) => ["/proc/net/udp", "/proc/net/udp6"],
-                (false, false) => ["/proc/net/udp6", "/proc/net/udp"],
+                (true, true) => ["tcp", "tcp6"],
+                (true, false) => ["tcp6", "tcp"],
+                (false, true) => ["udp", "udp6"],
+                (false, false) => ["udp6", "udp"],
             };
             let tables = if sure { &tables[..1] } else { &tables[..] };
             tables.iter().flat_map(|table| internet(table, wanted)).collect()
@@ -70,39 +63,29 @@ fn holders(listener: &ListenAddress, base: &Path, sure: bool) -> Vec<Holder> {
     if sockets.is_empty() { Vec::new() } else { who_has(&sockets) }
 }
 
-/// The inodes of sockets that have this address, or one that includes it.
+/// The inodes of sockets that have this address, or one that includes it. A table that cannot be read names nobody.
 fn internet(table: &str, wanted: SocketAddr) -> BTreeSet<u64> {
-    let tcp = table.contains("tcp");
-    // `  sl  local_address rem_address   st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`
-    inodes(table, |line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().take(10).collect();
-        let local = address(fields.get(1)?)?;
-        let alike = local.ip().to_canonical() == wanted.ip().to_canonical()
-            || local.ip().is_unspecified()
-            || wanted.ip().is_unspecified();
-        let listens = !tcp || *fields.get(3)? == LISTENS;
-        let inode = fields.get(9)?.parse().ok()?;
-        (alike && listens && local.port() == wanted.port()).then_some(inode)
-    })
+    let mut found = BTreeSet::new();
+    let _ = kernel::internet(table, |row| {
+        let (ip, wanted_ip) = (row.local.ip(), wanted.ip());
+        let alike = ip.to_canonical() == wanted_ip.to_canonical() || ip.is_unspecified() || wanted_ip.is_unspecified();
+        let listens = !table.starts_with("tcp") || row.state == state::LISTEN;
+        if alike && listens && row.local.port() == wanted.port() {
+            found.insert(row.inode);
+        }
+    });
+    found
 }
 
 /// The inodes of sockets that are bound to this path, or name.
 pub(super) fn unix(path: &str) -> BTreeSet<u64> {
-    // `Num RefCount Protocol Flags Type St Inode Path`, the inode padded with blanks.
-    inodes("/proc/net/unix", |line| {
-        let (about, rest) = line.split_at_checked(line.match_indices(' ').nth(5)?.0)?;
-        let (inode, bound) = rest.trim_start().split_once(' ')?;
-        let mut about = about.split(' ').skip(3);
-        let (flags, kind) = (u32::from_str_radix(about.next()?, 16).ok()?, about.next()?);
-        let datagrams = kind == "0002";
-        (bound == path && (datagrams || flags & ACCEPTS != 0)).then(|| inode.parse().ok())?
-    })
-}
-
-fn inodes(table: &str, inode: impl Fn(&str) -> Option<u64>) -> BTreeSet<u64> {
-    let Ok(file) = File::open(table) else { return BTreeSet::new() };
-    let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
-    lines.filter_map(|line| inode(&String::from_utf8_lossy(&line))).collect()
+    let mut found = BTreeSet::new();
+    let _ = kernel::unix(|row| {
+        if row.bound == path && row.receives() {
+            found.insert(row.inode);
+        }
+    });
+    found
 }
 
 /// The processes that have one of these sockets open, as far as this user may see them.

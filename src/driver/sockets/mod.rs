@@ -5,6 +5,7 @@ mod bind;
 mod connection;
 mod count;
 mod holder;
+mod kernel;
 mod over;
 mod pass;
 mod path;

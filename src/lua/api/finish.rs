@@ -79,6 +79,8 @@ fn with_folder(
     declared: &[Read],
 ) -> Result<(Plan, Vec<Problem>), Vec<Problem>> {
     let mut folder = std::mem::take(&mut evaluation.folder);
+    // What a script of the folder took is declared already.
+    folder.retain(|document| !evaluation.taken.contains_key(&document.file));
     loop {
         let problems = match assemble(evaluation, declared, &folder) {
             Ok(plan) => return Ok(plan),

@@ -3,7 +3,7 @@
 //! A file's processes go into the same record as a script's. They keep their dialect: `neap.defaults` and templates are
 //! for processes that are written in Lua.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use mlua::{Lua, MetaMethod, Table, Value};
@@ -17,7 +17,7 @@ use crate::lua::problem::{Site, did_you_mean, misuse, only_in_evaluation, proble
 use crate::lua::reader::{FileRead, ReadError};
 use crate::lua::values::Handle;
 use crate::spec::{Problem, Severity};
-use crate::yaml::{Definition, Document, Text, decode, join, read};
+use crate::yaml::{Definition, Document, Form, Text, decode, join, read};
 
 /// Adds the function to the module.
 pub(super) fn register(lua: &Lua, module: &Table) -> mlua::Result<()> {
@@ -41,7 +41,9 @@ fn yaml(lua: &Lua, given: Value) -> mlua::Result<Table> {
     only_in_evaluation(lua, "neap.yaml")?;
     let given = text(lua, "yaml", "a path", &given)?;
     let host = Evaluation::host(lua)?;
-    let relative = Path::new(&given).strip_prefix(host.root()).unwrap_or(Path::new(&given)).to_owned();
+    let relative = Path::new(&given).strip_prefix(host.root()).unwrap_or(Path::new(&given));
+    // One file has one name, for what it is known by.
+    let relative: PathBuf = relative.components().filter(|part| *part != Component::CurDir).collect();
     let refused = |error: ReadError| misuse(lua, format!("neap.yaml: {error}"));
     let mut files = vec![host.reader().read(&relative).map_err(refused)?];
     if let Some(sockets) = sockets_of(&relative)
@@ -49,12 +51,16 @@ fn yaml(lua: &Lua, given: Value) -> mlua::Result<Table> {
     {
         files.push(host.reader().read(&sockets).map_err(refused)?);
     }
-    let (documents, names) = documents_of(&files)
-        .and_then(|documents| {
-            let names = declare(lua, &host, documents.clone())?;
-            Ok((documents, names))
-        })
-        .map_err(Problems::raise)?;
+    let documents = documents_of(&files).map_err(Problems::raise)?;
+    // Two modules may both want the same.
+    let known = Evaluation::with(lua, |evaluation| evaluation.taken.get(&files[0].display).cloned())?;
+    let names = match known {
+        Some(names) => names,
+        None => declare(lua, &host, documents.clone()).map_err(Problems::raise)?,
+    };
+    Evaluation::with(lua, |evaluation| {
+        evaluation.taken.extend(files.iter().map(|file| (file.display.clone(), names.clone())));
+    })?;
     host.limits().check(lua)?;
     handles(lua, &documents, &names)
 }
@@ -124,7 +130,7 @@ fn documents_of(files: &[FileRead]) -> Result<Vec<Document>, Vec<Problem>> {
 /// What is said of a document that declares nothing because it says so.
 fn disabled(document: &Document) -> Option<Problem> {
     if document.enabled {
-        return None;
+        return silent(document);
     }
     let count = document.processes.len();
     let what = if count == 1 { "its process is".to_owned() } else { format!("its {count} processes are") };
@@ -139,10 +145,23 @@ fn disabled(document: &Document) -> Option<Problem> {
     Some(said)
 }
 
+/// The same of the Agent's file without a word for us: nothing is wrong with it, and nobody would know why nothing starts.
+fn silent(document: &Document) -> Option<Problem> {
+    let nothing = document.processes.is_empty() && document.sockets.is_empty();
+    if document.form != Form::Datadog || !nothing {
+        return None;
+    }
+    let site = Site { file: Some(document.file.clone()), line: None };
+    let message = "there is no process below `process_manager.managed_processes`, so nothing of this file is started";
+    let mut said = problem_at(&site, None, None, message);
+    said.severity = Severity::Warning;
+    Some(said)
+}
+
 /// Takes the documents' processes into the record; returns their names.
 fn declare(lua: &Lua, host: &Host, documents: Vec<Document>) -> Result<Vec<Arc<str>>, Vec<Problem>> {
+    documents.iter().filter_map(disabled).for_each(|warning| host.warn(warning));
     let (enabled, left_out): (Vec<_>, Vec<_>) = documents.into_iter().partition(|document| document.enabled);
-    left_out.iter().filter_map(disabled).for_each(|warning| host.warn(warning));
     // Sockets of processes that are left out are of nobody.
     let definitions = if left_out.is_empty() { join(enabled)? } else { Vec::new() };
     let mut names = Vec::new();

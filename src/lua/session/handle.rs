@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, UnboundedSender, unbounded_channel};
@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{Receiver, UnboundedSender, unbounded_channel};
 use super::answer::Item;
 use super::outlet::{Outlet, WeakOutlet};
 use super::serve::{self, Line, Question, Setup};
+use crate::lock::lock;
 use crate::lua::runtime::Generation;
 use crate::lua::turns::Cancel;
 
@@ -37,10 +38,6 @@ impl Default for SessionRequest {
 
 /// The lines that are not answered yet.
 pub(super) type Open = Arc<Mutex<BTreeMap<u64, Arc<Cancel>>>>;
-
-pub(super) fn lock(open: &Open) -> MutexGuard<'_, BTreeMap<u64, Arc<Cancel>>> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A session on the thread of a generation, whose functions it keeps callable. Dropped, what it evaluates is given up.
 pub struct Session {
