@@ -31,6 +31,9 @@ const SAME_REQUEST: Duration = Duration::from_millis(100);
 /// How long the last lines may take to be printed when all is over.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// What is done once it is ready.
+pub(super) type OnReady = Box<dyn FnOnce(&Notes) + Send>;
+
 /// What differs between one supervision and another.
 pub(super) struct Manner {
     /// Whether it ends when nothing can run again.
@@ -40,7 +43,7 @@ pub(super) struct Manner {
     /// Whether SIGUSR1 and SIGUSR2 are passed on.
     pub(super) forwards: bool,
     /// Called once, when the listeners of the first plan are bound or could not be, unless it is to end by then.
-    pub(super) ready: Option<Box<dyn FnOnce(&Notes) + Send>>,
+    pub(super) ready: Option<OnReady>,
     /// Told that it ends, and every few seconds what that waits for.
     pub(super) stopping: Box<dyn Fn(&str) + Send>,
 }
