@@ -32,7 +32,7 @@ const SAME_REQUEST: Duration = Duration::from_millis(100);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What is done once it is ready.
-pub(super) type OnReady = Box<dyn FnOnce(&Notes) + Send>;
+pub(super) type WhenReady = Box<dyn FnOnce(&Notes) + Send>;
 
 /// What differs between one supervision and another.
 pub(super) struct Manner {
@@ -43,7 +43,7 @@ pub(super) struct Manner {
     /// Whether SIGUSR1 and SIGUSR2 are passed on.
     pub(super) forwards: bool,
     /// Called once, when the listeners of the first plan are bound or could not be, unless it is to end by then.
-    pub(super) ready: Option<OnReady>,
+    pub(super) ready: Option<WhenReady>,
     /// Told that it ends, and every few seconds what that waits for.
     pub(super) stopping: Box<dyn Fn(&str) + Send>,
 }

@@ -2,7 +2,6 @@
 
 use nix::sys::signal::Signal;
 
-use crate::common::wait_until;
 use crate::support::{Home, identity, is, pid, wait_for_file};
 
 const LOOP: &str = "trap 'echo bye; exit 0' TERM; echo hello; while :; do sleep 0.05; done";
