@@ -23,7 +23,7 @@ use super::start::{self, Asked};
 use super::summary::Summary;
 use super::telemetry;
 use crate::anchor::Link;
-use crate::core::{Event, StateName};
+use crate::core::{Event, StateName, Status};
 use crate::driver::sys::heed_hangups;
 use crate::instance::places::{Bases, Places};
 use crate::instance::{Begun, Endpoint, Instance, Left};
@@ -229,11 +229,15 @@ fn watch(instance: &Instance, link: &Link) {
     let watching = move || {
         while let Some(supervisor) = supervisor.upgrade() {
             // It answers once it has come through what it was doing.
-            if supervisor.list().is_err() {
-                return;
-            }
+            let Ok(statuses) = supervisor.list() else { return };
+            // A stop says what it waits for.
+            let stopping = supervisor.is_shutting_down();
             drop(supervisor);
-            link.notify("WATCHDOG=1");
+            link.notify(&if stopping {
+                "WATCHDOG=1".to_owned()
+            } else {
+                format!("WATCHDOG=1\nSTATUS={}", sum(&statuses))
+            });
             std::thread::sleep(interval / 2);
         }
     };
@@ -244,7 +248,10 @@ fn watch(instance: &Instance, link: &Link) {
 
 /// `3 processes, 2 running, 1 failed`.
 fn summed(instance: &Instance) -> String {
-    let statuses = instance.supervisor().list().unwrap_or_default();
+    sum(&instance.supervisor().list().unwrap_or_default())
+}
+
+fn sum(statuses: &[Status]) -> String {
     let count = |states: &[StateName]| statuses.iter().filter(|status| states.contains(&status.state)).count();
     let running = count(&[StateName::Running]);
     let failed = count(&[StateName::Failed, StateName::Crashed]);

@@ -36,7 +36,8 @@ fn a_service_manager_is_told_of_start_reload_stop_and_life() {
     let daemon = home.start(command);
     let ready = heard(&socket, "READY=1");
     assert!(ready.contains("STATUS=1 process"), "{ready}");
-    heard(&socket, "WATCHDOG=1");
+    let alive = heard(&socket, "WATCHDOG=1");
+    assert!(alive.contains("STATUS=1 process, "), "as it is now: {alive}");
     daemon.signal(Signal::SIGHUP);
     let reloading = heard(&socket, "RELOADING=1");
     let at = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).expect("when");
