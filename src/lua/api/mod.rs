@@ -37,4 +37,6 @@ pub(crate) use handle::METHODS;
 pub(crate) use json::to_json;
 pub(crate) use run_time::{event_table, topic};
 pub(crate) use settings::KEYS as SETTINGS_KEYS;
-pub(crate) use yaml::{declare_file, is_yaml, leave_incomplete, sockets_of, take_in};
+#[cfg(feature = "cli")]
+pub(crate) use yaml::sockets_of;
+pub(crate) use yaml::{declare_file, is_yaml, leave_incomplete, take_in};
