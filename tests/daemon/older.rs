@@ -93,7 +93,7 @@ fn dd_procmgrd_is_the_same_daemon_after_a_crash_and_an_upgrade() {
     // The agent has other sockets in that folder, which its clients come to.
     assert_eq!(socket.parent().unwrap().metadata().unwrap().mode() & 0o7777, 0o755);
     assert_eq!(socket.metadata().unwrap().mode() & 0o7777, 0o600);
-    let web = pid(&older.row("web"));
+    let web = pid(&older.wait_until("web", "it runs", |row| is(row, "running")));
     daemon.crash_at(&socket.display().to_string());
     assert_eq!(pid(&older.row("web")), web);
     // What it was started with goes, and what runs does not.
@@ -183,7 +183,7 @@ fn the_folder_that_is_the_default_need_not_be_there() {
     older.ok(&["create", "made", "sleep", "1000"]);
     older.write("none.d/web.lua", SLEEPER);
     older.ok(&["reload-config"]);
-    let web = pid(&older.row("web"));
+    let web = pid(&older.wait_until("web", "it runs", |row| is(row, "running")));
     // What is gone then is missed, and ends nothing.
     std::fs::remove_dir_all(&folder).unwrap();
     let refused = older.client(&["reload-config"]);
@@ -415,7 +415,7 @@ fn an_older_client_reloads_the_configuration_and_is_told_by_a_status_what_is_wro
     older.write("processes.d/bad.yaml", "comand: sleep 1000\n");
     let daemon = older.daemon(&[]);
     assert!(daemon.said().contains("bad.yaml:1"), "{}", daemon.said());
-    assert!(is(&older.row("web"), "running"));
+    older.wait_until("web", "it runs", |row| is(row, "running"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let channel = neap::rpc::connect(&older.socket(), DEADLINE).await.unwrap();
