@@ -298,7 +298,8 @@ impl Supervisor {
     ///
     /// let supervisor = Supervisor::builder().build()?;
     /// let mut plan = Plan::new();
-    /// plan.insert(Spec::new("web", ["my-server"]).listen(Listener::new(ListenAddress::Tcp("127.0.0.1:0".into()))))?;
+    /// plan.insert(Spec::new("web", ["my-server"]).listen(Listener::new(ListenAddress::Tcp("127.0.0.1:0".into()))))
+    ///     .map_err(|problem| problem.to_string())?;
     /// supervisor.apply(plan).wait()?;
     /// supervisor.listening().wait()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
