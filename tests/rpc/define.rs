@@ -372,3 +372,15 @@ fn one_of_the_configuration_is_not_deleted_and_an_update_of_it_is_an_override() 
     assert!(told.process.unwrap().overridden && told.change.unwrap().overridden);
     assert_eq!(world.spec("web").restart, Restart::default(), "the defaults of a configuration");
 }
+
+#[test]
+fn a_mistake_in_json_is_told_without_the_words_of_lua() {
+    let world = World::new();
+    let text = r#"{"name": "web", "command": ["sleep"], "health": 5, "ready": {"typ": "tcp"}, "listen": 5}"#;
+    let refused = world.create(json(text)).unwrap_err();
+    let problems = error_detail(&refused).unwrap().problems;
+    let told: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told.iter().all(|message| !message.contains("neap.")), "{told:?}");
+    assert!(told.iter().any(|message| message.contains("a table whose `type` is http, tcp or exec")), "{told:?}");
+}

@@ -18,6 +18,7 @@ const FOLDER_MODE: u32 = 0o755;
 /// Supervises the agent's processes: the daemon of the older process manager, as Neap does its work.
 #[derive(Debug, Parser)]
 #[command(name = "dd-procmgrd", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(mut_arg("config", |arg| arg.help("A .lua or .yaml file, or a folder of them [default: what the variables below say]")))]
 #[command(after_help = "\
 Variables (a flag counts for more):
   DD_PM_CONFIG_DIR      The folder with the processes' files, *.yaml, *.yml and *.lua; by default

@@ -4,7 +4,7 @@ use crate::rpc::fault::Fault;
 use crate::rpc::proto::v1;
 use crate::rpc::select::Found;
 use crate::rpc::spec_node;
-use crate::spec::read::{Dialect, amend, spec as read};
+use crate::spec::read::{Dialect, Syntax, amend, spec as read};
 use crate::spec::{FunctionId, Node, Problem, Secret, Severity, Source, Spec, Value, write};
 
 /// A definition, or the changes of one: what is absent stays as it is, or has its default.
@@ -89,7 +89,8 @@ pub(in crate::rpc) fn defined(changes: Changes) -> Result<Spec, Fault> {
 }
 
 fn from_table(name: &str, table: Vec<(String, Node)>, dialect: &Dialect) -> Result<Spec, Fault> {
-    read(name, &Node::new(Value::Map(table)), dialect, Source::default()).map_err(|all| Fault::problems(&all))
+    let dialect = Dialect { syntax: Syntax::Json, ..dialect.clone() };
+    read(name, &Node::new(Value::Map(table)), &dialect, Source::default()).map_err(|all| Fault::problems(&all))
 }
 
 /// A program's name is never split: it may hold blanks.

@@ -21,8 +21,10 @@ pub enum Origin {
 /// The language that a definition is written in: which words messages offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syntax {
-    /// Lua, and programs, which have its keys.
+    /// Lua.
     Lua,
+    /// What programs send: the keys of Lua, and no constructors.
+    Json,
     /// YAML, where there are no constructors, and the older system's names are keys, too.
     Yaml,
 }

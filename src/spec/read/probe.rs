@@ -109,7 +109,7 @@ impl Reader<'_> {
         let Some((_, named)) = entries.iter().find(|(key, _)| key == "type") else {
             let told = KINDS.iter().find(|(_, key)| entries.iter().any(|(written, _)| written == key));
             let Some((kind, table)) = told.and_then(|(kind, _)| table_of(kind)) else {
-                if self.dialect.syntax == Syntax::Yaml {
+                if self.dialect.syntax != Syntax::Lua {
                     self.problem(at, "needs a `type`: http, tcp or exec");
                     return None;
                 }
@@ -117,7 +117,7 @@ impl Reader<'_> {
             };
             return Some(Written { kind, fields: self.fields(at, entries, table) });
         };
-        // YAML has no functions.
+        // Neither YAML nor JSON has functions.
         let kinds = KINDS.iter().filter(|(kind, _)| self.dialect.syntax == Syntax::Lua || *kind != "check");
         let choices: Vec<(&str, &'static str)> = kinds.map(|(kind, _)| (*kind, *kind)).collect();
         let kind = self.choice(&at.key("type", named), named, &choices)?;

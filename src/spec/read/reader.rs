@@ -146,7 +146,7 @@ impl<'d> Reader<'d> {
     pub(super) fn or_in_yaml(&self, lua: &'static str, yaml: &'static str) -> &'static str {
         match self.dialect.syntax {
             Syntax::Lua => lua,
-            Syntax::Yaml => yaml,
+            Syntax::Yaml | Syntax::Json => yaml,
         }
     }
 
