@@ -121,6 +121,11 @@ fn the_agents_programs_run_from_yaml_as_the_example_says() {
     let world = World::new();
     let file = example(&world);
     let daemon = world.start(&file);
+    // Imported, it is the same: the plan of that has nothing to do, which `--exit-code` says by success.
+    let lua = file.with_extension("lua");
+    let (yaml, lua) = (file.to_str().unwrap(), lua.to_str().unwrap());
+    world.neap(&["import", yaml, "-o", lua]);
+    world.neap(&["plan", "--exit-code", lua]);
     shows_what_it_says(&world, daemon, false);
 }
 
