@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use super::exit::{Exit, Failure};
 use super::signals::{Early, Signals};
 use crate::anchor::{Inheritance, Link, become_anchor};
+use crate::instance::places::Places;
 
 /// The anchor, and what it kept.
 pub(super) type Anchor = (Link, Inheritance);
@@ -47,12 +48,19 @@ pub(super) enum Lack {
     Said,
 }
 
+/// The places that this supervisor was given by the one who became its anchor. Links may lead elsewhere by now, and files may
+/// be gone: found anew, they could be another instance's.
+pub(super) fn handed_on() -> Option<Places> {
+    Link::is_there().then(|| Places::from_variables(|name| std::env::var_os(name)))?
+}
+
 /// Does the work under an anchor, which ends with it and with the same code. Called in the anchor's supervisor it does
 /// the work; else it becomes the anchor and does not return, unless there can be none. Each supervisor that the anchor
-/// starts gets this command line.
+/// starts gets this command line, and [these places](handed_on).
 pub(super) fn run(
     lack: Lack,
     line: &[OsString],
+    places: &Places,
     work: impl FnOnce(Given) -> Result<Ending, Failure>,
 ) -> Result<Exit, Failure> {
     let link =
@@ -61,7 +69,7 @@ pub(super) fn run(
         // The anchor, and every supervisor that it starts, is then where we are. Where it is not done, the limits that this
         // costs say why.
         let _ = crate::driver::step_aside();
-        let error = become_anchor(line.iter().cloned());
+        let error = become_anchor(line.iter().cloned(), places.as_variables());
         return match lack {
             Lack::Refused => Err(Failure::new(error.to_string())),
             Lack::Said => without(error.to_string(), work),

@@ -1,7 +1,7 @@
 //! `neap daemon`: supervise without a terminal.
 
 use std::io::stderr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -53,26 +53,31 @@ pub(super) fn daemon(args: &Daemon, global: &Global) -> Result<Exit, Failure> {
     }
     // Under nohup(1), too, it applies the configuration. The anchor passes on what it heeds.
     heed_hangups().map_err(|error| Failure::new(format!("cannot reset SIGHUP: {error}")))?;
-    anchored::run(Lack::Refused, &global.line, |anchor| supervise(args, global, given, anchor))
+    let places = places(given, global)?;
+    anchored::run(Lack::Refused, &global.line, &places, |anchor| supervise(args, places.clone(), anchor))
 }
 
-/// The configuration that is meant: the one that was given, else that of the instance that was named, else its own.
-fn configuration(given: Option<&Path>, global: &Global) -> Result<(Option<PathBuf>, Places), Failure> {
+/// The places of the configuration that is meant, and that as it was named: the one that was given, else that of the instance
+/// that was named, else its own. The same for each supervisor of an anchor.
+fn places(given: Option<&Path>, global: &Global) -> Result<Places, Failure> {
+    if let Some(places) = anchored::handed_on() {
+        return Ok(places);
+    }
     let places = start::places(given, global).map_err(|error| Failure::new(error.to_string()))?;
     let own = || match &global.instance {
         Some(_) => places.config.clone().filter(|path| path.exists()),
         None => Bases::of_this_process().daemons_config(),
     };
-    Ok((given.map(Path::to_owned).or_else(own), places))
+    Ok(Places { config: given.map(Path::to_owned).or_else(own), ..places })
 }
 
-fn supervise(args: &Daemon, global: &Global, given: Option<&Path>, anchor: Given) -> Result<Ending, Failure> {
+fn supervise(args: &Daemon, places: Places, anchor: Given) -> Result<Ending, Failure> {
     let Given { signals, mut around } = anchor;
     orphans::adopt()?;
     // Before anything is started.
     let (endpoints, lacking) = listen::asked(args)?.open(args, around.anchor.as_mut())?;
     let left = around.anchor.as_mut().map(|(_, inheritance)| Left::take(inheritance)).unwrap_or_default();
-    let (config, places) = configuration(given, global)?;
+    let config = places.config.clone();
     let (notes, pending) = notes::notes();
     let level = Arc::new(AtomicUsize::new(notes::rank_of(args.log_level.unwrap_or_default().name())));
     let asked = Asked {

@@ -31,19 +31,34 @@ pub(super) fn up(args: &Up, global: &Global, voice: Voice) -> Result<Exit, Failu
         places.ok()?.config
     });
     telemetry::asked(&args.telemetry)?;
-    let path = locate(args.config.config.as_deref().or(users.as_deref()))?;
+    let handed_on = anchored::handed_on();
+    let path = match handed_on.as_ref().and_then(|places| places.config.clone()) {
+        // A further supervisor goes on with what runs, whatever has become of the files.
+        Some(path) => path,
+        None => locate(args.config.config.as_deref().or(users.as_deref()))?,
+    };
     if args.detach {
         return detach::detach(args, global, voice, &path);
     }
-    let work = |given| supervise(args, global, voice, (&path, given));
-    match start::places(Some(&path), global).and_then(|places| places.make()) {
-        Ok(_) => anchored::run(Lack::Said, &global.line, work),
+    let places = match handed_on {
+        Some(places) => Ok(places),
+        None => start::places(Some(&path), global).and_then(|places| places.make().map(|_| places)),
+    };
+    let places = places.map(|places| Places { config: Some(path.clone()), ..places });
+    let work = |places| |given| supervise(args, places, voice, (&path, given));
+    match places {
+        Ok(places) => anchored::run(Lack::Said, &global.line, &places, work(Some(places.clone()))),
         Err(error @ PlaceError::NoPath(_)) => Err(Failure::new(error.to_string()).exit(Exit::Code(2))),
-        Err(error) => anchored::without(error.to_string(), work),
+        Err(error) => anchored::without(error.to_string(), work(None)),
     }
 }
 
-fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Given)) -> Result<Ending, Failure> {
+fn supervise(
+    args: &Up,
+    places: Option<Places>,
+    voice: Voice,
+    (path, given): (&Path, Given),
+) -> Result<Ending, Failure> {
     let Given { signals, mut around } = given;
     orphans::adopt()?;
     let left = around.anchor.as_mut().map(|(_, inheritance)| Left::take(inheritance)).unwrap_or_default();
@@ -54,7 +69,7 @@ fn supervise(args: &Up, global: &Global, voice: Voice, (path, given): (&Path, Gi
     let (notes, pending) = notes::notes();
     let level = Arc::new(AtomicUsize::new(notes::rank_of(if voice.talk == Talk::Verbose { "trace" } else { "info" })));
     // Without an anchor nobody could go on with what is kept there.
-    let places = around.anchor.as_ref().and_then(|_| start::places(Some(path), global).ok());
+    let places = places.filter(|_| around.anchor.is_some());
     let asked = Asked {
         config: Some(path),
         profiles: &args.config.profile,

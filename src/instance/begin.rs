@@ -171,7 +171,7 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
     let supervisor = builder.build()?;
     if before.restored {
         state.generation = before.generation;
-        state.skipped = live.as_ref().map(|outcome| outcome.skipped.clone()).unwrap_or_default();
+        state.skipped.extend(live.iter().flat_map(|outcome| &outcome.skipped).cloned());
         state.live = live.map(|outcome| Live::begin(outcome.evaluated.generation, &supervisor));
         say.push(taken_over(&supervisor, before.taking_over));
     }
@@ -264,9 +264,18 @@ fn evaluate(
         return Ok((None, live));
     }
     let next = before.highest + 1;
-    let first = config.map(|config| evaluator.evaluate_first(config, next)).transpose();
+    // What a file that is left out declares would be ended: where processes of before go on, it is all or nothing.
+    let goes_on = before.restored && before.generation > 0;
+    let first = config.map(|config| evaluator.evaluate_first(config, next, !goes_on)).transpose();
     match first {
         Ok(first) => Ok((first, live)),
+        Err(problems) if goes_on => {
+            let all: Vec<String> = problems.iter().map(Problem::to_string).collect();
+            state.refused = Some(all.join("\n"));
+            let why = format!("the configuration is refused, and what was in force before goes on: {}", all.join("; "));
+            state.skipped.push(why);
+            Ok((None, live))
+        }
         // There may be processes of before, which are ended all the same.
         Err(problems) if before.taking_over => {
             let all: Vec<String> = problems.iter().map(Problem::to_string).collect();

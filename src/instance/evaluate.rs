@@ -67,11 +67,12 @@ impl Evaluator {
         self.evaluate_request(request(config, &self.profiles), config)
     }
 
-    /// The same as the first of an instance: as the generation of this number, and perhaps without files that are wrong.
-    pub(crate) fn evaluate_first(&self, config: &Path, number: u64) -> Result<Outcome, Vec<Problem>> {
+    /// The same as the first of an instance: as the generation of this number, and perhaps without files that are wrong, where
+    /// that may be.
+    pub(crate) fn evaluate_first(&self, config: &Path, number: u64, may_skip: bool) -> Result<Outcome, Vec<Problem>> {
         let mut request = request(config, &self.profiles);
         request.generation = Some(number);
-        request.skip_bad_files = self.skip_bad_files;
+        request.skip_bad_files = self.skip_bad_files && may_skip;
         self.evaluate_request(request, config)
     }
 

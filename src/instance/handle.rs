@@ -84,7 +84,7 @@ pub(super) struct State {
     pub(super) ready: bool,
     /// What makes it less than it should be.
     pub(super) degraded: Vec<String>,
-    /// What is wrong with the files that the configuration in force is without.
+    /// What is wrong with the files that the configuration in force is without, until another is in force.
     pub(super) skipped: Vec<String>,
     /// What of what was made at run time is not kept, or not there.
     pub(super) lacking: Vec<String>,
@@ -335,7 +335,8 @@ impl Instance {
         move || {
             let state = inner.upgrade().map(|inner| {
                 let state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
-                (state.generation, state.degraded.len() + state.lacking.len() + state.hindrances.len())
+                let degraded = [&state.degraded, &state.skipped, &state.lacking, &state.hindrances];
+                (state.generation, degraded.map(Vec::len).iter().sum::<usize>())
             });
             let (generation, degraded) = state.unwrap_or_default();
             About::new(key.as_str()).with(generation, degraded as u64).begun(lives, started_at)

@@ -20,6 +20,9 @@ const SYSTEM_CONFIG: &str = "/etc/neap/neap.lua";
 const SYSTEM_FOLDER: &str = "/etc/neap/conf.d";
 const SYSTEM_RUNTIME: &str = "/run/neap";
 const SYSTEM_STATE: &str = "/var/lib/neap";
+/// What tells a supervisor its places: key, configuration, runtime and state folder, control socket. Processes get none of it.
+const VARIABLES: [&str; 5] =
+    ["NEAP_PLACES_KEY", "NEAP_PLACES_CONFIG", "NEAP_PLACES_RUNTIME", "NEAP_PLACES_STATE", "NEAP_PLACES_SOCKET"];
 
 /// Which instance is meant, when it is named: `user`, `system`, or by its configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +187,7 @@ pub(crate) enum PlaceError {
 pub(crate) struct Places {
     /// What it is called among the user's instances: a hash of the configuration's path, or `default`.
     pub(crate) key: String,
-    /// Its configuration as an absolute path, if it has one.
+    /// Its configuration, if it has one: as an absolute path, or as it was named.
     pub(crate) config: Option<PathBuf>,
     /// What does not outlive a boot.
     pub(crate) runtime: PathBuf,
@@ -241,6 +244,33 @@ impl Places {
                 Places::of_config(if file.exists() { &file } else { path }, bases)
             }
         }
+    }
+
+    /// As variables, for those who are to have the very same, whatever becomes of links and files.
+    pub(crate) fn as_variables(&self) -> [(&'static str, OsString); 5] {
+        let config = self.config.clone().unwrap_or_default();
+        let paths = [config, self.runtime.clone(), self.state.clone(), self.socket.clone()].map(OsString::from);
+        let [config, runtime, state, socket] = paths;
+        let [of_key, of_config, of_runtime, of_state, of_socket] = VARIABLES;
+        [
+            (of_key, self.key.clone().into()),
+            (of_config, config),
+            (of_runtime, runtime),
+            (of_state, state),
+            (of_socket, socket),
+        ]
+    }
+
+    /// Those that these variables tell; `None` if they do not tell all.
+    pub(crate) fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Option<Places> {
+        let [key, config, runtime, state, socket] = VARIABLES.map(variable);
+        Some(Places {
+            key: key?.into_string().ok()?,
+            config: Some(PathBuf::from(config?)).filter(|path| !path.as_os_str().is_empty()),
+            runtime: runtime?.into(),
+            state: state?.into(),
+            socket: socket?.into(),
+        })
     }
 
     /// The same, with the control socket elsewhere.
@@ -472,6 +502,18 @@ mod tests {
         assert_eq!(places.runtime, Path::new("/home/ann/.local/state/neap/default/run"));
         let homeless = Places::of_user(&Bases::default()).unwrap_err();
         assert!(matches!(homeless, PlaceError::Homeless), "{homeless}");
+    }
+
+    #[test]
+    fn places_that_are_handed_on_are_the_very_same() {
+        let bases = Bases { home: Some("/home/ann".into()), ..Bases::default() };
+        let places = Places::of_config(Path::new("/no/such/folder"), &bases).unwrap().with_socket(Some("s".as_ref()));
+        for places in [Places { config: None, ..places.clone() }, places] {
+            let told = places.as_variables();
+            let find = |name: &str| Some(told.iter().find(|(of, _)| *of == name)?.1.clone());
+            assert_eq!(Places::from_variables(find), Some(places));
+        }
+        assert_eq!(Places::from_variables(|_| None), None);
     }
 
     #[test]

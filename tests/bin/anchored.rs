@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     }
     match Link::from_env() {
         Ok(Some(link)) => supervise(link),
-        Ok(None) => eprintln!("{}", become_anchor(env::args_os().skip(1))),
+        Ok(None) => eprintln!("{}", become_anchor(env::args_os().skip(1), [])),
         Err(why) => eprintln!("{why}"),
     }
     ExitCode::from(99)

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     match Link::from_env().expect("a link") {
         Some(link) => supervise(link),
         None => {
-            eprintln!("{}", anchor::become_anchor(env::args_os().skip(1)));
+            eprintln!("{}", anchor::become_anchor(env::args_os().skip(1), []));
             ExitCode::FAILURE
         }
     }

@@ -217,6 +217,96 @@ fn a_crash_is_no_reload_of_a_file_that_is_half_edited() {
 }
 
 #[test]
+fn a_link_to_its_configuration_that_leads_elsewhere_makes_no_other_instance_of_it() {
+    let home = Home::new();
+    for (version, seconds) in [("v1", 100_000), ("v2", 200_000)] {
+        std::fs::create_dir(home.path(version)).unwrap();
+        let text = format!("command: sleep {seconds}\nauto_start: true\n");
+        std::fs::write(home.path(version).join("a.yaml"), text).unwrap();
+    }
+    let link = home.path("d");
+    let at = |words: &[&str]| home.neap(["--socket", "s.sock"].iter().chain(words));
+    let status = || serde_json::from_str::<Value>(&at(&["status", "--json"])).unwrap();
+    let a = || serde_json::from_str::<Vec<Value>>(&at(&["list", "--json"])).unwrap().remove(0);
+    for words in [["daemon", "--config-dir", "d"].as_slice(), &["up", "d"]] {
+        std::os::unix::fs::symlink("v1", &link).unwrap();
+        let daemon = home.start(home.command(["--socket", "s.sock"].iter().chain(words)));
+        wait_until("it is ready", || home.ask(["--socket", "s.sock", "wait", "a"]).status.success());
+        let (before, place) = (identity(pid(&a())), status()["state_dir"].clone());
+        let goes_on = |what: &str, end: &dyn Fn(nix::unistd::Pid)| {
+            let old = status()["pid"].clone();
+            end(nix::unistd::Pid::from_raw(i32::try_from(old.as_i64().unwrap()).unwrap()));
+            wait_until("there is another supervisor", || {
+                // The one that was killed may still have taken the connection.
+                let answer = home.ask(["--socket", "s.sock", "status", "--json"]).stdout;
+                serde_json::from_slice::<Value>(&answer).is_ok_and(|now| now["pid"] != old && now["ready"] == true)
+            });
+            let said = daemon.said();
+            assert_eq!((identity(pid(&a())), &status()["state_dir"]), (before, &place), "{words:?}: {what}: {said}");
+            assert!(!said.contains("the ledger is gone"), "{words:?}: {what}: {said}");
+        };
+        let crash = |supervisor| kill(supervisor, Signal::SIGKILL).unwrap();
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink("v2", &link).unwrap();
+        goes_on("elsewhere", &crash);
+        std::fs::remove_file(&link).unwrap();
+        goes_on("gone", &crash);
+        goes_on("gone, with a new binary", &|_| drop(at(&["upgrade"])));
+        // It is followed where that is asked for.
+        std::os::unix::fs::symlink("v2", &link).unwrap();
+        at(&["apply"]);
+        assert_ne!(identity(pid(&a())), before, "{words:?}");
+        at(&["down"]);
+        let (ended, said) = daemon.end();
+        assert_eq!(ended.code(), Some(0), "{words:?}: {said}");
+        std::fs::remove_file(&link).unwrap();
+    }
+}
+
+#[test]
+fn files_that_are_wrong_when_both_were_killed_end_nothing_that_runs() {
+    let home = Home::new();
+    let sleeper = "command: sleep 100000\nauto_start: true\n";
+    std::fs::create_dir(home.path("d")).unwrap();
+    std::fs::write(home.path("d/other.yaml"), sleeper).unwrap();
+    for (config, file) in [("d", "d/a.yaml"), ("a.yaml", "a.yaml")] {
+        std::fs::write(home.path(file), sleeper).unwrap();
+        let at = |words: &[&str]| home.neap(["--instance", config].iter().chain(words));
+        let status = || serde_json::from_str::<Value>(&at(&["status", "--json"])).unwrap();
+        let pids = || {
+            let all: Vec<Value> = serde_json::from_str(&at(&["list", "--json"])).unwrap();
+            all.iter().map(|row| identity(pid(row))).collect::<Vec<_>>()
+        };
+        let start = || {
+            let daemon = home.start(home.command(["daemon", config]));
+            daemon.wait_for("neap: ready;");
+            daemon
+        };
+        let daemon = start();
+        let before = pids();
+        let supervisor = nix::unistd::Pid::from_raw(i32::try_from(status()["pid"].as_i64().unwrap()).unwrap());
+        daemon.signal(Signal::SIGSTOP);
+        kill(supervisor, Signal::SIGKILL).unwrap();
+        daemon.signal(Signal::SIGKILL);
+        drop(daemon);
+        std::fs::write(home.path(file), "command: sleep 1\nrestart_polcy: always\n").unwrap();
+        let daemon = start();
+        assert_eq!(pids(), before, "{}", daemon.said());
+        let told = status();
+        let why = told["degraded"].to_string();
+        assert!(why.contains(&format!("{file}:2: ")) && why.contains("what was in force before goes on"), "{told:#}");
+        assert!(told["refused"].to_string().contains("restart_polcy"), "{told:#}");
+        // Mended, it is in force, and all is well.
+        std::fs::write(home.path(file), sleeper).unwrap();
+        at(&["apply"]);
+        assert_eq!(pids(), before, "{}", daemon.said());
+        let told = status();
+        assert!(told["degraded"].as_array().is_none_or(Vec::is_empty) && told["refused"].is_null(), "{told:#}");
+        daemon.stop();
+    }
+}
+
+#[test]
 fn f1_each_line_is_in_the_files_once_and_in_order_through_rotation_apply_crashes_and_upgrade() {
     const LINES: usize = 1_000_000;
     let home = Home::new();
