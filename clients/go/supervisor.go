@@ -36,7 +36,7 @@ func WithOption(name string, value any) Option {
 // WithName names it: in status, and in what it says.
 func WithName(name string) Option { return WithOption("name", name) }
 
-// WithBaseDir is the folder that relative paths of specs are below; `/` unless given.
+// WithBaseDir is the folder that relative paths of specs are below; the current directory unless given.
 func WithBaseDir(folder string) Option { return WithOption("base_dir", folder) }
 
 // WithRuntimeDir is where runtime_directory makes its folders.

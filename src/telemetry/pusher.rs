@@ -144,11 +144,18 @@ impl Pusher {
         self.told.retain(|(_, process, _), _| *process == 0 || there.contains(process));
         self.agent.reach().await;
         let until = Instant::now() + PATIENCE;
-        for (datagram, told) in packed(lines, self.agent.most()) {
-            if self.agent.send(datagram.as_bytes(), until).await {
+        let most = self.agent.most();
+        for _ in lines.iter().filter(|line| line.text.len() > most) {
+            self.telemetry.own().dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut lost = false;
+        for (datagram, told) in packed(lines, most) {
+            // A mark stands behind the lines that it is of: after a datagram that was lost, none may be moved.
+            if !lost && self.agent.send(datagram.as_bytes(), until).await {
                 self.telemetry.own().sent.fetch_add(1, Ordering::Relaxed);
                 self.told.extend(told);
             } else {
+                lost = true;
                 self.telemetry.own().dropped.fetch_add(1, Ordering::Relaxed);
             }
         }

@@ -1,19 +1,19 @@
 //! The thread that serves the page and sends the datagrams.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::pusher::{DogStatsd, push};
 use super::request;
 use super::snapshot::Telemetry;
 
-/// Connections at a time; others wait in the kernel's queue.
+/// Connections at a time of one listener. One more closes the oldest: who says nothing keeps nobody out.
 const MOST_CONNECTIONS: usize = 32;
 /// After an accept that failed: what was short may be there again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -53,7 +53,7 @@ pub struct ServerError {
 #[derive(Debug)]
 pub struct Server {
     end: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Server {
@@ -100,9 +100,8 @@ impl Server {
         let telemetry = telemetry.clone();
         let work = async move {
             let mut ending = ending;
-            let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
             for listener in listeners {
-                tokio::spawn(accept(listener, telemetry.clone(), room.clone()));
+                tokio::spawn(accept(listener, telemetry.clone()));
             }
             let pushing: Vec<_> =
                 agents.into_iter().map(|agent| tokio::spawn(push(telemetry.clone(), agent, ending.clone()))).collect();
@@ -136,31 +135,33 @@ enum Accepting {
     Tcp(tokio::net::TcpListener),
 }
 
-async fn accept(listener: PageListener, telemetry: Telemetry, room: Arc<Semaphore>) {
+async fn accept(listener: PageListener, telemetry: Telemetry) {
     let listener = match listener {
         PageListener::Unix(listener) => tokio::net::UnixListener::from_std(listener).map(Accepting::Unix),
         PageListener::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(Accepting::Tcp),
     };
     let Ok(listener) = listener else { return };
+    let mut open: VecDeque<JoinHandle<()>> = VecDeque::new();
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
         let telemetry = telemetry.clone();
         let accepted = match &listener {
-            Accepting::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                tokio::spawn(async move {
-                    request::serve(telemetry, stream).await;
-                    drop(permit);
-                });
-            }),
-            Accepting::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                tokio::spawn(async move {
-                    request::serve(telemetry, stream).await;
-                    drop(permit);
-                });
-            }),
+            Accepting::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| tokio::spawn(request::serve(telemetry, stream)))
+            }
+            Accepting::Tcp(listener) => {
+                listener.accept().await.map(|(stream, _)| tokio::spawn(request::serve(telemetry, stream)))
+            }
         };
-        if accepted.is_err() {
+        let Ok(serving) = accepted else {
             tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        open.retain(|serving| !serving.is_finished());
+        if open.len() >= MOST_CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
         }
+        open.push_back(serving);
     }
 }

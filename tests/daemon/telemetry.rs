@@ -370,9 +370,9 @@ fn who_asks_for_something_else_is_told_so_and_who_reads_slowly_holds_up_nobody()
     let home = Home::new();
     let socket = with_page(&home, "neap.process 'web' { command = 'sleep 1000' }");
     let daemon = home.ready();
-    // These say nothing, or half of something, and stay.
-    let mut slow: Vec<UnixStream> = (0..8).map(|_| UnixStream::connect(&socket).unwrap()).collect();
-    slow[0].write_all(b"GET /met").unwrap();
+    // These say nothing, or half of something, and stay; they are more than are served at a time.
+    let mut slow: Vec<UnixStream> = (0..40).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    slow[39].write_all(b"GET /met").unwrap();
     let connect = || UnixStream::connect(&socket).unwrap();
     for (method, path, status) in
         [("GET", "/", "404"), ("GET", "/metrics/x", "404"), ("POST", "/metrics", "405"), ("HEAD", "/metrics", "200")]

@@ -333,3 +333,135 @@ fn what_instances_wrote_down_stays_unless_it_is_to_go_and_never_below_one_that_r
     assert!(!state.exists() && !runtime.exists());
     assert_eq!(ground.tree(), before);
 }
+
+const SLEEPER: &str = "require('neap').process('a', { shell = 'echo hello; exec sleep 100000' })\n";
+
+#[test]
+fn nothing_is_purged_below_an_instance_whose_socket_is_elsewhere() {
+    let ground = Ground::new();
+    ground.install(&[]);
+    fs::write(ground.dir.join("neap.lua"), SLEEPER).unwrap();
+    // By a program that is not the installed one: what tells is the lock.
+    let other = |args: &[&str]| {
+        let mut command = Command::new(ground.built().join("neap"));
+        ground.surround(&mut command);
+        command.args(args).env("NEAP_SOCKET", ground.dir.join("elsewhere.sock"));
+        command
+    };
+    succeeds(&mut other(&["up", "--detach"]));
+    let installed = ground.tree();
+    let said = fails(ground.script(&["--uninstall"]).arg("--purge"), 1);
+    assert!(said.contains("an instance runs at ") && said.contains(" down"), "{said}");
+    // Its folder of state is not known to who has other variables: what is open in the other one tells.
+    let mut script = ground.script(&["--uninstall", "--purge"]);
+    let said = fails(script.env("XDG_STATE_HOME", ground.dir.join("none")), 1);
+    assert!(said.contains("an instance runs at ") && said.contains("/run/neap"), "{said}");
+    assert_eq!(ground.tree(), installed);
+    succeeds(&mut other(&["status"]));
+    succeeds(&mut other(&["down"]));
+    ground.uninstall(&["--purge"]);
+    assert!(!ground.dir.join("state/neap").exists());
+}
+
+#[test]
+fn nothing_is_uninstalled_below_an_instance_whose_program_is_gone() {
+    let ground = Ground::new();
+    ground.install(&[]);
+    fs::write(ground.dir.join("neap.lua"), SLEEPER).unwrap();
+    succeeds(&mut ground.neap(&["up", "--detach"]));
+    let installed = ground.prefix().join("bin/neap");
+    fs::remove_file(&installed).unwrap();
+    let tree = ground.tree();
+    for (args, says) in [(&["--uninstall"][..], "runs "), (&["--uninstall", "--purge"], "an instance runs at ")] {
+        let said = fails(&mut ground.script(args), 1);
+        assert!(said.contains(says) && said.contains(" down"), "{said}");
+    }
+    assert_eq!(ground.tree(), tree);
+    let mut down = Command::new(ground.built().join("neap"));
+    ground.surround(&mut down);
+    succeeds(down.arg("down"));
+    ground.uninstall(&["--purge"]);
+    assert!(!ground.dir.join("state/neap").exists());
+}
+
+#[test]
+fn a_lock_that_cannot_be_tried_keeps_what_is_beside_it() {
+    let ground = Ground::new();
+    ground.install(&[]);
+    let folder = ground.dir.join("state/neap/default");
+    fs::create_dir_all(folder.join("lock")).unwrap();
+    let said = fails(&mut ground.script(&["--uninstall", "--purge"]), 1);
+    assert!(said.contains("it cannot be told whether an instance runs at "), "{said}");
+    assert!(folder.join("lock").exists() && ground.prefix().join("bin/neap").exists());
+}
+
+#[test]
+fn only_absolute_places_and_those_of_who_asks_are_purged() {
+    let test = "only_absolute_places_and_those_of_who_asks_are_purged";
+    let ground = Ground::new();
+    let kept = ground.dir.join("relative/neap/kept");
+    fs::create_dir_all(&kept).unwrap();
+    ground.install(&[]);
+    let mut script = ground.script(&["--uninstall", "--purge"]);
+    // As root the folders without the variables are the machine's own: below here there are none.
+    let root = ground.dir.join("root");
+    script.env("XDG_STATE_HOME", "relative").env("XDG_RUNTIME_DIR", "relative");
+    script.arg("--destdir").arg(&root);
+    succeeds(ground.installing(&["--systemd", "none"]).arg("--destdir").arg(&root));
+    let (other, below) = (root.join("relative/neap"), ground.dir.join("rootrelative/neap"));
+    fs::create_dir_all(&other).unwrap();
+    fs::create_dir_all(&below).unwrap();
+    succeeds(&mut script);
+    assert!(kept.exists() && other.exists() && below.exists());
+    if !root_or_skip(test) {
+        return;
+    }
+    let foreign = ground.dir.join("state/neap");
+    fs::create_dir(&foreign).unwrap();
+    std::os::unix::fs::chown(&foreign, Some(STRANGER), Some(STRANGER)).unwrap();
+    let said = ground.uninstall(&["--purge"]);
+    assert!(said.contains(&format!("left: {}", foreign.display())), "{said}");
+    assert!(foreign.exists());
+}
+
+#[test]
+fn nothing_is_uninstalled_below_a_unit_that_runs_or_is_enabled() {
+    let ground = Ground::new();
+    // As on a machine where /lib is a link: systemd has another name for the same file.
+    let units = ground.dir.join("usr/lib/systemd/system");
+    fs::create_dir_all(&units).unwrap();
+    std::os::unix::fs::symlink("usr/lib", ground.dir.join("lib")).unwrap();
+    ground.install(&["--systemd", ground.dir.join("lib/systemd/system").to_str().unwrap()]);
+    let tools = ground.dir.join("tools");
+    fs::create_dir(&tools).unwrap();
+    let systemctl = tools.join("systemctl");
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let answers = |active: &str, enabled: &str, listed: &str, files: &str| {
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in\n\
+             *FragmentPath*neap@*) echo {0}/neap@.service ;;\n*FragmentPath*) echo {0}/neap.service ;;\n\
+             *is-active*neap.service) exit {active} ;;\n*is-enabled*neap.service) exit {enabled} ;;\n\
+             *list-units*) echo '{listed}' ;;\n*list-unit-files*) echo '{files}' ;;\n*) exit 1 ;;\nesac\n",
+            units.display()
+        );
+        fs::write(&systemctl, script).unwrap();
+        fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let installed = ground.tree();
+    for (active, enabled, listed, files, says) in [
+        ("0", "1", "", "", "neap.service runs or is enabled; first: systemctl disable --now neap\n"),
+        ("3", "0", "", "", "neap.service runs or is enabled"),
+        ("3", "1", "neap@web.service loaded active running Neap", "", "neap@web.service runs; first: "),
+        ("3", "1", "neap@web.service loaded activating start Neap", "", "systemctl disable --now neap@web\n"),
+        ("3", "1", "", "neap@.service indirect enabled", "neap@.service is enabled, or an instance of it"),
+        ("3", "1", "", "neap@web.service enabled enabled", "neap@web.service is enabled"),
+    ] {
+        answers(active, enabled, listed, files);
+        let said = fails(ground.script(&["--uninstall"]).env("PATH", &path), 1);
+        assert!(said.contains(says), "{said}");
+        assert_eq!(ground.tree(), installed);
+    }
+    answers("3", "1", "neap@web.service loaded failed failed Neap", "neap@.service disabled enabled");
+    succeeds(ground.script(&["--uninstall"]).env("PATH", &path));
+    assert!(!ground.prefix().join("bin/neap").exists());
+}
