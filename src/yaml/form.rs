@@ -130,7 +130,7 @@ impl Reading<'_> {
             .collect();
         let Some(manager) = self.convert.flat(&ours, "").into_iter().next() else { return };
         let what = "a table with `enabled` and `managed_processes`";
-        let Some(keys) = self.table_or_nothing(&manager, ROOT, what) else { return };
+        let Some(keys) = self.table_of_processes(&manager, ROOT, what) else { return };
         for entry in keys {
             let path = below(ROOT, &entry.key);
             match entry.key.as_str() {
@@ -193,6 +193,18 @@ impl Reading<'_> {
         self.convert.problem(entry.line, path, message);
     }
 
+    /// The entries of a table that declares processes. Nothing at all is an error: a file that was cut off would take
+    /// away all that runs by it.
+    fn table_of_processes(&mut self, flat: &Flat, path: &str, what: &str) -> Option<Vec<Flat>> {
+        if shallow(&flat.value) == Value::Null {
+            let key = &flat.key;
+            let message = format!("has nothing below it; write {what}, or `{key}: {{}}` if there is to be none");
+            self.convert.problem(flat.line, path, message);
+            return None;
+        }
+        self.convert.table(&flat.value, flat.line, path, what)
+    }
+
     /// The entries of a table that may be left empty.
     fn table_or_nothing(&mut self, flat: &Flat, path: &str, what: &str) -> Option<Vec<Flat>> {
         match shallow(&flat.value) {
@@ -202,7 +214,8 @@ impl Reading<'_> {
     }
 
     fn processes(&mut self, flat: &Flat, path: &str) {
-        let Some(entries) = self.table_or_nothing(flat, path, "a table of processes by name (`web:`)") else { return };
+        let what = "a table of processes by name (`web:`)";
+        let Some(entries) = self.table_of_processes(flat, path, what) else { return };
         for entry in entries {
             if !matches!(entry.value.content, Content::Map(_)) {
                 let what = "the keys of a process, such as `command`";

@@ -106,7 +106,9 @@ impl Keys {
         let mut node = convert.node(&flat.value, flat.line, written, Take::of(written));
         match path {
             "type" | "restart.policy" | "stop.mode" => as_word(&mut node),
-            "start_timeout" if node.value == Value::Integer(0) => node.value = Value::String("infinity".into()),
+            "start_timeout" if is_zero(&node.value) => node.value = Value::String("infinity".into()),
+            // To the older system's clients 0 is what is not given.
+            "stop.timeout" | "restart.max_delay" if is_zero(&node.value) => node.value = Value::Null,
             _ if path.starts_with("hooks.") => self.lines(&mut node, path, written),
             _ => {}
         }
@@ -262,7 +264,8 @@ impl Keys {
             if here == "type" {
                 as_word(&mut node);
             }
-            if node.value == Value::Null {
+            let is_absent_at_0 = ["retries", "interval", "timeout", "expected_status"].contains(&here);
+            if node.value == Value::Null || is_absent_at_0 && is_zero(&node.value) {
                 continue;
             }
             let place = format!("health.{here}");
@@ -312,6 +315,11 @@ impl Keys {
         }
         command.value = Value::List(words);
     }
+}
+
+/// Whether a value is the number 0.
+fn is_zero(value: &Value) -> bool {
+    matches!(value, Value::Integer(0)) || matches!(value, Value::Float(number) if *number == 0.0)
 }
 
 fn find<'a>(entries: &'a [(String, Node)], key: &str) -> Option<&'a Node> {

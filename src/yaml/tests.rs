@@ -60,7 +60,7 @@ fn each_form_is_told_by_its_keys_or_its_name() {
     assert_eq!(form(Some("datadog"), agent), Ok((Form::Datadog, 1, 1, true)));
     assert_eq!(form(Some("datadog"), "api_key: a\nsite: b"), Ok((Form::Datadog, 0, 0, true)));
     assert_eq!(form(Some("datadog"), "command: a"), Ok((Form::Process, 1, 0, true)));
-    assert_eq!(form(Some("datadog"), "process_manager:"), Ok((Form::Datadog, 0, 0, true)));
+    assert_eq!(form(Some("datadog"), "process_manager: {}"), Ok((Form::Datadog, 0, 0, true)));
     assert_eq!(form(None, "command: a"), Err("x.yaml:1: expected `processes:` with the processes below it\n".into()));
 }
 
@@ -169,6 +169,18 @@ fn older_restarts_and_stops_go_together_with_ours() {
 }
 
 #[test]
+fn a_zero_that_was_not_given_to_the_older_system_is_not_given() {
+    let plain = one("command: a\nhealth_check: {type: http, url: 'http://h/'}\n");
+    let zeros =
+        one("command: a\ntimeout_stop_sec: 0\nrestart_max_delay: 0\nhealth_check: {type: http, url: 'http://h/', \
+                     retries: 0, interval: 0, timeout: 0, expected_status: 0}\n");
+    assert_eq!((&zeros.stop, &zeros.restart, &zeros.health), (&plain.stop, &plain.restart, &plain.health));
+    assert_eq!(one("command: a\ntimeout_stop: 0\n").stop.sequence[0].wait.as_secs(), 90);
+    // Our own keys mean what they say.
+    assert_eq!(one("command: a\nstop: {timeout: 0}\n").stop.sequence[0].wait.as_secs(), 0);
+}
+
+#[test]
 fn sockets_are_held_for_the_process_that_they_name() {
     let source = "processes:\n  web: {command: a}\nsockets:\n  web: {listen_stream: 8080}\n  admin:\n    service: web\n    \
                   listen_unix: /run/a.sock\n    socket_mode: 0600\n    fd_env_var: ADMIN\n";
@@ -203,7 +215,7 @@ fn what_is_wrong_with_a_socket_has_the_words_and_the_file_that_it_stands_in() {
 #[test]
 fn what_is_found_wrong_later_has_the_user_s_words_too() {
     let told = refused(
-        "command: a\nhealth_check: {type: tcp, port: 80, interval: 0}\nrestart_sec: 0.5\nresources: {limits: {pids: 5}}\n",
+        "command: a\nhealth_check: {type: tcp, port: 80, interval: 0s}\nrestart_sec: 0.5\nresources: {limits: {pids: 5}}\n",
     );
     assert_eq!(told, "web.yaml:2: process `web`: health_check.interval: must be longer than 0\n");
     let told = refused("command: a\nexec_start_pre: [a, '']\nexec_stop_post: ['a | b']\n");

@@ -92,11 +92,14 @@ impl FromArgMatches for SpecFlags {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         for flag in flags() {
             let Some(texts) = matches.get_many::<String>(&flag.long) else { continue };
+            let texts: Vec<&str> = texts.map(String::as_str).collect();
+            if flag.is_absent(&texts) {
+                continue;
+            }
             if let Some((_, other)) = self.given.iter().find(|(path, _)| *path == flag.path) {
                 let text = format!("--{} and --{other} are the same, and only one of them can be given", flag.long);
                 return Err(clap::Error::raw(ErrorKind::ArgumentConflict, text));
             }
-            let texts: Vec<&str> = texts.map(String::as_str).collect();
             let value = values::value(flag, &texts)
                 .map_err(|error| clap::Error::raw(ErrorKind::ValueValidation, format!("--{}: {error}", flag.long)))?;
             values::put(&mut self.table, &flag.path, value);

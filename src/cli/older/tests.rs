@@ -106,7 +106,14 @@ fn a_wrong_value_is_wrong_usage_that_names_the_variable_and_what_is_allowed() {
         let refused = told(&["dd-procmgrd"], variables).unwrap_err();
         assert!(refused.contains(expected) && refused.contains("Usage: dd-procmgrd"), "{variables:?}: {refused}");
     }
-    for (variable, value) in [("DD_PM_USE_TCP", "maybe"), ("DD_PM_DAEMON_PORT", "x"), ("DD_PM_SOCKET", "@")] {
+    let not_absolute = ["tcp://1.2.3.4", "relative.sock", "unix:relative.sock", "unix://", "./x"];
+    for value in not_absolute {
+        let refused = told(&["dd-procmgrd"], &[("DD_PM_GRPC_SOCKET", value)]).unwrap_err();
+        assert!(refused.contains(&format!("DD_PM_GRPC_SOCKET is {value:?}: expected the path of a Unix")), "{refused}");
+    }
+    let sockets = not_absolute.map(|value| ("DD_PM_SOCKET", value));
+    let others = [("DD_PM_USE_TCP", "maybe"), ("DD_PM_DAEMON_PORT", "x"), ("DD_PM_SOCKET", "@")];
+    for (variable, value) in others.into_iter().chain(sockets) {
         let refused = told(&["dd-procmgr", "list"], &[(variable, value)]).unwrap_err();
         assert!(refused.contains(&format!("{variable} is {value:?}: expected")), "{refused}");
     }

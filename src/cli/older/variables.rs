@@ -127,15 +127,12 @@ impl<'a> Variables<'a> {
     }
 
     fn path(&self, name: &str) -> Result<Option<String>, Wrong> {
-        let allowed = "the path of a Unix socket";
+        let allowed = "the path of a Unix socket from / on (/run/x.sock or unix:/run/x.sock)";
         let Some(text) = self.text(name, allowed)? else { return Ok(None) };
         // One that is written as an address means the same.
         let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")).unwrap_or(&text);
-        if path.is_empty() || path.starts_with('@') {
-            Err(wrong(name, &text, allowed))
-        } else {
-            Ok(Some(path.to_owned()))
-        }
+        // A relative one would be another for each folder that somebody stands in, and `tcp://…` would be a folder.
+        if path.starts_with('/') { Ok(Some(path.to_owned())) } else { Err(wrong(name, &text, allowed)) }
     }
 
     /// What is supervised.

@@ -47,6 +47,19 @@ pub(super) enum Kind {
     CpuRequest,
 }
 
+/// Older spellings that say nothing with 0, as to the older system 0 was what is not given.
+const ABSENT_AT_ZERO: [&str; 9] = [
+    "timeout-stop",
+    "timeout-stop-sec",
+    "restart-max",
+    "restart-max-delay-sec",
+    "health-check-expected-status",
+    "health-check-http-status",
+    "health-check-interval",
+    "health-check-timeout",
+    "health-check-retries",
+];
+
 impl Kind {
     pub(super) fn repeats(self) -> bool {
         use Kind::{Commands, Headers, List, Paths, Texts, Variables, Words};
@@ -69,6 +82,13 @@ pub(super) struct Flag {
     pub(super) words: Vec<&'static str>,
     /// Whether the help leaves it out.
     pub(super) hidden: bool,
+}
+
+impl Flag {
+    /// Whether these texts of it say no more than if it were not there.
+    pub(super) fn is_absent(&self, texts: &[&str]) -> bool {
+        texts.iter().all(|text| *text == "0") && ABSENT_AT_ZERO.contains(&self.long.as_str())
+    }
 }
 
 /// Keys that have no flag, and why.

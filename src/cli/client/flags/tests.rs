@@ -151,7 +151,7 @@ fn flags_are_keys_with_values_as_a_configuration_has_them() {
 #[test]
 fn what_the_older_system_calls_them_is_taken_too() {
     let spec = |line: &[&str]| spec(line).unwrap_or_else(|problems| panic!("{line:?}: {problems:?}"));
-    let pairs: [(&[&str], &[&str]); 34] = [
+    let pairs: [(&[&str], &[&str]); 38] = [
         (&["--process-type", "oneshot"], &["--type", "oneshot"]),
         (&["--restart-sec", "3"], &["--restart-delay", "3s"]),
         (&["--restart-max", "30"], &["--restart-max-delay", "30s"]),
@@ -179,6 +179,24 @@ fn what_the_older_system_calls_them_is_taken_too() {
         (&["--health-check-exec-command", "c d", "--health-check-exec-arg", "-x"], &["--health-exec", "'c d' -x"]),
         (&["--timeout-stop", "4"], &["--stop-timeout", "4s"]),
         (&["--timeout-stop-sec", "4"], &["--stop-timeout", "4s"]),
+        // There 0 was what is not given.
+        (&["--timeout-stop", "0"], &[]),
+        (&["--timeout-stop-sec", "0", "--nice", "1"], &["--nice", "1"]),
+        (
+            &["--health-check-port", "1", "--health-check-interval", "0", "--health-check-timeout", "0"],
+            &["--health-tcp", "1"],
+        ),
+        (
+            &[
+                "--health-check-endpoint",
+                "http://h/",
+                "--health-check-retries",
+                "0",
+                "--health-check-expected-status",
+                "0",
+            ],
+            &["--health-http", "http://h/"],
+        ),
         (&["--kill-signal", "SIGINT"], &["--stop-signal", "INT"]),
         (&["--kill-mode", "mixed"], &["--stop-mode", "mixed"]),
         (&["--exec-start-pre", "a b"], &["--hooks-before-start", "a b"]),
