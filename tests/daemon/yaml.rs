@@ -234,6 +234,9 @@ fn the_example_health_checks_restarts_one_and_leaves_the_other_alone() {
     run("health-checks.yaml", |home, file, _| {
         let (code, said) = ask(home, file, &["health", "--wait"]);
         assert_eq!(code, Some(0), "{said}");
+        // Its start waits for the first success of worker, which may be looked at before it has made its file.
+        let (code, said) = ask(home, file, &["wait", "reader"]);
+        assert_eq!(code, Some(0), "{said}");
         let before = pid(&list(home, file)["web"]);
         nix::sys::signal::kill(before, Signal::SIGSTOP).unwrap();
         let spool = home.path("example-spool");
