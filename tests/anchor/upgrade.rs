@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::ops::Deref;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Epilogue, wait_until};
+use crate::common::{Epilogue, wait_until, write_program};
 use crate::support::{Anchor, Supervisor, anchored, signal_to, value};
 
 /// Another name of the binary, until the end of the test.
@@ -101,8 +100,7 @@ fn a_new_binary_that_crashes_or_cannot_be_executed_is_followed_by_the_old_one() 
     let _epilogue = Epilogue::new();
     let (anchor, mut supervisor, new) = begin();
     let text = anchor.path("text");
-    fs::write(&text, "no program").unwrap();
-    fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&text, "no program");
     for (binary, why) in [
         (new.to_path_buf(), "was killed by SIGKILL"),
         (PathBuf::from("/bin/false"), "exited with 1"),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
+use crate::common::write_program;
 use crate::instance::{Instance, pid};
 
 const PAIR: &str = r#"
@@ -137,8 +138,7 @@ fn a_binary_that_does_not_come_up_leaves_the_old_one_at_work() {
     let api = pair.process("api");
     assert!(pair.fails(4, &["upgrade", "/bin/false"]).stderr.contains("nothing was changed"));
     let script = "#!/bin/sh\nif [ \"$1\" = --version ]; then echo neap 9.9.9; else exit 1; fi\n";
-    let fake = pair.folder.write("fake", script);
-    std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    write_program(pair.folder.path().join("fake"), script);
     let ended = pair.fails(1, &["upgrade", "fake"]);
     assert!(ended.stderr.contains("the upgrade failed") && ended.stderr.contains("the old one goes on"), "{ended:?}");
     assert_eq!(pair.process("api")["pid"], api["pid"]);

@@ -5,6 +5,8 @@ mod acting;
 mod beside;
 mod check;
 mod client;
+#[path = "../support/mod.rs"]
+mod common;
 mod completing;
 mod defining;
 mod environment;

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use neap::rpc::Address;
 
-use crate::common::{root_or_skip, wait_until};
+use crate::common::{copy_program, root_or_skip, wait_until};
 use crate::support::Home;
 
 /// A user that is neither root nor anybody, and a group that nobody else is in.
@@ -30,7 +30,7 @@ fn as_user(home: &Home, gid: u32, args: &[&str]) -> Output {
     // The test's own folder of binaries may be closed to others.
     let binary = home.path("neap-for-all");
     if !binary.exists() {
-        std::fs::copy(env!("CARGO_BIN_EXE_neap"), &binary).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_neap"), &binary);
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     let mut command = Command::new(binary);

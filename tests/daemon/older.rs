@@ -1,6 +1,6 @@
 //! Neap by the names of the system that it follows: `dd-procmgrd` and `dd-procmgr`, links to it, with their variables.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -9,7 +9,7 @@ use neap::rpc::proto::process_manager::process_manager_client::ProcessManagerCli
 use nix::sys::signal::{Signal, kill};
 use tonic::Code;
 
-use crate::common::{free_port, wait_until};
+use crate::common::{free_port, wait_until, write_program};
 use crate::sockets::has;
 use crate::support::{DEADLINE, Daemon, Home, is, pid};
 
@@ -228,12 +228,9 @@ fn dd_procmgr_makes_changes_and_forgets_processes_as_older_scripts_have_it() {
 /// it, with `more` below the health check.
 fn datadog(older: &Older, port: u16, more: &str) -> String {
     let folder = older.home.path("standins").display().to_string();
-    older.write("standins/trace-agent", &TRACE_AGENT.replace("PORT", &port.to_string()));
-    older.write("standins/dogstatsd", "#!/bin/sh\nexec sleep 1000\n");
-    for program in ["trace-agent", "dogstatsd"] {
-        let path = older.home.path("standins").join(program);
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    std::fs::create_dir_all(&folder).unwrap();
+    write_program(older.home.path("standins/trace-agent"), TRACE_AGENT.replace("PORT", &port.to_string()));
+    write_program(older.home.path("standins/dogstatsd"), "#!/bin/sh\nexec sleep 1000\n");
     let text = DATADOG.replace("/opt/datadog-agent/bin", &folder).replace("8126", &port.to_string());
     let text = text.replace("        interval: 30\n", &format!("        interval: 30\n{more}"));
     if more.contains("interval") { text.replace("        interval: 30\n", "") } else { text }

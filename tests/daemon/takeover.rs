@@ -1,8 +1,8 @@
 //! A new binary takes over.
 
-use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use crate::common::{copy_program, write_program};
 use crate::support::{Home, identity, pid};
 
 #[test]
@@ -13,7 +13,7 @@ fn e8_a_new_binary_takes_over_without_touching_a_process() {
     home.neap(["wait", "p*"]);
     let before: Vec<_> = home.list().values().map(|row| identity(pid(row))).collect();
     let new = home.path("new-neap");
-    std::fs::copy(env!("CARGO_BIN_EXE_neap"), &new).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_neap"), &new);
     let old = daemon.supervisor();
     home.neap(["upgrade", new.to_str().unwrap()]);
     assert_ne!(daemon.supervisor(), old);
@@ -32,8 +32,7 @@ fn a_binary_that_does_not_come_up_leaves_the_old_one_in_charge() {
     home.neap(["wait", "a"]);
     let before = identity(pid(&home.list()["a"]));
     let bad = home.path("bad-neap");
-    std::fs::write(&bad, "#!/bin/sh\n[ \"$1\" = --version ] && echo neap 99 && exit 0\nexit 1\n").unwrap();
-    std::fs::set_permissions(&bad, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&bad, "#!/bin/sh\n[ \"$1\" = --version ] && echo neap 99 && exit 0\nexit 1\n");
     let failed = home.ask(["upgrade", bad.to_str().unwrap()]);
     assert_eq!(failed.status.code(), Some(1), "{failed:?}");
     assert!(String::from_utf8_lossy(&failed.stderr).contains("the upgrade failed"), "{failed:?}");
@@ -65,7 +64,7 @@ fn what_is_no_neap_is_refused_before_anything_is_changed() {
     let daemon = home.ready();
     let supervisor = daemon.supervisor();
     let other = home.path("other");
-    std::fs::copy("/bin/echo", &other).unwrap();
+    copy_program("/bin/echo", &other);
     let refused = home.ask(["upgrade", other.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(4), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("does not answer as a neap"), "{refused:?}");

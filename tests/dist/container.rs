@@ -12,7 +12,7 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{DEADLINE, TempDir, root_or_skip, skipped, wait_until};
+use crate::common::{DEADLINE, TempDir, copy_program, root_or_skip, skipped, wait_until};
 
 /// Makes the root read-only, with a folder in memory, and becomes the entry point in it. Its arguments are the root, the
 /// folder in memory, the user and the group, and what is executed.
@@ -82,7 +82,7 @@ fn put(root: &Path, from: &Path, to: &str) {
     let place = |from: &Path, to: &Path| {
         let to = root.join(to.strip_prefix("/").unwrap());
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(from, &to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+        copy_program(from, to);
     };
     place(from, Path::new(to));
     let linked = Command::new("ldd").arg(from).output().expect("ldd");

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::common::{TempDir, root_or_skip, skipped};
+use crate::common::{TempDir, copy_program, root_or_skip, skipped, write_program};
 
 /// A user that is nobody's.
 const STRANGER: u32 = 54_322;
@@ -22,7 +22,7 @@ impl Ground {
         let ground = Ground { dir: TempDir::new() };
         // With a blank: sources may lie anywhere.
         fs::create_dir(ground.built()).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_neap"), ground.built().join("neap")).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_neap"), ground.built().join("neap"));
         for folder in ["bin", "share/zsh"] {
             fs::create_dir_all(ground.prefix().join(folder)).unwrap();
         }
@@ -444,8 +444,7 @@ fn nothing_is_uninstalled_below_a_unit_that_runs_or_is_enabled() {
              *list-units*) echo '{listed}' ;;\n*list-unit-files*) echo '{files}' ;;\n*) exit 1 ;;\nesac\n",
             units.display()
         );
-        fs::write(&systemctl, script).unwrap();
-        fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&systemctl, script);
     };
     let installed = ground.tree();
     for (active, enabled, listed, files, says) in [

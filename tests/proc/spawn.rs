@@ -15,7 +15,7 @@ use neap::driver::spawn::{Launch, Launcher, RlimitSet, Stdio, candidates};
 use nix::errno::Errno;
 
 use crate::run::{actor_launch, both_ways, output_pipe, run, run_actor, start};
-use crate::support::{Epilogue, TempDir, actor, c, root_or_skip};
+use crate::support::{Epilogue, TempDir, actor, c, root_or_skip, write_program};
 
 fn lines(text: &str) -> BTreeMap<&str, &str> {
     text.lines().filter_map(|l| l.split_once('=')).collect()
@@ -206,7 +206,7 @@ fn failure(launcher: &Launcher, launch: Launch) -> SpawnError {
 }
 
 fn script(path: &Path, text: &[u8], mode: u32) {
-    fs::write(path, text).unwrap();
+    write_program(path, text);
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 

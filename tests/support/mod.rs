@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -71,6 +72,22 @@ pub fn example(name: &str) -> PathBuf {
         assert!(build.status().expect("cargo runs").success(), "{name} does not build");
     }
     example
+}
+
+/// Copies a program that is to be executed, with its mode. A child does the writing: what this process has open for writing
+/// at the moment in which another test forks stays open in that fork for a while, and to execute it fails with ETXTBSY.
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let copied = Command::new("cp").arg("--preserve=mode").arg(from.as_ref()).arg(to.as_ref()).status().expect("cp");
+    assert!(copied.success(), "{} is not copied", from.as_ref().display());
+}
+
+/// Writes a program that is to be executed, with the mode 0755, as [`copy_program`] does.
+pub fn write_program(path: impl AsRef<Path>, text: impl AsRef<[u8]>) {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "cat >\"$1\" && chmod 755 \"$1\"", "sh"]).arg(path.as_ref()).stdin(Stdio::piped());
+    let mut shell = shell.spawn().expect("a shell");
+    shell.stdin.take().expect("a pipe").write_all(text.as_ref()).expect("written");
+    assert!(shell.wait().expect("the shell").success(), "{} is not written", path.as_ref().display());
 }
 
 /// A folder that is removed with all that is in it when this is dropped.
