@@ -13,8 +13,9 @@ const FIRST: i32 = 3;
 /// So many are taken at most.
 const MOST: u16 = 1024;
 
-/// What says that all is well.
+/// What says that all is well, and what says it first.
 const ALIVE: &str = "WATCHDOG=1";
+const READY: &str = "READY=1";
 
 /// Where `READY=1` and the like go.
 #[derive(Debug)]
@@ -43,15 +44,15 @@ impl Service {
         Service { target, watchdog }
     }
 
-    /// How long a supervisor may say nothing that once said that all is well: a sixth less than the service manager waits,
+    /// How long a supervisor may say nothing that once said that it is ready or that all is well: a sixth less than the service manager waits,
     /// which would end everything.
     pub(super) fn patience(&self) -> Option<Duration> {
         self.watchdog.map(|interval| interval * 5 / 6)
     }
 
-    /// Whether a text says that all is well.
+    /// Whether a text says that all is well. Who is ready is: the service manager counts from there on.
     pub(super) fn is_alive(text: &[u8]) -> bool {
-        text.split(|byte| *byte == b'\n').any(|line| line == ALIVE.as_bytes())
+        text.split(|byte| *byte == b'\n').any(|line| [ALIVE, READY].map(str::as_bytes).contains(&line))
     }
 
     /// Says that it is, for the time that it takes to put it right.

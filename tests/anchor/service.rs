@@ -4,6 +4,7 @@ use std::io::IoSliceMut;
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -84,22 +85,27 @@ fn a_watchdog_that_is_meant_for_us_reaches_the_supervisor_and_another_does_not()
 fn a_supervisor_that_no_longer_says_that_all_is_well_is_killed_before_the_service_manager_ends_everything() {
     let _epilogue = Epilogue::new();
     let folder = TempDir::new();
-    let path = folder.join("notify");
-    let socket = listening(&SocketAddr::from_pathname(&path).unwrap());
+    for says in ["WATCHDOG=1", "READY=1"] {
+        is_killed_when_it_says_no_more_than(says, &folder.join(says));
+    }
+}
+
+fn is_killed_when_it_says_no_more_than(says: &str, path: &Path) {
+    let socket = listening(&SocketAddr::from_pathname(path).unwrap());
     let mut anchor = Anchor::start_with(|command| {
-        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "500000").env_remove("WATCHDOG_PID");
+        command.env("NOTIFY_SOCKET", path).env("WATCHDOG_USEC", "500000").env_remove("WATCHDOG_PID");
     });
     let mut supervisor = anchor.next();
     supervisor.ask("hello");
     supervisor.does("ready");
     let pid = supervisor.pid();
-    supervisor.does("notify WATCHDOG=1");
+    supervisor.does(&format!("notify {says}"));
     supervisor.gone();
     let mut again = anchor.next();
     assert_eq!(again.value("hello", "lives"), "2");
     assert!(anchor.said().starts_with(&format!("neap: the supervisor (pid {pid}) hangs: it is killed\n")));
-    for from in ["the supervisor", "the anchor, for the time that the next one takes"] {
-        assert_eq!(next(&socket), ("WATCHDOG=1".to_owned(), anchor.pid() as i32), "{from}");
+    for (text, from) in [(says, "the supervisor"), ("WATCHDOG=1", "the anchor, for the time that the next one takes")] {
+        assert_eq!(next(&socket), (text.to_owned(), anchor.pid() as i32), "{from}");
     }
     again.does("finished 0");
     again.last("exit 0");
