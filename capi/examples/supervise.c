@@ -83,14 +83,14 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s\n", neap_last_error());
         return 1;
     }
-    neap_t *neap = argc > 1 ? neap_connect(argv[1], 5000) : neap_new(NULL);
+    neap_t *neap = argc > 1 ? neap_connect(argv[1], 5000, NULL) : neap_new(NULL);
     if (neap == NULL) {
         fprintf(stderr, "%s\n", neap_last_error());
         return 1;
     }
 
-    neap_events_t *watched = neap_events_open(neap, NEAP_FROM_NOW);
-    neap_events_t *counted = neap_events_open(neap, NEAP_FROM_NOW);
+    neap_events_t *watched = neap_events_open(neap, NEAP_FROM_NOW, NULL);
+    neap_events_t *counted = neap_events_open(neap, NEAP_FROM_NOW, NULL);
     struct counted seen = {.events = 0};
     sem_init(&seen.stopped, 0, 0);
     must("callback", neap_events_callback(counted, count, &seen), NULL);

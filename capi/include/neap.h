@@ -159,13 +159,14 @@ neap_t *neap_new(const char *options_json);
  * `address` is a path of a control socket, "unix:PATH" or "tcp:HOST:PORT"; NULL is the one of NEAP_SOCKET, else the user's
  * own instance, else the system's. TCP beyond this machine takes TLS: NEAP_TLS_CA, NEAP_TLS_CERT and NEAP_TLS_KEY.
  * `timeout_ms` is how long connecting may take, and later each answer that waits for nothing (list, status, …): above 0,
- * or NEAP_FOREVER.
+ * or NEAP_FOREVER. `cancel`: NULL, or what ends connecting (NEAP_ERROR_CANCELLED); it means nothing to what comes later.
  *
  * Returns NULL on an error: see neap_last_error. Free it with neap_free, which stops nothing of the instance. A call that
- * finds the connection ended fails with NEAP_ERROR_UNREACHABLE; the next one connects anew.
+ * finds the connection ended fails with NEAP_ERROR_UNREACHABLE; the next one connects anew. Waits; from any thread.
  */
 neap_t *neap_connect(const char *address,
-                     int64_t timeout_ms);
+                     int64_t timeout_ms,
+                     neap_cancel_t *cancel);
 
 /**
  * Frees a supervisor or a connection. Calls that wait in it on other threads end with NEAP_ERROR_BAD_HANDLE first.
@@ -342,10 +343,12 @@ int32_t neap_cancel_free(neap_cancel_t *cancel);
  * the kind "lag" with their number as `lost`.
  *
  * NULL on an error: see neap_last_error. Close it with neap_events_close. A stream of a connection that ended is over; open
- * another, from the last sequence number + 1. Waits for nothing but the answer; from any thread.
+ * another, from the last sequence number + 1. `cancel`: NULL, or what ends the opening. Waits for nothing but the answer;
+ * from any thread.
  */
 neap_events_t *neap_events_open(neap_t *neap,
-                                uint64_t from_sequence);
+                                uint64_t from_sequence,
+                                neap_cancel_t *cancel);
 
 /**
  * The next event: the object that `neap events --json` prints. NEAP_OK with `*out` NULL: the supervisor has ended, or its

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::ffi::{NEAP_ERROR_BAD_HANDLE, NEAP_ERROR_FAILED, NEAP_ERROR_REFUSED, NEAP_FROM_NOW};
 use crate::instance::{Instance, Work};
 use crate::threads::{runs_callbacks, without_signals};
-use crate::wait::Patience;
+use crate::wait::{Patience, Token};
 
 /// So many events may wait for their reader before they wait with the supervisor, which keeps some thousands, and says how
 /// many are missing when those were not enough.
@@ -60,7 +60,7 @@ pub(crate) type Callback = Box<dyn FnMut(Option<&CString>) + Send>;
 
 impl Stream {
     /// Events from this number on. What happens after this returns is in them.
-    pub(crate) fn open(instance: &Instance, from: u64) -> Result<Arc<Stream>, Failure> {
+    pub(crate) fn open(instance: &Instance, from: u64, cancel: Option<Arc<Token>>) -> Result<Arc<Stream>, Failure> {
         // The first event has the number 1.
         let after = (from != NEAP_FROM_NOW).then(|| from.saturating_sub(1));
         let request = WatchRequest { after, follow: true, names: Vec::new() };
@@ -75,7 +75,7 @@ impl Stream {
         let (reader, writer) = pair.map_err(|error| {
             Failure::new(NEAP_ERROR_FAILED, format!("cannot make a descriptor for the events: {error}"))
         })?;
-        let incoming = instance.call(&Patience::default().within(instance.patience()), work)?;
+        let incoming = instance.call(&Patience::of(-1, cancel).within(instance.patience()), work)?;
         let (changed, thread) = (Notify::new(), Mutex::default());
         let stream = Arc::new(Stream { queue: Mutex::default(), changed, reader, writer, thread });
         let feed = feed(Feeding(Arc::clone(&stream)), incoming, instance.over());

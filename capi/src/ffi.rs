@@ -147,12 +147,12 @@ pub unsafe extern "C" fn neap_new(options_json: *const c_char) -> *mut Neap {
 /// `address` is a path of a control socket, "unix:PATH" or "tcp:HOST:PORT"; NULL is the one of NEAP_SOCKET, else the user's
 /// own instance, else the system's. TCP beyond this machine takes TLS: NEAP_TLS_CA, NEAP_TLS_CERT and NEAP_TLS_KEY.
 /// `timeout_ms` is how long connecting may take, and later each answer that waits for nothing (list, status, …): above 0,
-/// or NEAP_FOREVER.
+/// or NEAP_FOREVER. `cancel`: NULL, or what ends connecting (NEAP_ERROR_CANCELLED); it means nothing to what comes later.
 ///
 /// Returns NULL on an error: see neap_last_error. Free it with neap_free, which stops nothing of the instance. A call that
-/// finds the connection ended fails with NEAP_ERROR_UNREACHABLE; the next one connects anew.
+/// finds the connection ended fails with NEAP_ERROR_UNREACHABLE; the next one connects anew. Waits; from any thread.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn neap_connect(address: *const c_char, timeout_ms: i64) -> *mut Neap {
+pub unsafe extern "C" fn neap_connect(address: *const c_char, timeout_ms: i64, cancel: *mut Cancel) -> *mut Neap {
     handle(|| {
         may_wait("neap_connect")?;
         not_forked()?;
@@ -162,7 +162,7 @@ pub unsafe extern "C" fn neap_connect(address: *const c_char, timeout_ms: i64) -
             return Err(Failure::argument("timeout_ms", "is 0: give it time, 5000 say, or NEAP_FOREVER"));
         }
         let patience = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-        INSTANCES.add(Instance::far(address, patience)?)
+        INSTANCES.add(Instance::far(address, patience, token(cancel)?)?)
     })
 }
 
@@ -459,13 +459,14 @@ pub extern "C" fn neap_cancel_free(cancel: *mut Cancel) -> i32 {
 /// the kind "lag" with their number as `lost`.
 ///
 /// NULL on an error: see neap_last_error. Close it with neap_events_close. A stream of a connection that ended is over; open
-/// another, from the last sequence number + 1. Waits for nothing but the answer; from any thread.
+/// another, from the last sequence number + 1. `cancel`: NULL, or what ends the opening. Waits for nothing but the answer;
+/// from any thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn neap_events_open(neap: *mut Neap, from_sequence: u64) -> *mut Events {
+pub extern "C" fn neap_events_open(neap: *mut Neap, from_sequence: u64, cancel: *mut Cancel) -> *mut Events {
     handle(|| {
         may_wait("neap_events_open")?;
         let instance = INSTANCES.get(neap.addr())?;
-        STREAMS.add(Stream::open(&instance, from_sequence)?)
+        STREAMS.add(Stream::open(&instance, from_sequence, token(cancel)?)?)
     })
 }
 

@@ -95,21 +95,15 @@ func (s *Supervisor) Events(ctx context.Context, after uint64) (<-chan Event, er
 	if err != nil {
 		return nil, err
 	}
-	open := func() (handle, error) {
-		defer release()
-		return libEventsOpen(made, after)
-	}
-	stream, err := opened(ctx, what, open, libEventsClose)
-	switch {
-	case err != nil && s.life.Err() != nil:
-		return nil, closed(what)
-	case err != nil:
-		return nil, err
-	}
-	// Once more: it is there for as long as it is read.
-	if _, release, err = s.borrow(what); err != nil {
-		libEventsClose(stream)
-		return nil, err
+	cancel, forget := cancellation(ctx, s.life)
+	stream, err := libEventsOpen(made, after, cancel)
+	if err != nil {
+		forget()
+		release()
+		if s.life.Err() != nil {
+			return nil, closed(what)
+		}
+		return nil, late(err, what, ctx)
 	}
 	events := make(chan Event)
 	go func() {
@@ -117,7 +111,6 @@ func (s *Supervisor) Events(ctx context.Context, after uint64) (<-chan Event, er
 		defer close(events)
 		defer release()
 		defer libEventsClose(stream)
-		cancel, forget := s.cancellation(ctx)
 		defer forget()
 		for s.pass(ctx, stream, cancel, events) {
 		}

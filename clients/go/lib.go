@@ -24,14 +24,14 @@ static go_handle go_new(const char *options, int32_t *code, char **said) {
 	return (go_handle)made;
 }
 
-static go_handle go_connect(const char *address, int64_t timeout, int32_t *code, char **said) {
-	neap_t *made = neap_connect(address, timeout);
+static go_handle go_connect(const char *address, int64_t timeout, go_handle cancel, int32_t *code, char **said) {
+	neap_t *made = neap_connect(address, timeout, (neap_cancel_t *)cancel);
 	if (!made) *said = go_said(code);
 	return (go_handle)made;
 }
 
-static go_handle go_events_open(go_handle neap, uint64_t from, int32_t *code, char **said) {
-	neap_events_t *made = neap_events_open((neap_t *)neap, from);
+static go_handle go_events_open(go_handle neap, uint64_t from, go_handle cancel, int32_t *code, char **said) {
+	neap_events_t *made = neap_events_open((neap_t *)neap, from, (neap_cancel_t *)cancel);
 	if (!made) *said = go_said(code);
 	return (go_handle)made;
 }
@@ -158,7 +158,7 @@ func libNew(options string) (handle, error) {
 	return 0, refused(code, said)
 }
 
-func libConnect(address *string, timeout int64) (handle, error) {
+func libConnect(address *string, timeout int64, cancel handle) (handle, error) {
 	if err := whole("connect", address); err != nil {
 		return 0, err
 	}
@@ -166,7 +166,7 @@ func libConnect(address *string, timeout int64) (handle, error) {
 	defer C.free(unsafe.Pointer(given))
 	var code C.int32_t
 	var said *C.char
-	if made := C.go_connect(given, C.int64_t(timeout), &code, &said); made != 0 {
+	if made := C.go_connect(given, C.int64_t(timeout), cancel, &code, &said); made != 0 {
 		return made, nil
 	}
 	return 0, refused(code, said)
@@ -174,14 +174,14 @@ func libConnect(address *string, timeout int64) (handle, error) {
 
 func libFree(neap handle) { C.go_free(neap) }
 
-func libEventsOpen(neap handle, after uint64) (handle, error) {
+func libEventsOpen(neap handle, after uint64, cancel handle) (handle, error) {
 	// The library counts from the first that is wanted.
 	if after != FromNow {
 		after++
 	}
 	var code C.int32_t
 	var said *C.char
-	if made := C.go_events_open(neap, C.uint64_t(after), &code, &said); made != 0 {
+	if made := C.go_events_open(neap, C.uint64_t(after), cancel, &code, &said); made != 0 {
 		return made, nil
 	}
 	return 0, refused(code, said)

@@ -17,7 +17,7 @@ for name, result, arguments in [
     ("neap_start", ctypes.c_int32, [handle, text, ctypes.c_int64, handle, out]),
     ("neap_stop", ctypes.c_int32, [handle, text, ctypes.c_int64, handle, out]),
     ("neap_describe", ctypes.c_int32, [handle, text, handle, out]),
-    ("neap_events_open", handle, [handle, ctypes.c_uint64]),
+    ("neap_events_open", handle, [handle, ctypes.c_uint64, handle]),
     ("neap_events_callback", ctypes.c_int32, [handle, EVENT, ctypes.c_void_p]),
     ("neap_events_close", ctypes.c_int32, [handle]),
 ]:
@@ -51,7 +51,7 @@ def hear(event, _):
         states.append(kind.split(".")[1])
 
 
-events = neap.neap_events_open(own, 0)
+events = neap.neap_events_open(own, 0, None)
 assert neap.neap_events_callback(events, hear, None) == 0
 made = ask(neap.neap_create, own, b"web", json.dumps({"command": ["sleep", "1000"]}).encode(), 0)
 states.append(made["process"]["state"])

@@ -3,9 +3,9 @@
 
 int main(int argc, char **argv) {
     IS(argc, 3);
-    neap_t *neap = neap_connect(argv[1], 60000);
+    neap_t *neap = neap_connect(argv[1], 60000, NULL);
     IS(neap != NULL, 1);
-    neap_events_t *events = neap_events_open(neap, 0);
+    neap_events_t *events = neap_events_open(neap, 0, NULL);
     char last[200];
     snprintf(last, sizeof last, "\"kind\":\"process.deleted\",\"process\":\"%s\"", argv[2]);
     do {

@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,7 +27,7 @@ static void nothing_is_an_error(void) {
     IS(neap_events_close(NULL), NEAP_ERROR_BAD_HANDLE);
     IS(neap_events_next(NULL, 0, NULL, out()), NEAP_ERROR_BAD_HANDLE);
     IS(neap_events_fd(NULL), -1);
-    IS(neap_events_open(NULL, 0) == NULL, 1);
+    IS(neap_events_open(NULL, 0, NULL) == NULL, 1);
     neap_string_free(NULL);
 }
 
@@ -50,12 +52,12 @@ static void options_and_addresses_are_looked_at(void) {
     IS(neap_new("{\"nmae\": \"x\"}") == NULL, 1);
     SAYS(neap_last_error(), "`nmae` is no option; there are name, ");
     IS(neap_new("{\"shutdown_timeout\": \"soon\"}") == NULL, 1);
-    IS(neap_connect("/nowhere/neap.sock", 0) == NULL, 1);
+    IS(neap_connect("/nowhere/neap.sock", 0, NULL) == NULL, 1);
     IS(neap_last_error_code(), NEAP_ERROR_ARGUMENT);
-    IS(neap_connect("/nowhere/neap.sock", 5000) == NULL, 1);
+    IS(neap_connect("/nowhere/neap.sock", 5000, NULL) == NULL, 1);
     IS(neap_last_error_code(), NEAP_ERROR_UNREACHABLE);
     SAYS(neap_last_error(), "/nowhere/neap.sock");
-    IS(neap_connect("tcp:nonsense", 5000) == NULL, 1);
+    IS(neap_connect("tcp:nonsense", 5000, NULL) == NULL, 1);
     IS(neap_last_error_code(), NEAP_ERROR_ARGUMENT);
     IS(neap_check_abi(NEAP_ABI_VERSION), NEAP_OK);
     IS(neap_check_abi(NEAP_ABI_VERSION + 1), NEAP_ERROR_REFUSED);
@@ -133,7 +135,7 @@ static void *wait_with_cancel(void *unused) {
 static void a_wait_is_ended_from_another_thread(neap_t *neap) {
     shared = neap;
     shared_cancel = neap_cancel_new();
-    shared_events = neap_events_open(neap, NEAP_FROM_NOW);
+    shared_events = neap_events_open(neap, NEAP_FROM_NOW, NULL);
     IS(neap_create(neap, "w", SLEEP, 0, NULL, NULL), NEAP_OK);
     IS(neap_events_next(shared_events, -1, NULL, out()), NEAP_OK);
     pthread_t thread;
@@ -144,6 +146,41 @@ static void a_wait_is_ended_from_another_thread(neap_t *neap) {
     IS(neap_events_next(shared_events, 0, NULL, out()), NEAP_ERROR_TIMED_OUT);
     IS(neap_list(neap, shared_cancel, out()), NEAP_ERROR_BAD_HANDLE);
     IS(neap_events_close(shared_events), NEAP_OK);
+}
+
+static struct sockaddr_un mute = {.sun_family = AF_UNIX};
+
+static void *connect_until_cancelled(void *unused) {
+    (void)unused;
+    IS(neap_connect(mute.sun_path, NEAP_FOREVER, shared_cancel) == NULL, 1);
+    IS(neap_last_error_code(), NEAP_ERROR_CANCELLED);
+    SAYS(neap_last_error(), "connecting was cancelled");
+    return NULL;
+}
+
+static void connecting_is_ended_from_another_thread(void) {
+    snprintf(mute.sun_path, sizeof mute.sun_path, "/tmp/neap-mute-%d.sock", (int)getpid());
+    int door = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    IS(bind(door, (struct sockaddr *)&mute, sizeof mute), 0);
+    IS(listen(door, 1), 0);
+    shared_cancel = neap_cancel_new();
+    pthread_t thread;
+    IS(pthread_create(&thread, NULL, connect_until_cancelled, NULL), 0);
+    /* It is let in, and never told anything. */
+    int guest = accept(door, NULL, NULL);
+    IS(guest >= 0, 1);
+    IS(neap_cancel(shared_cancel), NEAP_OK);
+    IS(pthread_join(thread, NULL), 0);
+    char rest[1024];
+    while (read(guest, rest, sizeof rest) > 0) {
+    }
+    connect_until_cancelled(NULL);
+    IS(neap_cancel_free(shared_cancel), NEAP_OK);
+    IS(neap_connect(mute.sun_path, NEAP_FOREVER, shared_cancel) == NULL, 1);
+    IS(neap_last_error_code(), NEAP_ERROR_BAD_HANDLE);
+    IS(close(guest), 0);
+    IS(close(door), 0);
+    IS(unlink(mute.sun_path), 0);
 }
 
 static void *next_until_closed(void *unused) {
@@ -164,7 +201,7 @@ static void what_is_freed_while_somebody_waits_ends_the_wait(void) {
     neap_t *neap = neap_new(NULL);
     IS(neap_create(neap, "w", SLEEP, 1, NULL, NULL), NEAP_OK);
     shared = neap;
-    shared_events = neap_events_open(neap, NEAP_FROM_NOW);
+    shared_events = neap_events_open(neap, NEAP_FROM_NOW, NULL);
     IS(neap_wait(neap, "w", NULL, -1, NULL, NULL), NEAP_OK);
     while (neap_events_next(shared_events, 0, NULL, NULL) == NEAP_OK) {
     }
@@ -233,7 +270,7 @@ static void misbehave(const char *event, void *user) {
         IS(neap_list(heard->neap, NULL, out()), NEAP_ERROR_WRONG_THREAD);
         IS(neap_start(heard->neap, "cb", -1, NULL, out()), NEAP_ERROR_WRONG_THREAD);
         IS(neap_events_next(heard->events, 0, NULL, out()), NEAP_ERROR_WRONG_THREAD);
-        IS(neap_events_open(heard->neap, 0) == NULL, 1);
+        IS(neap_events_open(heard->neap, 0, NULL) == NULL, 1);
         IS(neap_new(NULL) == NULL, 1);
         IS(neap_last_error_code(), NEAP_ERROR_WRONG_THREAD);
         neap_cancel_t *cancel = neap_cancel_new();
@@ -246,7 +283,7 @@ static void misbehave(const char *event, void *user) {
 static void a_callback_cannot_wait(void) {
     struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER, .told = PTHREAD_COND_INITIALIZER};
     heard.neap = neap_new(NULL);
-    heard.events = neap_events_open(heard.neap, 0);
+    heard.events = neap_events_open(heard.neap, 0, NULL);
     IS(neap_events_callback(heard.events, NULL, NULL), NEAP_ERROR_ARGUMENT);
     IS(neap_events_callback(heard.events, misbehave, &heard), NEAP_OK);
     IS(neap_events_callback(heard.events, misbehave, &heard), NEAP_ERROR_REFUSED);
@@ -297,7 +334,7 @@ static void a_forked_copy_is_refused(neap_t *neap) {
 /* What happened is all there, from the first event on, also what came with the end. */
 static void events_are_complete_from_the_first(void) {
     neap_t *neap = neap_new(NULL);
-    neap_events_t *events = neap_events_open(neap, 0);
+    neap_events_t *events = neap_events_open(neap, 0, NULL);
     for (int round = 0; round < 40; round++) {
         IS(neap_create(neap, "e", "{\"command\": [\"true\"], \"type\": \"oneshot\"}", 0, NULL, NULL), NEAP_OK);
         IS(neap_start(neap, "e", -1, NULL, NULL), NEAP_OK);
@@ -306,7 +343,7 @@ static void events_are_complete_from_the_first(void) {
     IS(neap_create(neap, "last", SLEEP, 1, NULL, NULL), NEAP_OK);
     IS(neap_wait(neap, "last", NULL, -1, NULL, NULL), NEAP_OK);
     /* From the middle on it is the same. */
-    neap_events_t *later = neap_events_open(neap, 50);
+    neap_events_t *later = neap_events_open(neap, 50, NULL);
     IS(neap_events_next(later, -1, NULL, out()), NEAP_OK);
     SAYS(said, "{\"sequence\":50,");
     IS(neap_events_close(later), NEAP_OK);
@@ -343,6 +380,7 @@ int main(void) {
     IS(neap_list(another, NULL, out()), NEAP_OK);
     SAYS(said, "[]");
     a_wait_is_ended_from_another_thread(neap);
+    connecting_is_ended_from_another_thread();
     threads_share_a_handle(neap);
     a_forked_copy_is_refused(neap);
     IS(neap_free(neap), NEAP_OK);
