@@ -355,7 +355,8 @@ neap_events_t *neap_events_open(neap_t *neap,
  * handle was freed, and nothing more will come. NEAP_ERROR_UNREACHABLE: the connection has ended.
  *
  * `timeout_ms`: at most so long, then NEAP_ERROR_TIMED_OUT; 0 looks whether there is one; NEAP_FOREVER.
- * NEAP_ERROR_REFUSED when a callback takes them. Waits; from any thread. Of several threads each gets other events.
+ * NEAP_ERROR_REFUSED when a callback takes them, at once also for who waits already. Waits; from any thread. Of several
+ * threads each gets other events.
  */
 int32_t neap_events_next(neap_events_t *events,
                          int64_t timeout_ms,

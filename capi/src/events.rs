@@ -85,11 +85,11 @@ impl Stream {
 
     /// The next event, when there is one.
     pub(crate) fn next(&self, patience: &Patience) -> Result<Next, Failure> {
-        if self.lock().called {
-            let text = "the events go to a callback: there is nothing to be read beside it";
-            return Err(Failure::new(NEAP_ERROR_REFUSED, text));
-        }
-        patience.wait(self.until(Queue::take))?
+        let take = |queue: &mut Queue| match queue.called {
+            true => Some(Err(taken())),
+            false => queue.take(),
+        };
+        patience.wait(self.until(take))?
     }
 
     /// Has a thread of the library call this for each event.
@@ -104,6 +104,8 @@ impl Stream {
         }
         queue.called = true;
         drop(queue);
+        // Those that wait have nothing to wait for any more.
+        self.changed.notify_waiters();
         let stream = Arc::clone(self);
         let body = move || {
             runs_callbacks();
@@ -214,6 +216,10 @@ impl Queue {
             None => None,
         }
     }
+}
+
+fn taken() -> Failure {
+    Failure::new(NEAP_ERROR_REFUSED, "the events go to a callback: there is nothing to be read beside it")
 }
 
 fn closed() -> Failure {

@@ -474,7 +474,8 @@ pub extern "C" fn neap_events_open(neap: *mut Neap, from_sequence: u64, cancel: 
 /// handle was freed, and nothing more will come. NEAP_ERROR_UNREACHABLE: the connection has ended.
 ///
 /// `timeout_ms`: at most so long, then NEAP_ERROR_TIMED_OUT; 0 looks whether there is one; NEAP_FOREVER.
-/// NEAP_ERROR_REFUSED when a callback takes them. Waits; from any thread. Of several threads each gets other events.
+/// NEAP_ERROR_REFUSED when a callback takes them, at once also for who waits already. Waits; from any thread. Of several
+/// threads each gets other events.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn neap_events_next(
     events: *mut Events,
@@ -579,7 +580,9 @@ unsafe fn answer<T: Into<Option<String>>>(out: *mut *mut c_char, body: impl FnOn
 
 /// The instance of a handle, asked by this function.
 fn asked(function: &str, neap: *mut Neap, cancel: *mut Cancel) -> Result<Asked, Failure> {
-    Asked::new(function, INSTANCES.get(neap.addr())?, token(cancel)?)
+    // First: what is wrong in a callback is so whatever becomes of the handle meanwhile.
+    may_wait(function)?;
+    Ok(Asked::new(INSTANCES.get(neap.addr())?, token(cancel)?))
 }
 
 /// What ends a wait; NULL is nothing.

@@ -314,7 +314,7 @@ mod tests {
         let before = blocked(&fs::read_to_string("/proc/thread-self/status").unwrap());
         let instance = std::sync::Arc::new(Instance::own(None).unwrap());
         assert_eq!(blocked(&fs::read_to_string("/proc/thread-self/status").unwrap()), before, "the caller's stays");
-        let asked = Asked::new("test", instance.clone(), None).unwrap();
+        let asked = Asked::new(instance.clone(), None);
         let file = std::env::temp_dir().join(format!("neap-capi-signals-{}", std::process::id()));
         let line = format!("cat /proc/self/status > {}", file.display());
         let spec = format!(r#"{{"command":["sh","-c","{line}"],"type":"oneshot"}}"#);

@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -108,6 +109,10 @@ static void arguments_are_looked_at(neap_t *neap) {
     SAYS(said, "/nowhere/program");
     IS(neap_wait(neap, "a", "running", 0, NULL, out()), NEAP_ERROR_TIMED_OUT);
     SAYS(said, "`a` is created");
+    IS(neap_wait(neap, "a", NULL, 0, NULL, out()), NEAP_ERROR_TIMED_OUT);
+    IS(neap_wait(neap, "gone", NULL, 0, NULL, out()), NEAP_ERROR_FAILED);
+    SAYS(said, "/nowhere/program");
+    IS(neap_wait(neap, "gone", "running", 0, NULL, out()), NEAP_ERROR_TIMED_OUT);
     IS(neap_wait(neap, "a", "running", 30, NULL, out()), NEAP_ERROR_TIMED_OUT);
     IS(neap_start(neap, "a", 0, NULL, out()), NEAP_OK);
     IS(neap_wait(neap, "a", "running", -1, NULL, out()), NEAP_OK);
@@ -300,6 +305,50 @@ static void a_callback_cannot_wait(void) {
     IS(atomic_load(&heard.calls) > 4, 1);
 }
 
+static sem_t about_to_wait;
+
+static void *next_until_called(void *unused) {
+    (void)unused;
+    IS(sem_post(&about_to_wait), 0);
+    IS(neap_events_next(shared_events, NEAP_FOREVER, NULL, out()), NEAP_ERROR_REFUSED);
+    SAYS(said, "go to a callback");
+    forget();
+    return NULL;
+}
+
+static void count(const char *event, void *user) {
+    sem_post(event == NULL ? &((sem_t *)user)[1] : (sem_t *)user);
+}
+
+/* Whoever waits already when a callback comes takes nothing from it. */
+static void a_callback_gets_all_from_there_on(void) {
+    neap_t *neap = neap_new(NULL);
+    IS(sem_init(&about_to_wait, 0, 0), 0);
+    for (int round = 0; round < 20; round++) {
+        sem_t heard[2];
+        IS(sem_init(&heard[0], 0, 0), 0);
+        IS(sem_init(&heard[1], 0, 0), 0);
+        shared_events = neap_events_open(neap, NEAP_FROM_NOW, NULL);
+        pthread_t threads[3];
+        for (int i = 0; i < 3; i++) {
+            IS(pthread_create(&threads[i], NULL, next_until_called, NULL), 0);
+        }
+        for (int i = 0; i < 3; i++) {
+            IS(sem_wait(&about_to_wait), 0);
+        }
+        IS(neap_events_callback(shared_events, count, heard), NEAP_OK);
+        IS(neap_create(neap, "one", SLEEP, 0, NULL, NULL), NEAP_OK);
+        IS(sem_wait(&heard[0]), 0);
+        IS(neap_delete(neap, "one", 0, NULL, NULL), NEAP_OK);
+        IS(sem_wait(&heard[0]), 0);
+        for (int i = 0; i < 3; i++) {
+            IS(pthread_join(threads[i], NULL), 0);
+        }
+        IS(neap_events_close(shared_events), NEAP_OK);
+    }
+    IS(neap_free(neap), NEAP_OK);
+}
+
 static void what_has_ended_says_so(void) {
     neap_t *neap = neap_new("{\"name\": \"short\"}");
     IS(neap_create(neap, "s", SLEEP, 1, NULL, NULL), NEAP_OK);
@@ -388,6 +437,7 @@ int main(void) {
     IS(neap_free(another), NEAP_OK);
     what_is_freed_while_somebody_waits_ends_the_wait();
     a_callback_cannot_wait();
+    a_callback_gets_all_from_there_on();
     what_has_ended_says_so();
     events_are_complete_from_the_first();
     forget();
