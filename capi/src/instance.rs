@@ -15,9 +15,9 @@ use tonic::transport::Channel;
 
 use crate::backend::Embedded;
 use crate::calls::client;
-use crate::events::Stream;
 use crate::failure::Failure;
 use crate::ffi::{NEAP_ERROR_BAD_HANDLE, NEAP_ERROR_CANCELLED, NEAP_ERROR_FAILED, NEAP_ERROR_UNREACHABLE};
+use crate::stream::Stream;
 use crate::threads::without_signals;
 use crate::wait::{Patience, Token};
 

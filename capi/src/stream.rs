@@ -1,4 +1,4 @@
-//! Streams of events: a queue between the library's threads and C, with a descriptor that says that something waits.
+//! Streams: a queue between the library's threads and C, with a descriptor that says that something waits.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -8,24 +8,21 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use supervisor::rpc::json::{self, Json};
-use supervisor::rpc::proto::v1::watch_response::Item;
-use supervisor::rpc::proto::v1::{Event, WatchRequest, WatchResponse};
+use supervisor::rpc::Way;
 use tokio::sync::{Notify, watch};
-use tonic::{Request, Streaming};
+use tonic::Streaming;
 
-use crate::calls::client;
 use crate::failure::Failure;
-use crate::ffi::{NEAP_ERROR_BAD_HANDLE, NEAP_ERROR_FAILED, NEAP_ERROR_REFUSED, NEAP_FROM_NOW};
+use crate::ffi::{NEAP_ERROR_BAD_HANDLE, NEAP_ERROR_FAILED, NEAP_ERROR_REFUSED};
 use crate::instance::{Instance, Work};
 use crate::threads::{runs_callbacks, without_signals};
 use crate::wait::{Patience, Token};
 
-/// So many events may wait for their reader before they wait with the supervisor, which keeps some thousands, and says how
+/// So many items may wait for their reader before they wait with the supervisor, which keeps some thousands, and says how
 /// many are missing when those were not enough.
 const ROOM: usize = 1024;
 
-/// Events on their way.
+/// Events, or lines, on their way: each is JSON.
 pub(crate) struct Stream {
     queue: Mutex<Queue>,
     /// Told when anything of the queue has changed.
@@ -38,7 +35,7 @@ pub(crate) struct Stream {
 
 #[derive(Default)]
 struct Queue {
-    events: VecDeque<String>,
+    items: VecDeque<String>,
     /// Nothing more will come; and why, if it should have.
     over: Option<Option<Failure>>,
     /// Closed by its reader.
@@ -51,39 +48,46 @@ struct Queue {
 
 /// What a reader gets.
 pub(crate) enum Next {
-    Event(String),
+    Item(String),
     Over,
 }
 
-/// Called for each event, and in the end with nothing.
+/// What a message of the service comes to.
+#[derive(Default)]
+pub(crate) struct Items {
+    pub(crate) lines: Vec<String>,
+    /// Nothing more can come.
+    pub(crate) over: bool,
+}
+
+/// Called for each item, and in the end with nothing.
 pub(crate) type Callback = Box<dyn FnMut(Option<&CString>) + Send>;
 
 impl Stream {
-    /// Events from this number on. What happens after this returns is in them.
-    pub(crate) fn open(instance: &Instance, from: u64, cancel: Option<Arc<Token>>) -> Result<Arc<Stream>, Failure> {
-        // The first event has the number 1.
-        let after = (from != NEAP_FROM_NOW).then(|| from.saturating_sub(1));
-        let request = WatchRequest { after, follow: true, names: Vec::new() };
-        let work = |way| -> Work<Streaming<WatchResponse>> {
-            Box::pin(async move { Ok(client(way).watch(Request::new(request)).await?.into_inner()) })
-        };
+    /// A stream of what the service answers to this, each message taken apart by `items`.
+    pub(crate) fn open<M: Send + 'static>(
+        instance: &Instance,
+        cancel: Option<Arc<Token>>,
+        ask: impl FnOnce(Way) -> Work<Streaming<M>> + Send + 'static,
+        items: fn(M) -> Items,
+    ) -> Result<Arc<Stream>, Failure> {
         let pair = UnixStream::pair().and_then(|(reader, writer)| {
             reader.set_nonblocking(true)?;
             writer.set_nonblocking(true)?;
             Ok((reader, writer))
         });
         let (reader, writer) = pair.map_err(|error| {
-            Failure::new(NEAP_ERROR_FAILED, format!("cannot make a descriptor for the events: {error}"))
+            Failure::new(NEAP_ERROR_FAILED, format!("cannot make a descriptor for the stream: {error}"))
         })?;
-        let incoming = instance.call(&Patience::of(-1, cancel).within(instance.patience()), work)?;
+        let incoming = instance.call(&Patience::of(-1, cancel).within(instance.patience()), ask)?;
         let (changed, thread) = (Notify::new(), Mutex::default());
         let stream = Arc::new(Stream { queue: Mutex::default(), changed, reader, writer, thread });
-        let feed = feed(Feeding(Arc::clone(&stream)), incoming, instance.over());
+        let feed = feed(Feeding(Arc::clone(&stream)), incoming, items, instance.over());
         instance.feed(&stream, feed);
         Ok(stream)
     }
 
-    /// The next event, when there is one.
+    /// The next item, when there is one.
     pub(crate) fn next(&self, patience: &Patience) -> Result<Next, Failure> {
         let take = |queue: &mut Queue| match queue.called {
             true => Some(Err(taken())),
@@ -92,12 +96,12 @@ impl Stream {
         patience.wait(self.until(take))?
     }
 
-    /// Has a thread of the library call this for each event.
+    /// Has a thread of the library call this for each item.
     pub(crate) fn call(self: &Arc<Self>, mut callback: Callback) -> Result<(), Failure> {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         let mut queue = self.lock();
         if queue.called {
-            return Err(Failure::new(NEAP_ERROR_REFUSED, "the events go to a callback already"));
+            return Err(Failure::new(NEAP_ERROR_REFUSED, "its items go to a callback already"));
         }
         if queue.closed {
             return Err(closed());
@@ -111,14 +115,14 @@ impl Stream {
             runs_callbacks();
             loop {
                 match Patience::default().wait(stream.until(Queue::take)) {
-                    Ok(Ok(Next::Event(event))) => callback(Some(&CString::new(event).unwrap_or_default())),
+                    Ok(Ok(Next::Item(item))) => callback(Some(&CString::new(item).unwrap_or_default())),
                     // Whoever closes it knows.
                     Ok(Err(failure)) if failure.code == NEAP_ERROR_BAD_HANDLE => return,
                     _ => return callback(None),
                 }
             }
         };
-        let made = without_signals(|| std::thread::Builder::new().name("neap-events".into()).spawn(body));
+        let made = without_signals(|| std::thread::Builder::new().name("neap-stream".into()).spawn(body));
         match made {
             Ok(made) => {
                 *thread = Some(made);
@@ -131,7 +135,7 @@ impl Stream {
         }
     }
 
-    /// Readable while an event waits or the stream is over.
+    /// Readable while an item waits or the stream is over.
     pub(crate) fn descriptor(&self) -> RawFd {
         self.reader.as_raw_fd()
     }
@@ -140,7 +144,7 @@ impl Stream {
     pub(crate) fn close(&self) {
         self.change(|queue| {
             queue.closed = true;
-            queue.events.clear();
+            queue.items.clear();
         });
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -186,7 +190,7 @@ impl Stream {
 
     /// Has the descriptor say what is so. One byte is in it or none, so that neither end ever has to wait.
     fn show(&self, queue: &mut Queue) {
-        let wanted = !queue.events.is_empty() || queue.over.is_some() || queue.closed;
+        let wanted = !queue.items.is_empty() || queue.over.is_some() || queue.closed;
         if wanted == queue.readable {
             return;
         }
@@ -207,8 +211,8 @@ impl Queue {
         if self.closed {
             return Some(Err(closed()));
         }
-        if let Some(event) = self.events.pop_front() {
-            return Some(Ok(Next::Event(event)));
+        if let Some(item) = self.items.pop_front() {
+            return Some(Ok(Next::Item(item)));
         }
         match &self.over {
             Some(None) => Some(Ok(Next::Over)),
@@ -219,11 +223,11 @@ impl Queue {
 }
 
 fn taken() -> Failure {
-    Failure::new(NEAP_ERROR_REFUSED, "the events go to a callback: there is nothing to be read beside it")
+    Failure::new(NEAP_ERROR_REFUSED, "its items go to a callback: there is nothing to be read beside it")
 }
 
 fn closed() -> Failure {
-    Failure::new(NEAP_ERROR_BAD_HANDLE, "this neap_events_t was closed")
+    Failure::new(NEAP_ERROR_BAD_HANDLE, "this neap_stream_t was closed")
 }
 
 /// Whatever becomes of who feeds it: in the end it is over.
@@ -238,37 +242,30 @@ impl Drop for Feeding {
 }
 
 /// Brings what comes to the queue, as fast as it is taken from there, until nobody wants it.
-async fn feed(stream: Feeding, mut incoming: Streaming<WatchResponse>, mut over: watch::Receiver<bool>) {
+async fn feed<M>(stream: Feeding, mut incoming: Streaming<M>, items: fn(M) -> Items, mut over: watch::Receiver<bool>) {
     let queue = &stream.0;
     let bring = async {
         loop {
-            let item = match incoming.message().await {
-                Ok(Some(WatchResponse { item })) => item,
+            let items = match incoming.message().await {
+                Ok(Some(message)) => items(message),
                 Ok(None) => return,
                 Err(status) => return queue.change(|queue| queue.over = Some(Some(status.into()))),
             };
-            let event = match item {
-                Some(Item::Event(event)) => json::line(&event),
-                Some(Item::Lag(lag)) => lagged(lag.lost),
-                None => continue,
-            };
-            // Who frees the supervisor wants to see its end: that much finds room.
-            tokio::select! {
-                () = queue.until(|queue| (queue.events.len() < ROOM).then_some(())) => {}
-                _ = over.wait_for(|over| *over) => {}
+            for line in items.lines {
+                // Who frees the supervisor wants to see its end: that much finds room.
+                tokio::select! {
+                    () = queue.until(|queue| (queue.items.len() < ROOM).then_some(())) => {}
+                    _ = over.wait_for(|over| *over) => {}
+                }
+                queue.change(|queue| queue.items.push_back(line));
             }
-            queue.change(|queue| queue.events.push_back(event));
+            if items.over {
+                return;
+            }
         }
     };
     tokio::select! {
         () = bring => {}
         () = queue.until(|queue| queue.closed.then_some(())) => {}
     }
-}
-
-/// What stands where events are missing: an event that happened to the reader.
-fn lagged(lost: u64) -> String {
-    let text = format!("{lost} events are missing here: they are no longer kept");
-    let event = Event { kind: "lag".into(), text, ..Event::default() };
-    Json::of(&event).with("lost", Json::Int(lost.into())).line()
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Supervisor is one of this program's own ([New]), or a running instance ([Connect]). Any number of goroutines may use
-// it. Each call that waits takes a thread of the operating system for as long.
+// it. Each call that waits takes a thread of the operating system for as long; streams of events and lines take none.
 type Supervisor struct {
 	own bool
 	// Ends what waits when it is closed.
@@ -154,7 +154,7 @@ func (s *Supervisor) borrow(what string) (handle, func(), error) {
 // behind.
 func cancellation(contexts ...context.Context) (handle, func()) {
 	cancel := libCancelNew()
-	forget := onEnd(func() { libCancel(cancel) }, contexts)
+	forget := onEnd(func() { libCancel(cancel) }, contexts...)
 	return cancel, func() {
 		forget()
 		libCancelFree(cancel)
@@ -163,7 +163,7 @@ func cancellation(contexts ...context.Context) (handle, func()) {
 
 // onEnd calls a function when one of the contexts ends, and again when another does. What it returns ends that: the
 // function neither runs nor is called any more once it has returned.
-func onEnd(hook func(), contexts []context.Context) func() {
+func onEnd(hook func(), contexts ...context.Context) func() {
 	var pending sync.WaitGroup
 	pending.Add(len(contexts))
 	stops := make([]func() bool, len(contexts))
