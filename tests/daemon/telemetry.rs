@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use regex::Regex;
 
-use crate::common::wait_until;
+use crate::common::{wait_for, wait_until};
 use crate::support::{DEADLINE, Daemon, Home};
 
 /// What comes of a request.
@@ -77,15 +77,10 @@ fn with_page(home: &Home, config: &str) -> PathBuf {
 
 #[track_caller]
 fn until(socket: &Path, what: &str, met: impl Fn(&Page) -> bool) -> Page {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    wait_for(what, || {
         let page = Page::of(socket);
-        if met(&page) {
-            return page;
-        }
-        assert!(Instant::now() < deadline, "in vain until {what}:\n{}", page.0);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        if met(&page) { Ok(page) } else { Err(page.0) }
+    })
 }
 
 const WAYS_TO_END: &str = r#"

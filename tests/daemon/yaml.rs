@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
+use crate::common::wait_for;
 use crate::support::{Home, identity, is, pid};
 
 const SLEEPER: &str = "command: sleep 1000\nauto_start: true\n";
@@ -242,11 +243,10 @@ fn the_example_health_checks_restarts_one_and_leaves_the_other_alone() {
         let spool = home.path("example-spool");
         std::fs::remove_file(&spool).unwrap();
         let wait = |what: &str, met: &dyn Fn(&std::collections::BTreeMap<String, serde_json::Value>) -> bool| {
-            let deadline = std::time::Instant::now() + crate::support::DEADLINE;
-            while !met(&list(home, file)) {
-                assert!(std::time::Instant::now() < deadline, "in vain until {what}: {:#?}", list(home, file));
-                std::thread::sleep(std::time::Duration::from_millis(50));
-            }
+            wait_for(what, || {
+                let rows = list(home, file);
+                if met(&rows) { Ok(()) } else { Err(format!("{rows:#?}")) }
+            });
         };
         wait("worker is unhealthy", &|rows| rows["worker"]["health"] == "unhealthy");
         wait("web was restarted", &|rows| is(&rows["web"], "running") && pid(&rows["web"]) != before);
