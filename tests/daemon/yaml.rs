@@ -87,6 +87,48 @@ fn a_folder_comes_up_without_its_bad_file_until_that_is_mended() {
 }
 
 #[test]
+fn what_is_told_of_the_configuration_in_force_outlives_its_supervisor() {
+    let home = Home::new();
+    let folder = folder(&home, &[("good.yaml", SLEEPER)]);
+    // One that could not even be read: there is no record of what it said.
+    std::os::unix::fs::symlink("nowhere", folder.join("gone.yaml")).unwrap();
+    let daemon = home.start(home.command(["daemon", "conf"]));
+    daemon.wait_for("neap: ready;");
+    let why = degraded(&home, "conf");
+    assert!(why.len() == 1 && why[0].contains("conf/gone.yaml does not exist"), "{why:?}");
+    std::fs::write(folder.join("good.yaml"), "comand: sleep 1000\n").unwrap();
+    assert_eq!(ask(&home, "conf", &["apply"]).0, Some(1));
+    let told = || {
+        let (_, text) = ask(&home, "conf", &["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (status["degraded"].clone(), status["refused"].clone(), status["pid"].as_i64().unwrap())
+    };
+    let (wrong, refused, first) = told();
+    assert!(refused.as_str().unwrap().contains("conf/good.yaml:1: "), "{refused}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(first).unwrap()), Signal::SIGKILL).unwrap();
+    daemon.wait_for("neap: ready;");
+    let (after_a_crash, still_refused, second) = told();
+    assert_ne!(first, second);
+    assert_eq!((&after_a_crash, &still_refused), (&wrong, &refused));
+    let (code, said) = ask(&home, "conf", &["upgrade"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (after_an_upgrade, still_refused, third) = told();
+    assert_ne!(second, third);
+    assert_eq!((&after_an_upgrade, &still_refused), (&wrong, &refused));
+
+    // Until another is in force: then that is what there is to tell, also after a crash.
+    std::fs::write(folder.join("good.yaml"), SLEEPER).unwrap();
+    std::fs::remove_file(folder.join("gone.yaml")).unwrap();
+    let (code, said) = ask(&home, "conf", &["apply"]);
+    assert_eq!(code, Some(0), "{said}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(told().2).unwrap()), Signal::SIGKILL).unwrap();
+    daemon.wait_for("neap: ready;");
+    let (wrong, refused, _) = told();
+    assert!(wrong.as_array().is_none_or(Vec::is_empty) && refused.is_null(), "{wrong} {refused}");
+    daemon.stop();
+}
+
+#[test]
 fn at_a_terminal_a_bad_file_of_a_folder_refuses_the_whole() {
     let home = Home::new();
     folder(&home, &[("good.yaml", SLEEPER), ("bad.yaml", "command: x\nrestart_polcy: always\n")]);
