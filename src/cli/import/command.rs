@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 
-use super::config::{self, Process, relations};
+use super::config::{self, Process};
 use super::text::string;
 use crate::cli::app::Voice;
 use crate::cli::args::Import;
@@ -133,7 +133,8 @@ fn same<'s>(text: &str, root: &Path, specs: impl Iterator<Item = &'s Spec>) -> R
         plan.insert(spec.clone()).map_err(|problem| Failure::new(problem.to_string()))?;
     }
     // What is declared elsewhere stands for itself while this is looked at.
-    let named: BTreeSet<&str> = plan.specs().flat_map(relations).filter(|name| plan.get(name).is_none()).collect();
+    let named: BTreeSet<&str> =
+        plan.specs().flat_map(Spec::relations).filter(|name| plan.get(name).is_none()).collect();
     let others = named.iter().map(|name| format!("neap.process {} {{ command = \"true\" }}\n", string(name)));
     let text = format!("{text}{}", others.collect::<String>());
     let request = EvaluateRequest::source("the import", text, root);

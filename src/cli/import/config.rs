@@ -109,25 +109,10 @@ fn referred<'s>(specs: &[&'s Spec]) -> HashSet<&'s str> {
     let mut earlier: HashSet<&str> = HashSet::new();
     let mut referred = HashSet::new();
     for spec in specs {
-        referred.extend(relations(spec).filter(|name| earlier.contains(name)));
+        referred.extend(spec.relations().filter(|name| earlier.contains(name)));
         earlier.insert(&spec.name);
     }
     referred
-}
-
-/// The processes that this one names.
-pub(super) fn relations(spec: &Spec) -> impl Iterator<Item = &str> {
-    let lists = [
-        &spec.requires,
-        &spec.wants,
-        &spec.binds_to,
-        &spec.follows,
-        &spec.part_of,
-        &spec.conflicts,
-        &spec.after,
-        &spec.before,
-    ];
-    lists.into_iter().flatten().map(String::as_str)
 }
 
 /// Names become locals where there are any.
