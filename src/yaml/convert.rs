@@ -278,7 +278,13 @@ impl<'a> Convert<'a> {
         let Content::Scalar { text, plain } = &tree.content else { return Value::Null };
         let as_text = || Value::String(text.clone());
         let resolved = match &tree.tag {
-            Some(tag) => return self.tagged(tag, text, line, path),
+            Some(tag) => {
+                // What was wrong with it was told: nobody is told that it is missing, too.
+                let found = self.found();
+                let value = self.tagged(tag, text, line, path);
+                let words = self.found() > found && matches!(take, Take::Words | Take::Variables);
+                return if words { as_text() } else { value };
+            }
             None if *plain => resolve(text),
             None => return as_text(),
         };
