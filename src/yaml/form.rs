@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::convert::{Convert, Flat, below, shallow};
 use super::definition::Definition;
+use super::others::is_anothers;
 use super::process::{definition, is_older};
 use super::socket::{self, Socket, TELLING};
 use super::text::{Text, problem};
@@ -58,7 +59,7 @@ pub fn read(source: &Text) -> Result<Document, Vec<Problem>> {
         return Err(vec![empty(file, source.name)]);
     };
     let Content::Map(entries) = &root.content else {
-        return Err(vec![not_a_table(file, source.name, &root)]);
+        return Err(vec![not_a_table(source, &root)]);
     };
     let mut reading = Reading { convert: Convert::new(file), document: blank(file) };
     let has = |keys: &[&str]| keys.iter().any(|key| has_key(entries, key));
@@ -100,9 +101,13 @@ fn empty(file: &str, name: Option<&str>) -> Problem {
     problem(file, 1, format!("nothing stands in this file; {needed}, or `processes: {{}}` if there is to be none"))
 }
 
-fn not_a_table(file: &str, name: Option<&str>, root: &Tree) -> Problem {
+fn not_a_table(source: &Text, root: &Tree) -> Problem {
+    let file = source.file;
     match shallow(root) {
-        Value::Null => empty(file, name),
+        Value::Null => empty(file, source.name),
+        _ if is_anothers(file, source.text.lines(), root.line) => {
+            problem(file, root.line, "expected lines of `key: value`, found something else")
+        }
         found => {
             let found = describe(&found);
             problem(file, root.line, format!("expected lines of `key: value`, found {found}"))
