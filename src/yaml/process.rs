@@ -23,9 +23,13 @@ pub(super) fn definition(
     for entry in ours {
         convert.site = Some((entry.key.clone(), entry.line));
         let mut node = convert.node(&entry.value, entry.line, &entry.key, Take::of(&entry.key));
-        if let ("description", Value::String(text)) = (entry.key.as_str(), &mut node.value) {
+        match (entry.key.as_str(), &mut node.value) {
             // Text below `|` and `>` ends in a line break, and a description is one line.
-            *text = text.split_whitespace().collect::<Vec<&str>>().join(" ");
+            ("description", Value::String(text)) => {
+                *text = text.split_whitespace().collect::<Vec<&str>>().join(" ");
+            }
+            ("success_exit_status", _) => listed(&mut node),
+            _ => {}
         }
         keys.entries.push((entry.key, node));
     }
@@ -68,6 +72,17 @@ pub(super) fn definition(
         definition.attach(socket);
     }
     definition
+}
+
+/// Exit codes and signals in one text, as systemd and the older system's command line have them: `0,1`, `1 SIGTERM`.
+fn listed(node: &mut Node) {
+    let Value::String(text) = &node.value else { return };
+    let words: Vec<&str> = text.split([',', ' ', '\t']).filter(|word| !word.is_empty()).collect();
+    if words.len() > 1 {
+        let line = node.position.line;
+        let item = |word: &&str| Node::at(Value::String((*word).to_owned()), line);
+        node.value = Value::List(words.iter().map(item).collect());
+    }
 }
 
 /// Whether a key is one of the older system's.

@@ -169,6 +169,22 @@ fn older_restarts_and_stops_go_together_with_ours() {
 }
 
 #[test]
+fn exit_codes_may_be_one_text_as_systemd_has_them() {
+    for written in ["\"0,3\"", "0,3", "0 3", "\" 3, 0 \"", "[0, \"3\"]", "3"] {
+        let spec = one(&format!("command: a\nsuccess_exit_status: {written}\n"));
+        assert_eq!(spec.success_exit_status, [0, 3], "{written}");
+    }
+    let spec = one("command: a\nsuccess_exit_status: 75 SIGHUP,TERM\n");
+    assert_eq!((spec.success_exit_status.as_slice(), spec.success_signals.len()), (&[0, 75][..], 2));
+    let told = refused("command: a\nsuccess_exit_status: 0,300\n");
+    assert_eq!(
+        told,
+        "web.yaml:2: process `web`: success_exit_status[2]: expected an exit code from 0 to 255, found \"300\"\n"
+    );
+    assert!(refused("command: a\nsuccess_exit_status: \",\"\n").contains("success_exit_status: expected a signal"));
+}
+
+#[test]
 fn a_zero_that_was_not_given_to_the_older_system_is_not_given() {
     let plain = one("command: a\nhealth_check: {type: http, url: 'http://h/'}\n");
     let zeros =
