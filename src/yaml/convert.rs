@@ -10,7 +10,7 @@ use super::text::short;
 use super::tree::{Content, Entry, Tree};
 use crate::spec::read::describe;
 use crate::spec::units::quote;
-use crate::spec::{Node, Problem, Severity, Value};
+use crate::spec::{Elsewhere, Node, Problem, Severity, Value};
 
 /// The tag of text, and of what else the core schema has, without what they all begin with.
 const CORE: &str = "tag:yaml.org,2002:";
@@ -66,6 +66,10 @@ pub(super) struct Convert<'a> {
     problems: Vec<Problem>,
     /// What is odd: the line, the path as it was written, and a sentence.
     pub(super) notes: Vec<(u32, String, String)>,
+    /// The places at the top that are ours, where the others are another program's.
+    pub(super) ours: Option<Vec<usize>>,
+    /// Values of what is being read that are from there.
+    pub(super) elsewhere: Elsewhere,
     values: usize,
     bytes: usize,
 }
@@ -87,7 +91,24 @@ pub(super) fn item(path: &str, place: usize) -> String {
 
 impl<'a> Convert<'a> {
     pub(super) fn new(file: &'a str) -> Self {
-        Convert { file, process: None, site: None, problems: Vec::new(), notes: Vec::new(), values: 0, bytes: 0 }
+        Convert {
+            file,
+            process: None,
+            site: None,
+            problems: Vec::new(),
+            notes: Vec::new(),
+            ours: None,
+            elsewhere: Elsewhere::default(),
+            values: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Remembers a value that another program's part of the file gave.
+    fn origin(&mut self, tree: &Tree, path: &str) {
+        if self.ours.as_ref().is_some_and(|ours| !ours.contains(&tree.top)) {
+            self.elsewhere.insert(path, tree.line);
+        }
     }
 
     /// How much was found wrong by now.
@@ -128,11 +149,12 @@ impl<'a> Convert<'a> {
             line: Some(line),
             process: self.process.clone(),
             field: Some(path.to_owned()).filter(|path| !path.is_empty()),
-            message: message.into(),
+            message: self.elsewhere.told(path, message.into()),
         });
     }
 
     pub(super) fn expected(&mut self, line: u32, path: &str, what: &str, found: &Tree) {
+        self.origin(found, path);
         self.problem(line, path, format!("expected {what}, found {}", describe(&shallow(found))));
     }
 
@@ -162,6 +184,7 @@ impl<'a> Convert<'a> {
 
     /// The entries of a table; noted and `None` when it is none. Nothing at all is an empty table.
     pub(super) fn table(&mut self, tree: &Tree, line: u32, path: &str, what: &str) -> Option<Vec<Flat>> {
+        self.origin(tree, path);
         match &tree.content {
             Content::Map(entries) => {
                 self.collection_tag(tree, "map", path);
@@ -245,6 +268,7 @@ impl<'a> Convert<'a> {
 
     /// A value and all that is in it. The line is that of its key or item.
     pub(super) fn node(&mut self, tree: &Tree, line: u32, path: &str, take: Take) -> Node {
+        self.origin(tree, path);
         let bytes = if let Content::Scalar { text, .. } = &tree.content { text.len() } else { 0 };
         if !self.count(line, bytes) {
             return Node::at(Value::Null, line);

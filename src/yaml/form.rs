@@ -128,11 +128,10 @@ impl Reading<'_> {
     /// `datadog.yaml`: one key is ours, and nothing else is looked at.
     fn datadog(&mut self, entries: &[Entry]) {
         self.document.form = Form::Datadog;
-        let ours: Vec<Entry> = entries
-            .iter()
-            .filter(|entry| matches!(&entry.key.content, Content::Scalar { text, .. } if text == ROOT))
-            .cloned()
-            .collect();
+        let is_ours = |entry: &Entry| matches!(&entry.key.content, Content::Scalar { text, .. } if text == ROOT);
+        let places = entries.iter().enumerate().filter(|(_, entry)| is_ours(entry)).map(|(place, _)| place);
+        self.convert.ours = Some(places.collect());
+        let ours: Vec<Entry> = entries.iter().filter(|entry| is_ours(entry)).cloned().collect();
         let Some(manager) = self.convert.flat(&ours, "").into_iter().next() else { return };
         let what = "a table with `enabled` and `managed_processes`";
         let Some(keys) = self.table_of_processes(&manager, ROOT, what) else { return };

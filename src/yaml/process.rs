@@ -17,6 +17,8 @@ pub(super) fn definition(
     before: usize,
 ) -> Definition {
     convert.process = Some(name.to_owned());
+    // Paths begin at the process from here on.
+    let around = std::mem::take(&mut convert.elsewhere);
     let mut keys = Keys { entries: Vec::with_capacity(entries.len()), written: BTreeMap::new() };
     // Ours come first, so that whoever gives a key and its older name is told of the older one.
     let (older, ours): (Vec<Flat>, Vec<Flat>) = entries.into_iter().partition(|entry| is_older(&entry.key));
@@ -58,6 +60,7 @@ pub(super) fn definition(
         line,
         comments: Vec::new(),
         written: keys.written,
+        elsewhere: std::mem::replace(&mut convert.elsewhere, around),
         lines: BTreeMap::new(),
         problems,
         notes: Vec::new(),

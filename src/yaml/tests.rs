@@ -184,6 +184,114 @@ fn exit_codes_may_be_one_text_as_systemd_has_them() {
     assert!(refused("command: a\nsuccess_exit_status: \",\"\n").contains("success_exit_status: expected a signal"));
 }
 
+/// What the Agent's file says that gives a process these keys, from another key's value.
+fn agents(value: &str, keys: &str) -> String {
+    let text = format!(
+        "api_key: &k {value}\nbase: &base {}\nprocess_manager:\n  managed_processes:\n    other: {{command: a}}\n    web:\n      {keys}\n",
+        keys.replace("*k", value)
+    );
+    told_of_agents(&text) + &told_of_agents(&text.replace(&format!("      {keys}"), "      <<: *base"))
+}
+
+fn told_of_agents(text: &str) -> String {
+    let definitions =
+        match read(&Text { file: "datadog.yaml", text, name: Some("datadog") }).and_then(|it| join(vec![it])) {
+            Ok(definitions) => definitions,
+            Err(problems) => return shown(&problems),
+        };
+    let mut plan = Plan::new();
+    let mut told = String::new();
+    for definition in definitions {
+        match definition.spec() {
+            Ok(spec) => plan.insert(spec).unwrap(),
+            Err(problems) => told += &shown(&problems),
+        }
+    }
+    let env = std::collections::BTreeMap::new();
+    let surroundings = crate::driver::known::Surroundings { base: std::path::Path::new("/"), env: &env };
+    told + &shown(&plan.validate()) + &shown(&crate::driver::known::lacking(&plan, surroundings))
+}
+
+#[test]
+fn a_value_from_another_key_of_the_agents_file_is_told_by_its_line_and_never_shown() {
+    assert_eq!(
+        agents("S3CRET", "{command: a, timeout_stop_sec: *k}").lines().next().unwrap(),
+        "datadog.yaml:7: process `web`: timeout_stop_sec: expected a duration (seconds, or text such as \"1h30m\", \"10s\" or \
+         \"250ms\"); the value is from line 1, \
+         below another key than ours, so it is not shown"
+    );
+    let tops = crate::spec::schema::SPEC.keys().map(|key| key.name);
+    let older = crate::spec::schema::OLDER_NAMES.iter().map(|(name, _)| *name);
+    let mut all: Vec<String> = tops.chain(older).map(|key| format!("{key}: *k")).collect();
+    all.extend(all.clone().into_iter().map(|key| key.replace("*k", "[*k, *k]")));
+    all.extend(
+        [
+            "restart: {policy: *k}",
+            "restart: {limit: {interval: *k}}",
+            "restart_sec: 99999999, restart_max_delay: *k",
+            "restart_sec: *k, restart_max_delay: 0.1",
+            "limits: {cpu: *k}",
+            "limits: {memory: *k, memory_low: 1G}",
+            "resource_limits: {cpu_limit: *k, cpu_request: *k, memory_limit: *k, pids_limit: *k}",
+            "resources: {requests: {cpu: *k}, limits: {cpu: *k}, oom_score_adj: *k}",
+            "health: {type: http, url: *k, method: *k, headers: {a: *k}}",
+            "health: {type: *k}",
+            "health_check: {type: http, endpoint: *k, interval: *k, http_status: *k}",
+            "health_check: {type: tcp, host: *k, port: *k}",
+            "health_check: {type: exec, command: *k, args: *k}",
+            "ready: {type: logline, pattern: *k}",
+            "hooks: {before_start: *k, after_stop: {command: *k, user: *k}}",
+            "stop: {signal: *k, mode: *k, sequence: [[*k, *k]]}",
+            "reload: {signal: *k}",
+            "conditions: {path_exists: *k, file_not_empty: [*k]}",
+            "env: {A: [*k], B: *k, LONG: {x: *k}}",
+            "rlimits: {nofile: *k}",
+            "listen: {tcp: *k}",
+            "listen: {unix: '/run/x', mode: *k, user: *k, fd_env: *k}",
+            "listen: [{tcp: *k}, {tcp: *k}]",
+            "socket: {listen_stream: *k, service: *k}",
+            "socket: [{listen_unix: *k}, {listen_datagram: *k, socket_mode: *k}]",
+            "socket: *k",
+            "log: {file: *k, ring: *k, stdout: *k}",
+            "user: *k",
+        ]
+        .map(str::to_owned),
+    );
+    for key in &all {
+        for (value, secret) in [
+            ("S3CRET", "S3CRET"),
+            ("\"S3CRET 'x [\"", "S3CRET"),
+            ("\"/S3CRET\\0\"", "S3CRET"),
+            ("8675309", "8675309"),
+            ("-8675.309", "8675"),
+            ("!S3CRET [x]", "S3CRET"),
+            ("{S3CRET: 8675309}", "8675309"),
+        ] {
+            // What is not about `command` needs one.
+            let keys = if key.starts_with("command") { format!("{{{key}}}") } else { format!("{{command: a, {key}}}") };
+            let told = agents(value, &keys);
+            let keyless = told.replace("[\"S3CRET\"]", "").replace(".S3CRET:", "").replace("S3CRET: there is no", "");
+            assert!(!keyless.contains(secret), "{keys} with {value}:\n{told}");
+        }
+    }
+    for sockets in [
+        "web: {listen_stream: *k}",
+        "web: {listen_stream: 80, service: *k}",
+        "web: {listen_unix: '/x', socket_mode: *k}",
+    ] {
+        let text = format!(
+            "api_key: &k S3CRET\nprocess_manager:\n  managed_processes: {{web: {{command: a}}}}\n  sockets: {{{sockets}}}\n  enabled: *k\n"
+        );
+        for text in [text.replace("  enabled: *k\n", ""), text] {
+            let told = told_of_agents(&text);
+            assert!(told.contains("from line 1") && !told.contains("S3CRET"), "{told}");
+        }
+    }
+    // What is ours is shown as ever, also where another key takes it from us.
+    let ours = "process_manager:\n  managed_processes: {web: {command: a, timeout_stop_sec: &k soon}}\napi_key: *k\n";
+    assert!(told_of_agents(ours).contains("found \"soon\""), "{}", told_of_agents(ours));
+}
+
 #[test]
 fn a_zero_that_was_not_given_to_the_older_system_is_not_given() {
     let plain = one("command: a\nhealth_check: {type: http, url: 'http://h/'}\n");

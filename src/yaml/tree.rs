@@ -18,6 +18,8 @@ pub(super) struct Tree {
     pub(super) line: u32,
     /// Its tag, when it has one.
     pub(super) tag: Option<String>,
+    /// Below which key of the file's top it was written, by its place: an alias elsewhere does not change that.
+    pub(super) top: usize,
     depth: usize,
 }
 
@@ -107,7 +109,8 @@ impl Builder<'_> {
             Event::Scalar(value, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
                 let content = Content::Scalar { text: value.into_owned(), plain };
-                let tree = Tree { content, line, tag: tag.map(|tag| tag.to_string()), depth: 1 };
+                let tag = tag.map(|tag| tag.to_string());
+                let tree = Tree { content, line, tag, top: self.top(), depth: 1 };
                 self.complete(tree, anchor)?;
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -118,8 +121,8 @@ impl Builder<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(open) = self.open.pop() {
-                    let tree = Tree { content: open.content, line: open.line, tag: open.tag, depth: open.depth + 1 };
-                    self.complete(tree, open.anchor)?;
+                    let Open { content, line, tag, anchor, depth, .. } = open;
+                    self.complete(Tree { content, line, tag, top: self.top(), depth: depth + 1 }, anchor)?;
                 }
             }
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
@@ -152,6 +155,14 @@ impl Builder<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The place of the key at the top that is being read.
+    fn top(&self) -> usize {
+        match self.open.first().map(|open| &open.content) {
+            Some(Content::Map(entries)) => entries.len(),
+            _ => 0,
+        }
     }
 
     fn begin(&mut self, content: Content, line: u32, anchor: usize, tag: Option<String>) {

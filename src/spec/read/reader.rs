@@ -126,8 +126,8 @@ impl<'d> Reader<'d> {
             file,
             line,
             process: Some(self.process.clone()),
+            message: self.source.elsewhere.told(&path, message.into()),
             field: Some(path).filter(|path| !path.is_empty()),
-            message: message.into(),
         });
     }
 
