@@ -184,6 +184,36 @@ fn exit_codes_may_be_one_text_as_systemd_has_them() {
     assert!(refused("command: a\nsuccess_exit_status: \",\"\n").contains("success_exit_status: expected a signal"));
 }
 
+#[test]
+fn a_message_about_two_keys_calls_both_as_they_were_written() {
+    let told = |keys: &str| refused(&format!("command: a\n{keys}\n"));
+    let of = |line: u32, said: &str| format!("web.yaml:{line}: process `web`: {said}\n");
+    assert_eq!(
+        told("restart_max_delay: 0.5"),
+        of(2, "restart_max_delay: is shorter (500ms) than restart.delay, which is 1s unless it is given")
+    );
+    assert_eq!(
+        told("restart_sec: 5\nrestart_max_delay: 2"),
+        of(2, "restart_sec: is longer (5s) than restart_max_delay (2s)")
+    );
+    assert_eq!(
+        told("restart: {delay: 5, max_delay: 2}"),
+        of(2, "restart.delay: is longer (5s) than restart.max_delay (2s)")
+    );
+    assert_eq!(
+        told("start_limit_burst: 3\nstart_limit_interval: 0"),
+        of(3, "start_limit_interval: must be longer than 0; a start_limit_burst of 0 sets no limit")
+    );
+    assert_eq!(
+        told("resources:\n  requests: {memory: 8M}\n  limits: {memory: 4M}"),
+        of(3, "resources.requests.memory: is above resources.limits.memory (4MiB)")
+    );
+    assert_eq!(
+        told("timeout_stop_sec: 5\nstop: {sequence: [[TERM, 5s]]}"),
+        of(3, "stop.sequence: each step has its signal and its wait, so `timeout_stop_sec` cannot go with it")
+    );
+}
+
 /// What the Agent's file says that gives a process these keys, from another key's value.
 fn agents(value: &str, keys: &str) -> String {
     let text = format!(

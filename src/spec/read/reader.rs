@@ -131,6 +131,11 @@ impl<'d> Reader<'d> {
         });
     }
 
+    /// What the user called a key of the process.
+    pub(super) fn called(&self, path: &str) -> String {
+        self.source.place_of(path).1
+    }
+
     /// Notes something that is worth a warning; [`Spec::validate`] says it.
     pub(super) fn warn(&mut self, at: &At, message: impl Into<String>) {
         self.source.notes.push((at.path(), message.into()));

@@ -205,7 +205,9 @@ impl Check<'_> {
                 [("limits.memory_high", limits.memory_high), ("limits.memory_low", limits.memory_low)]
             {
                 if amount.is_some_and(|amount| amount > most) {
-                    self.error(field, format!("is above limits.memory ({})", format_size(most)));
+                    let most = self.shown("limits.memory", format_size(most));
+                    let message = format!("is above {} ({most})", self.called("limits.memory"));
+                    self.error(field, message);
                 }
             }
         }
