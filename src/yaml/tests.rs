@@ -185,6 +185,32 @@ fn exit_codes_may_be_one_text_as_systemd_has_them() {
 }
 
 #[test]
+fn a_limit_that_is_surely_meant_in_another_unit_is_a_warning_with_its_line() {
+    let told = |keys: &str| refused(&format!("command: a\n{keys}\n"));
+    let warned = "web.yaml:2: warning: process `web`: ";
+    assert_eq!(
+        told("resource_limits: {cpu_limit: 2}"),
+        format!("{warned}resource_limits.cpu_limit: is 2/1000 of a core; write 2000 or 2000m for 2 cores\n")
+    );
+    assert!(told("resource_limits: {cpu_limit: \"1\"}").contains("write 1000 or 1000m for one core"));
+    assert_eq!(
+        told("resource_limits: {memory_limit: 512}"),
+        format!(
+            "{warned}resource_limits.memory_limit: is 512 bytes, in which no program can run; write \"512MiB\" for 512 MiB\n"
+        )
+    );
+    assert_eq!(
+        told("limits: {memory_high: 512K}"),
+        format!("{warned}limits.memory_high: is 524288 bytes, in which no program can run\n")
+    );
+    for fine in
+        ["resource_limits: {cpu_limit: 10, memory_limit: 1048576, cpu_request: 2}", "resource_limits: {cpu_limit: 5m}"]
+    {
+        assert_eq!(told(fine), "", "{fine}");
+    }
+}
+
+#[test]
 fn a_message_about_two_keys_calls_both_as_they_were_written() {
     let told = |keys: &str| refused(&format!("command: a\n{keys}\n"));
     let of = |line: u32, said: &str| format!("web.yaml:{line}: process `web`: {said}\n");
