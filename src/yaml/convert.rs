@@ -53,6 +53,8 @@ pub(super) struct Flat {
     pub(super) key: String,
     pub(super) line: u32,
     pub(super) comments: Vec<String>,
+    /// Whether another table was merged that has it.
+    pub(super) is_merged: bool,
     pub(super) value: Rc<Tree>,
 }
 
@@ -226,14 +228,15 @@ impl<'a> Convert<'a> {
             }
             lines.insert(text.clone(), entry.line);
             let (line, comments) = (entry.line, entry.comments.clone());
-            flat.push(Flat { key: text.clone(), line, comments, value: Rc::clone(&entry.value) });
+            let value = Rc::clone(&entry.value);
+            flat.push(Flat { key: text.clone(), line, comments, is_merged: false, value });
         }
         for merge in merges {
             for merged in self.merged(merge, path) {
                 // What stands in the table itself wins, then what is merged first.
                 if !lines.contains_key(&merged.key) && self.count(merged.line, merged.key.len()) {
                     lines.insert(merged.key.clone(), merged.line);
-                    flat.push(Flat { comments: Vec::new(), ..merged });
+                    flat.push(Flat { comments: Vec::new(), is_merged: true, ..merged });
                 }
             }
         }
@@ -368,6 +371,33 @@ impl<'a> Convert<'a> {
             path,
             format!("the tag `{shown}` means nothing here; text that begins with `!` needs quotes"),
         );
+    }
+}
+
+/// The comments of a key and of all below it, in their order. Those of what an alias stands for are told where that stands.
+pub(super) fn comments_of(entry: &Flat) -> Vec<String> {
+    let mut found = entry.comments.clone();
+    if !entry.is_merged {
+        comments_below(&entry.value, entry.line, &mut found);
+    }
+    found
+}
+
+/// No deeper than a file may be nested.
+fn comments_below(tree: &Tree, from: u32, found: &mut Vec<String>) {
+    // What is marked stands above its aliases.
+    if tree.line < from {
+        return;
+    }
+    match &tree.content {
+        Content::Scalar { .. } => {}
+        Content::List(items) => items.iter().for_each(|item| comments_below(&item.value, item.line, found)),
+        Content::Map(entries) => {
+            for entry in entries {
+                found.extend(entry.comments.iter().cloned());
+                comments_below(&entry.value, entry.line, found);
+            }
+        }
     }
 }
 

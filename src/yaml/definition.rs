@@ -19,6 +19,8 @@ pub struct Definition {
     pub line: u32,
     /// The comment that stands directly before it, without `#`.
     pub comments: Vec<String>,
+    /// The comments that stand before its keys, beside or below them, by the key that each is here.
+    pub key_comments: Vec<(String, Vec<String>)>,
     /// What the user called a key, by its path.
     pub(super) written: BTreeMap<String, Written>,
     /// Lines of paths that the keys' own do not tell.

@@ -46,13 +46,13 @@ pub(super) struct Item {
 pub(super) struct Entry {
     pub(super) key: Rc<Tree>,
     pub(super) line: u32,
-    /// The lines of comments directly above.
+    /// The lines of comments directly above, beside it, and between the items of a list that it holds.
     pub(super) comments: Vec<String>,
     pub(super) value: Rc<Tree>,
 }
 
-/// The tree of a text; `None` when there is nothing in it.
-pub(super) fn tree(file: &str, text: &str) -> Result<Option<Rc<Tree>>, Problem> {
+/// The tree of a text, and the comments that stand above all of it; `None` when there is nothing in it.
+pub(super) fn tree(file: &str, text: &str) -> Result<Option<(Rc<Tree>, Vec<String>)>, Problem> {
     if text.len() > LONGEST_TEXT {
         let message = format!("the file has {} bytes; a configuration has at most {LONGEST_TEXT}", text.len());
         return Err(problem(file, 1, message));
@@ -71,7 +71,8 @@ pub(super) fn tree(file: &str, text: &str) -> Result<Option<Rc<Tree>>, Problem> 
             Err(error) => return Err(syntax::problem(file, text, &error)),
         }
     }
-    Ok(builder.root)
+    let head = builder.head;
+    Ok(builder.root.map(|root| (root, head)))
 }
 
 #[derive(Default)]
@@ -80,6 +81,7 @@ struct Builder<'a> {
     open: Vec<Open>,
     anchors: BTreeMap<usize, Rc<Tree>>,
     comments: Vec<(u32, String)>,
+    head: Vec<String>,
     documents: u32,
     root: Option<Rc<Tree>>,
 }
@@ -149,7 +151,7 @@ impl Builder<'_> {
                 return Err(problem(self.file, line, message));
             }
             Event::Comment(comment, placement) => match placement {
-                Placement::Right => {}
+                Placement::Right => self.beside(comment.into_owned()),
                 _ => self.comments.push((line, comment.into_owned())),
             },
             _ => {}
@@ -178,8 +180,26 @@ impl Builder<'_> {
         self.place(tree, line)
     }
 
+    /// A comment that stands behind something belongs to the key of that.
+    fn beside(&mut self, comment: String) {
+        for open in self.open.iter_mut().rev() {
+            if let Some((_, _, comments)) = &mut open.key {
+                return comments.push(comment);
+            }
+            if let Content::Map(entries) = &mut open.content
+                && let Some(entry) = entries.last_mut()
+            {
+                return entry.comments.push(comment);
+            }
+        }
+    }
+
     /// Puts a whole value where it belongs.
     fn place(&mut self, tree: Rc<Tree>, line: u32) -> Result<(), Problem> {
+        if let Some(Content::List(_)) = self.open.last().map(|open| &open.content) {
+            std::mem::take(&mut self.comments).into_iter().for_each(|(_, comment)| self.beside(comment));
+        }
+        let is_first = matches!(self.open.as_slice(), [Open { content: Content::Map(entries), key: None, .. }] if entries.is_empty());
         let Some(open) = self.open.last_mut() else {
             self.root = Some(tree);
             return Ok(());
@@ -193,7 +213,13 @@ impl Builder<'_> {
             Content::List(items) => items.push(Item { value: tree, line }),
             Content::Map(entries) => match open.key.take() {
                 Some((key, line, comments)) => entries.push(Entry { key, line, comments, value: tree }),
-                None => open.key = Some((tree, line, above(&mut self.comments, line))),
+                None => {
+                    let (above, higher) = above(&mut self.comments, line);
+                    open.key = Some((tree, line, above));
+                    if is_first {
+                        self.head = higher;
+                    }
+                }
             },
             Content::Scalar { .. } => {}
         }
@@ -201,19 +227,17 @@ impl Builder<'_> {
     }
 }
 
-/// The comments that stand directly above a line; what stands higher belongs to nobody any more.
-fn above(comments: &mut Vec<(u32, String)>, line: u32) -> Vec<String> {
+/// The comments that stand directly above a line, and those that stand higher.
+fn above(comments: &mut Vec<(u32, String)>, line: u32) -> (Vec<String>, Vec<String>) {
     let mut next = line;
-    let mut lines: Vec<String> = Vec::new();
-    for (line, text) in comments.drain(..).rev() {
-        if line + 1 != next {
-            break;
-        }
-        next = line;
-        lines.push(text);
-    }
-    lines.reverse();
-    lines
+    let adjacent = comments.iter().rev().take_while(|(line, _)| {
+        let is_next = line + 1 == next;
+        next = *line;
+        is_next
+    });
+    let above = comments.split_off(comments.len() - adjacent.count());
+    let texts = |comments: Vec<(u32, String)>| comments.into_iter().map(|(_, text)| text).collect();
+    (texts(above), texts(std::mem::take(comments)))
 }
 
 fn line_of(span: &Span) -> u32 {
