@@ -38,9 +38,9 @@ fn default(here: &Path, users: Option<&Path>) -> Result<PathBuf, Failure> {
             "there is no configuration: neither ./neap.lua, ./neap.yaml nor {} exists; name a file or folder, or try `neap run -- CMD`",
             path.display()
         ))),
-        None => Err(Failure::new(format!(
-            "there is no configuration: neither ./neap.lua nor ./neap.yaml exists, and this user has no home; name a file or folder"
-        ))),
+        None => Err(Failure::new(
+            "there is no configuration: neither ./neap.lua nor ./neap.yaml exists, and this user has no home; name a file or folder",
+        )),
     }
 }
 

@@ -1,47 +1,52 @@
 //! Values that stand in a part of a file that is somebody else's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Messages that say no value, wherever it is from.
 const WITHOUT_VALUES: [&str; 4] = ["there is no such key", "needs ", "is given twice", "is the same as "];
 
 /// Fields whose values an alias or a merge took from another program's part of the file: by their paths as the user wrote
 /// them, each with the line that the value stands on. Such a value may be a secret, so messages say where it is from and
-/// not what it is.
+/// not what it is. Nearly all specs have none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Elsewhere(BTreeMap<String, u32>);
+pub struct Elsewhere(Option<Arc<BTreeMap<String, u32>>>);
 
 impl Elsewhere {
     /// Remembers where the value of a field is from.
     pub(crate) fn insert(&mut self, path: &str, line: u32) {
-        self.0.insert(path.to_owned(), line);
+        self.lines().insert(path.to_owned(), line);
     }
 
     /// Adds the fields of another.
     pub(crate) fn extend(&mut self, other: &Elsewhere) {
-        self.0.extend(other.0.iter().map(|(path, line)| (path.clone(), *line)));
+        if let Some(lines) = &other.0 {
+            self.lines().extend(lines.iter().map(|(path, line)| (path.clone(), *line)));
+        }
     }
 
     /// Forgets all of them.
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.0 = None;
+    }
+
+    fn lines(&mut self) -> &mut BTreeMap<String, u32> {
+        Arc::make_mut(self.0.get_or_insert_default())
     }
 
     /// The line that the value of this field, or a part of it, or what it is a part of, is from.
     pub(crate) fn line_of(&self, path: &str) -> Option<u32> {
-        if self.0.is_empty() || path.is_empty() {
-            return None;
-        }
+        let lines = self.0.as_ref()?;
         let mut end = path.len();
         while end > 0 {
-            if let Some(line) = self.0.get(&path[..end]) {
+            if let Some(line) = lines.get(&path[..end]) {
                 return Some(*line);
             }
             end = path[..end].rfind(['.', '[']).unwrap_or(0);
         }
         [".", "["].into_iter().find_map(|separator| {
             let below = format!("{path}{separator}");
-            let (first, line) = self.0.range(below.clone()..).next()?;
+            let (first, line) = lines.range(below.clone()..).next()?;
             first.starts_with(&below).then_some(*line)
         })
     }

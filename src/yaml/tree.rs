@@ -51,8 +51,11 @@ pub(super) struct Entry {
     pub(super) value: Rc<Tree>,
 }
 
+/// A tree, and the comments that stand above all of it.
+type WithHead = (Rc<Tree>, Vec<String>);
+
 /// The tree of a text, and the comments that stand above all of it; `None` when there is nothing in it.
-pub(super) fn tree(file: &str, text: &str) -> Result<Option<(Rc<Tree>, Vec<String>)>, Problem> {
+pub(super) fn tree(file: &str, text: &str) -> Result<Option<WithHead>, Problem> {
     if text.len() > LONGEST_TEXT {
         let message = format!("the file has {} bytes; a configuration has at most {LONGEST_TEXT}", text.len());
         return Err(problem(file, 1, message));
