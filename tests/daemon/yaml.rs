@@ -185,6 +185,12 @@ fn what_is_imported_plans_to_no_difference_and_is_no_file_of_before() {
     home.neap(["import", "conf", "-o", "conf/all.lua"]);
     let (code, planned) = ask(&home, "conf", &["plan", "--exit-code", "conf/all.lua"]);
     assert_eq!(code, Some(0), "{planned}");
+    // In another folder, relative paths stay those of the YAML's.
+    let elsewhere = home.ask(["import", "conf", "-o", "elsewhere.lua"]);
+    let said = String::from_utf8_lossy(&elsewhere.stderr);
+    assert!(said.contains("relative paths were made absolute") && said.contains(": those of db"), "{said}");
+    let (lua, sub) = (std::fs::read_to_string(home.path("elsewhere.lua")).unwrap(), conf.join("sub"));
+    assert!(lua.contains(&format!("working_dir = \"{}\"", sub.display())), "{lua}");
     // A file of its own, which names one of another.
     let one = home.ask(["import", "conf/web.yaml"]);
     let (lua, said) = (String::from_utf8_lossy(&one.stdout), String::from_utf8_lossy(&one.stderr));
