@@ -494,6 +494,13 @@ const TABLE: &[Metric] = &[
         put(&[], all.dropped.into());
     })
     .dogstatsd("telemetry.datagrams_dropped"),
+    Metric::whole(
+        "telemetry_events_dropped",
+        Counter,
+        "Events that no agent was told: newer ones took their place while they waited, or they fit in no datagram.",
+        |all, put| put(&[], all.events_dropped.into()),
+    )
+    .dogstatsd("telemetry.events_dropped"),
 ];
 
 fn whole(number: Option<u64>, put: Sink<'_>) {

@@ -582,6 +582,46 @@ fn dogstatsd_over_a_unix_socket_has_all_counts_and_goes_on_when_the_agent_is_bac
 }
 
 #[test]
+fn events_wait_for_an_agent_that_is_away_the_newest_of_them_in_their_order() {
+    let home = Home::new();
+    let (socket, path) = (home.path("page/metrics.sock"), home.path("dsd.sock"));
+    home.config(&format!(
+        "neap.settings {{ metrics = 'unix:{}', dogstatsd = {{ address = 'unix:{}', interval = '1s' }} }}
+         for i = 1, 103 do neap.process('early' .. i, {{ command = 'false', type = 'oneshot' }}) end
+         for _, name in ipairs {{ 'first', 'last' }} do
+             neap.process(name, {{ command = 'false', type = 'oneshot', auto_start = false }})
+         end",
+        socket.display(),
+        path.display()
+    ));
+    let daemon = home.ready();
+    until(&socket, "they have failed", |page| page.value("neap_processes{state=\"failed\"}") == Some(103.0));
+    home.ask(["start", "first"]);
+    home.ask(["start", "last"]);
+    let left_out = |page: &Page| page.value("neap_telemetry_events_dropped_total").unwrap();
+    let page = until(&socket, "all but a hundred were left out", |page| left_out(page) == 5.0);
+    // They were to be sent, in vain.
+    let dropped = |page: &Page| page.value("neap_telemetry_datagrams_dropped_total").unwrap();
+    until(&socket, "datagrams were dropped", |now| dropped(now) > dropped(&page));
+    let agent = UnixDatagram::bind(&path).unwrap();
+    agent.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut heard = Heard::default();
+    let last = |heard: &Heard| heard.events.last().is_some_and(|event| event.starts_with("last failed"));
+    hear(&mut heard, &mut |room| agent.recv(room), 8192, last);
+    daemon.stop();
+    // Each once, whatever comes after.
+    let mut room = [0; 8192];
+    while let Ok(length) = agent.recv(&mut room) {
+        heard.hear(&room[..length], 8192);
+    }
+    let about = |event: &String| event.split_once('|').map(|(title, _)| title.to_owned()).unwrap();
+    let told: Vec<String> = heard.events.iter().map(about).collect();
+    let unlike: std::collections::BTreeSet<&String> = told.iter().collect();
+    assert_eq!((told.len(), unlike.len()), (100, 100), "{told:?}");
+    assert_eq!(told[98..], ["first failed", "last failed"]);
+}
+
+#[test]
 fn an_agent_that_is_not_there_costs_datagrams_that_are_counted_and_nothing_else() {
     let home = Home::new();
     let (socket, agent) = (home.path("page/metrics.sock"), home.path("nobody.sock"));
