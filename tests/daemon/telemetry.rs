@@ -676,6 +676,42 @@ fn addresses_for_figures_that_make_no_sense_are_refused_before_anything_is_start
 }
 
 #[test]
+fn settings_that_the_next_supervisor_goes_by_are_warned_of_at_plan_and_apply() {
+    let home = Home::new();
+    let agent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    agent.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    home.config("neap.settings { log_level = 'debug' }\nneap.process 'web' { command = 'sleep 1000' }");
+    let daemon = home.ready();
+    let told = |args: &[&str]| {
+        let output = home.ask(args.iter().copied());
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let late = "it changed, and the supervisor goes on with what it was: the next one reads it (`neap upgrade`";
+    let unlike = |said: &str| said.matches(late).count();
+    assert_eq!(unlike(&told(&["apply"]).1), 0);
+    home.config(&format!(
+        "neap.settings {{\n  dogstatsd = {{ address = 'udp:{}', interval = '1s' }},\n}}\nneap.process 'web' {{ command = 'sleep 1000' }}",
+        agent.local_addr().unwrap()
+    ));
+    for command in ["plan", "apply"] {
+        let (code, said) = told(&[command]);
+        assert_eq!((code, unlike(&said)), (Some(0), 2), "{command}: {said}");
+        // Of what was taken out there is no line.
+        for place in
+            ["neap.lua: warning: neap.settings: log_level: ", "neap.lua:3: warning: neap.settings: dogstatsd: "]
+        {
+            assert!(said.contains(&format!("{place}{late}")), "{command}: {said}");
+        }
+    }
+    home.neap(["upgrade"]);
+    let mut heard = Heard::default();
+    hear(&mut heard, &mut |room| agent.recv(room), 1432, |heard| !heard.gauges.is_empty());
+    let (code, said) = told(&["apply"]);
+    assert_eq!((code, unlike(&said)), (Some(0), 0), "{said}");
+    daemon.stop();
+}
+
+#[test]
 fn up_shows_its_figures_like_a_daemon_also_in_the_background() {
     let home = Home::new();
     home.config("neap.process 'web' { command = 'sleep 1000' }");
