@@ -234,12 +234,12 @@ const TABLE: &[Metric] = &[
     })
     .dogstatsd("process.stuck"),
     Metric::process(
-        "process_run_count",
+        "process_runs",
         Gauge,
         "Times that its program was executed since it was defined; outlives the supervisor.",
         |p, put| put(&[], p.figures.run_count.into()),
     )
-    .dogstatsd("process.run_count"),
+    .dogstatsd("process.runs"),
     Metric::process(
         "process_start_time",
         Gauge,

@@ -148,7 +148,7 @@ fn each_way_to_end_is_counted_by_its_reason() {
     ] {
         let found = (page.of_process("starts_total", process), page.of_process("restarts_total", process));
         assert_eq!(found, (starts, restarts), "{process}");
-        assert_eq!(page.of_process("run_count", process), starts, "{process}");
+        assert_eq!(page.of_process("runs", process), starts, "{process}");
     }
     assert_eq!(page.of_process("skipped_starts_total", "skipped"), 1.0);
     assert_eq!(page.value("neap_process_hook_failures_total{process=\"hooked\",hook=\"before_start\"}"), Some(1.0));
@@ -345,14 +345,14 @@ fn the_page_outlives_the_supervisor_whose_counts_begin_anew_while_run_counts_go_
     let at = Regex::new("http://(127.0.0.1:\\d+)/metrics").unwrap().captures(&ready).expect(&ready)[1].to_owned();
     home.neap(["restart", "web"]);
     let before = Page::of(&socket);
-    assert_eq!((before.of_process("starts_total", "web"), before.of_process("run_count", "web")), (2.0, 2.0));
+    assert_eq!((before.of_process("starts_total", "web"), before.of_process("runs", "web")), (2.0, 2.0));
     assert_eq!(before.value("neap_supervisor_lives"), Some(1.0));
     nix::sys::signal::kill(daemon.supervisor(), nix::sys::signal::Signal::SIGKILL).unwrap();
     // Nobody is refused meanwhile: the anchor holds the listener.
     let after = Page::of(&socket);
     daemon.wait_for("neap: ready;");
     assert_eq!(after.value("neap_supervisor_lives"), Some(2.0));
-    assert_eq!((after.of_process("starts_total", "web"), after.of_process("run_count", "web")), (0.0, 2.0));
+    assert_eq!((after.of_process("starts_total", "web"), after.of_process("runs", "web")), (0.0, 2.0));
     assert_eq!(after.state("web"), "running");
     assert!(after.value("neap_supervisor_start_time_seconds") > before.value("neap_supervisor_start_time_seconds"));
     assert_eq!(after.value("neap_instance_start_time_seconds"), before.value("neap_instance_start_time_seconds"));
