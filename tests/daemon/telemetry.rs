@@ -720,7 +720,7 @@ fn up_shows_its_figures_like_a_daemon_also_in_the_background() {
     assert_eq!(Page::of(&socket).state("web"), "running");
     home.neap(["down"]);
     let daemon = home.start(home.command(["up", "--metrics", &format!("unix:{}", socket.display())]));
-    wait_until("the page is there", || socket.exists());
+    daemon.wait_for("metrics at ");
     until(&socket, "it runs", |page| page.0.contains("process=\"web\"") && page.state("web") == "running");
     daemon.stop();
     assert!(!socket.exists());
