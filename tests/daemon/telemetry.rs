@@ -257,7 +257,8 @@ fn limits_that_bite_are_counted() {
     );
     let daemon = home.ready();
     if is_enforced(&home, "limits_that_bite_are_counted", "memory") {
-        home.neap(["start", "eater"]);
+        // It may have been killed before it is answered that it was started.
+        home.ask(["start", "eater"]);
         let page = until(&socket, "it has failed", |page| page.state("eater") == "failed");
         assert_eq!(page.exits("eater"), counted(&[("oom", 1)]));
         assert!(page.of_process("oom_kills_total", "eater") >= 1.0);
