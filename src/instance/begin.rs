@@ -186,6 +186,7 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         started_at,
         _lock: lock,
         listener: Mutex::new(listener),
+        settings: settings.clone(),
         keeper: Mutex::new(keeper),
         goes_on: before.restored,
         access,

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use super::endpoint::Endpoint;
 use super::evaluate::{Evaluator, Outcome, problem};
 use super::keeper::Keeper;
+use super::later::later;
 use super::places::Places;
 use super::roles::grants;
 use super::successor;
@@ -20,6 +21,7 @@ use crate::anchor::{Key, Link};
 use crate::core::{Applied, Event, EventKind, Pid, Refusal};
 use crate::driver::{AnchorState, LedgerState};
 use crate::ledger::{Generations, Lock, Record, Told};
+use crate::lua::api::Settings;
 use crate::lua::{Evaluated, Generation, Items, Listening, Operator, Session, SessionRequest, generation_of};
 use crate::rpc::{self, Access, ApplyOutcome, ApplyRequest, Backend, Grant, HostPromise, Info, Listener, Server};
 use crate::spec::{Plan, Problem, Severity};
@@ -46,6 +48,8 @@ pub(super) struct Inner {
     pub(super) _lock: Option<Lock>,
     /// The control socket that the one before listened at, until it is served.
     pub(super) listener: Mutex<Option<UnixListener>>,
+    /// What it began with; all but the roles holds until its end.
+    pub(super) settings: Settings,
     /// Keeps what is made at run time.
     pub(super) keeper: Mutex<Option<Keeper>>,
     /// Whether it goes on from records: then what was made at run time is there.
@@ -171,6 +175,7 @@ impl Instance {
                 .map_err(|error| vec![problem(format!("the configuration cannot be kept for a successor: {error}"))])?;
         }
         let (grants, _) = grants(&declared.settings);
+        warnings.extend(later(&declared.settings, &self.0.settings));
         // Before the plan is applied, so that its handlers miss nothing, and nothing is handled twice.
         let live = Live::begin(functions, &self.0.supervisor);
         self.listen_no_more();
@@ -240,7 +245,8 @@ impl Instance {
         if !request.dry_run {
             return self.put_in_force(outcome, request.caller.clone());
         }
-        let Outcome { plan, warnings, evaluated, config, .. } = outcome;
+        let Outcome { plan, mut warnings, evaluated, config, .. } = outcome;
+        warnings.extend(later(&evaluated.declared.settings, &self.0.settings));
         let changes = self.0.supervisor.plan(&plan).map_err(problems_of);
         // Nothing comes of it, so it uses up no number.
         let number = evaluated.generation.number();
