@@ -92,7 +92,7 @@ pub(super) enum Command {
 /// Which configuration, evaluated how.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ConfigArgs {
-    /// A .lua or .yaml file, or a folder of them [default: ./neap.lua or ./neap.yaml, else neap/neap.lua in the user's configuration folder]
+    /// A .lua or .yaml file, or a folder of them [default: ./neap.lua, else ./neap.yaml, else neap/neap.lua in the user's configuration folder]
     #[arg(value_name = "CONFIG")]
     pub(super) config: Option<PathBuf>,
     /// Profiles that `neap.profile` answers to, separated by commas

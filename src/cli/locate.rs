@@ -10,8 +10,8 @@ use crate::instance::places::config_in;
 /// The user's own configuration.
 const DEFAULT: &str = "neap.lua";
 
-/// The configuration a command was given, else `./neap.lua` or `./neap.yaml`, else the user's. Never the system's: that one belongs to
-/// the daemon, and a developer in an empty folder must not start a host's services.
+/// The configuration a command was given, else `./neap.lua`, else `./neap.yaml`, else the user's. Never the system's:
+/// that one belongs to the daemon, and a developer in an empty folder must not start a host's services.
 pub(super) fn locate(given: Option<&Path>) -> Result<PathBuf, Failure> {
     let users = ProjectDirs::from("", "", "neap").map(|dirs| dirs.config_dir().join(DEFAULT));
     match given {

@@ -11,10 +11,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The file that the user's own instance is configured by.
+/// The file that the user's own instance is configured by, and that of a folder that has it.
 const CONFIG_FILE: &str = "neap.lua";
-/// The files that a folder's instance may be configured by, one of them.
-const CONFIG_FILES: [&str; 3] = [CONFIG_FILE, "neap.yaml", "neap.yml"];
+/// The files that the instance of a folder without it may be configured by, one of them.
+const YAML_FILES: [&str; 2] = ["neap.yaml", "neap.yml"];
 /// The key of the user's and of the system's own instance.
 const DEFAULT_KEY: &str = "default";
 /// The system's configuration: a file, or a folder of them.
@@ -174,7 +174,7 @@ pub(crate) enum PlaceError {
     /// The control socket is to be where it cannot be.
     #[error("the control socket cannot be at `{}`: --socket takes its path; for TCP beside it, see `neap daemon --listen`", .0.display())]
     NoPath(PathBuf),
-    /// A folder has two configurations of its own.
+    /// A folder has two configurations in YAML.
     #[error(
         "both `{}` and `{}` are there, and a folder has one configuration of its own: name the one that is meant, as \
          CONFIG or with --instance",
@@ -386,12 +386,17 @@ impl Wanted {
     }
 }
 
-/// The configuration of its own that a folder has: its `neap.lua`, `neap.yaml` or `neap.yml`.
+/// The configuration of its own that a folder has: its `neap.lua`, which may itself take what YAML is beside it, else
+/// its `neap.yaml` or `neap.yml`.
 ///
 /// # Errors
-/// It has two, and nothing says which is meant.
+/// It has two of YAML, and nothing says which is meant.
 pub(crate) fn config_in(folder: &Path) -> Result<Option<PathBuf>, PlaceError> {
-    let mut there = CONFIG_FILES.into_iter().map(|name| folder.join(name)).filter(|file| file.is_file());
+    let script = folder.join(CONFIG_FILE);
+    if script.is_file() {
+        return Ok(Some(script));
+    }
+    let mut there = YAML_FILES.into_iter().map(|name| folder.join(name)).filter(|file| file.is_file());
     match (there.next(), there.next()) {
         (Some(one), Some(other)) => Err(PlaceError::Two { one, other }),
         (one, _) => Ok(one),
@@ -558,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_finds_yaml_as_it_finds_lua_and_is_told_of_two() {
+    fn a_client_finds_yaml_where_there_is_no_lua_and_is_told_of_two() {
         let dir = folder("client-yaml");
         let bases = user(&dir);
         fs::create_dir_all(dir.join("project/deep")).unwrap();
@@ -571,9 +576,17 @@ mod tests {
             assert_eq!(Places::of(&Which::At(dir.join("project")), &bases).unwrap().socket, socket);
             fs::remove_file(&file).unwrap();
         }
-        fs::write(dir.join("neap.yml"), "").unwrap();
-        let two = Wanted::default().candidates(&dir.join("project/deep"), &bases).map(drop).unwrap_err().to_string();
-        assert!(two.contains("/neap.lua` and `") && two.contains("/neap.yml` are there"), "{two}");
+        for name in ["neap.yaml", "neap.yml"] {
+            fs::write(dir.join(name), "").unwrap();
+        }
+        let lua = Places::of_config(&dir.join("neap.lua"), &bases).unwrap().socket;
+        assert_eq!(Wanted::default().candidates(&dir.join("project/deep"), &bases).unwrap().sockets, [&*lua]);
+        assert_eq!(Places::of(&Which::At(dir.clone()), &bases).unwrap().socket, lua);
+        fs::remove_file(dir.join("neap.lua")).unwrap();
+        for wanted in [Wanted::default(), Wanted { instance: Some(Which::At(dir.clone())), ..Wanted::default() }] {
+            let two = wanted.candidates(&dir.join("project/deep"), &bases).map(drop).unwrap_err().to_string();
+            assert!(two.contains("/neap.yaml` and `") && two.contains("/neap.yml` are there"), "{two}");
+        }
         let named = Wanted { instance: Some(Which::At(dir.join("neap.yml"))), ..Wanted::default() };
         assert!(named.candidates(&dir, &bases).is_ok(), "a file that is named is meant");
         fs::remove_dir_all(dir).unwrap();

@@ -370,6 +370,10 @@ fn sockets_are_held_for_the_process_that_they_name() {
     assert_eq!(http.name, None);
     assert_eq!(admin.address, ListenAddress::Unix("/run/a.sock".into()));
     assert_eq!((admin.name.as_deref(), admin.mode, admin.fd_env.as_deref()), (Some("admin"), 0o600, Some("ADMIN")));
+    // Two addresses in one socket are two listeners.
+    let both = one("command: a\nsocket: {listen_stream: 8080, listen_unix: /run/a.sock}\n");
+    let addresses: Vec<String> = both.listen.iter().map(|listener| listener.address.to_string()).collect();
+    assert_eq!(addresses, ["tcp 127.0.0.1:8080", "unix /run/a.sock"]);
 }
 
 #[test]
@@ -389,7 +393,12 @@ fn what_is_wrong_with_a_socket_has_the_words_and_the_file_that_it_stands_in() {
         both("listen_stream: 127.0.0.1:8080\nbacklog: 5\nsocket_mode: 0600\n"),
         "web.socket.yaml:3: process `web`: socket_mode: is that of a path, and tcp has none\n"
     );
-    assert!(both("listen_stream: nowhere\n").starts_with("web.socket.yaml:1: process `web`: "));
+    let wrong = both("service: web\nlisten_stream: 80x\n");
+    assert!(wrong.starts_with("web.socket.yaml:2: process `web`: listen_stream: expected an address"), "{wrong}");
+    let second = both("listen_stream: [80, 80x]\nlisten_unix: relative\n");
+    assert!(second.contains("web.socket.yaml:1: process `web`: listen_stream[2]: expected an address"), "{second}");
+    let named = refused("processes:\n  web: {command: a}\nsockets:\n  s:\n    service: web\n    listen_stream: 80x\n");
+    assert!(named.starts_with("web.yaml:6: process `web`: sockets.s.listen_stream: expected an address"), "{named}");
 }
 
 #[test]

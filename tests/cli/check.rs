@@ -109,14 +109,17 @@ fn a_file_or_a_folder_may_be_named() {
 }
 
 #[test]
-fn check_takes_the_yaml_of_the_folder_as_it_takes_its_lua_and_names_both_where_there_are_two() {
+fn check_takes_the_lua_of_the_folder_else_its_yaml_and_names_both_where_there_are_two() {
     let folder = Folder::new();
     folder.write("neap.yaml", "processes: { web: { command: 'true' } }");
     let check = || Neap::new(["check"]).dir(folder.path());
     assert_eq!(check().end().expect_code(0).stdout, "neap.yaml: 1 process, no errors\n");
-    folder.write("neap.lua", GOOD);
+    folder.write("neap.yml", "processes: {}");
     let ended = check().end().expect_code(1);
-    assert!(ended.stderr.contains("both `neap.lua` and `neap.yaml` are there"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("both `neap.yaml` and `neap.yml` are there"), "{}", ended.stderr);
+    // A script wins, which may itself take the YAML beside it.
+    folder.write("neap.lua", "require(\"neap\").yaml \"neap.yaml\"\n");
+    assert_eq!(check().end().expect_code(0).stdout, "neap.lua: 1 process, no errors\n");
     let named = Neap::new(["check", "neap.yaml"]).dir(folder.path()).end().expect_code(0);
     assert_eq!(named.stdout, "neap.yaml: 1 process, no errors\n");
 }

@@ -161,6 +161,12 @@ impl Reader<'_> {
     }
 
     fn http(&mut self, at: &At, fields: &Fields) -> Option<HttpProbe> {
+        // Who writes `health_check` knows the address by its older name, too.
+        let is_older = self.dialect.syntax == Syntax::Yaml && self.called(&at.path()) == "health_check";
+        if is_older && !fields.has("url") {
+            self.problem(at, "needs `endpoint` (or `url`)");
+            return None;
+        }
         let url = self.needed(at, fields, "url", Reader::text);
         let mut probe = HttpProbe {
             url: String::new(),

@@ -46,7 +46,12 @@ impl Check<'_> {
     fn listener(&mut self, field: &str, listener: &Listener) {
         let address = &listener.address;
         match address.place() {
-            Err(message) => self.error(field, message),
+            Err(message) => {
+                // Where the key of the address has a name of the user's, that is what is told.
+                let key = format!("{field}.{}", address.kind());
+                let is_named = self.spec.source.written.contains_key(&key);
+                self.error(if is_named { &key } else { field }, message);
+            }
             Ok(_) => self.kernel_text(field, address.text()),
         }
         if listener.mode > 0o777 {
