@@ -5,7 +5,6 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -13,12 +12,12 @@ use super::exit::Failure;
 use super::notes::{Note, Notes};
 use super::paint::Tone;
 use crate::core::{Cause, Event, EventKind, ProcessId, StateName};
-use crate::{Events, Line, Lines, Next, Supervisor};
+use crate::{Events, Line, Lines, Next, Supervisor, WeakSupervisor};
 
-/// How long the printing waits, once something came, for what belongs before it.
-const MOMENT: Duration = Duration::from_millis(5);
-/// No more than this is put in order at once.
+/// No more than this is taken at once, but for what belongs before it.
 const LARGEST_BATCH: usize = 512;
+/// No more than this is put in order at once.
+const LARGEST_ORDERED: usize = 65_536;
 
 /// Which events are shown.
 pub(super) type Filter = fn(&Event) -> bool;
@@ -65,7 +64,10 @@ impl<S: Show + Send + 'static> Printing<S> {
     pub(super) fn begin(self, supervisor: &Supervisor, tell: impl Fn(Told) + Send + 'static) -> Result<Notes, Failure> {
         let Printing { screen, lines, filter, notes, pending } = self;
         let (lines, events) = (lines.then(|| supervisor.output()), supervisor.events());
-        let printer = Printer { screen, filter, tell, told: false, up: BTreeSet::new() };
+        // What is up already has begun to print before anybody can be told so.
+        let statuses = supervisor.list().unwrap_or_default();
+        let up = statuses.into_iter().filter(|status| status.pid.is_some()).map(|status| status.name).collect();
+        let printer = Printer { screen, filter, tell, told: false, up, supervisor: Some(supervisor.downgrade()) };
         let thread = std::thread::Builder::new().name("neap-print".into());
         let thread = thread.spawn(move || printer.run(lines, events, pending));
         thread.map(|_| notes).map_err(|error| Failure::new(format!("cannot make a thread: {error}")))
@@ -79,6 +81,8 @@ struct Printer<S, T> {
     told: bool,
     /// Those whose program was executed.
     up: BTreeSet<Arc<str>>,
+    /// Who knows what belongs before what came.
+    supervisor: Option<WeakSupervisor>,
 }
 
 /// What came in since the last time.
@@ -109,9 +113,9 @@ impl Sources {
     }
 
     /// Takes all that is there, up to a limit. Whether there was anything, the end of a source included.
-    fn take(&mut self, context: &mut Context<'_>, batch: &mut Batch) -> bool {
+    fn take(&mut self, context: &mut Context<'_>, batch: &mut Batch, most: usize) -> bool {
         let mut any = false;
-        while batch.len() < LARGEST_BATCH {
+        while batch.len() < most {
             let note = self.notes.as_mut().map(|notes| notes.poll_recv(context));
             let event = self.events.as_mut().map(|events| pin!(events.next()).poll(context));
             let line = self.lines.as_mut().map(|lines| pin!(lines.next()).poll(context));
@@ -126,6 +130,17 @@ impl Sources {
             any = true;
         }
         any
+    }
+
+    /// Takes the lines that are there, to the end of them all, which is near.
+    fn take_last_lines(&mut self, context: &mut Context<'_>, batch: &mut Batch) -> Poll<()> {
+        while self.lines.is_some() {
+            let line = self.lines.as_mut().map(|lines| pin!(lines.next()).poll(context));
+            if !keep(&mut self.lines, line, &mut batch.lines) {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
     }
 }
 
@@ -153,41 +168,57 @@ impl<S: Show, T: Fn(Told)> Printer<S, T> {
         (self.tell)(Told::Done);
     }
 
-    /// Waits for something to print, and a moment longer for what belongs to it.
+    /// Waits for something to print, and fetches what belongs before it.
     async fn next_batch(&mut self, sources: &mut Sources) -> Batch {
         let mut batch = Batch::default();
-        let mut waited = false;
         poll_fn(|context| {
-            if sources.take(context, &mut batch) {
+            if sources.take(context, &mut batch, LARGEST_BATCH) {
                 return Poll::Ready(());
             }
             // Nothing for now: time to show what is there.
             self.screen.flush();
-            waited = true;
             Poll::Pending
         })
         .await;
-        if waited && self.may_be_out_of_order(&batch) {
-            std::thread::sleep(MOMENT);
-            poll_fn(|context| Poll::Ready(sources.take(context, &mut batch))).await;
-        }
+        self.complete(sources, &mut batch).await;
         batch
     }
 
-    /// Whether there is news of a process, or the first line of one of whose start there was no news yet. A flood of lines
-    /// is not held up.
-    fn may_be_out_of_order(&mut self, batch: &Batch) -> bool {
-        for next in &batch.events {
-            if let Next::Item(Event { name: Some(name), kind, .. }) = next {
-                match kind {
-                    EventKind::Executed { .. } => drop(self.up.insert(Arc::clone(name))),
-                    EventKind::State { to: StateName::Starting, .. } => drop(self.up.remove(name)),
-                    _ => {}
-                }
+    /// Fetches the lines of each process before news of it that comes after them, and the news of each start before its
+    /// first lines.
+    async fn complete(&mut self, sources: &mut Sources, batch: &mut Batch) {
+        let (mut news, mut lines) = (0, 0);
+        let mut executed = BTreeSet::new();
+        while sources.lines.is_some() && batch.len() < LARGEST_ORDERED {
+            let mut quiet = BTreeSet::new();
+            for next in &batch.events[news..] {
+                let Next::Item(event) = next else { continue };
+                self.note(event);
+                quiet.extend(event.process.filter(|_| comes_after_lines(event, &mut executed)));
             }
+            let is_early = |next: &Next<Line>| matches!(next, Next::Item(line) if !self.up.contains(&line.process));
+            let early = batch.lines[lines..].iter().any(is_early);
+            (news, lines) = (batch.events.len(), batch.lines.len());
+            let supervisor = self.supervisor.as_ref().and_then(WeakSupervisor::upgrade);
+            let Some(supervisor) = supervisor.filter(|_| early || !quiet.is_empty()) else { return };
+            let answered = if early { supervisor.await_news() } else { Ok(()) };
+            let answered = answered.and_then(|()| supervisor.await_lines(quiet));
+            drop(supervisor);
+            if answered.is_err() {
+                poll_fn(|context| sources.take_last_lines(context, batch)).await;
+            }
+            poll_fn(|context| Poll::Ready(sources.take(context, batch, LARGEST_ORDERED))).await;
         }
-        let early = |next: &Next<Line>| matches!(next, Next::Item(line) if !self.up.contains(&line.process));
-        !batch.events.is_empty() || batch.lines.iter().any(early)
+    }
+
+    /// Notes whose program is executed.
+    fn note(&mut self, event: &Event) {
+        let Some(name) = &event.name else { return };
+        match event.kind {
+            EventKind::Executed { .. } => drop(self.up.insert(Arc::clone(name))),
+            EventKind::State { to: StateName::Starting, .. } => drop(self.up.remove(name)),
+            _ => {}
+        }
     }
 
     /// What a process prints and what becomes of it come from two threads: its start is put before its first line, and
@@ -307,7 +338,14 @@ mod tests {
         let mut out = Vec::new();
         let look = Look { paint: Paint::off(), terminal: false, talk: Talk::Normal };
         let screen = Screen::new(&mut out, look, NAMES.into_iter());
-        let mut printer = Printer { screen, filter: EVERYTHING, tell: |_: Told| (), told: false, up: BTreeSet::new() };
+        let mut printer = Printer {
+            screen,
+            filter: EVERYTHING,
+            tell: |_: Told| (),
+            told: false,
+            up: BTreeSet::new(),
+            supervisor: None,
+        };
         printer.print(Batch { notes: Vec::new(), lines, events });
         drop(printer);
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
