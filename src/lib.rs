@@ -42,6 +42,8 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo))]
 
 #[doc(hidden)]
+#[cfg(any(feature = "grpc", feature = "telemetry"))]
+mod address;
 pub mod anchor;
 mod block;
 #[cfg(feature = "cli")]

@@ -50,8 +50,8 @@ static void count(const char *event, void *user) {
 }
 
 /* Reads events until there is one of this kind, in a loop that could wait for other descriptors, too. */
-static void watch_until(neap_events_t *events, const char *kind) {
-    struct pollfd ready = {.fd = neap_events_fd(events), .events = POLLIN};
+static void watch_until(neap_stream_t *events, const char *kind) {
+    struct pollfd ready = {.fd = neap_stream_fd(events), .events = POLLIN};
     for (;;) {
         if (poll(&ready, 1, 60000) != 1) {
             fprintf(stderr, "no event for a minute\n");
@@ -59,7 +59,7 @@ static void watch_until(neap_events_t *events, const char *kind) {
         }
         for (;;) {
             char *event = NULL;
-            int32_t code = neap_events_next(events, 0, NULL, &event);
+            int32_t code = neap_stream_next(events, 0, NULL, &event);
             if (code == NEAP_ERROR_TIMED_OUT) {
                 neap_string_free(event);
                 break; /* back to poll */
@@ -83,17 +83,17 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s\n", neap_last_error());
         return 1;
     }
-    neap_t *neap = argc > 1 ? neap_connect(argv[1], 5000) : neap_new(NULL);
+    neap_t *neap = argc > 1 ? neap_connect(argv[1], 5000, NULL) : neap_new(NULL);
     if (neap == NULL) {
         fprintf(stderr, "%s\n", neap_last_error());
         return 1;
     }
 
-    neap_events_t *watched = neap_events_open(neap, NEAP_FROM_NOW);
-    neap_events_t *counted = neap_events_open(neap, NEAP_FROM_NOW);
+    neap_stream_t *watched = neap_events_open(neap, NEAP_FROM_NOW, NULL);
+    neap_stream_t *counted = neap_events_open(neap, NEAP_FROM_NOW, NULL);
     struct counted seen = {.events = 0};
     sem_init(&seen.stopped, 0, 0);
-    must("callback", neap_events_callback(counted, count, &seen), NULL);
+    must("callback", neap_stream_callback(counted, count, &seen), NULL);
 
     char *answer = NULL;
     const char *spec = "{\"command\": [\"sleep\", \"1000\"], \"restart\": \"always\", \"stop\": {\"timeout\": \"5s\"}}";
@@ -115,8 +115,8 @@ int main(int argc, char **argv) {
     while (sem_wait(&seen.stopped) != 0) {
     }
     /* A callback runs no more once its stream is closed: what it was given may go. */
-    must("close", neap_events_close(counted), NULL);
-    must("close", neap_events_close(watched), NULL);
+    must("close", neap_stream_close(counted), NULL);
+    must("close", neap_stream_close(watched), NULL);
     must("free", neap_free(neap), NULL);
     printf("done, after %s\n", seen.events > 3 ? "some events" : "too few events");
     return 0;

@@ -85,9 +85,10 @@
 typedef struct neap_cancel_t neap_cancel_t;
 
 /**
- * A stream of events. A number, never an address.
+ * A stream of events (neap_events_open), or of lines that processes print (neap_logs_open): of items, each a JSON object.
+ * A number, never an address.
  */
-typedef struct neap_events_t neap_events_t;
+typedef struct neap_stream_t neap_stream_t;
 
 /**
  * A supervisor: one of your own (neap_new), or a running instance (neap_connect). A number, never an address.
@@ -95,11 +96,11 @@ typedef struct neap_events_t neap_events_t;
 typedef struct neap_t neap_t;
 
 /**
- * Gets an event as JSON text, and the pointer that was given to neap_events_callback. The text is valid until the
- * function returns; NULL is the last call, after which nothing more comes. It runs on a thread of the library, one event
+ * Gets an item as JSON text, and the pointer that was given to neap_stream_callback. The text is valid until the
+ * function returns; NULL is the last call, after which nothing more comes. It runs on a thread of the library, one item
  * after another. It must not call what waits (NEAP_ERROR_WRONG_THREAD), and must not throw or jump out of itself.
  */
-typedef void (*neap_event_fn)(const char *event_json, void *user);
+typedef void (*neap_stream_fn)(const char *item_json, void *user);
 
 #ifdef __cplusplus
 extern "C" {
@@ -159,20 +160,21 @@ neap_t *neap_new(const char *options_json);
  * `address` is a path of a control socket, "unix:PATH" or "tcp:HOST:PORT"; NULL is the one of NEAP_SOCKET, else the user's
  * own instance, else the system's. TCP beyond this machine takes TLS: NEAP_TLS_CA, NEAP_TLS_CERT and NEAP_TLS_KEY.
  * `timeout_ms` is how long connecting may take, and later each answer that waits for nothing (list, status, …): above 0,
- * or NEAP_FOREVER.
+ * or NEAP_FOREVER. `cancel`: NULL, or what ends connecting (NEAP_ERROR_CANCELLED); it means nothing to what comes later.
  *
  * Returns NULL on an error: see neap_last_error. Free it with neap_free, which stops nothing of the instance. A call that
- * finds the connection ended fails with NEAP_ERROR_UNREACHABLE; the next one connects anew.
+ * finds the connection ended fails with NEAP_ERROR_UNREACHABLE; the next one connects anew. Waits; from any thread.
  */
 neap_t *neap_connect(const char *address,
-                     int64_t timeout_ms);
+                     int64_t timeout_ms,
+                     neap_cancel_t *cancel);
 
 /**
  * Frees a supervisor or a connection. Calls that wait in it on other threads end with NEAP_ERROR_BAD_HANDLE first.
  *
  * A supervisor of your own stops its processes in order, as their `stop` says, and this waits until nothing of them is
  * left; a shutdown that is under way already is hurried with SIGKILL. A connection ends, and the instance goes on.
- * Its streams of events are over when this returns, and stay to be read to their end and closed.
+ * Its streams are over when this returns, and stay to be read to their end and closed.
  * NEAP_ERROR_BAD_HANDLE for NULL and for what was freed before; NEAP_ERROR_WRONG_THREAD inside a callback.
  */
 int32_t neap_free(neap_t *neap);
@@ -336,51 +338,74 @@ int32_t neap_cancel(neap_cancel_t *cancel);
 int32_t neap_cancel_free(neap_cancel_t *cancel);
 
 /**
- * Opens a stream of events: those from this sequence number on, as far back as they are kept, and then what is to come.
- * 0 or 1 is the first there ever was; NEAP_FROM_NOW leaves out what has been. What happens once this has returned is in
- * the stream. Where events are missing, because they are no longer kept or the reader was too slow, there stands one of
- * the kind "lag" with their number as `lost`.
+ * Opens a stream of events, each the object that `neap events --json` prints: those from this sequence number on, as far
+ * back as they are kept, and then what is to come. 0 or 1 is the first there ever was; NEAP_FROM_NOW leaves out what has
+ * been. What happens once this has returned is in the stream. Where events are missing, because they are no longer kept
+ * or the reader was too slow, there stands one of the kind "lag" with their number as `lost`.
  *
- * NULL on an error: see neap_last_error. Close it with neap_events_close. A stream of a connection that ended is over; open
- * another, from the last sequence number + 1. Waits for nothing but the answer; from any thread.
+ * NULL on an error: see neap_last_error. Close it with neap_stream_close. A stream of a connection that ended is over; open
+ * another, from the last sequence number + 1. `cancel`: NULL, or what ends the opening. Waits for nothing but the answer;
+ * from any thread.
  */
-neap_events_t *neap_events_open(neap_t *neap,
-                                uint64_t from_sequence);
+neap_stream_t *neap_events_open(neap_t *neap,
+                                uint64_t from_sequence,
+                                neap_cancel_t *cancel);
 
 /**
- * The next event: the object that `neap events --json` prints. NEAP_OK with `*out` NULL: the supervisor has ended, or its
- * handle was freed, and nothing more will come. NEAP_ERROR_UNREACHABLE: the connection has ended.
+ * Opens a stream of what processes print, each line the object that `neap logs --json` prints. Only output that is captured
+ * can be read: `"log": {"stdout": "capture"}` in the spec of what neap_create makes.
+ *
+ * `request_json` is NULL or an object of these, each of which may be absent: `names` (of processes, ids or globs; all),
+ * `tail` (so many of the newest lines of each; all that are kept), `follow` (true: go on with what is to come), `since` (a
+ * time as "2026-11-23T14:05:00Z": only what was printed from then on), `run` (only what this run printed: 1 is the first, 0
+ * the newest, -1 the one before), `cursors` (an object of names with the `cursor` of the last line that was read of each,
+ * to go on from there).
+ *
+ * What is no line has a `kind` and its words in `text`: "lag" where lines are missing (`lost`: how many, if that is known),
+ * "note" for what cannot be known. Without `follow` the stream is over with the last line that there is; with it, what is
+ * printed once this has returned is in the stream. Lines of different processes come in no particular order.
+ *
+ * NULL on an error: see neap_last_error; NEAP_ERROR_NO_PROCESS when a name is nobody's. Else as for neap_events_open.
+ */
+neap_stream_t *neap_logs_open(neap_t *neap,
+                              const char *request_json,
+                              neap_cancel_t *cancel);
+
+/**
+ * The next item of a stream. NEAP_OK with `*out` NULL: nothing more will come, because the supervisor has ended, its handle
+ * was freed, or there was nothing else to be told. NEAP_ERROR_UNREACHABLE: the connection has ended.
  *
  * `timeout_ms`: at most so long, then NEAP_ERROR_TIMED_OUT; 0 looks whether there is one; NEAP_FOREVER.
- * NEAP_ERROR_REFUSED when a callback takes them. Waits; from any thread. Of several threads each gets other events.
+ * NEAP_ERROR_REFUSED when a callback takes them, at once also for who waits already. Waits; from any thread. Of several
+ * threads each gets other items.
  */
-int32_t neap_events_next(neap_events_t *events,
+int32_t neap_stream_next(neap_stream_t *stream,
                          int64_t timeout_ms,
                          neap_cancel_t *cancel,
                          char **out);
 
 /**
- * A descriptor for poll(2) and its like: readable while an event waits or the stream is over. Read events with
- * neap_events_next and a timeout of 0 until it says NEAP_ERROR_TIMED_OUT; never read, write or close the descriptor itself.
- * Valid until neap_events_close. -1 on an error. From any thread.
+ * A descriptor for poll(2) and its like: readable while an item waits or the stream is over. Read items with
+ * neap_stream_next and a timeout of 0 until it says NEAP_ERROR_TIMED_OUT; never read, write or close the descriptor itself.
+ * Valid until neap_stream_close. -1 on an error. From any thread.
  */
-int32_t neap_events_fd(neap_events_t *events);
+int32_t neap_stream_fd(neap_stream_t *stream);
 
 /**
- * Has a thread of the library call this function for each event from here on, one after another, with `user` as it is
- * here. Its last call has NULL, once the stream is over (and none comes after neap_events_close). One callback a stream:
+ * Has a thread of the library call this function for each item from here on, one after another, with `user` as it is
+ * here. Its last call has NULL, once the stream is over (and none comes after neap_stream_close). One callback a stream:
  * a second is refused. From any thread.
  */
-int32_t neap_events_callback(neap_events_t *events,
-                             neap_event_fn callback,
+int32_t neap_stream_callback(neap_stream_t *stream,
+                             neap_stream_fn callback,
                              void *user);
 
 /**
- * Closes a stream. A neap_events_next that waits on another thread ends with NEAP_ERROR_BAD_HANDLE; a callback that runs is
+ * Closes a stream. A neap_stream_next that waits on another thread ends with NEAP_ERROR_BAD_HANDLE; a callback that runs is
  * waited for, and none is called afterwards. NEAP_ERROR_WRONG_THREAD inside a callback, and the stream stays open then.
  * Waits for a running callback; from any other thread.
  */
-int32_t neap_events_close(neap_events_t *events);
+int32_t neap_stream_close(neap_stream_t *stream);
 
 #ifdef __cplusplus
 }  // extern "C"

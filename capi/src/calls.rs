@@ -17,7 +17,6 @@ use tonic::Request;
 use crate::failure::Failure;
 use crate::ffi::{NEAP_ERROR_FAILED, NEAP_ERROR_TIMED_OUT, NEAP_ERROR_UNREACHABLE};
 use crate::instance::{Instance, Work};
-use crate::threads::may_wait;
 use crate::wait::{Patience, Token};
 
 /// An answer may be this large: a list of very many processes.
@@ -63,10 +62,8 @@ macro_rules! ask {
 }
 
 impl Asked {
-    /// An instance that is asked by this function.
-    pub(crate) fn new(function: &str, instance: Arc<Instance>, cancel: Option<Arc<Token>>) -> Result<Asked, Failure> {
-        may_wait(function)?;
-        Ok(Asked { instance, cancel })
+    pub(crate) fn new(instance: Arc<Instance>, cancel: Option<Arc<Token>>) -> Asked {
+        Asked { instance, cancel }
     }
 
     /// What is answered at once.
@@ -142,7 +139,8 @@ impl Asked {
                 Box::pin(async move {
                     let found = ask!(way, list, ListRequest { names }).processes;
                     let is = |state: State| match wanted[..] {
-                        [] => matches!(state, State::Running | State::Exited),
+                        // That it failed is an answer, too, and the wait below has the words for it.
+                        [] => matches!(state, State::Running | State::Exited | State::Failed | State::Crashed),
                         _ => wanted.contains(&state.into()),
                     };
                     match found.iter().find(|process| !is(process.state())) {

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::calls::Asked;
-use crate::events::{Next, Stream};
+use crate::events;
 use crate::failure::{self, Failure};
 use crate::handles::{Kind, Table, not_forked};
 use crate::instance::Instance;
+use crate::logs;
+use crate::stream::{Next, Stream};
 use crate::text;
 use crate::threads::may_wait;
 use crate::wait::{Patience, Token};
@@ -58,17 +60,18 @@ pub struct Neap;
 /// A way to end a wait from another thread. A number, never an address.
 pub struct Cancel;
 
-/// A stream of events. A number, never an address.
-pub struct Events;
+/// A stream of events (neap_events_open), or of lines that processes print (neap_logs_open): of items, each a JSON object.
+/// A number, never an address.
+pub struct Items;
 
-/// Gets an event as JSON text, and the pointer that was given to neap_events_callback. The text is valid until the
-/// function returns; NULL is the last call, after which nothing more comes. It runs on a thread of the library, one event
+/// Gets an item as JSON text, and the pointer that was given to neap_stream_callback. The text is valid until the
+/// function returns; NULL is the last call, after which nothing more comes. It runs on a thread of the library, one item
 /// after another. It must not call what waits (NEAP_ERROR_WRONG_THREAD), and must not throw or jump out of itself.
-pub type EventFn = Option<unsafe extern "C" fn(event_json: *const c_char, user: *mut c_void)>;
+pub type ItemFn = Option<unsafe extern "C" fn(item_json: *const c_char, user: *mut c_void)>;
 
 static INSTANCES: Table<Instance> = Table::new(Kind::Neap);
 static TOKENS: Table<Token> = Table::new(Kind::Cancel);
-static STREAMS: Table<Arc<Stream>> = Table::new(Kind::Events);
+static STREAMS: Table<Arc<Stream>> = Table::new(Kind::Stream);
 
 /// The version of the library's ABI. A program that was built with a header of this number, or a lower one, works with it.
 /// Never fails; from any thread.
@@ -147,12 +150,12 @@ pub unsafe extern "C" fn neap_new(options_json: *const c_char) -> *mut Neap {
 /// `address` is a path of a control socket, "unix:PATH" or "tcp:HOST:PORT"; NULL is the one of NEAP_SOCKET, else the user's
 /// own instance, else the system's. TCP beyond this machine takes TLS: NEAP_TLS_CA, NEAP_TLS_CERT and NEAP_TLS_KEY.
 /// `timeout_ms` is how long connecting may take, and later each answer that waits for nothing (list, status, …): above 0,
-/// or NEAP_FOREVER.
+/// or NEAP_FOREVER. `cancel`: NULL, or what ends connecting (NEAP_ERROR_CANCELLED); it means nothing to what comes later.
 ///
 /// Returns NULL on an error: see neap_last_error. Free it with neap_free, which stops nothing of the instance. A call that
-/// finds the connection ended fails with NEAP_ERROR_UNREACHABLE; the next one connects anew.
+/// finds the connection ended fails with NEAP_ERROR_UNREACHABLE; the next one connects anew. Waits; from any thread.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn neap_connect(address: *const c_char, timeout_ms: i64) -> *mut Neap {
+pub unsafe extern "C" fn neap_connect(address: *const c_char, timeout_ms: i64, cancel: *mut Cancel) -> *mut Neap {
     handle(|| {
         may_wait("neap_connect")?;
         not_forked()?;
@@ -162,7 +165,7 @@ pub unsafe extern "C" fn neap_connect(address: *const c_char, timeout_ms: i64) -
             return Err(Failure::argument("timeout_ms", "is 0: give it time, 5000 say, or NEAP_FOREVER"));
         }
         let patience = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-        INSTANCES.add(Instance::far(address, patience)?)
+        INSTANCES.add(Instance::far(address, patience, token(cancel)?)?)
     })
 }
 
@@ -170,7 +173,7 @@ pub unsafe extern "C" fn neap_connect(address: *const c_char, timeout_ms: i64) -
 ///
 /// A supervisor of your own stops its processes in order, as their `stop` says, and this waits until nothing of them is
 /// left; a shutdown that is under way already is hurried with SIGKILL. A connection ends, and the instance goes on.
-/// Its streams of events are over when this returns, and stay to be read to their end and closed.
+/// Its streams are over when this returns, and stay to be read to their end and closed.
 /// NEAP_ERROR_BAD_HANDLE for NULL and for what was freed before; NEAP_ERROR_WRONG_THREAD inside a callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn neap_free(neap: *mut Neap) -> i32 {
@@ -453,39 +456,70 @@ pub extern "C" fn neap_cancel_free(cancel: *mut Cancel) -> i32 {
     code(|| TOKENS.take(cancel.addr()).map(drop))
 }
 
-/// Opens a stream of events: those from this sequence number on, as far back as they are kept, and then what is to come.
-/// 0 or 1 is the first there ever was; NEAP_FROM_NOW leaves out what has been. What happens once this has returned is in
-/// the stream. Where events are missing, because they are no longer kept or the reader was too slow, there stands one of
-/// the kind "lag" with their number as `lost`.
+/// Opens a stream of events, each the object that `neap events --json` prints: those from this sequence number on, as far
+/// back as they are kept, and then what is to come. 0 or 1 is the first there ever was; NEAP_FROM_NOW leaves out what has
+/// been. What happens once this has returned is in the stream. Where events are missing, because they are no longer kept
+/// or the reader was too slow, there stands one of the kind "lag" with their number as `lost`.
 ///
-/// NULL on an error: see neap_last_error. Close it with neap_events_close. A stream of a connection that ended is over; open
-/// another, from the last sequence number + 1. Waits for nothing but the answer; from any thread.
+/// NULL on an error: see neap_last_error. Close it with neap_stream_close. A stream of a connection that ended is over; open
+/// another, from the last sequence number + 1. `cancel`: NULL, or what ends the opening. Waits for nothing but the answer;
+/// from any thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn neap_events_open(neap: *mut Neap, from_sequence: u64) -> *mut Events {
+pub extern "C" fn neap_events_open(neap: *mut Neap, from_sequence: u64, cancel: *mut Cancel) -> *mut Items {
     handle(|| {
         may_wait("neap_events_open")?;
         let instance = INSTANCES.get(neap.addr())?;
-        STREAMS.add(Stream::open(&instance, from_sequence)?)
+        STREAMS.add(events::open(&instance, from_sequence, token(cancel)?)?)
     })
 }
 
-/// The next event: the object that `neap events --json` prints. NEAP_OK with `*out` NULL: the supervisor has ended, or its
-/// handle was freed, and nothing more will come. NEAP_ERROR_UNREACHABLE: the connection has ended.
+/// Opens a stream of what processes print, each line the object that `neap logs --json` prints. Only output that is captured
+/// can be read: `"log": {"stdout": "capture"}` in the spec of what neap_create makes.
+///
+/// `request_json` is NULL or an object of these, each of which may be absent: `names` (of processes, ids or globs; all),
+/// `tail` (so many of the newest lines of each; all that are kept), `follow` (true: go on with what is to come), `since` (a
+/// time as "2026-11-23T14:05:00Z": only what was printed from then on), `run` (only what this run printed: 1 is the first, 0
+/// the newest, -1 the one before), `cursors` (an object of names with the `cursor` of the last line that was read of each,
+/// to go on from there).
+///
+/// What is no line has a `kind` and its words in `text`: "lag" where lines are missing (`lost`: how many, if that is known),
+/// "note" for what cannot be known. Without `follow` the stream is over with the last line that there is; with it, what is
+/// printed once this has returned is in the stream. Lines of different processes come in no particular order.
+///
+/// NULL on an error: see neap_last_error; NEAP_ERROR_NO_PROCESS when a name is nobody's. Else as for neap_events_open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn neap_logs_open(
+    neap: *mut Neap,
+    request_json: *const c_char,
+    cancel: *mut Cancel,
+) -> *mut Items {
+    handle(|| {
+        may_wait("neap_logs_open")?;
+        let instance = INSTANCES.get(neap.addr())?;
+        // SAFETY: the header asks for NULL or text that stays as it is during the call.
+        let request = unsafe { text::perhaps(request_json, "request_json")? };
+        STREAMS.add(logs::open(&instance, request, token(cancel)?)?)
+    })
+}
+
+/// The next item of a stream. NEAP_OK with `*out` NULL: nothing more will come, because the supervisor has ended, its handle
+/// was freed, or there was nothing else to be told. NEAP_ERROR_UNREACHABLE: the connection has ended.
 ///
 /// `timeout_ms`: at most so long, then NEAP_ERROR_TIMED_OUT; 0 looks whether there is one; NEAP_FOREVER.
-/// NEAP_ERROR_REFUSED when a callback takes them. Waits; from any thread. Of several threads each gets other events.
+/// NEAP_ERROR_REFUSED when a callback takes them, at once also for who waits already. Waits; from any thread. Of several
+/// threads each gets other items.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn neap_events_next(
-    events: *mut Events,
+pub unsafe extern "C" fn neap_stream_next(
+    stream: *mut Items,
     timeout_ms: i64,
     cancel: *mut Cancel,
     out: *mut *mut c_char,
 ) -> i32 {
     let next = || {
-        may_wait("neap_events_next")?;
-        let stream = STREAMS.get(events.addr())?;
+        may_wait("neap_stream_next")?;
+        let stream = STREAMS.get(stream.addr())?;
         match stream.next(&Patience::of(timeout_ms, token(cancel)?))? {
-            Next::Event(event) => Ok(Some(event)),
+            Next::Item(item) => Ok(Some(item)),
             Next::Over => Ok(None),
         }
     };
@@ -493,41 +527,41 @@ pub unsafe extern "C" fn neap_events_next(
     unsafe { answer(out, next) }
 }
 
-/// A descriptor for poll(2) and its like: readable while an event waits or the stream is over. Read events with
-/// neap_events_next and a timeout of 0 until it says NEAP_ERROR_TIMED_OUT; never read, write or close the descriptor itself.
-/// Valid until neap_events_close. -1 on an error. From any thread.
+/// A descriptor for poll(2) and its like: readable while an item waits or the stream is over. Read items with
+/// neap_stream_next and a timeout of 0 until it says NEAP_ERROR_TIMED_OUT; never read, write or close the descriptor itself.
+/// Valid until neap_stream_close. -1 on an error. From any thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn neap_events_fd(events: *mut Events) -> i32 {
-    guarded(|| Ok(STREAMS.get(events.addr())?.descriptor())).unwrap_or(-1)
+pub extern "C" fn neap_stream_fd(stream: *mut Items) -> i32 {
+    guarded(|| Ok(STREAMS.get(stream.addr())?.descriptor())).unwrap_or(-1)
 }
 
-/// Has a thread of the library call this function for each event from here on, one after another, with `user` as it is
-/// here. Its last call has NULL, once the stream is over (and none comes after neap_events_close). One callback a stream:
+/// Has a thread of the library call this function for each item from here on, one after another, with `user` as it is
+/// here. Its last call has NULL, once the stream is over (and none comes after neap_stream_close). One callback a stream:
 /// a second is refused. From any thread.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn neap_events_callback(events: *mut Events, callback: EventFn, user: *mut c_void) -> i32 {
+pub unsafe extern "C" fn neap_stream_callback(stream: *mut Items, callback: ItemFn, user: *mut c_void) -> i32 {
     code(|| {
-        let stream = STREAMS.get(events.addr())?;
+        let stream = STREAMS.get(stream.addr())?;
         let Some(function) = callback else { return Err(Failure::argument("callback", "is NULL")) };
         let user = User(user);
-        stream.call(Box::new(move |event: Option<&CString>| {
+        stream.call(Box::new(move |item: Option<&CString>| {
             let user = &user;
-            let event = event.map_or(std::ptr::null(), |event| event.as_ptr());
+            let item = item.map_or(std::ptr::null(), |item| item.as_ptr());
             // SAFETY: the header asks for a function of this type that may be called, on another thread, with this pointer,
             // until the stream is over or closed; the text lives until it returns.
-            unsafe { function(event, user.0) };
+            unsafe { function(item, user.0) };
         }))
     })
 }
 
-/// Closes a stream. A neap_events_next that waits on another thread ends with NEAP_ERROR_BAD_HANDLE; a callback that runs is
+/// Closes a stream. A neap_stream_next that waits on another thread ends with NEAP_ERROR_BAD_HANDLE; a callback that runs is
 /// waited for, and none is called afterwards. NEAP_ERROR_WRONG_THREAD inside a callback, and the stream stays open then.
 /// Waits for a running callback; from any other thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn neap_events_close(events: *mut Events) -> i32 {
+pub extern "C" fn neap_stream_close(stream: *mut Items) -> i32 {
     code(|| {
-        may_wait("neap_events_close")?;
-        STREAMS.take(events.addr())?.close();
+        may_wait("neap_stream_close")?;
+        STREAMS.take(stream.addr())?.close();
         Ok(())
     })
 }
@@ -578,7 +612,9 @@ unsafe fn answer<T: Into<Option<String>>>(out: *mut *mut c_char, body: impl FnOn
 
 /// The instance of a handle, asked by this function.
 fn asked(function: &str, neap: *mut Neap, cancel: *mut Cancel) -> Result<Asked, Failure> {
-    Asked::new(function, INSTANCES.get(neap.addr())?, token(cancel)?)
+    // First: what is wrong in a callback is so whatever becomes of the handle meanwhile.
+    may_wait(function)?;
+    Ok(Asked::new(INSTANCES.get(neap.addr())?, token(cancel)?))
 }
 
 /// What ends a wait; NULL is nothing.

@@ -25,8 +25,8 @@ pub(crate) enum Kind {
     Neap = 5,
     /// `neap_cancel_t`
     Cancel = 6,
-    /// `neap_events_t`
-    Events = 7,
+    /// `neap_stream_t`
+    Stream = 7,
 }
 
 impl Kind {
@@ -34,7 +34,7 @@ impl Kind {
         match self {
             Kind::Neap => "neap_t",
             Kind::Cancel => "neap_cancel_t",
-            Kind::Events => "neap_events_t",
+            Kind::Stream => "neap_stream_t",
         }
     }
 }
@@ -123,7 +123,7 @@ impl<T> Table<T> {
             return bad(format!("a {wanted} is wanted, and NULL was given"));
         }
         let (generation, slot, kind) = (handle >> 32, (handle & 0xffff_ffff) >> 4, handle & 0xf);
-        if let Some(other) = [Kind::Neap, Kind::Cancel, Kind::Events].into_iter().find(|other| *other as usize == kind)
+        if let Some(other) = [Kind::Neap, Kind::Cancel, Kind::Stream].into_iter().find(|other| *other as usize == kind)
             && other != self.kind
             && generation > 0
         {
@@ -167,8 +167,8 @@ mod tests {
         assert_eq!(table.take(first).unwrap_err().message, "this neap_t was freed before");
         assert_eq!(said(0), "a neap_t is wanted, and NULL was given");
         assert_eq!(
-            said((second & !0xf) | Kind::Events as usize),
-            "a neap_t is wanted, and what was given looks like a neap_events_t"
+            said((second & !0xf) | Kind::Stream as usize),
+            "a neap_t is wanted, and what was given looks like a neap_stream_t"
         );
         for foreign in [1, 4711, usize::MAX, second + (1 << 32), second + (1 << 4), 0x7fff_dead_beef] {
             assert!(table.get(foreign).is_err(), "{foreign:#x}");

@@ -15,16 +15,18 @@ use tonic::transport::Channel;
 
 use crate::backend::Embedded;
 use crate::calls::client;
-use crate::events::Stream;
 use crate::failure::Failure;
-use crate::ffi::{NEAP_ERROR_BAD_HANDLE, NEAP_ERROR_FAILED, NEAP_ERROR_UNREACHABLE};
+use crate::ffi::{NEAP_ERROR_BAD_HANDLE, NEAP_ERROR_CANCELLED, NEAP_ERROR_FAILED, NEAP_ERROR_UNREACHABLE};
+use crate::stream::Stream;
 use crate::threads::without_signals;
-use crate::wait::Patience;
+use crate::wait::{Patience, Token};
 
 /// Threads for calls that block: lists of listeners, definitions that are written down.
 const BLOCKING_THREADS: usize = 4;
 /// How long a free waits for its threads to drop what they held.
 const TIDY: Duration = Duration::from_secs(5);
+/// The same of a connection, which nothing holds up but a name that is being looked up: nobody waits for that.
+const TIDY_FAR: Duration = Duration::from_secs(1);
 /// How long a server gets to tell by itself that time is up, before we do.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -64,7 +66,11 @@ impl Instance {
     }
 
     /// A connection to the instance at this address, or to the user's own, else the system's.
-    pub(crate) fn far(address: Option<&str>, patience: Option<Duration>) -> Result<Instance, Failure> {
+    pub(crate) fn far(
+        address: Option<&str>,
+        patience: Option<Duration>,
+        cancel: Option<Arc<Token>>,
+    ) -> Result<Instance, Failure> {
         let addresses = match address {
             Some(address) => vec![PathBuf::from(address)],
             None => usual(),
@@ -72,7 +78,7 @@ impl Instance {
         // Threads are made here alone: who waits below may be interrupted.
         let target = Target::Far { addresses, patience, channel: tokio::sync::Mutex::default() };
         let instance = without_signals(|| Instance::new(target))?;
-        let within = Patience::default().within(patience.map(|patience| patience.saturating_add(GRACE)));
+        let within = Patience::of(-1, cancel).within(patience.map(|patience| patience.saturating_add(GRACE)));
         // A server waits only so long for a connection's first call.
         let hello = |way| -> Work<()> {
             Box::pin(async move {
@@ -84,7 +90,10 @@ impl Instance {
         if reached.is_err() {
             instance.end();
         }
-        reached.map(|()| instance)
+        reached.map(|()| instance).map_err(|failure| match failure.code {
+            NEAP_ERROR_CANCELLED => Failure::new(NEAP_ERROR_CANCELLED, "connecting was cancelled"),
+            _ => failure,
+        })
     }
 
     fn new(target: Target) -> Result<Instance, Failure> {
@@ -189,7 +198,10 @@ impl Instance {
         }
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(runtime) = runtime {
-            runtime.shutdown_timeout(TIDY);
+            runtime.shutdown_timeout(match &*self.target {
+                Target::Own { .. } => TIDY,
+                Target::Far { .. } => TIDY_FAR,
+            });
         }
     }
 
@@ -302,7 +314,7 @@ mod tests {
         let before = blocked(&fs::read_to_string("/proc/thread-self/status").unwrap());
         let instance = std::sync::Arc::new(Instance::own(None).unwrap());
         assert_eq!(blocked(&fs::read_to_string("/proc/thread-self/status").unwrap()), before, "the caller's stays");
-        let asked = Asked::new("test", instance.clone(), None).unwrap();
+        let asked = Asked::new(instance.clone(), None);
         let file = std::env::temp_dir().join(format!("neap-capi-signals-{}", std::process::id()));
         let line = format!("cat /proc/self/status > {}", file.display());
         let spec = format!(r#"{{"command":["sh","-c","{line}"],"type":"oneshot"}}"#);

@@ -15,6 +15,8 @@ mod failure;
 mod ffi;
 mod handles;
 mod instance;
+mod logs;
+mod stream;
 mod text;
 mod threads;
 mod wait;

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -161,6 +162,30 @@ func TestAnInstanceThatIsNotThereIsUnreachable(t *testing.T) {
 	is(t, err, neap.ErrUnreachable)
 	_, err = s.Start(ctx, "web")
 	is(t, err, neap.ErrUnreachable)
+}
+
+func TestConnectingIsOverInTheLibraryTooWhenItsContextIs(t *testing.T) {
+	mute := filepath.Join(t.TempDir(), "mute.sock")
+	listener := must[net.Listener](t)(net.Listen("unix", mute))
+	defer listener.Close()
+	before := len(goroutines())
+	ctx, cancel := context.WithCancel(limited(t))
+	over := make(chan error, 1)
+	go func() {
+		_, err := neap.Connect(ctx, mute)
+		over <- err
+	}()
+	// It is let in, and never told anything.
+	guest := must[net.Conn](t)(listener.Accept())
+	defer guest.Close()
+	cancel()
+	is(t, <-over, context.Canceled)
+	// Sooner than the library gives up by itself.
+	check(t, guest.SetReadDeadline(time.Now().Add(20*time.Second)))
+	if _, err := io.Copy(io.Discard, guest); err != nil {
+		t.Fatalf("the connection is still there: %v", err)
+	}
+	gone(t, before)
 }
 
 // stranger calls as another user, and prints what came of it.

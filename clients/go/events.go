@@ -87,74 +87,19 @@ type Event struct {
 //
 // Numbers go on when the supervisor of an instance is restarted, so a reader misses nothing that is kept.
 func (s *Supervisor) Events(ctx context.Context, after uint64) (<-chan Event, error) {
-	const what = "events"
-	if ctx.Err() != nil {
-		return nil, ended(what, ctx)
-	}
-	made, release, err := s.borrow(what)
-	if err != nil {
-		return nil, err
-	}
-	open := func() (handle, error) {
-		defer release()
-		return libEventsOpen(made, after)
-	}
-	stream, err := opened(ctx, what, open, libEventsClose)
-	switch {
-	case err != nil && s.life.Err() != nil:
-		return nil, closed(what)
-	case err != nil:
-		return nil, err
-	}
-	// Once more: it is there for as long as it is read.
-	if _, release, err = s.borrow(what); err != nil {
-		libEventsClose(stream)
-		return nil, err
-	}
-	events := make(chan Event)
-	go func() {
-		// In this order: whoever saw the channel closed finds nothing of it left.
-		defer close(events)
-		defer release()
-		defer libEventsClose(stream)
-		cancel, forget := s.cancellation(ctx)
-		defer forget()
-		for s.pass(ctx, stream, cancel, events) {
+	open := func(made, cancel handle) (handle, error) { return libEventsOpen(made, after, cancel) }
+	last := func(err error) (Event, bool) {
+		if err == nil {
+			err = &Error{Code: CodeUnreachable, Message: "the instance has ended its stream of events", Detail: "ended"}
 		}
-	}()
-	return events, nil
-}
-
-// pass hands over one event, and says whether there may be more.
-func (s *Supervisor) pass(ctx context.Context, stream, cancel handle, events chan<- Event) bool {
-	code, told := libEventsNext(stream, cancel)
-	if ctx.Err() != nil || s.life.Err() != nil {
-		return false
+		return Event{Kind: KindEnded, Err: err}, true
 	}
-	event := Event{Kind: KindEnded}
-	switch {
-	case code != 0:
-		event.Err = errorOf(code, told)
-	case len(told) == 0:
-		event.Err = &Error{Code: CodeUnreachable, Message: "the instance has ended its stream of events", Detail: "ended"}
-	default:
-		event = eventOf(told)
-	}
-	select {
-	case events <- event:
-		return event.Kind != KindEnded
-	case <-ctx.Done():
-	case <-s.life.Done():
-	}
-	return false
+	return streamed(ctx, s, "events", reader[Event]{open, eventOf, last})
 }
 
 // eventOf reads an event, or how many are missing.
-func eventOf(told []byte) Event {
-	var event Event
-	if err := json.Unmarshal(told, &event); err != nil {
-		return Event{Kind: KindEnded, Err: &Error{Code: CodeInternal, Message: "an event cannot be read: " + err.Error()}}
-	}
+func eventOf(told []byte) (event Event, err error) {
+	err = json.Unmarshal(told, &event)
 	event.Raw = told
-	return event
+	return event, err
 }

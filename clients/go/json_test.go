@@ -75,13 +75,13 @@ func TestEveryFieldOfAnAnswerHasItsField(t *testing.T) {
 	answers := map[string]any{
 		"Process": Process{}, "Hold": Hold{}, "ProcessDetail": Detail{}, "ListenerStatus": Listener{}, "LimitStatus": LimitStatus{},
 		"UpdateResponse": Updated{}, "Problem": Problem{}, "Event": Event{}, "GetStatusResponse": Status{}, "Promise": Promise{},
-		"Lag": Event{}, "Change": Change{}, "FieldChange": FieldChange{}, "Outcome": Outcome{}, "Usage": Usage{}, "Spec": Spec{},
+		"Lag": Event{}, "LogLine": LogEntry{}, "LogsRequest": LogOptions{}, "LogLag": LogEntry{}, "Change": Change{}, "FieldChange": FieldChange{}, "Outcome": Outcome{}, "Usage": Usage{}, "Spec": Spec{},
 	}
 	// Counts that States has, figures that need an interval to be measured over, and what a struct has in other words.
 	left := map[string]bool{
 		"GetStatusResponse.running_processes": true, "GetStatusResponse.stopped_processes": true,
 		"GetStatusResponse.failed_processes": true, "Usage.cpu": true, "Usage.io_read_rate": true, "Usage.io_written_rate": true,
-		"Outcome.error": true, "Outcome.took": true, "Spec.runtime_directories": true,
+		"LogsRequest.names": true, "Outcome.error": true, "Outcome.took": true, "Spec.runtime_directories": true,
 	}
 	field := regexp.MustCompile(`(?m)^  (?:optional |repeated )?[\w.<>, ]+ (\w+) = \d+;`)
 	for name, answer := range answers {

@@ -3,6 +3,7 @@ package neap
 /*
 #cgo !neap_static LDFLAGS: -lneap
 #cgo neap_static LDFLAGS: -l:libneap.a -lpthread -ldl -lm -lgcc_s
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,23 +25,32 @@ static go_handle go_new(const char *options, int32_t *code, char **said) {
 	return (go_handle)made;
 }
 
-static go_handle go_connect(const char *address, int64_t timeout, int32_t *code, char **said) {
-	neap_t *made = neap_connect(address, timeout);
+static go_handle go_connect(const char *address, int64_t timeout, go_handle cancel, int32_t *code, char **said) {
+	neap_t *made = neap_connect(address, timeout, (neap_cancel_t *)cancel);
 	if (!made) *said = go_said(code);
 	return (go_handle)made;
 }
 
-static go_handle go_events_open(go_handle neap, uint64_t from, int32_t *code, char **said) {
-	neap_events_t *made = neap_events_open((neap_t *)neap, from);
+static go_handle go_logs_open(go_handle neap, const char *request, go_handle cancel, int32_t *code, char **said) {
+	neap_stream_t *made = neap_logs_open((neap_t *)neap, request, (neap_cancel_t *)cancel);
 	if (!made) *said = go_said(code);
 	return (go_handle)made;
 }
 
-static int32_t go_events_next(go_handle events, go_handle cancel, char **out) {
-	return neap_events_next((neap_events_t *)events, NEAP_FOREVER, (neap_cancel_t *)cancel, out);
+static go_handle go_events_open(go_handle neap, uint64_t from, go_handle cancel, int32_t *code, char **said) {
+	neap_stream_t *made = neap_events_open((neap_t *)neap, from, (neap_cancel_t *)cancel);
+	if (!made) *said = go_said(code);
+	return (go_handle)made;
 }
 
-static void go_events_close(go_handle events) { neap_events_close((neap_events_t *)events); }
+// What there is; it does not wait.
+static int32_t go_stream_next(go_handle stream, char **out) {
+	return neap_stream_next((neap_stream_t *)stream, 0, NULL, out);
+}
+
+// A descriptor of the caller's own.
+static int go_stream_fd(go_handle stream) { return fcntl(neap_stream_fd((neap_stream_t *)stream), F_DUPFD_CLOEXEC, 3); }
+static void go_stream_close(go_handle stream) { neap_stream_close((neap_stream_t *)stream); }
 static go_handle go_cancel_new(void) { return (go_handle)neap_cancel_new(); }
 static void go_cancel(go_handle cancel) { neap_cancel((neap_cancel_t *)cancel); }
 static void go_cancel_free(go_handle cancel) { neap_cancel_free((neap_cancel_t *)cancel); }
@@ -75,6 +85,7 @@ import "C"
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"unsafe"
 )
@@ -158,7 +169,7 @@ func libNew(options string) (handle, error) {
 	return 0, refused(code, said)
 }
 
-func libConnect(address *string, timeout int64) (handle, error) {
+func libConnect(address *string, timeout int64, cancel handle) (handle, error) {
 	if err := whole("connect", address); err != nil {
 		return 0, err
 	}
@@ -166,7 +177,7 @@ func libConnect(address *string, timeout int64) (handle, error) {
 	defer C.free(unsafe.Pointer(given))
 	var code C.int32_t
 	var said *C.char
-	if made := C.go_connect(given, C.int64_t(timeout), &code, &said); made != 0 {
+	if made := C.go_connect(given, C.int64_t(timeout), cancel, &code, &said); made != 0 {
 		return made, nil
 	}
 	return 0, refused(code, said)
@@ -174,26 +185,47 @@ func libConnect(address *string, timeout int64) (handle, error) {
 
 func libFree(neap handle) { C.go_free(neap) }
 
-func libEventsOpen(neap handle, after uint64) (handle, error) {
+func libEventsOpen(neap handle, after uint64, cancel handle) (handle, error) {
 	// The library counts from the first that is wanted.
 	if after != FromNow {
 		after++
 	}
 	var code C.int32_t
 	var said *C.char
-	if made := C.go_events_open(neap, C.uint64_t(after), &code, &said); made != 0 {
+	if made := C.go_events_open(neap, C.uint64_t(after), cancel, &code, &said); made != 0 {
 		return made, nil
 	}
 	return 0, refused(code, said)
 }
 
-func libEventsNext(events, cancel handle) (Code, []byte) {
+func libLogsOpen(neap handle, request string, cancel handle) (handle, error) {
+	given := C.CString(request)
+	defer C.free(unsafe.Pointer(given))
+	var code C.int32_t
+	var said *C.char
+	if made := C.go_logs_open(neap, given, cancel, &code, &said); made != 0 {
+		return made, nil
+	}
+	return 0, refused(code, said)
+}
+
+// libStreamNext is what there is in a stream: [CodeTimeout] when there is nothing yet.
+func libStreamNext(stream handle) (Code, []byte) {
 	var out *C.char
-	code := C.go_events_next(events, cancel, &out)
+	code := C.go_stream_next(stream, &out)
 	return Code(code), taken(out)
 }
 
-func libEventsClose(events handle) { C.go_events_close(events) }
+// libStreamFile is readable while there is something in a stream.
+func libStreamFile(stream handle) (*os.File, error) {
+	fd, err := C.go_stream_fd(stream)
+	if fd < 0 {
+		return nil, &Error{Code: CodeFailed, Message: fmt.Sprintf("a descriptor for a stream: %v", err), cause: err}
+	}
+	return os.NewFile(uintptr(fd), "neap-stream"), nil
+}
+
+func libStreamClose(stream handle) { C.go_stream_close(stream) }
 
 func libCancelNew() handle        { return C.go_cancel_new() }
 func libCancel(cancel handle)     { C.go_cancel(cancel) }

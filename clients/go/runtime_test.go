@@ -75,8 +75,11 @@ func TestNoGoroutineIsLeftBehind(t *testing.T) {
 				if number%2 == 0 {
 					<-events
 				}
+				lines := must[<-chan neap.LogEntry](t)(s.Logs(giveUp, "", neap.LogOptions{Follow: true}))
 				cancel()
 				for range events {
+				}
+				for range lines {
 				}
 			}
 			all.Wait()
@@ -90,6 +93,26 @@ func TestNoGoroutineIsLeftBehind(t *testing.T) {
 		gone(t, before)
 		if now := descriptors(t); now > open+8 {
 			t.Fatalf("%d descriptors are open, of which %d were before", now, open)
+		}
+	})
+}
+
+func TestStreamsTakeNoThreads(t *testing.T) {
+	both(t, func(t *testing.T, s *neap.Supervisor) {
+		threads := func() int { return len(must[[]os.DirEntry](t)(os.ReadDir("/proc/self/task"))) }
+		ctx := limited(t)
+		const streams = 200
+		before := threads()
+		var events []<-chan neap.Event
+		for range [streams]int{} {
+			events = append(events, must[<-chan neap.Event](t)(s.Events(ctx, neap.FromNow)))
+		}
+		must[*neap.MadeProcess](t)(s.Create(ctx, sleeper("web")))
+		for _, channel := range events {
+			next(t, channel, kind("web", "process.defined"))
+		}
+		if now := threads(); now > before+streams/2 {
+			t.Fatalf("%d threads, of which %d were before", now, before)
 		}
 	})
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Supervisor is one of this program's own ([New]), or a running instance ([Connect]). Any number of goroutines may use
-// it. Each call that waits takes a thread of the operating system for as long.
+// it. Each call that waits takes a thread of the operating system for as long; streams of events and lines take none.
 type Supervisor struct {
 	own bool
 	// Ends what waits when it is closed.
@@ -89,41 +89,17 @@ func Connect(ctx context.Context, address string) (*Supervisor, error) {
 	if address != "" {
 		given = &address
 	}
-	made, err := opened(ctx, what, func() (handle, error) { return libConnect(given, patience.Milliseconds()) }, libFree)
+	cancel, forget := cancellation(ctx)
+	made, err := libConnect(given, patience.Milliseconds(), cancel)
+	forget()
 	if err != nil {
-		return nil, err
+		return nil, late(err, what, ctx)
 	}
 	return supervisor(made, false), nil
 }
 
 // patience is how long an instance may take to let somebody in, and to answer what needs no waiting.
 const patience = 30 * time.Second
-
-// opened has the library open something, for which it knows no cancellation. When the context ends before that is done,
-// it is left to end by itself, within its patience, and what it opened is closed again.
-func opened(ctx context.Context, what string, open func() (handle, error), close func(handle)) (handle, error) {
-	type result struct {
-		made handle
-		err  error
-	}
-	done := make(chan result)
-	go func() {
-		made, err := open()
-		select {
-		case done <- result{made, err}:
-		case <-ctx.Done():
-			if err == nil {
-				close(made)
-			}
-		}
-	}()
-	select {
-	case now := <-done:
-		return now.made, now.err
-	case <-ctx.Done():
-		return 0, ended(what, ctx)
-	}
-}
 
 func supervisor(made handle, own bool) *Supervisor {
 	s := &Supervisor{own: own, handle: made}
@@ -174,26 +150,46 @@ func (s *Supervisor) borrow(what string) (handle, func(), error) {
 	return s.handle, s.use.RUnlock, nil
 }
 
-// cancellation ends a wait of the library when the context ends, or the Supervisor is closed. The function frees it,
-// and leaves no goroutine behind.
-func (s *Supervisor) cancellation(ctx context.Context) (handle, func()) {
+// cancellation ends a wait of the library when one of the contexts ends. The function frees it, and leaves no goroutine
+// behind.
+func cancellation(contexts ...context.Context) (handle, func()) {
 	cancel := libCancelNew()
-	var pending sync.WaitGroup
-	hook := func() {
-		defer pending.Done()
-		libCancel(cancel)
-	}
-	pending.Add(2)
-	forget := [2]func() bool{context.AfterFunc(ctx, hook), context.AfterFunc(s.life, hook)}
+	forget := onEnd(func() { libCancel(cancel) }, contexts...)
 	return cancel, func() {
-		for _, stop := range forget {
+		forget()
+		libCancelFree(cancel)
+	}
+}
+
+// onEnd calls a function when one of the contexts ends, and again when another does. What it returns ends that: the
+// function neither runs nor is called any more once it has returned.
+func onEnd(hook func(), contexts ...context.Context) func() {
+	var pending sync.WaitGroup
+	pending.Add(len(contexts))
+	stops := make([]func() bool, len(contexts))
+	for number, ctx := range contexts {
+		stops[number] = context.AfterFunc(ctx, func() {
+			defer pending.Done()
+			hook()
+		})
+	}
+	return func() {
+		for _, stop := range stops {
 			if stop() {
 				pending.Done()
 			}
 		}
 		pending.Wait()
-		libCancelFree(cancel)
 	}
+}
+
+// late is the error of a call of the library: the context's, when that has ended it.
+func late(err error, what string, ctx context.Context) error {
+	var own *Error
+	if errors.As(err, &own) && own.Code == CodeCanceled && ctx.Err() != nil {
+		return ended(what, ctx)
+	}
+	return err
 }
 
 // request is a call of the library.
@@ -219,7 +215,7 @@ func (s *Supervisor) do(ctx context.Context, request request, answer any) error 
 		return err
 	}
 	defer release()
-	cancel, forget := s.cancellation(ctx)
+	cancel, forget := cancellation(ctx, s.life)
 	code, told := libCall(request.verb, made, request.name, request.given, request.flag, cancel)
 	forget()
 	switch {

@@ -259,9 +259,9 @@
 
 ---What a configuration says about the instance itself.
 ---@class neap.Settings
----@field shutdown_timeout? neap.Duration After this long a shutdown kills what is left.
----@field log_level? "trace"|"debug"|"info"|"warn"|"error" The least serious of the instance's messages that is shown.
----@field log_format? "text"|"json"|"datadog" How the instance writes its messages.
+---@field shutdown_timeout? neap.Duration After this long a shutdown kills what is left. Read when the supervisor starts.
+---@field log_level? "trace"|"debug"|"info"|"warn"|"error" The least serious of the instance's messages that is shown. Read when the supervisor starts.
+---@field log_format? "text"|"json"|"datadog" How the instance writes its messages. Read when the supervisor starts.
 ---@field roles? table<"observer"|"operator"|"admin", string|string[]> Which groups may look (observer), act on processes (operator), do all (admin), beside the instance's own user.
 ---@field metrics? string|string[] Where an OpenMetrics page is served: `unix:PATH` or `tcp:HOST:PORT`. Read when the supervisor starts.
 ---@field metrics_beyond_loopback? boolean Whether that page may be reached from other machines, without a password.

@@ -25,8 +25,8 @@ pub(super) struct Voice {
     pub(super) talk: Talk,
     /// Whether a program listens.
     pub(super) json: bool,
-    /// What errors begin with.
-    called: &'static str,
+    /// What the program is called: errors begin with it, and so does what a person may call next.
+    pub(super) called: &'static str,
 }
 
 impl Voice {

@@ -48,7 +48,7 @@ pub(super) struct Global {
     /// The control socket of the instance that is meant, or tcp:HOST:PORT
     #[arg(long, global = true, value_name = "PATH", env = "NEAP_SOCKET", hide_env_values = true, help_heading = GLOBAL)]
     pub(super) socket: Option<PathBuf>,
-    /// The instance that is meant: user, system, or a folder with a neap.lua
+    /// The instance that is meant: user, system, or a folder with a neap.lua or neap.yaml
     #[arg(long, global = true, value_name = "user|system|DIR", conflicts_with = "socket", help_heading = GLOBAL)]
     pub(super) instance: Option<String>,
     /// The words behind the program's name, as every further supervisor of the same anchor is to get them.
@@ -92,7 +92,7 @@ pub(super) enum Command {
 /// Which configuration, evaluated how.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ConfigArgs {
-    /// A .lua or .yaml file, or a folder of them [default: ./neap.lua, else neap/neap.lua in the user's configuration folder]
+    /// A .lua or .yaml file, or a folder of them [default: ./neap.lua or ./neap.yaml, else neap/neap.lua in the user's configuration folder]
     #[arg(value_name = "CONFIG")]
     pub(super) config: Option<PathBuf>,
     /// Profiles that `neap.profile` answers to, separated by commas

@@ -18,7 +18,7 @@ use super::orphans;
 use super::paint::Tone;
 use super::printer::{Printing, Show};
 use super::report::{Format, Level, Report};
-use super::session::{Manner, Outcome, Session};
+use super::session::{self, Manner, Outcome, Session};
 use super::start::{self, Asked};
 use super::summary::Summary;
 use super::telemetry;
@@ -220,7 +220,8 @@ fn reload(instance: &Instance, notes: &notes::WeakNotes, asked: &AtomicBool) {
     }
     if let Some(link) = instance.link() {
         // As at the start: what listens is bound. A supervisor that ends has said so itself.
-        if instance.supervisor().listening().wait().is_ok() {
+        if let Ok(lacking) = session::await_bound(instance.supervisor()) {
+            lacking.into_iter().for_each(|lacking| notes.say(Tone::Warn, lacking));
             link.notify(&format!("READY=1\nSTATUS={}", summed(instance)));
         }
     }

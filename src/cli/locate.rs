@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use directories::ProjectDirs;
 
 use super::exit::Failure;
+use crate::instance::places::config_in;
 
-/// The file of this name in the current folder is the default.
+/// The user's own configuration.
 const DEFAULT: &str = "neap.lua";
 
-/// The configuration a command was given, else `./neap.lua`, else the user's. Never the system's: that one belongs to
+/// The configuration a command was given, else `./neap.lua` or `./neap.yaml`, else the user's. Never the system's: that one belongs to
 /// the daemon, and a developer in an empty folder must not start a host's services.
 pub(super) fn locate(given: Option<&Path>) -> Result<PathBuf, Failure> {
     let users = ProjectDirs::from("", "", "neap").map(|dirs| dirs.config_dir().join(DEFAULT));
     match given {
         Some(path) => check(path).map(|()| path.to_owned()),
-        None => default(Path::new(DEFAULT), users.as_deref()),
+        None => default(Path::new(""), users.as_deref()),
     }
 }
 
@@ -28,18 +29,18 @@ pub(super) fn check(path: &Path) -> Result<(), Failure> {
 }
 
 fn default(here: &Path, users: Option<&Path>) -> Result<PathBuf, Failure> {
-    if here.exists() {
-        return Ok(here.to_owned());
+    if let Some(file) = config_in(here).map_err(|error| Failure::new(error.to_string()))? {
+        return Ok(file);
     }
     match users {
         Some(path) if path.exists() => Ok(path.to_owned()),
         Some(path) => Err(Failure::new(format!(
-            "there is no configuration: neither ./{DEFAULT} nor {} exists; name a file or folder, or try `neap run -- CMD`",
+            "there is no configuration: neither ./neap.lua, ./neap.yaml nor {} exists; name a file or folder, or try `neap run -- CMD`",
             path.display()
         ))),
-        None => Err(Failure::new(format!(
-            "there is no configuration: ./{DEFAULT} does not exist and this user has no home; name a file or folder"
-        ))),
+        None => Err(Failure::new(
+            "there is no configuration: neither ./neap.lua nor ./neap.yaml exists, and this user has no home; name a file or folder",
+        )),
     }
 }
 
@@ -60,13 +61,17 @@ mod tests {
 
     #[test]
     fn without_any_both_places_are_named() {
-        let error = default(Path::new("no/neap.lua"), Some(Path::new("/no/such/home/neap/neap.lua"))).unwrap_err();
-        assert!(error.message.contains("neither ./neap.lua nor /no/such/home/neap/neap.lua"), "{}", error.message);
+        let error = default(Path::new("no"), Some(Path::new("/no/such/home/neap/neap.lua"))).unwrap_err();
+        assert!(
+            error.message.contains("neither ./neap.lua, ./neap.yaml nor /no/such/home/neap/neap.lua"),
+            "{}",
+            error.message
+        );
     }
 
     #[test]
     fn the_users_stands_in_for_a_missing_one_here() {
         let users = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        assert_eq!(default(Path::new("no/neap.lua"), Some(&users)).unwrap(), users);
+        assert_eq!(default(Path::new("no"), Some(&users)).unwrap(), users);
     }
 }

@@ -28,6 +28,8 @@ const FIRST_NOTE: Duration = Duration::from_secs(1);
 const NOTE_EVERY: Duration = Duration::from_secs(5);
 /// A second signal within this time of the first is the same request.
 const SAME_REQUEST: Duration = Duration::from_millis(100);
+/// How long it waits for what listens to be bound: far longer than that takes, and less than a service manager waits.
+const BOUND_WITHIN: Duration = Duration::from_secs(10);
 /// How long the last lines may take to be printed when all is over.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -42,7 +44,7 @@ pub(super) struct Manner {
     pub(super) hangup: Option<Box<dyn Fn() + Send>>,
     /// Whether SIGUSR1 and SIGUSR2 are passed on.
     pub(super) forwards: bool,
-    /// Called once, when the listeners of the first plan are bound or could not be, unless it is to end by then.
+    /// Called once, when the listeners of the first plan are bound or could not be in time, unless it is to end by then.
     pub(super) ready: Option<WhenReady>,
     /// Told that it ends, and every few seconds what that waits for.
     pub(super) stopping: Box<dyn Fn(&str) + Send>,
@@ -61,8 +63,8 @@ enum Wake {
     Signal(Signal, Instant),
     /// It looks as if nothing can run again.
     Settled,
-    /// What listens is bound.
-    Listening,
+    /// What listens is bound, but for what this says, if it does.
+    Listening(Option<String>),
     /// The supervisor stops everything by itself: a critical process has ended.
     Stopping,
     /// Everything is down.
@@ -168,7 +170,7 @@ impl Session {
             match self.next_wake() {
                 None => self.say_what_it_waits_for(),
                 Some(Wake::Settled) => self.settle(),
-                Some(Wake::Listening) => self.ready(),
+                Some(Wake::Listening(lacking)) => self.ready(lacking),
                 Some(Wake::Stopping) => drop(self.note_stop()),
                 Some(Wake::Signal(signal, when)) => self.signal(signal, when),
                 Some(Wake::Print(Told::ReaderGone)) => self.stop("whoever read what it prints, who went away"),
@@ -194,21 +196,24 @@ impl Session {
         if self.manner.ready.is_none() {
             return;
         }
-        let (listening, wake) = (self.supervisor.listening(), self.wake.clone());
+        let (supervisor, wake) = (self.supervisor.clone(), self.wake.clone());
         let waiting = move || {
-            if listening.wait().is_ok() {
-                let _ = wake.send(Wake::Listening);
+            if let Ok(lacking) = await_bound(&supervisor) {
+                let _ = wake.send(Wake::Listening(lacking));
             }
         };
         if let Err(failure) = spawn("neap-listening", waiting) {
             self.notes.say(Tone::Warn, format!("whether what listens is bound is not waited for: {}", failure.message));
-            let _ = self.wake.send(Wake::Listening);
+            let _ = self.wake.send(Wake::Listening(None));
         }
     }
 
-    fn ready(&mut self) {
+    fn ready(&mut self, lacking: Option<String>) {
         match self.manner.ready.take() {
-            Some(ready) if self.stopping.is_none() => ready(&self.notes),
+            Some(ready) if self.stopping.is_none() => {
+                lacking.into_iter().for_each(|lacking| self.notes.say(Tone::Warn, lacking));
+                ready(&self.notes);
+            }
             _ => {}
         }
     }
@@ -344,6 +349,16 @@ impl Session {
         }
         outcome
     }
+}
+
+/// Waits until what listens is bound or could not be, for as long as is sensible; says what is not bound then.
+///
+/// # Errors
+/// When the supervisor ends first.
+pub(super) fn await_bound(supervisor: &Supervisor) -> Result<Option<String>, crate::Error> {
+    let lacking = supervisor.listening_within(BOUND_WITHIN)?;
+    let text = || format!("not bound after {}, and no longer waited for: {}", about(BOUND_WITHIN), lacking.join("; "));
+    Ok((!lacking.is_empty()).then(text))
 }
 
 /// `signal INT`: who asked, when a signal did.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::event::RelationKind;
 use super::ids::ProcessId;
 use super::process::Process;
-use crate::spec::Spec;
 
 /// The relations of one process, both ways.
 #[derive(Clone, Debug, Default)]
@@ -138,22 +137,6 @@ impl Graph {
         }
         Graph { edges }
     }
-}
-
-/// Every name a spec relates to.
-pub(super) fn relations(spec: &Spec) -> impl Iterator<Item = &String> {
-    [
-        &spec.requires,
-        &spec.wants,
-        &spec.binds_to,
-        &spec.follows,
-        &spec.part_of,
-        &spec.conflicts,
-        &spec.after,
-        &spec.before,
-    ]
-    .into_iter()
-    .flatten()
 }
 
 fn link(

@@ -87,15 +87,15 @@ impl Machine {
         }
     }
 
-    /// Whether listeners are being bound for the first time since their process was told to listen or to start. One that
+    /// The processes whose listeners are being bound for the first time since they were told to listen or to start. One that
     /// waits for others, or for its next try, is not bound until its turn comes.
-    pub fn is_binding(&self) -> bool {
+    pub fn binding(&self) -> impl Iterator<Item = ProcessId> {
         let binds = |p: &Process| match &p.state {
             State::Waiting(Waiting { on: WaitFor::Bind, .. }) => true,
             State::Starting(Starting { phase: StartPhase::Preparing, run }) => !run.spec.listen.is_empty(),
             _ => false,
         };
-        self.processes.iter().any(binds)
+        self.processes.iter().filter(move |p| binds(p)).map(|p| p.id)
     }
 
     /// They could not be bound: as a start that failed.

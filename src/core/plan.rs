@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::backoff::Tally;
 use super::diff::{Change, ChangeKind};
 use super::event::{Cause, EventKind, HealthStatus};
-use super::graph::relations;
 use super::ids::{CommandId, ProcessId};
 use super::machine::Machine;
 use super::output::Output;
@@ -448,9 +447,9 @@ impl Machine {
 
     /// Whether this spec relates to others, or others to it: else it cannot make a plan wrong that was right.
     fn touches_others(&self, spec: &Spec) -> bool {
-        relations(spec).next().is_some()
+        spec.relations().next().is_some()
             || !spec.listen.is_empty()
-            || self.processes.iter().any(|p| relations(&p.spec).any(|name| *name == spec.name))
+            || self.processes.iter().any(|p| p.spec.relations().any(|name| name == spec.name))
     }
 
     pub(super) fn validate_plan(&self, plan: &Plan) -> Result<(), PlanError> {

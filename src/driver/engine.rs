@@ -441,7 +441,7 @@ impl Engine {
         self.carry_out_all();
         self.write_down();
         self.tell();
-        if !self.bound_waiters.is_empty() && self.inputs.is_empty() && !self.machine.is_binding() {
+        if !self.bound_waiters.is_empty() && self.inputs.is_empty() && self.machine.binding().next().is_none() {
             self.bound_waiters.drain(..).for_each(|answer| drop(answer.send(Answer::Bound)));
         }
         self.let_go_of_the_ended();

@@ -147,10 +147,10 @@ impl Look<'_> {
         }
         let health = spec.health.as_ref().map(|health| &health.target);
         if let Some(ProbeTarget::Exec(command)) = health {
-            self.program("health.exec", command);
+            self.program("health.command", command);
         }
         if let Ready::Probe(Probe { target: ProbeTarget::Exec(command), .. }) = &spec.ready {
-            self.program("ready.exec", command);
+            self.program("ready.command", command);
         }
     }
 

@@ -13,7 +13,7 @@ use super::roles::grants;
 use crate::anchor::{Inheritance, Link, UpgradeOutcome};
 use crate::core::{Pid, RecordKey};
 use crate::driver::Keep;
-use crate::ledger::Generations;
+use crate::ledger::{Generations, Record};
 use crate::lua::api::Settings;
 use crate::lua::host::PrintSink;
 use crate::lua::{EvaluateRequest, Options, Runtime};
@@ -171,11 +171,10 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
     let supervisor = builder.build()?;
     if before.restored {
         state.generation = before.generation;
-        state.skipped.extend(live.iter().flat_map(|outcome| &outcome.skipped).cloned());
         state.live = live.map(|outcome| Live::begin(outcome.evaluated.generation, &supervisor));
         say.push(taken_over(&supervisor, before.taking_over));
     }
-    say.extend(state.degraded.iter().chain(&state.skipped).cloned());
+    say.extend(state.degraded.iter().cloned().chain(state.told.degraded()));
     let instance = Instance::new(Inner {
         supervisor,
         evaluator,
@@ -187,6 +186,7 @@ pub(crate) fn begin(start: Start) -> Result<Begun, BeginError> {
         started_at,
         _lock: lock,
         listener: Mutex::new(listener),
+        settings: settings.clone(),
         keeper: Mutex::new(keeper),
         goes_on: before.restored,
         access,
@@ -251,7 +251,7 @@ fn evaluate(
 ) -> Result<(Option<Outcome>, Option<Outcome>), BeginError> {
     let mut live = None;
     if before.restored && before.generation > 0 {
-        match recorded(evaluator, before.generation, generations) {
+        match recorded(evaluator, before.generation, (generations, state)) {
             Ok(outcome) => live = Some(outcome),
             Err(why) => state
                 .degraded
@@ -271,15 +271,18 @@ fn evaluate(
         Ok(first) => Ok((first, live)),
         Err(problems) if goes_on => {
             let all: Vec<String> = problems.iter().map(Problem::to_string).collect();
-            state.refused = Some(all.join("\n"));
-            let why = format!("the configuration is refused, and what was in force before goes on: {}", all.join("; "));
-            state.skipped.push(why);
+            state.told.refused = Some(all.join("\n"));
+            state.told.outdated = true;
+            if let Some(generations) = generations {
+                // Told by this supervisor in any case.
+                let _ = generations.tell(before.generation, &state.told);
+            }
             Ok((None, live))
         }
         // There may be processes of before, which are ended all the same.
         Err(problems) if before.taking_over => {
             let all: Vec<String> = problems.iter().map(Problem::to_string).collect();
-            state.refused = Some(all.join("\n"));
+            state.told.refused = Some(all.join("\n"));
             state
                 .degraded
                 .push(format!("the configuration is refused, and nothing is known of before: {}", all.join("; ")));
@@ -289,15 +292,24 @@ fn evaluate(
     }
 }
 
-/// Evaluates again what is in force, of what was read then.
-fn recorded(evaluator: &Evaluator, number: u64, generations: Option<&Generations>) -> Result<Outcome, String> {
+/// Evaluates again what is in force, of what was read then, and finds what there is to tell of it.
+fn recorded(
+    evaluator: &Evaluator,
+    number: u64,
+    (generations, state): (Option<&Generations>, &mut State),
+) -> Result<Outcome, String> {
     let generations = generations.ok_or("there is no place where its files are kept")?;
     let record = generations.read(number).map_err(|error| error.to_string())?;
-    let record = record.ok_or_else(|| format!("generation {number} is not written down"))?;
-    let request = EvaluateRequest::from_record(record).generation(number);
+    let Record { recorded, told } = record.ok_or_else(|| format!("generation {number} is not written down"))?;
+    state.told = told;
+    let request = EvaluateRequest::from_record(recorded).generation(number);
     let evaluated = evaluator.runtime.evaluate(request).map_err(|refused| refused.to_string())?;
     let config = evaluated.recorded.root.clone();
     let outcome = evaluator.prepare(evaluated, &config);
+    if let (Ok(outcome), true) = (&outcome, state.told.skipped.is_empty()) {
+        // One who did not write it down yet left them out all the same.
+        state.told.skipped.clone_from(&outcome.skipped);
+    }
     outcome.map_err(|problems| problems.first().unwrap_or(&problem(String::new())).to_string())
 }
 

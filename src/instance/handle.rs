@@ -13,14 +13,16 @@ use std::time::SystemTime;
 use super::endpoint::Endpoint;
 use super::evaluate::{Evaluator, Outcome, problem};
 use super::keeper::Keeper;
+use super::later::later;
 use super::places::Places;
 use super::roles::grants;
 use super::successor;
 use crate::anchor::{Key, Link};
 use crate::core::{Applied, Event, EventKind, Pid, Refusal};
 use crate::driver::{AnchorState, LedgerState};
-use crate::ledger::{Generations, Lock};
-use crate::lua::{Generation, Items, Listening, Operator, Session, SessionRequest, generation_of};
+use crate::ledger::{Generations, Lock, Record, Told};
+use crate::lua::api::Settings;
+use crate::lua::{Evaluated, Generation, Items, Listening, Operator, Session, SessionRequest, generation_of};
 use crate::rpc::{self, Access, ApplyOutcome, ApplyRequest, Backend, Grant, HostPromise, Info, Listener, Server};
 use crate::spec::{Plan, Problem, Severity};
 use crate::telemetry::About;
@@ -46,6 +48,8 @@ pub(super) struct Inner {
     pub(super) _lock: Option<Lock>,
     /// The control socket that the one before listened at, until it is served.
     pub(super) listener: Mutex<Option<UnixListener>>,
+    /// What it began with; all but the roles holds until its end.
+    pub(super) settings: Settings,
     /// Keeps what is made at run time.
     pub(super) keeper: Mutex<Option<Keeper>>,
     /// Whether it goes on from records: then what was made at run time is there.
@@ -78,20 +82,27 @@ pub(super) struct State {
     pub(super) needed: Vec<Generation>,
     /// Its number; numbers only go up.
     pub(super) generation: u64,
-    /// Why a newer one was refused.
-    pub(super) refused: Option<String>,
+    /// What there is to tell of it until another is in force: why a newer one was refused, and what is wrong with the files
+    /// that it is without.
+    pub(super) told: Told,
     /// Whether the first plan is in force, clients are answered, and what listens is bound.
     pub(super) ready: bool,
     /// What makes it less than it should be.
     pub(super) degraded: Vec<String>,
-    /// What is wrong with the files that the configuration in force is without, until another is in force.
-    pub(super) skipped: Vec<String>,
     /// What of what was made at run time is not kept, or not there.
     pub(super) lacking: Vec<String>,
     /// What keeps groups with a role from the control socket.
     pub(super) hindrances: Vec<String>,
     /// The binary that takes over when the engine has ended.
     pub(super) successor: Option<File>,
+}
+
+impl State {
+    /// All that makes it less than it should be.
+    fn wrong(&self) -> Vec<String> {
+        let others = self.lacking.iter().chain(&self.hindrances).cloned();
+        self.degraded.iter().cloned().chain(self.told.degraded()).chain(others).collect()
+    }
 }
 
 /// Keeps a configuration's functions callable, and its handlers called.
@@ -153,24 +164,27 @@ impl Instance {
         outcome: Outcome,
         caller: Option<Arc<str>>,
     ) -> Result<ApplyOutcome, Vec<Problem>> {
-        let generation = outcome.evaluated.generation.number();
+        let Outcome { plan, mut warnings, skipped, evaluated, config } = outcome;
+        let Evaluated { declared, recorded, generation: functions, .. } = evaluated;
+        let generation = functions.number();
+        let record = Record { recorded, told: Told { skipped, ..Told::default() } };
         if let Some(generations) = &self.0.generations {
             // Before it is in force: whoever finds it to be in force finds it.
-            let written = generations.write(generation, &outcome.evaluated.recorded);
+            let written = generations.write(generation, &record);
             written
                 .map_err(|error| vec![problem(format!("the configuration cannot be kept for a successor: {error}"))])?;
         }
-        let Outcome { plan, mut warnings, skipped, evaluated, config } = outcome;
-        let (grants, _) = grants(&evaluated.declared.settings);
+        let (grants, _) = grants(&declared.settings);
+        warnings.extend(later(&declared.settings, &self.0.settings));
         // Before the plan is applied, so that its handlers miss nothing, and nothing is handled twice.
-        let live = Live::begin(evaluated.generation, &self.0.supervisor);
+        let live = Live::begin(functions, &self.0.supervisor);
         self.listen_no_more();
         let applied = asked_by(&self.0.supervisor, caller).apply(plan).wait();
         let changes = applied.map_err(problems_of).inspect_err(|_| self.listen_again())?;
         let mut state = self.state();
         let before = state.live.replace(live);
         let bare = state.bare.take();
-        (state.generation, state.refused, state.skipped) = (generation, None, skipped);
+        (state.generation, state.told) = (generation, record.told);
         drop(state);
         // While the one before is there: what is needed of it is held on to.
         self.settle();
@@ -201,9 +215,21 @@ impl Instance {
         let _alone = self.0.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let applied = self.apply_alone(&request);
         if let (Err(problems), false) = (&applied, request.dry_run) {
-            self.state().refused = Some(sentence(problems));
+            self.refused(sentence(problems));
         }
         applied
+    }
+
+    /// Tells that a newer configuration was refused, as long as the one in force is, also by the next supervisor.
+    fn refused(&self, why: String) {
+        let mut state = self.state();
+        state.told.refused = Some(why);
+        let (generation, told) = (state.generation, state.told.clone());
+        drop(state);
+        if let Some(generations) = &self.0.generations {
+            // Who asked is told in any case; a disk that takes nothing is told by the ledger.
+            let _ = generations.tell(generation, &told);
+        }
     }
 
     fn apply_alone(&self, request: &ApplyRequest) -> Result<ApplyOutcome, Vec<Problem>> {
@@ -219,7 +245,8 @@ impl Instance {
         if !request.dry_run {
             return self.put_in_force(outcome, request.caller.clone());
         }
-        let Outcome { plan, warnings, evaluated, config, .. } = outcome;
+        let Outcome { plan, mut warnings, evaluated, config, .. } = outcome;
+        warnings.extend(later(&evaluated.declared.settings, &self.0.settings));
         let changes = self.0.supervisor.plan(&plan).map_err(problems_of);
         // Nothing comes of it, so it uses up no number.
         let number = evaluated.generation.number();
@@ -241,6 +268,7 @@ impl Instance {
             if request.dry_run { supervisor.plan(&Plan::new()) } else { supervisor.apply(Plan::new()).wait() };
         let changes = changes.map_err(problems_of)?;
         if !request.dry_run {
+            self.state().told = Told::default();
             self.admit(Vec::new());
         }
         Ok(ApplyOutcome { generation: self.state().generation, changes, warnings: Vec::new(), config: None })
@@ -335,8 +363,7 @@ impl Instance {
         move || {
             let state = inner.upgrade().map(|inner| {
                 let state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
-                let degraded = [&state.degraded, &state.skipped, &state.lacking, &state.hindrances];
-                (state.generation, degraded.map(Vec::len).iter().sum::<usize>())
+                (state.generation, state.wrong().len())
             });
             let (generation, degraded) = state.unwrap_or_default();
             About::new(key.as_str()).with(generation, degraded as u64).begun(lives, started_at)
@@ -377,12 +404,8 @@ impl Instance {
                 .as_deref()
                 .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
             generation: state.generation,
-            refused: state.refused.clone(),
-            degraded: [&state.degraded, &state.skipped, &state.lacking, &state.hindrances]
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect(),
+            refused: state.told.refused.clone(),
+            degraded: state.wrong(),
             promises: self.promises(),
             runtime_dir: place(|places| &places.runtime),
             state_dir: place(|places| &places.state),

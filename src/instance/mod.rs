@@ -6,6 +6,7 @@ mod evaluate;
 mod ground;
 mod handle;
 mod keeper;
+mod later;
 mod metrics;
 pub(crate) mod places;
 mod roles;

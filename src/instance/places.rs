@@ -11,8 +11,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The file that a folder's instance is configured by.
-pub(crate) const CONFIG_FILE: &str = "neap.lua";
+/// The file that the user's own instance is configured by.
+const CONFIG_FILE: &str = "neap.lua";
+/// The files that a folder's instance may be configured by, one of them.
+const CONFIG_FILES: [&str; 3] = [CONFIG_FILE, "neap.yaml", "neap.yml"];
 /// The key of the user's and of the system's own instance.
 const DEFAULT_KEY: &str = "default";
 /// The system's configuration: a file, or a folder of them.
@@ -172,6 +174,19 @@ pub(crate) enum PlaceError {
     /// The control socket is to be where it cannot be.
     #[error("the control socket cannot be at `{}`: --socket takes its path; for TCP beside it, see `neap daemon --listen`", .0.display())]
     NoPath(PathBuf),
+    /// A folder has two configurations of its own.
+    #[error(
+        "both `{}` and `{}` are there, and a folder has one configuration of its own: name the one that is meant, as \
+         CONFIG or with --instance",
+        one.display(),
+        other.display()
+    )]
+    Two {
+        /// One of them.
+        one: PathBuf,
+        /// Another.
+        other: PathBuf,
+    },
     /// A file that this is about has no folder.
     #[error("cannot find the folder of `{}`: {source}", path.display())]
     Find {
@@ -239,10 +254,7 @@ impl Places {
         match which {
             Which::User => Places::of_user(bases),
             Which::System => Ok(Places::of_system()),
-            Which::At(path) => {
-                let file = path.join(CONFIG_FILE);
-                Places::of_config(if file.exists() { &file } else { path }, bases)
-            }
+            Which::At(path) => Places::of_config(config_in(path)?.as_ref().unwrap_or(path), bases),
         }
     }
 
@@ -346,7 +358,7 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// The sockets to try: the one that was given; that of the instance that was named; else that of the nearest
-    /// `neap.lua` upwards from this folder, and no other; else the user's, then the system's.
+    /// `neap.lua` or `neap.yaml` upwards from this folder, and no other; else the user's, then the system's.
     pub(crate) fn candidates(&self, here: &Path, bases: &Bases) -> Result<Candidates, PlaceError> {
         let one = |socket: PathBuf, what: String| Candidates { sockets: vec![socket], what, how: HOW };
         if let Some(socket) = &self.socket {
@@ -360,7 +372,7 @@ impl Wanted {
             };
             return Ok(one(Places::of(which, bases)?.socket, what));
         }
-        if let Some(config) = nearest_config(here) {
+        if let Some(config) = nearest_config(here)? {
             let what = format!("the instance of {}", config.display());
             return Ok(one(Places::of_config(&config, bases)?.socket, what));
         }
@@ -374,9 +386,21 @@ impl Wanted {
     }
 }
 
-/// The nearest `neap.lua`, in this folder or above it.
-fn nearest_config(here: &Path) -> Option<PathBuf> {
-    here.ancestors().map(|dir| dir.join(CONFIG_FILE)).find(|file| file.is_file())
+/// The configuration of its own that a folder has: its `neap.lua`, `neap.yaml` or `neap.yml`.
+///
+/// # Errors
+/// It has two, and nothing says which is meant.
+pub(crate) fn config_in(folder: &Path) -> Result<Option<PathBuf>, PlaceError> {
+    let mut there = CONFIG_FILES.into_iter().map(|name| folder.join(name)).filter(|file| file.is_file());
+    match (there.next(), there.next()) {
+        (Some(one), Some(other)) => Err(PlaceError::Two { one, other }),
+        (one, _) => Ok(one),
+    }
+}
+
+/// The nearest one, of this folder or of one above it.
+fn nearest_config(here: &Path) -> Result<Option<PathBuf>, PlaceError> {
+    here.ancestors().map(config_in).find_map(Result::transpose).transpose()
 }
 
 /// The path without links, also of a file that is gone.
@@ -530,6 +554,28 @@ mod tests {
         assert_eq!(nearest.sockets, [projects.socket]);
         let given = Wanted { socket: Some("/s".into()), instance: Some(Which::System) };
         assert_eq!(given.candidates(&dir, &bases).unwrap().sockets, [PathBuf::from("/s")]);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_client_finds_yaml_as_it_finds_lua_and_is_told_of_two() {
+        let dir = folder("client-yaml");
+        let bases = user(&dir);
+        fs::create_dir_all(dir.join("project/deep")).unwrap();
+        fs::write(dir.join("neap.lua"), "").unwrap();
+        for name in ["neap.yaml", "neap.yml"] {
+            let file = dir.join("project").join(name);
+            fs::write(&file, "").unwrap();
+            let socket = Places::of_config(&file, &bases).unwrap().socket;
+            assert_eq!(Wanted::default().candidates(&dir.join("project/deep"), &bases).unwrap().sockets, [&*socket]);
+            assert_eq!(Places::of(&Which::At(dir.join("project")), &bases).unwrap().socket, socket);
+            fs::remove_file(&file).unwrap();
+        }
+        fs::write(dir.join("neap.yml"), "").unwrap();
+        let two = Wanted::default().candidates(&dir.join("project/deep"), &bases).map(drop).unwrap_err().to_string();
+        assert!(two.contains("/neap.lua` and `") && two.contains("/neap.yml` are there"), "{two}");
+        let named = Wanted { instance: Some(Which::At(dir.join("neap.yml"))), ..Wanted::default() };
+        assert!(named.candidates(&dir, &bases).is_ok(), "a file that is named is meant");
         fs::remove_dir_all(dir).unwrap();
     }
 

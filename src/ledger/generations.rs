@@ -1,5 +1,6 @@
 //! What each generation of the configuration was evaluated from, so that a successor evaluates the same again: a crash is
-//! never a reload of a file that is half edited.
+//! never a reload of a file that is half edited. And what there is to tell of it, which no evaluation finds out again: a file
+//! that could not be read then is not in the record.
 //!
 //! A file has one line of JSON, which says what is in it, then the contents of what was read, one after the other, and as
 //! its last four bytes, in every version, a crc of all that.
@@ -71,11 +72,47 @@ struct Head {
     env: BTreeMap<String, String>,
     profiles: Vec<String>,
     inputs: Vec<InputRecord>,
+    // Not in what earlier writers of the same version wrote.
+    #[serde(flatten)]
+    told: Told,
 }
 
 #[derive(Deserialize)]
 struct Version {
     version: u32,
+}
+
+/// What there is to tell of a generation as long as it is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Told {
+    /// What is wrong with the files that it is without, as sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
+    /// Why a newer configuration was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// Whether that was so at a start, which then went on with this one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub outdated: bool,
+}
+
+impl Told {
+    /// What makes the instance less than it should be, as sentences.
+    pub fn degraded(&self) -> impl Iterator<Item = String> {
+        let refused = self.refused.as_deref().filter(|_| self.outdated).map(|why| why.replace('\n', "; "));
+        let goes_on = |why| format!("the configuration is refused, and what was in force before goes on: {why}");
+        self.skipped.iter().cloned().chain(refused.map(goes_on))
+    }
+}
+
+/// What is written down of a generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What it was evaluated from.
+    pub recorded: Recorded,
+    /// What there is to tell of it.
+    pub told: Told,
 }
 
 /// The folder of generations' sources. Whoever can read it can read secrets: it is 0700, its files 0600.
@@ -93,8 +130,8 @@ impl Generations {
     }
 
     /// Writes down what a generation was evaluated from. To be done before its plan is applied.
-    pub fn write(&self, number: u64, recorded: &Recorded) -> Result<(), StateError> {
-        let path = self.path(number);
+    pub fn write(&self, number: u64, record: &Record) -> Result<(), StateError> {
+        let (path, Record { recorded, told }) = (self.path(number), record);
         let head = Head {
             version: VERSION,
             generation: number,
@@ -108,6 +145,7 @@ impl Generations {
             env: recorded.env.clone(),
             profiles: recorded.profiles.clone(),
             inputs: recorded.inputs.iter().map(InputRecord::from).collect(),
+            told: told.clone(),
         };
         let head = serde_json::to_vec(&head)
             .map_err(|error| StateError::Write { path: path.clone(), source: error.into() })?;
@@ -120,8 +158,16 @@ impl Generations {
         state::write(&path, &parts)
     }
 
-    /// What a generation was evaluated from; `None` when that is not known. A damaged record is moved aside.
-    pub fn read(&self, number: u64) -> Result<Option<Recorded>, StateError> {
+    /// Writes down what there is to tell of a generation by now. One of which nothing is written down stays so.
+    pub fn tell(&self, number: u64, told: &Told) -> Result<(), StateError> {
+        match self.read(number)? {
+            Some(record) if record.told != *told => self.write(number, &Record { told: told.clone(), ..record }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is written down of a generation; `None` when nothing is. A damaged record is moved aside.
+    pub fn read(&self, number: u64) -> Result<Option<Record>, StateError> {
         let path = self.path(number);
         let Some(bytes) = state::read(&path)? else { return Ok(None) };
         parse(&path, number, &bytes).map(Some)
@@ -155,7 +201,7 @@ impl From<&Input> for InputRecord {
     }
 }
 
-fn parse(path: &Path, number: u64, bytes: &[u8]) -> Result<Recorded, StateError> {
+fn parse(path: &Path, number: u64, bytes: &[u8]) -> Result<Record, StateError> {
     let damaged = |why: &dyn ToString| state::damaged(path, why.to_string());
     let Some((bytes, crc)) = bytes.split_last_chunk::<4>() else {
         return Err(damaged(&"it is too short"));
@@ -182,7 +228,7 @@ fn parse(path: &Path, number: u64, bytes: &[u8]) -> Result<Recorded, StateError>
         rest = after;
         inputs.push(Input { kind, name, path: place.into(), content: content.into() });
     }
-    Ok(Recorded {
+    let recorded = Recorded {
         entry: match head.entry {
             EntryRecord::File(path) => Entry::File(path.into()),
             EntryRecord::Folder(path) => Entry::Folder(path.into()),
@@ -193,5 +239,6 @@ fn parse(path: &Path, number: u64, bytes: &[u8]) -> Result<Recorded, StateError>
         env: head.env,
         profiles: head.profiles,
         inputs,
-    })
+    };
+    Ok(Record { recorded, told: head.told })
 }

@@ -13,7 +13,7 @@ mod state;
 
 pub use definitions::Definitions;
 #[cfg(feature = "lua")]
-pub use generations::Generations;
+pub use generations::{Generations, Record, Told};
 pub use journal::{Found, Ledger, LedgerError, Records};
 pub use lock::{Lock, LockError, Owner};
 pub use state::StateError;

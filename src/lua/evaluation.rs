@@ -32,6 +32,10 @@ pub struct Settings {
     pub metrics_beyond_loopback: bool,
     /// Which agent is sent datagrams, and how.
     pub dogstatsd: Option<DogStatsdSettings>,
+    /// The file that says so.
+    pub file: Option<String>,
+    /// The line there that each key stands on.
+    pub lines: BTreeMap<String, u32>,
 }
 
 /// Which agent is sent DogStatsD datagrams, and how.

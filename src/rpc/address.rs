@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::address::{Named, Wrong, read, write_host, write_path};
+
 /// Where an instance is served: `unix:PATH`, `tcp:HOST:PORT`, or `HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -29,45 +31,33 @@ pub struct AddressError {
     pub why: &'static str,
 }
 
+const SCHEME: &str = "tcp:";
+
 impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = |why| AddressError { text: text.to_owned(), why };
-        if let Some(path) = text.strip_prefix("unix:") {
-            // As gRPC writes them, unix:///run/x is a path, too.
-            let path = path.strip_prefix("//").unwrap_or(path);
-            return match path {
-                "" => Err(wrong("it lacks the path: unix:/run/neap.sock")),
-                _ if path.starts_with('@') || path.contains('\0') => {
-                    Err(wrong("an abstract socket has no mode, so that anybody could use it: name a path"))
-                }
-                _ => Ok(Address::Unix(path.into())),
-            };
-        }
-        let rest = text.strip_prefix("tcp:").unwrap_or(text);
-        let rest = rest.strip_prefix("//").unwrap_or(rest);
-        let shape = "expected unix:PATH, tcp:HOST:PORT or tcp:[::1]:PORT";
-        let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong(shape))?;
-        let host = match host.strip_prefix('[') {
-            Some(bracketed) => bracketed.strip_suffix(']').ok_or_else(|| wrong("a bracket is open: [::1]:PORT"))?,
-            None if host.contains(':') => return Err(wrong("an IPv6 address stands in brackets: [::1]:PORT")),
-            None => host,
+        let why = |wrong| match wrong {
+            Wrong::Shape | Wrong::NoPort => "expected unix:PATH, tcp:HOST:PORT or tcp:[::1]:PORT",
+            Wrong::NoPath => "it lacks the path: unix:/run/neap.sock",
+            Wrong::Abstract => "an abstract socket has no mode, so that anybody could use it: name a path",
+            Wrong::Bracket => "a bracket is open: [::1]:PORT",
+            Wrong::Bare => "an IPv6 address stands in brackets: [::1]:PORT",
+            Wrong::Port => "the port is a number up to 65535",
         };
-        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
-            return Err(wrong(shape));
+        match read(text, SCHEME, true) {
+            Ok(Named::Path(path)) => Ok(Address::Unix(path)),
+            Ok(Named::Host(host, port)) => Ok(Address::Tcp { host, port }),
+            Err(wrong) => Err(AddressError { text: text.to_owned(), why: why(wrong) }),
         }
-        let port = port.parse().map_err(|_| wrong("the port is a number up to 65535"))?;
-        Ok(Address::Tcp { host: host.to_owned(), port })
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
-            Address::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
-            Address::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            Address::Unix(path) => write_path(f, path),
+            Address::Tcp { host, port } => write_host(f, SCHEME, host, *port),
         }
     }
 }

@@ -120,7 +120,9 @@ impl Plan {
             return Err(fault);
         }
         let open_ended = request.names.is_empty() || request.names.iter().any(|name| is_glob(name));
-        if !open_ended && sources.iter().all(|(_, source)| matches!(source, Source::File(_))) {
+        // What never ran has no file yet, and a run that is meant will not be one of its.
+        let to_come = open_ended || meant.run.is_none() && sources.len() < found.len();
+        if !to_come && sources.iter().all(|(_, source)| matches!(source, Source::File(_))) {
             hub = None;
         }
         let ids: BTreeMap<Arc<str>, String> = found.into_iter().map(|one| (one.status.name, one.uuid)).collect();

@@ -8,6 +8,7 @@
 mod absolute;
 mod builder;
 pub mod diff;
+mod elsewhere;
 mod hook;
 mod listener;
 pub mod names;
@@ -31,6 +32,7 @@ pub mod write;
 
 #[cfg(feature = "yaml")]
 pub(crate) use absolute::make_absolute;
+pub use elsewhere::Elsewhere;
 pub use hook::{FunctionId, Hook, HookAction, Hooks};
 pub use listener::{LONGEST_SOCKET_PATH, ListenAddress, Listener, Place};
 pub use order::{OrderEdge, order_cycles, order_edges};

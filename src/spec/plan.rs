@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::elsewhere::Elsewhere;
 use super::process::Spec;
 
 /// Where something was declared.
@@ -20,6 +21,8 @@ pub struct Source {
     pub notes: Vec<(String, String)>,
     /// What the user called a field, by its path, where that is something else (`restart_sec` for `restart.delay`).
     pub written: BTreeMap<String, Written>,
+    /// Fields whose values are another program's, which messages do not show.
+    pub elsewhere: Elsewhere,
 }
 
 /// A field as the user wrote it.
@@ -110,8 +113,8 @@ impl Problem {
             file,
             line: spec.source.line_of(field),
             process: Some(spec.name.escape_debug().to_string()),
+            message: spec.source.elsewhere.told(&path, message),
             field: Some(path).filter(|field| !field.is_empty()),
-            message,
         }
     }
 }

@@ -275,6 +275,13 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Every name that it relates to.
+    pub(crate) fn relations(&self) -> impl Iterator<Item = &str> {
+        let Spec { requires, wants, binds_to, follows, part_of, conflicts, after, before, .. } = self;
+        let lists = [requires, wants, binds_to, follows, part_of, conflicts, after, before];
+        lists.into_iter().flatten().map(String::as_str)
+    }
+
     /// The first of these names that its spec would be wrong without, and a sentence that says so.
     #[cfg(any(feature = "lua", feature = "grpc"))]
     pub(crate) fn needs(&self, leaves: impl Fn(&str) -> bool) -> Option<(&str, String)> {

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Weak};
+#[cfg(feature = "cli")]
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -345,6 +347,20 @@ impl Supervisor {
             }
             Err(_) => Pending::ready(Err(Error::Ended)),
         }
+    }
+
+    /// Waits for the same, but no longer than this: a disk that hangs may never answer. What is not bound by then, by name
+    /// and address.
+    #[cfg(feature = "cli")]
+    pub(crate) fn listening_within(&self, patience: Duration) -> Result<Vec<String>, Error> {
+        if self.listening().wait_within(patience)?.is_some() {
+            return Ok(Vec::new());
+        }
+        self.shared().query(|engine| {
+            let machine = engine.machine();
+            let shown = |id| Some(format!("{} at {}", machine.status(id)?.name, machine.spec(id)?.listening_at()));
+            machine.binding().filter_map(shown).collect()
+        })
     }
 
     /// Ends the engine without touching a child: a successor with the same ledger goes on. This program must end right

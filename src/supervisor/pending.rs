@@ -5,12 +5,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+#[cfg(feature = "cli")]
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::error::Error;
 use super::shared::{Answer, Message, Shared};
 use crate::block::block_on;
+#[cfg(feature = "cli")]
+use crate::block::block_within;
 use crate::core::CommandId;
 
 /// How a shutdown went.
@@ -82,6 +86,17 @@ impl<T: Unpin> Pending<T> {
             shared.refuse_own_thread()?;
         }
         block_on(self)
+    }
+}
+
+#[cfg(feature = "cli")]
+impl<T: Unpin> Pending<T> {
+    /// The same, but gives the answer up after this long; nothing then.
+    pub(crate) fn wait_within(self, patience: Duration) -> Result<Option<T>, Error> {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.refuse_own_thread()?;
+        }
+        block_within(self, patience).transpose()
     }
 }
 

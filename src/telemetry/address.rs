@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::address::{Named, Wrong, read, write_host, write_path};
+
 /// Where an agent takes DogStatsD datagrams: `udp:HOST:PORT`, or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AgentAddress {
@@ -28,35 +30,30 @@ pub struct AgentAddressError {
     pub why: &'static str,
 }
 
-const SHAPE: &str = "expected udp:HOST:PORT or unix:PATH";
+const SCHEME: &str = "udp:";
 
 impl FromStr for AgentAddress {
     type Err = AgentAddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = |why| AgentAddressError { text: text.to_owned(), why };
-        if let Some(path) = text.strip_prefix("unix:") {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            return match path {
-                "" => Err(wrong("it lacks the path: unix:/var/run/datadog/dsd.socket")),
-                _ if path.starts_with('@') || path.contains('\0') => Err(wrong("name a path, not an abstract socket")),
-                _ => Ok(AgentAddress::Unix(path.into())),
-            };
-        }
-        let rest = text.strip_prefix("udp:").ok_or_else(|| wrong(SHAPE))?;
-        let rest = rest.strip_prefix("//").unwrap_or(rest);
-        let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong("it lacks the port: udp:127.0.0.1:8125"))?;
-        let host = match host.strip_prefix('[') {
-            Some(bracketed) => bracketed.strip_suffix(']').ok_or_else(|| wrong("a bracket is open: udp:[::1]:8125"))?,
-            None if host.contains(':') => return Err(wrong("an IPv6 address stands in brackets: udp:[::1]:8125")),
-            None => host,
+        let why = |wrong| match wrong {
+            Wrong::Shape => "expected udp:HOST:PORT or unix:PATH",
+            Wrong::NoPath => "it lacks the path: unix:/var/run/datadog/dsd.socket",
+            Wrong::Abstract => "name a path, not an abstract socket",
+            Wrong::NoPort => "it lacks the port: udp:127.0.0.1:8125",
+            Wrong::Bracket => "a bracket is open: udp:[::1]:8125",
+            Wrong::Bare => "an IPv6 address stands in brackets: udp:[::1]:8125",
+            Wrong::Port => "the port is a number from 1 to 65535",
         };
-        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
-            return Err(wrong(SHAPE));
-        }
-        match port.parse() {
-            Ok(port) if port > 0 => Ok(AgentAddress::Udp { host: host.to_owned(), port }),
-            _ => Err(wrong("the port is a number from 1 to 65535")),
+        let named = match read(text, SCHEME, false) {
+            // Nobody listens there.
+            Ok(Named::Host(_, 0)) => Err(Wrong::Port),
+            named => named,
+        };
+        match named {
+            Ok(Named::Path(path)) => Ok(AgentAddress::Unix(path)),
+            Ok(Named::Host(host, port)) => Ok(AgentAddress::Udp { host, port }),
+            Err(wrong) => Err(AgentAddressError { text: text.to_owned(), why: why(wrong) }),
         }
     }
 }
@@ -64,9 +61,8 @@ impl FromStr for AgentAddress {
 impl fmt::Display for AgentAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AgentAddress::Udp { host, port } if host.contains(':') => write!(f, "udp:[{host}]:{port}"),
-            AgentAddress::Udp { host, port } => write!(f, "udp:{host}:{port}"),
-            AgentAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+            AgentAddress::Unix(path) => write_path(f, path),
+            AgentAddress::Udp { host, port } => write_host(f, SCHEME, host, *port),
         }
     }
 }

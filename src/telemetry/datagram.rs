@@ -23,11 +23,20 @@ pub(super) enum Mark {
     Times(Box<Times>),
 }
 
-/// One line, and how far a count is told once it is sent.
+/// What is told once a line is sent.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// A count, so far.
+    Count(Key, Mark),
+    /// The oldest event that waits.
+    Event,
+}
+
+/// One line, and what is told once it is sent.
 #[derive(Debug)]
 pub(super) struct Line {
     pub text: String,
-    pub told: Option<(Key, Mark)>,
+    pub told: Option<Told>,
 }
 
 /// What all lines have in common.
@@ -95,14 +104,17 @@ impl Common {
                 let before = if let Some(Mark::Whole(before)) = before { *before } else { 0 };
                 let more = now.saturating_sub(before);
                 if more > 0 {
-                    lines.push(Line { text: format!("{name}:{more}|c{tags}"), told: Some((key, Mark::Whole(now))) });
+                    lines.push(Line {
+                        text: format!("{name}:{more}|c{tags}"),
+                        told: Some(Told::Count(key, Mark::Whole(now))),
+                    });
                 }
             }
             (Kind::Counter, Value::Number(now)) => {
                 let before = if let Some(Mark::Number(before)) = before { *before } else { 0.0 };
                 if now > before {
                     let text = format!("{name}:{}|c{tags}", number(now - before));
-                    lines.push(Line { text, told: Some((key, Mark::Number(now))) });
+                    lines.push(Line { text, told: Some(Told::Count(key, Mark::Number(now))) });
                 }
             }
             (_, Value::Whole(now)) => lines.push(Line { text: format!("{name}:{now}|g{tags}"), told: None }),
@@ -135,7 +147,7 @@ impl Common {
         for (place, (bound, count)) in new.into_iter().enumerate() {
             let value = number(bound.min(times.longest()).as_secs_f64());
             let rate = if count == 1 { String::new() } else { format!("|@{}", rate(count)) };
-            let told = (place + 1 == last).then(|| (key.clone(), Mark::Times(Box::new(times.clone()))));
+            let told = (place + 1 == last).then(|| Told::Count(key.clone(), Mark::Times(Box::new(times.clone()))));
             lines.push(Line { text: format!("{name}:{value}|d{rate}{tags}"), told });
         }
     }
@@ -182,7 +194,7 @@ impl Common {
         let tags = self.tagged(&format!("process:{}", clean(name)));
         let (titled, texted) = (title.len(), text.len());
         let line = format!("_e{{{titled},{texted}}}:{title}|{text}|d:{at}|k:neap-{name}|s:neap|t:{kind}{tags}");
-        Some(Line { text: line, told: None })
+        Some(Line { text: line, told: Some(Told::Event) })
     }
 }
 
@@ -197,8 +209,8 @@ pub(super) fn matters(event: &Event) -> bool {
 }
 
 /// Lines in as few datagrams as they fit in. One that fits in none is left out.
-pub(super) fn packed(lines: Vec<Line>, most: usize) -> Vec<(String, Vec<(Key, Mark)>)> {
-    let mut all: Vec<(String, Vec<(Key, Mark)>)> = Vec::new();
+pub(super) fn packed(lines: Vec<Line>, most: usize) -> Vec<(String, Vec<Told>)> {
+    let mut all: Vec<(String, Vec<Told>)> = Vec::new();
     for line in lines.into_iter().filter(|line| line.text.len() <= most) {
         match all.last_mut() {
             Some((datagram, told)) if datagram.len() + 1 + line.text.len() <= most => {

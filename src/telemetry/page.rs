@@ -31,14 +31,29 @@ impl Format {
         }
     }
 
-    /// The one that is meant by an `Accept` header: OpenMetrics, unless it names plain text and not that.
+    /// The one that is meant by an `Accept` header: OpenMetrics, unless it likes plain text better.
     pub fn accepted(header: &str) -> Format {
         let header = header.to_ascii_lowercase();
-        match (header.contains("openmetrics"), header.contains("text/plain")) {
-            (false, true) => Format::Prometheus,
+        let liking = |of: &[&str]| of.iter().find_map(|kind| quality(&header, kind));
+        let newer = liking(&["application/openmetrics-text", "application/*", "*/*"]);
+        let older = liking(&["text/plain", "text/*", "*/*"]);
+        match (newer, older) {
+            (Some(newer), None) if newer <= 0.0 => Format::Prometheus,
+            (newer, Some(older)) if older > newer.unwrap_or_default() => Format::Prometheus,
             _ => Format::OpenMetrics,
         }
     }
+}
+
+/// How much a header likes this kind, the most that it says of it; nothing where it does not name it.
+fn quality(header: &str, kind: &str) -> Option<f64> {
+    let ranges = header.split(',').filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts.next() == Some(kind);
+        let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok());
+        named.then_some(quality.unwrap_or(1.0))
+    });
+    ranges.max_by(f64::total_cmp)
 }
 
 /// No exemplars, whose labels these would be.

@@ -1,6 +1,6 @@
 //! Datagrams every few seconds, and once more at the end.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::address::AgentAddress;
 use super::agent::Agent;
-use super::datagram::{Common, Key, Line, Mark, matters, packed};
+use super::datagram::{Common, Key, Line, Mark, Told, matters, packed};
 use super::snapshot::Telemetry;
 use crate::Next;
 use crate::core::Event;
 
 /// How long an agent that does not keep up is waited for, of all that is sent together.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Events that wait to be sent. What comes on top is left out: whoever fails so often is seen in the counts.
+/// Events that wait for an agent. One more pushes out the oldest: whoever fails so often is seen in the counts.
 const MOST_EVENTS: usize = 100;
 
 /// An agent that is sent datagrams, and how.
@@ -83,7 +83,7 @@ pub(super) async fn push(telemetry: Telemetry, settings: DogStatsd, mut end: wat
     let mut pusher = Pusher {
         agent: Agent::new(settings.address.clone()),
         told: HashMap::new(),
-        waiting: Vec::new(),
+        waiting: VecDeque::new(),
         telemetry,
         settings,
     };
@@ -109,7 +109,10 @@ pub(super) async fn push(telemetry: Telemetry, settings: DogStatsd, mut end: wat
             Wake::Tick => pusher.send().await,
             Wake::Event(event) => pusher.hear(&event),
             Wake::Lagged => {}
-            Wake::End => return pusher.send().await,
+            Wake::End => {
+                pusher.send().await;
+                return pusher.leave_out(pusher.waiting.len());
+            }
         }
     }
 }
@@ -120,15 +123,35 @@ struct Pusher {
     agent: Agent,
     /// How far counts were told.
     told: HashMap<Key, Mark>,
-    /// Events that wait to be sent.
-    waiting: Vec<Arc<Event>>,
+    /// Events that no datagram took yet, the oldest first.
+    waiting: VecDeque<Arc<Event>>,
 }
 
 impl Pusher {
     fn hear(&mut self, event: &Arc<Event>) {
-        if matters(event) && self.waiting.len() < MOST_EVENTS {
-            self.waiting.push(event.clone());
+        if !matters(event) {
+            return;
         }
+        if self.waiting.len() >= MOST_EVENTS {
+            self.waiting.pop_front();
+            self.leave_out(1);
+        }
+        self.waiting.push_back(event.clone());
+    }
+
+    fn leave_out(&self, events: usize) {
+        self.telemetry.own().events_dropped.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
+    /// The lines of the events that wait, in their order. One that no datagram has room for waits in vain.
+    fn events(&mut self, common: &Common) -> Vec<Line> {
+        let (mut lines, most, before) = (Vec::new(), self.agent.most(), self.waiting.len());
+        self.waiting.retain(|event| {
+            let line = common.event(event).filter(|line| line.text.len() <= most);
+            line.map(|line| lines.push(line)).is_some()
+        });
+        self.leave_out(before - self.waiting.len());
+        lines
     }
 
     async fn send(&mut self) {
@@ -138,7 +161,7 @@ impl Pusher {
         let Ok(Ok(snapshot)) = snapshot else { return };
         let DogStatsd { prefix, tags, .. } = &self.settings;
         let common = Common::new(prefix, &snapshot.about.instance, tags);
-        let mut lines: Vec<Line> = self.waiting.drain(..).filter_map(|event| common.event(&event)).collect();
+        let mut lines = self.events(&common);
         lines.append(&mut common.lines(&snapshot, &self.told));
         let there: BTreeSet<u64> = snapshot.processes.iter().map(|process| process.figures.id.0).collect();
         self.told.retain(|(_, process, _), _| *process == 0 || there.contains(process));
@@ -153,11 +176,18 @@ impl Pusher {
             // A mark stands behind the lines that it is of: after a datagram that was lost, none may be moved.
             if !lost && self.agent.send(datagram.as_bytes(), until).await {
                 self.telemetry.own().sent.fetch_add(1, Ordering::Relaxed);
-                self.told.extend(told);
+                told.into_iter().for_each(|told| self.tell(told));
             } else {
                 lost = true;
                 self.telemetry.own().dropped.fetch_add(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    fn tell(&mut self, told: Told) {
+        match told {
+            Told::Count(key, mark) => drop(self.told.insert(key, mark)),
+            Told::Event => drop(self.waiting.pop_front()),
         }
     }
 }

@@ -43,8 +43,8 @@ async fn answer(telemetry: Telemetry, request: Request<Incoming>) -> Response<Fu
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
-    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let format = Format::accepted(accept);
+    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
     // It asks the engine and reads files: not on the thread that answers others.
     let page = tokio::task::spawn_blocking(move || telemetry.page_as(format)).await;
     match page {

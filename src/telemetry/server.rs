@@ -87,7 +87,8 @@ impl Server {
     ) -> Result<Server, ServerError> {
         let failed = |what| move |source| ServerError { what, source };
         let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().max_blocking_threads(2).thread_name("neap-telemetry");
+        // Two for figures; and a name that takes long to be looked up holds one for each agent, and no page up.
+        builder.enable_all().max_blocking_threads(2 + agents.len()).thread_name("neap-telemetry");
         let runtime = builder.build().map_err(failed("making the runtime of telemetry"))?;
         for listener in &listeners {
             let set = match listener {

@@ -69,6 +69,8 @@ pub(super) struct Own {
     pub sent: AtomicU64,
     /// Datagrams that none took.
     pub dropped: AtomicU64,
+    /// Events that no agent was told.
+    pub events_dropped: AtomicU64,
 }
 
 impl fmt::Debug for Telemetry {
@@ -117,6 +119,7 @@ pub(super) struct Snapshot {
     pub pages: u64,
     pub sent: u64,
     pub dropped: u64,
+    pub events_dropped: u64,
 }
 
 impl Telemetry {
@@ -173,6 +176,7 @@ impl Telemetry {
             pages: own.pages.load(Ordering::Relaxed),
             sent: own.sent.load(Ordering::Relaxed),
             dropped: own.dropped.load(Ordering::Relaxed),
+            events_dropped: own.events_dropped.load(Ordering::Relaxed),
         })
     }
 }

@@ -234,12 +234,12 @@ const TABLE: &[Metric] = &[
     })
     .dogstatsd("process.stuck"),
     Metric::process(
-        "process_run_count",
+        "process_runs",
         Gauge,
         "Times that its program was executed since it was defined; outlives the supervisor.",
         |p, put| put(&[], p.figures.run_count.into()),
     )
-    .dogstatsd("process.run_count"),
+    .dogstatsd("process.runs"),
     Metric::process(
         "process_start_time",
         Gauge,
@@ -494,6 +494,13 @@ const TABLE: &[Metric] = &[
         put(&[], all.dropped.into());
     })
     .dogstatsd("telemetry.datagrams_dropped"),
+    Metric::whole(
+        "telemetry_events_dropped",
+        Counter,
+        "Events that no agent was told: newer ones took their place while they waited, or they fit in no datagram.",
+        |all, put| put(&[], all.events_dropped.into()),
+    )
+    .dogstatsd("telemetry.events_dropped"),
 ];
 
 fn whole(number: Option<u64>, put: Sink<'_>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::datagram::{Common, packed};
+use super::datagram::{Common, Told, packed};
 use super::{About, Format, Telemetry, table};
 use crate::Supervisor;
 use crate::spec::Spec;
@@ -70,6 +70,34 @@ fn a_page_is_openmetrics_line_by_line() {
         assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
     }
     supervisor.shutdown().wait().unwrap();
+}
+
+#[test]
+fn an_answer_has_the_format_that_is_liked_better() {
+    let newer = [
+        "",
+        "*/*",
+        "text/html, application/xhtml+xml",
+        "application/json",
+        "text/*, */*",
+        "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=1.0.0;q=0.3,*/*;q=0.1",
+        "Text/Plain ; Q=0.5 , Application/OpenMetrics-Text",
+        "text/plain, application/openmetrics-text",
+        "text/plain;q=0",
+    ];
+    let older = [
+        "text/plain",
+        "text/plain;version=0.0.4;q=1,*/*;q=0.1",
+        "text/plain, application/openmetrics-text; version=1.0.0; q=0.1",
+        "application/openmetrics-text;q=0, */*",
+        "application/openmetrics-text;q=0",
+    ];
+    for (headers, format) in [(&newer[..], Format::OpenMetrics), (&older[..], Format::Prometheus)] {
+        for header in headers {
+            assert_eq!(Format::accepted(header), format, "{header}");
+        }
+    }
 }
 
 #[test]
@@ -146,7 +174,11 @@ fn the_names_of_the_table_are_told_apart_and_well_formed() {
     let (mut names, mut sent) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
     for metric in table() {
         assert!(shape.is_match(metric.name) && names.insert(metric.full_name()), "{metric:?}");
-        assert!(!metric.name.ends_with("_total") && metric.help.ends_with('.'), "{metric:?}");
+        assert!(metric.help.ends_with('.'), "{metric:?}");
+        // What the format adds to names by itself.
+        for reserved in ["_total", "_count", "_sum", "_bucket", "_created", "_info"] {
+            assert!(!metric.name.ends_with(reserved), "{metric:?}");
+        }
         assert!(metric.dogstatsd.is_none_or(|name| dotted.is_match(name) && sent.insert(name)), "{metric:?}");
     }
 }
@@ -173,7 +205,11 @@ fn lines_are_packed_as_far_as_they_fit_and_a_tag_ends_nothing() {
     let unpacked: Vec<&str> = texts.iter().flat_map(|text| text.split('\n')).collect();
     assert_eq!(unpacked, all);
     // What was told is not told again.
-    let told = datagrams.into_iter().flat_map(|(_, told)| told).collect();
+    let counts = datagrams.into_iter().flat_map(|(_, told)| told).map(|told| match told {
+        Told::Count(key, mark) => (key, mark),
+        Told::Event => panic!("there was none"),
+    });
+    let told = counts.collect();
     let again = common.lines(&snapshot, &told);
     assert!(again.iter().all(|line| line.told.is_none()), "{again:?}");
     supervisor.shutdown().wait().unwrap();

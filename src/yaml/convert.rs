@@ -10,7 +10,7 @@ use super::text::short;
 use super::tree::{Content, Entry, Tree};
 use crate::spec::read::describe;
 use crate::spec::units::quote;
-use crate::spec::{Node, Problem, Severity, Value};
+use crate::spec::{Elsewhere, Node, Problem, Severity, Value};
 
 /// The tag of text, and of what else the core schema has, without what they all begin with.
 const CORE: &str = "tag:yaml.org,2002:";
@@ -53,6 +53,8 @@ pub(super) struct Flat {
     pub(super) key: String,
     pub(super) line: u32,
     pub(super) comments: Vec<String>,
+    /// Whether another table was merged that has it.
+    pub(super) is_merged: bool,
     pub(super) value: Rc<Tree>,
 }
 
@@ -66,6 +68,10 @@ pub(super) struct Convert<'a> {
     problems: Vec<Problem>,
     /// What is odd: the line, the path as it was written, and a sentence.
     pub(super) notes: Vec<(u32, String, String)>,
+    /// The places at the top that are ours, where the others are another program's.
+    pub(super) ours: Option<Vec<usize>>,
+    /// Values of what is being read that are from there.
+    pub(super) elsewhere: Elsewhere,
     values: usize,
     bytes: usize,
 }
@@ -87,7 +93,24 @@ pub(super) fn item(path: &str, place: usize) -> String {
 
 impl<'a> Convert<'a> {
     pub(super) fn new(file: &'a str) -> Self {
-        Convert { file, process: None, site: None, problems: Vec::new(), notes: Vec::new(), values: 0, bytes: 0 }
+        Convert {
+            file,
+            process: None,
+            site: None,
+            problems: Vec::new(),
+            notes: Vec::new(),
+            ours: None,
+            elsewhere: Elsewhere::default(),
+            values: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Remembers a value that another program's part of the file gave.
+    fn origin(&mut self, tree: &Tree, path: &str) {
+        if self.ours.as_ref().is_some_and(|ours| !ours.contains(&tree.top)) {
+            self.elsewhere.insert(path, tree.line);
+        }
     }
 
     /// How much was found wrong by now.
@@ -128,11 +151,12 @@ impl<'a> Convert<'a> {
             line: Some(line),
             process: self.process.clone(),
             field: Some(path.to_owned()).filter(|path| !path.is_empty()),
-            message: message.into(),
+            message: self.elsewhere.told(path, message.into()),
         });
     }
 
     pub(super) fn expected(&mut self, line: u32, path: &str, what: &str, found: &Tree) {
+        self.origin(found, path);
         self.problem(line, path, format!("expected {what}, found {}", describe(&shallow(found))));
     }
 
@@ -162,6 +186,7 @@ impl<'a> Convert<'a> {
 
     /// The entries of a table; noted and `None` when it is none. Nothing at all is an empty table.
     pub(super) fn table(&mut self, tree: &Tree, line: u32, path: &str, what: &str) -> Option<Vec<Flat>> {
+        self.origin(tree, path);
         match &tree.content {
             Content::Map(entries) => {
                 self.collection_tag(tree, "map", path);
@@ -203,14 +228,15 @@ impl<'a> Convert<'a> {
             }
             lines.insert(text.clone(), entry.line);
             let (line, comments) = (entry.line, entry.comments.clone());
-            flat.push(Flat { key: text.clone(), line, comments, value: Rc::clone(&entry.value) });
+            let value = Rc::clone(&entry.value);
+            flat.push(Flat { key: text.clone(), line, comments, is_merged: false, value });
         }
         for merge in merges {
             for merged in self.merged(merge, path) {
                 // What stands in the table itself wins, then what is merged first.
                 if !lines.contains_key(&merged.key) && self.count(merged.line, merged.key.len()) {
                     lines.insert(merged.key.clone(), merged.line);
-                    flat.push(Flat { comments: Vec::new(), ..merged });
+                    flat.push(Flat { comments: Vec::new(), is_merged: true, ..merged });
                 }
             }
         }
@@ -245,6 +271,7 @@ impl<'a> Convert<'a> {
 
     /// A value and all that is in it. The line is that of its key or item.
     pub(super) fn node(&mut self, tree: &Tree, line: u32, path: &str, take: Take) -> Node {
+        self.origin(tree, path);
         let bytes = if let Content::Scalar { text, .. } = &tree.content { text.len() } else { 0 };
         if !self.count(line, bytes) {
             return Node::at(Value::Null, line);
@@ -278,7 +305,13 @@ impl<'a> Convert<'a> {
         let Content::Scalar { text, plain } = &tree.content else { return Value::Null };
         let as_text = || Value::String(text.clone());
         let resolved = match &tree.tag {
-            Some(tag) => return self.tagged(tag, text, line, path),
+            Some(tag) => {
+                // What was wrong with it was told: nobody is told that it is missing, too.
+                let found = self.found();
+                let value = self.tagged(tag, text, line, path);
+                let words = self.found() > found && matches!(take, Take::Words | Take::Variables);
+                return if words { as_text() } else { value };
+            }
             None if *plain => resolve(text),
             None => return as_text(),
         };
@@ -344,6 +377,33 @@ impl<'a> Convert<'a> {
             path,
             format!("the tag `{shown}` means nothing here; text that begins with `!` needs quotes"),
         );
+    }
+}
+
+/// The comments of a key and of all below it, in their order. Those of what an alias stands for are told where that stands.
+pub(super) fn comments_of(entry: &Flat) -> Vec<String> {
+    let mut found = entry.comments.clone();
+    if !entry.is_merged {
+        comments_below(&entry.value, entry.line, &mut found);
+    }
+    found
+}
+
+/// No deeper than a file may be nested.
+fn comments_below(tree: &Tree, from: u32, found: &mut Vec<String>) {
+    // What is marked stands above its aliases.
+    if tree.line < from {
+        return;
+    }
+    match &tree.content {
+        Content::Scalar { .. } => {}
+        Content::List(items) => items.iter().for_each(|item| comments_below(&item.value, item.line, found)),
+        Content::Map(entries) => {
+            for entry in entries {
+                found.extend(entry.comments.iter().cloned());
+                comments_below(&entry.value, entry.line, found);
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::socket::{Attached, Socket};
 use crate::spec::read::{self, Dialect, Syntax};
-use crate::spec::{Node, Problem, Source, Spec, Value, Written};
+use crate::spec::{Elsewhere, Node, Problem, Source, Spec, Value, Written};
 
 /// A process as a file defines it: its keys are those of a spec, older names being translated.
 #[derive(Clone, Debug)]
@@ -19,10 +19,14 @@ pub struct Definition {
     pub line: u32,
     /// The comment that stands directly before it, without `#`.
     pub comments: Vec<String>,
+    /// The comments that stand before its keys, beside or below them, by the key that each is here.
+    pub key_comments: Vec<(String, Vec<String>)>,
     /// What the user called a key, by its path.
     pub(super) written: BTreeMap<String, Written>,
     /// Lines of paths that the keys' own do not tell.
     pub(super) lines: BTreeMap<String, u32>,
+    /// Values that are another program's.
+    pub(super) elsewhere: Elsewhere,
     /// What is wrong with it already.
     pub(super) problems: Vec<Problem>,
     /// What is odd about it: path and sentence.
@@ -47,6 +51,7 @@ impl Definition {
             fields: self.lines.clone(),
             written: self.written.clone(),
             notes: self.notes.clone(),
+            elsewhere: self.elsewhere.clone(),
             ..Source::default()
         }
     }
@@ -77,6 +82,7 @@ impl Definition {
 
     /// Adds a socket to what it listens at.
     pub(super) fn attach(&mut self, socket: &Socket) {
+        self.elsewhere.extend(&socket.elsewhere);
         self.problems.extend(socket.problems.iter().map(|problem| {
             let process = problem.process.clone().or_else(|| Some(self.name.clone()));
             Problem { process, ..problem.clone() }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::convert::{Convert, Flat, below, shallow};
 use super::definition::Definition;
+use super::others::is_anothers;
 use super::process::{definition, is_older};
 use super::socket::{self, Socket, TELLING};
 use super::text::{Text, problem};
@@ -37,6 +38,8 @@ pub struct Document {
     pub enabled: bool,
     /// The line of `enabled`, or 1.
     pub enabled_line: u32,
+    /// The comments at its head, which are no process's.
+    pub comments: Vec<String>,
     /// Its processes, in the order of the file.
     pub processes: Vec<Definition>,
     /// Its sockets that stand apart from processes; [`join`](super::join) brings them together.
@@ -54,13 +57,13 @@ const SEVERAL: [&str; 2] = ["processes", "sockets"];
 /// by [`Definition::spec`], so that all of it is told at once.
 pub fn read(source: &Text) -> Result<Document, Vec<Problem>> {
     let file = source.file;
-    let Some(root) = tree(file, source.text).map_err(|problem| vec![problem])? else {
+    let Some((root, head)) = tree(file, source.text).map_err(|problem| vec![problem])? else {
         return Err(vec![empty(file, source.name)]);
     };
     let Content::Map(entries) = &root.content else {
-        return Err(vec![not_a_table(file, source.name, &root)]);
+        return Err(vec![not_a_table(source, &root)]);
     };
-    let mut reading = Reading { convert: Convert::new(file), document: blank(file) };
+    let mut reading = Reading { convert: Convert::new(file), document: Document { comments: head, ..blank(file) } };
     let has = |keys: &[&str]| keys.iter().any(|key| has_key(entries, key));
     if has(&["process_manager"]) {
         reading.datadog(entries);
@@ -87,6 +90,7 @@ fn blank(file: &str) -> Document {
         form: Form::Process,
         enabled: true,
         enabled_line: 1,
+        comments: Vec::new(),
         processes: Vec::new(),
         sockets: Vec::new(),
     }
@@ -100,9 +104,13 @@ fn empty(file: &str, name: Option<&str>) -> Problem {
     problem(file, 1, format!("nothing stands in this file; {needed}, or `processes: {{}}` if there is to be none"))
 }
 
-fn not_a_table(file: &str, name: Option<&str>, root: &Tree) -> Problem {
+fn not_a_table(source: &Text, root: &Tree) -> Problem {
+    let file = source.file;
     match shallow(root) {
-        Value::Null => empty(file, name),
+        Value::Null => empty(file, source.name),
+        _ if is_anothers(file, source.text.lines(), root.line) => {
+            problem(file, root.line, "expected lines of `key: value`, found something else")
+        }
         found => {
             let found = describe(&found);
             problem(file, root.line, format!("expected lines of `key: value`, found {found}"))
@@ -123,12 +131,13 @@ impl Reading<'_> {
     /// `datadog.yaml`: one key is ours, and nothing else is looked at.
     fn datadog(&mut self, entries: &[Entry]) {
         self.document.form = Form::Datadog;
-        let ours: Vec<Entry> = entries
-            .iter()
-            .filter(|entry| matches!(&entry.key.content, Content::Scalar { text, .. } if text == ROOT))
-            .cloned()
-            .collect();
+        let is_ours = |entry: &Entry| matches!(&entry.key.content, Content::Scalar { text, .. } if text == ROOT);
+        let places = entries.iter().enumerate().filter(|(_, entry)| is_ours(entry)).map(|(place, _)| place);
+        self.convert.ours = Some(places.collect());
+        let ours: Vec<Entry> = entries.iter().filter(|entry| is_ours(entry)).cloned().collect();
         let Some(manager) = self.convert.flat(&ours, "").into_iter().next() else { return };
+        // Who knows what stands in the comments of others.
+        self.document.comments.clone_from(&manager.comments);
         let what = "a table with `enabled` and `managed_processes`";
         let Some(keys) = self.table_of_processes(&manager, ROOT, what) else { return };
         for entry in keys {
@@ -168,7 +177,10 @@ impl Reading<'_> {
     /// `processes` and `sockets`; keys that begin with `x-` are anybody's, for what is marked there and used below.
     fn several(&mut self, entries: &[Entry]) {
         self.document.form = Form::Several;
-        for entry in self.convert.flat(entries, "") {
+        for (place, entry) in self.convert.flat(entries, "").into_iter().enumerate() {
+            if place == 0 || SEVERAL.contains(&entry.key.as_str()) {
+                self.document.comments.extend(entry.comments.iter().cloned());
+            }
             match entry.key.as_str() {
                 "processes" => self.processes(&entry, "processes"),
                 "sockets" => self.sockets(&entry, "sockets"),
@@ -269,8 +281,12 @@ impl Reading<'_> {
         };
         let line = flat.first().map_or(1, |entry| entry.line);
         let comments = flat.first().map(|entry| entry.comments.clone()).unwrap_or_default();
-        // What is wrong with the table is wrong with the process.
-        let process = definition(&mut self.convert, (name, line), flat, 0);
+        // What is wrong with the table is wrong with the process, and what stands before its first key is said of it.
+        let keys = flat.into_iter().enumerate().map(|(place, entry)| match place {
+            0 => Flat { comments: Vec::new(), ..entry },
+            _ => entry,
+        });
+        let process = definition(&mut self.convert, (name, line), keys.collect(), 0);
         self.document.processes.push(Definition { comments, ..process });
     }
 }

@@ -64,12 +64,13 @@ fn without_process(socket: &Socket, processes: &[Definition]) -> Problem {
         "" => "service".to_owned(),
         path => format!("{path}.service"),
     };
+    let message = format!("there is no process {} that this socket could be held for{offer}", quote(&socket.service));
     Problem {
         severity: Severity::Error,
         file: Some(socket.file.clone()),
         line: Some(socket.service_line),
         process: None,
+        message: socket.elsewhere.told(&field, message),
         field: Some(field),
-        message: format!("there is no process {} that this socket could be held for{offer}", quote(&socket.service)),
     }
 }

@@ -40,6 +40,9 @@ const RESOURCE_LIMITS: [(&str, &str); 9] = [
     ("oom_score_adj", "oom_score_adj"),
 ];
 
+/// A limit of fewer thousandths of a core was meant as cores: nothing gets anywhere with it.
+const FEWEST_MILLIS: u32 = 10;
+
 /// A process's keys while they are gathered.
 pub(super) struct Keys {
     pub(super) entries: Vec<(String, Node)>,
@@ -210,6 +213,14 @@ impl Keys {
                     Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => Some(text.clone()),
                     _ => None,
                 };
+                if let ("cpu_limit", Some(few)) =
+                    (entry.key.as_str(), millis.as_deref().and_then(|text| text.parse().ok()))
+                    && (1..FEWEST_MILLIS).contains(&few)
+                {
+                    let cores = if few == 1 { "one core".to_owned() } else { format!("{few} cores") };
+                    let message = format!("is {few}/1000 of a core; write {few}000 or {few}000m for {cores}");
+                    convert.notes.push((entry.line, path.clone(), message));
+                }
                 let node = match millis.as_deref() {
                     Some("0") => Node::at(Value::Null, entry.line),
                     Some(millis) => Node::at(Value::String(format!("{millis}m")), entry.line),

@@ -10,7 +10,7 @@ const OURS: &str = "process_manager";
 /// YAML has its secrets, too.
 pub fn is_anothers<'a>(file: &str, lines: impl Iterator<Item = &'a str> + Clone, line: u32) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file);
-    let agents = matches!(name, "datadog.yaml" | "datadog.yml") || lines.clone().any(is_ours);
+    let agents = matches!(name, "datadog.yaml" | "datadog.yml") || lines.clone().any(may_be_ours);
     let until = usize::try_from(line).unwrap_or(usize::MAX);
     agents && !lines.take(until).filter(|line| is_top(line)).last().is_some_and(is_ours)
 }
@@ -18,6 +18,17 @@ pub fn is_anothers<'a>(file: &str, lines: impl Iterator<Item = &'a str> + Clone,
 /// Whether a line begins a key at the top. Items and ends of lists may stand as far left as the key that they belong to.
 fn is_top(line: &str) -> bool {
     !line.trim().is_empty() && !line.starts_with([' ', '\t', '#', ']', '}']) && line != "-" && !line.starts_with("- ")
+}
+
+/// Whether our key may stand in a line, however far in: files in braces and indented ones are the Agent's, too. Of these
+/// nothing is shown, for lines do not tell what of them is ours.
+fn may_be_ours(line: &str) -> bool {
+    let after = |(at, _): (usize, &str)| line.get(at + OURS.len()..).unwrap_or_default();
+    let is_key = |rest: &str| {
+        let rest = rest.strip_prefix(['"', '\'']).unwrap_or(rest).trim_start();
+        rest.starts_with(':') || rest.is_empty() && line.trim_start().starts_with(['?', '"', '\''])
+    };
+    !line.trim_start().starts_with('#') && line.match_indices(OURS).map(after).any(is_key)
 }
 
 fn is_ours(line: &str) -> bool {
@@ -29,7 +40,7 @@ fn is_ours(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::is_anothers;
-    use crate::yaml::{Text, read};
+    use crate::yaml::{Form, Text, read};
 
     fn hidden(file: &str, text: &str) -> Vec<u32> {
         (1..).take(text.lines().count()).filter(|line| is_anothers(file, text.lines(), *line)).collect()
@@ -45,6 +56,25 @@ mod tests {
         assert_eq!(hidden("datadog.yaml", "{ process_manager: 1 }"), [1]);
         assert_eq!(hidden("datadog.yaml", "'process_manager' : 1\n"), [0; 0]);
         assert_eq!(hidden("web.yaml", "command: x\nprocess_managers: y\n"), [0; 0]);
+        assert_eq!(hidden("web.yaml", "# process_manager: x\ncommand: /bin/process_manager --x\n"), [0; 0]);
+    }
+
+    #[test]
+    fn an_agents_file_in_braces_or_indented_is_known_by_any_name() {
+        for text in [
+            "{ \"api_key\": \"x\", \"process_manager\": {} }",
+            "{\n  \"api_key\": \"x\",\n  \"process_manager\":\n    {} }",
+            "{\n  \"api_key\": \"x\",\n  \"process_manager\"\n  : {} }",
+            "---\n  api_key: x\n  'process_manager' :\n    enabled: true\n",
+            "api_key: x\n? process_manager\n: enabled: true\n",
+        ] {
+            let read = read(&Text { file: "agent.yaml", text, name: Some("agent") }).unwrap();
+            assert_eq!(read.form, Form::Datadog, "{text}");
+            let shown = hidden("agent.yaml", text);
+            for (line, _) in (1..).zip(text.lines()).filter(|(_, line)| line.contains("api_key")) {
+                assert!(shown.contains(&line), "{line} of {text}");
+            }
+        }
     }
 
     #[test]
@@ -67,13 +97,24 @@ mod tests {
             "S3CRET",
             "S3CRET:S3CRET",
         ] {
-            for text in [format!("{broken}\n{OURS}"), format!("{OURS}{broken}\n")] {
-                let name = Some("datadog");
-                let Err(problems) = read(&Text { file: "datadog.yaml", text: &text, name }) else { continue };
+            let indented = |text: &str| text.lines().map(|line| format!("  {line}\n")).collect::<String>();
+            let texts = [
+                ("datadog.yaml", broken.to_owned()),
+                ("datadog.yaml", format!("{broken}\n{OURS}")),
+                ("datadog.yaml", format!("{OURS}{broken}\n")),
+                ("agent.yaml", format!("{broken}\n{OURS}")),
+                ("agent.yaml", format!("{OURS}{broken}\n")),
+                ("agent.yaml", indented(&format!("{broken}\n{OURS}"))),
+                ("agent.yaml", format!("{{ {broken},\n \"process_manager\": {{}} }}")),
+                ("agent.yaml", format!("{{\n \"process_manager\": {{}},\n {broken} }}")),
+            ];
+            for (file, text) in texts {
+                let name = file.strip_suffix(".yaml");
+                let Err(problems) = read(&Text { file, text: &text, name }) else { continue };
                 let line = problems[0].line.unwrap();
                 assert!(problems.iter().all(|problem| !problem.to_string().contains("S3CRET")), "{problems:?}");
                 assert!(
-                    is_anothers("datadog.yaml", text.lines(), line)
+                    is_anothers(file, text.lines(), line)
                         || !text.lines().nth(line as usize - 1).unwrap().contains("S3CRET"),
                     "{text}: {problems:?}"
                 );

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::convert::{Convert, Flat, Take};
+use super::convert::{Convert, Flat, Take, comments_of};
 use super::definition::Definition;
 use super::older::Keys;
 use super::socket::inline;
-use crate::spec::schema::OLDER_NAMES;
+use crate::spec::schema::{OLDER_NAMES, OLDER_TABLES};
 use crate::spec::{Node, Value};
 
 /// The definition of a process from its keys. What was found wrong before so much was, is not its own.
@@ -17,15 +17,23 @@ pub(super) fn definition(
     before: usize,
 ) -> Definition {
     convert.process = Some(name.to_owned());
+    // Paths begin at the process from here on.
+    let around = std::mem::take(&mut convert.elsewhere);
     let mut keys = Keys { entries: Vec::with_capacity(entries.len()), written: BTreeMap::new() };
+    let key_comments = entries.iter().map(|entry| (ours(&entry.key).to_owned(), comments_of(entry)));
+    let key_comments = key_comments.filter(|(_, comments)| !comments.is_empty()).collect();
     // Ours come first, so that whoever gives a key and its older name is told of the older one.
     let (older, ours): (Vec<Flat>, Vec<Flat>) = entries.into_iter().partition(|entry| is_older(&entry.key));
     for entry in ours {
         convert.site = Some((entry.key.clone(), entry.line));
         let mut node = convert.node(&entry.value, entry.line, &entry.key, Take::of(&entry.key));
-        if let ("description", Value::String(text)) = (entry.key.as_str(), &mut node.value) {
+        match (entry.key.as_str(), &mut node.value) {
             // Text below `|` and `>` ends in a line break, and a description is one line.
-            *text = text.split_whitespace().collect::<Vec<&str>>().join(" ");
+            ("description", Value::String(text)) => {
+                *text = text.split_whitespace().collect::<Vec<&str>>().join(" ");
+            }
+            ("success_exit_status", _) => listed(&mut node),
+            _ => {}
         }
         keys.entries.push((entry.key, node));
     }
@@ -53,7 +61,9 @@ pub(super) fn definition(
         file: convert.file.to_owned(),
         line,
         comments: Vec::new(),
+        key_comments,
         written: keys.written,
+        elsewhere: std::mem::replace(&mut convert.elsewhere, around),
         lines: BTreeMap::new(),
         problems,
         notes: Vec::new(),
@@ -68,6 +78,23 @@ pub(super) fn definition(
         definition.attach(socket);
     }
     definition
+}
+
+/// Exit codes and signals in one text, as systemd and the older system's command line have them: `0,1`, `1 SIGTERM`.
+fn listed(node: &mut Node) {
+    let Value::String(text) = &node.value else { return };
+    let words: Vec<&str> = text.split([',', ' ', '\t']).filter(|word| !word.is_empty()).collect();
+    if words.len() > 1 {
+        let line = node.position.line;
+        let item = |word: &&str| Node::at(Value::String((*word).to_owned()), line);
+        node.value = Value::List(words.iter().map(item).collect());
+    }
+}
+
+/// The key of a process that this one is, or is a part of.
+fn ours(key: &str) -> &str {
+    let older = OLDER_NAMES.iter().chain(&OLDER_TABLES).find(|(older, _)| *older == key);
+    older.map_or(key, |(_, path)| path.split('.').next().unwrap_or(path))
 }
 
 /// Whether a key is one of the older system's.

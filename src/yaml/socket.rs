@@ -6,7 +6,7 @@ use super::convert::{Convert, Flat, Take, below, item};
 use super::tree::{Content, Tree};
 use crate::spec::read::describe;
 use crate::spec::schema::{LISTEN, nearest};
-use crate::spec::{Node, Problem, Value};
+use crate::spec::{Elsewhere, Node, Problem, Value};
 
 /// A socket as a file defines it.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Socket {
     pub(super) path: String,
     pub(super) listeners: Vec<Attached>,
     pub(super) problems: Vec<Problem>,
+    /// Values that are another program's.
+    pub(super) elsewhere: Elsewhere,
 }
 
 /// One listener of a socket.
@@ -60,6 +62,7 @@ pub(super) fn sockets(convert: &mut Convert, entries: Vec<Flat>, path: &str) -> 
         const WHAT: &str = "the keys of a socket, such as `listen_stream` and `service`";
         if let Some(keys) = convert.table(&entry.value, entry.line, &path, WHAT) {
             let socket = socket(convert, &entry.key, (entry.line, path), keys);
+            convert.elsewhere.clear();
             sockets.push(Socket { problems: convert.take_problems_since(before), ..socket });
         }
     }
@@ -153,6 +156,7 @@ pub(super) fn socket(convert: &mut Convert, name: &str, (line, path): (u32, Stri
         listeners: listeners.collect(),
         path,
         problems: Vec::new(),
+        elsewhere: convert.elsewhere.clone(),
     }
 }
 

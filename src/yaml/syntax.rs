@@ -60,8 +60,13 @@ fn looked_at(text: &str, line: usize, error: &ScanError) -> Option<(usize, Strin
             format!("the `{bracket}` of line {opened} is not closed, or a comma is missing or too much before this");
         return Some((line, message));
     }
+    // Text may go on in the lines below it, where the tab is.
+    let below = || {
+        let (number, shown) = (line + 1..).zip(text.lines().skip(line)).find(|(_, shown)| is_content(shown))?;
+        (is_of_tabs(kind) && is_indented_by_a_tab(shown)).then_some(number)
+    };
     if !is_of_quotes(kind)
-        && let Some(number) = near().find(|number| lines.get(*number).is_some_and(is_indented_by_a_tab))
+        && let Some(number) = near().find(|number| lines.get(*number).is_some_and(is_indented_by_a_tab)).or_else(below)
     {
         let message = "this line is indented with a tab; YAML is indented with blanks, so write blanks instead";
         return Some((number, message.into()));
@@ -102,6 +107,19 @@ fn may_be_unclosed(kind: &ErrorKind) -> bool {
             | ErrorKind::InvalidColonPlacement
             | ErrorKind::UnexpectedEof
     ) || is_about_keys(kind)
+}
+
+fn is_of_tabs(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::TabNotAllowed
+            | ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabAtBlockScalarStart
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabInPlainScalar
+            | ErrorKind::InvalidBlockEntryWhitespace
+            | ErrorKind::InvalidMappingValueWhitespace
+    )
 }
 
 fn is_of_quotes(kind: &ErrorKind) -> bool {
@@ -223,15 +241,7 @@ fn said(kind: &ErrorKind) -> String {
         ErrorKind::RecursionLimitExceeded => {
             format!("tables and lists are nested deeper than {DEEPEST} levels here")
         }
-        ErrorKind::TabNotAllowed
-        | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabAtBlockScalarStart
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabInPlainScalar
-        | ErrorKind::InvalidBlockEntryWhitespace
-        | ErrorKind::InvalidMappingValueWhitespace => {
-            "a tab stands where YAML wants blanks; write blanks instead".into()
-        }
+        kind if is_of_tabs(kind) => "a tab stands where YAML wants blanks; write blanks instead".into(),
         ErrorKind::InvalidIndentation
         | ErrorKind::ExpectedBlockMappingKey
         | ErrorKind::UnexpectedEofBlockMapping

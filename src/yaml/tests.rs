@@ -169,6 +169,186 @@ fn older_restarts_and_stops_go_together_with_ours() {
 }
 
 #[test]
+fn exit_codes_may_be_one_text_as_systemd_has_them() {
+    for written in ["\"0,3\"", "0,3", "0 3", "\" 3, 0 \"", "[0, \"3\"]", "3"] {
+        let spec = one(&format!("command: a\nsuccess_exit_status: {written}\n"));
+        assert_eq!(spec.success_exit_status, [0, 3], "{written}");
+    }
+    let spec = one("command: a\nsuccess_exit_status: 75 SIGHUP,TERM\n");
+    assert_eq!((spec.success_exit_status.as_slice(), spec.success_signals.len()), (&[0, 75][..], 2));
+    let told = refused("command: a\nsuccess_exit_status: 0,300\n");
+    assert_eq!(
+        told,
+        "web.yaml:2: process `web`: success_exit_status[2]: expected an exit code from 0 to 255, found \"300\"\n"
+    );
+    assert!(refused("command: a\nsuccess_exit_status: \",\"\n").contains("success_exit_status: expected a signal"));
+}
+
+#[test]
+fn a_limit_that_is_surely_meant_in_another_unit_is_a_warning_with_its_line() {
+    let told = |keys: &str| refused(&format!("command: a\n{keys}\n"));
+    let warned = "web.yaml:2: warning: process `web`: ";
+    assert_eq!(
+        told("resource_limits: {cpu_limit: 2}"),
+        format!("{warned}resource_limits.cpu_limit: is 2/1000 of a core; write 2000 or 2000m for 2 cores\n")
+    );
+    assert!(told("resource_limits: {cpu_limit: \"1\"}").contains("write 1000 or 1000m for one core"));
+    assert_eq!(
+        told("resource_limits: {memory_limit: 512}"),
+        format!(
+            "{warned}resource_limits.memory_limit: is 512 bytes, in which no program can run; write \"512MiB\" for 512 MiB\n"
+        )
+    );
+    assert_eq!(
+        told("limits: {memory_high: 512K}"),
+        format!("{warned}limits.memory_high: is 524288 bytes, in which no program can run\n")
+    );
+    for fine in
+        ["resource_limits: {cpu_limit: 10, memory_limit: 1048576, cpu_request: 2}", "resource_limits: {cpu_limit: 5m}"]
+    {
+        assert_eq!(told(fine), "", "{fine}");
+    }
+}
+
+#[test]
+fn a_message_about_two_keys_calls_both_as_they_were_written() {
+    let told = |keys: &str| refused(&format!("command: a\n{keys}\n"));
+    let of = |line: u32, said: &str| format!("web.yaml:{line}: process `web`: {said}\n");
+    assert_eq!(
+        told("restart_max_delay: 0.5"),
+        of(2, "restart_max_delay: is shorter (500ms) than restart.delay, which is 1s unless it is given")
+    );
+    assert_eq!(
+        told("restart_sec: 5\nrestart_max_delay: 2"),
+        of(2, "restart_sec: is longer (5s) than restart_max_delay (2s)")
+    );
+    assert_eq!(
+        told("restart: {delay: 5, max_delay: 2}"),
+        of(2, "restart.delay: is longer (5s) than restart.max_delay (2s)")
+    );
+    assert_eq!(
+        told("start_limit_burst: 3\nstart_limit_interval: 0"),
+        of(3, "start_limit_interval: must be longer than 0; a start_limit_burst of 0 sets no limit")
+    );
+    assert_eq!(
+        told("resources:\n  requests: {memory: 8M}\n  limits: {memory: 4M}"),
+        of(3, "resources.requests.memory: is above resources.limits.memory (4MiB)")
+    );
+    assert_eq!(
+        told("timeout_stop_sec: 5\nstop: {sequence: [[TERM, 5s]]}"),
+        of(3, "stop.sequence: each step has its signal and its wait, so `timeout_stop_sec` cannot go with it")
+    );
+}
+
+/// What the Agent's file says that gives a process these keys, from another key's value.
+fn agents(value: &str, keys: &str) -> String {
+    let text = format!(
+        "api_key: &k {value}\nbase: &base {}\nprocess_manager:\n  managed_processes:\n    other: {{command: a}}\n    web:\n      {keys}\n",
+        keys.replace("*k", value)
+    );
+    told_of_agents(&text) + &told_of_agents(&text.replace(&format!("      {keys}"), "      <<: *base"))
+}
+
+fn told_of_agents(text: &str) -> String {
+    let definitions =
+        match read(&Text { file: "datadog.yaml", text, name: Some("datadog") }).and_then(|it| join(vec![it])) {
+            Ok(definitions) => definitions,
+            Err(problems) => return shown(&problems),
+        };
+    let mut plan = Plan::new();
+    let mut told = String::new();
+    for definition in definitions {
+        match definition.spec() {
+            Ok(spec) => plan.insert(spec).unwrap(),
+            Err(problems) => told += &shown(&problems),
+        }
+    }
+    let env = std::collections::BTreeMap::new();
+    let surroundings = crate::driver::known::Surroundings { base: std::path::Path::new("/"), env: &env };
+    told + &shown(&plan.validate()) + &shown(&crate::driver::known::lacking(&plan, surroundings))
+}
+
+#[test]
+fn a_value_from_another_key_of_the_agents_file_is_told_by_its_line_and_never_shown() {
+    assert_eq!(
+        agents("S3CRET", "{command: a, timeout_stop_sec: *k}").lines().next().unwrap(),
+        "datadog.yaml:7: process `web`: timeout_stop_sec: expected a duration (seconds, or text such as \"1h30m\", \"10s\" or \
+         \"250ms\"); the value is from line 1, \
+         below another key than ours, so it is not shown"
+    );
+    let tops = crate::spec::schema::SPEC.keys().map(|key| key.name);
+    let older = crate::spec::schema::OLDER_NAMES.iter().map(|(name, _)| *name);
+    let mut all: Vec<String> = tops.chain(older).map(|key| format!("{key}: *k")).collect();
+    all.extend(all.clone().into_iter().map(|key| key.replace("*k", "[*k, *k]")));
+    all.extend(
+        [
+            "restart: {policy: *k}",
+            "restart: {limit: {interval: *k}}",
+            "restart_sec: 99999999, restart_max_delay: *k",
+            "restart_sec: *k, restart_max_delay: 0.1",
+            "limits: {cpu: *k}",
+            "limits: {memory: *k, memory_low: 1G}",
+            "resource_limits: {cpu_limit: *k, cpu_request: *k, memory_limit: *k, pids_limit: *k}",
+            "resources: {requests: {cpu: *k}, limits: {cpu: *k}, oom_score_adj: *k}",
+            "health: {type: http, url: *k, method: *k, headers: {a: *k}}",
+            "health: {type: *k}",
+            "health_check: {type: http, endpoint: *k, interval: *k, http_status: *k}",
+            "health_check: {type: tcp, host: *k, port: *k}",
+            "health_check: {type: exec, command: *k, args: *k}",
+            "ready: {type: logline, pattern: *k}",
+            "hooks: {before_start: *k, after_stop: {command: *k, user: *k}}",
+            "stop: {signal: *k, mode: *k, sequence: [[*k, *k]]}",
+            "reload: {signal: *k}",
+            "conditions: {path_exists: *k, file_not_empty: [*k]}",
+            "env: {A: [*k], B: *k, LONG: {x: *k}}",
+            "rlimits: {nofile: *k}",
+            "listen: {tcp: *k}",
+            "listen: {unix: '/run/x', mode: *k, user: *k, fd_env: *k}",
+            "listen: [{tcp: *k}, {tcp: *k}]",
+            "socket: {listen_stream: *k, service: *k}",
+            "socket: [{listen_unix: *k}, {listen_datagram: *k, socket_mode: *k}]",
+            "socket: *k",
+            "log: {file: *k, ring: *k, stdout: *k}",
+            "user: *k",
+        ]
+        .map(str::to_owned),
+    );
+    for key in &all {
+        for (value, secret) in [
+            ("S3CRET", "S3CRET"),
+            ("\"S3CRET 'x [\"", "S3CRET"),
+            ("\"/S3CRET\\0\"", "S3CRET"),
+            ("8675309", "8675309"),
+            ("-8675.309", "8675"),
+            ("!S3CRET [x]", "S3CRET"),
+            ("{S3CRET: 8675309}", "8675309"),
+        ] {
+            // What is not about `command` needs one.
+            let keys = if key.starts_with("command") { format!("{{{key}}}") } else { format!("{{command: a, {key}}}") };
+            let told = agents(value, &keys);
+            let keyless = told.replace("[\"S3CRET\"]", "").replace(".S3CRET:", "").replace("S3CRET: there is no", "");
+            assert!(!keyless.contains(secret), "{keys} with {value}:\n{told}");
+        }
+    }
+    for sockets in [
+        "web: {listen_stream: *k}",
+        "web: {listen_stream: 80, service: *k}",
+        "web: {listen_unix: '/x', socket_mode: *k}",
+    ] {
+        let text = format!(
+            "api_key: &k S3CRET\nprocess_manager:\n  managed_processes: {{web: {{command: a}}}}\n  sockets: {{{sockets}}}\n  enabled: *k\n"
+        );
+        for text in [text.replace("  enabled: *k\n", ""), text] {
+            let told = told_of_agents(&text);
+            assert!(told.contains("from line 1") && !told.contains("S3CRET"), "{told}");
+        }
+    }
+    // What is ours is shown as ever, also where another key takes it from us.
+    let ours = "process_manager:\n  managed_processes: {web: {command: a, timeout_stop_sec: &k soon}}\napi_key: *k\n";
+    assert!(told_of_agents(ours).contains("found \"soon\""), "{}", told_of_agents(ours));
+}
+
+#[test]
 fn a_zero_that_was_not_given_to_the_older_system_is_not_given() {
     let plain = one("command: a\nhealth_check: {type: http, url: 'http://h/'}\n");
     let zeros =

@@ -18,6 +18,8 @@ pub(super) struct Tree {
     pub(super) line: u32,
     /// Its tag, when it has one.
     pub(super) tag: Option<String>,
+    /// Below which key of the file's top it was written, by its place: an alias elsewhere does not change that.
+    pub(super) top: usize,
     depth: usize,
 }
 
@@ -44,13 +46,16 @@ pub(super) struct Item {
 pub(super) struct Entry {
     pub(super) key: Rc<Tree>,
     pub(super) line: u32,
-    /// The lines of comments directly above.
+    /// The lines of comments directly above, beside it, and between the items of a list that it holds.
     pub(super) comments: Vec<String>,
     pub(super) value: Rc<Tree>,
 }
 
-/// The tree of a text; `None` when there is nothing in it.
-pub(super) fn tree(file: &str, text: &str) -> Result<Option<Rc<Tree>>, Problem> {
+/// A tree, and the comments that stand above all of it.
+type WithHead = (Rc<Tree>, Vec<String>);
+
+/// The tree of a text, and the comments that stand above all of it; `None` when there is nothing in it.
+pub(super) fn tree(file: &str, text: &str) -> Result<Option<WithHead>, Problem> {
     if text.len() > LONGEST_TEXT {
         let message = format!("the file has {} bytes; a configuration has at most {LONGEST_TEXT}", text.len());
         return Err(problem(file, 1, message));
@@ -69,7 +74,8 @@ pub(super) fn tree(file: &str, text: &str) -> Result<Option<Rc<Tree>>, Problem> 
             Err(error) => return Err(syntax::problem(file, text, &error)),
         }
     }
-    Ok(builder.root)
+    let head = builder.head;
+    Ok(builder.root.map(|root| (root, head)))
 }
 
 #[derive(Default)]
@@ -78,6 +84,7 @@ struct Builder<'a> {
     open: Vec<Open>,
     anchors: BTreeMap<usize, Rc<Tree>>,
     comments: Vec<(u32, String)>,
+    head: Vec<String>,
     documents: u32,
     root: Option<Rc<Tree>>,
 }
@@ -107,7 +114,8 @@ impl Builder<'_> {
             Event::Scalar(value, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
                 let content = Content::Scalar { text: value.into_owned(), plain };
-                let tree = Tree { content, line, tag: tag.map(|tag| tag.to_string()), depth: 1 };
+                let tag = tag.map(|tag| tag.to_string());
+                let tree = Tree { content, line, tag, top: self.top(), depth: 1 };
                 self.complete(tree, anchor)?;
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -118,8 +126,8 @@ impl Builder<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(open) = self.open.pop() {
-                    let tree = Tree { content: open.content, line: open.line, tag: open.tag, depth: open.depth + 1 };
-                    self.complete(tree, open.anchor)?;
+                    let Open { content, line, tag, anchor, depth, .. } = open;
+                    self.complete(Tree { content, line, tag, top: self.top(), depth: depth + 1 }, anchor)?;
                 }
             }
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
@@ -146,12 +154,20 @@ impl Builder<'_> {
                 return Err(problem(self.file, line, message));
             }
             Event::Comment(comment, placement) => match placement {
-                Placement::Right => {}
+                Placement::Right => self.beside(comment.into_owned()),
                 _ => self.comments.push((line, comment.into_owned())),
             },
             _ => {}
         }
         Ok(())
+    }
+
+    /// The place of the key at the top that is being read.
+    fn top(&self) -> usize {
+        match self.open.first().map(|open| &open.content) {
+            Some(Content::Map(entries)) => entries.len(),
+            _ => 0,
+        }
     }
 
     fn begin(&mut self, content: Content, line: u32, anchor: usize, tag: Option<String>) {
@@ -167,8 +183,26 @@ impl Builder<'_> {
         self.place(tree, line)
     }
 
+    /// A comment that stands behind something belongs to the key of that.
+    fn beside(&mut self, comment: String) {
+        for open in self.open.iter_mut().rev() {
+            if let Some((_, _, comments)) = &mut open.key {
+                return comments.push(comment);
+            }
+            if let Content::Map(entries) = &mut open.content
+                && let Some(entry) = entries.last_mut()
+            {
+                return entry.comments.push(comment);
+            }
+        }
+    }
+
     /// Puts a whole value where it belongs.
     fn place(&mut self, tree: Rc<Tree>, line: u32) -> Result<(), Problem> {
+        if let Some(Content::List(_)) = self.open.last().map(|open| &open.content) {
+            std::mem::take(&mut self.comments).into_iter().for_each(|(_, comment)| self.beside(comment));
+        }
+        let is_first = matches!(self.open.as_slice(), [Open { content: Content::Map(entries), key: None, .. }] if entries.is_empty());
         let Some(open) = self.open.last_mut() else {
             self.root = Some(tree);
             return Ok(());
@@ -182,7 +216,13 @@ impl Builder<'_> {
             Content::List(items) => items.push(Item { value: tree, line }),
             Content::Map(entries) => match open.key.take() {
                 Some((key, line, comments)) => entries.push(Entry { key, line, comments, value: tree }),
-                None => open.key = Some((tree, line, above(&mut self.comments, line))),
+                None => {
+                    let (above, higher) = above(&mut self.comments, line);
+                    open.key = Some((tree, line, above));
+                    if is_first {
+                        self.head = higher;
+                    }
+                }
             },
             Content::Scalar { .. } => {}
         }
@@ -190,19 +230,17 @@ impl Builder<'_> {
     }
 }
 
-/// The comments that stand directly above a line; what stands higher belongs to nobody any more.
-fn above(comments: &mut Vec<(u32, String)>, line: u32) -> Vec<String> {
+/// The comments that stand directly above a line, and those that stand higher.
+fn above(comments: &mut Vec<(u32, String)>, line: u32) -> (Vec<String>, Vec<String>) {
     let mut next = line;
-    let mut lines: Vec<String> = Vec::new();
-    for (line, text) in comments.drain(..).rev() {
-        if line + 1 != next {
-            break;
-        }
-        next = line;
-        lines.push(text);
-    }
-    lines.reverse();
-    lines
+    let adjacent = comments.iter().rev().take_while(|(line, _)| {
+        let is_next = line + 1 == next;
+        next = *line;
+        is_next
+    });
+    let above = comments.split_off(comments.len() - adjacent.count());
+    let texts = |comments: Vec<(u32, String)>| comments.into_iter().map(|(_, text)| text).collect();
+    (texts(above), texts(std::mem::take(comments)))
 }
 
 fn line_of(span: &Span) -> u32 {

@@ -7,12 +7,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::skipped;
-use crate::support::{DEADLINE, Daemon, Home};
+use crate::common::{self, skipped};
+use crate::support::{Daemon, Home};
 
 /// The project's root.
 pub fn root() -> &'static Path {
@@ -101,15 +100,10 @@ impl World {
     /// Waits until all of `list` is so.
     #[track_caller]
     pub fn wait_until(&self, what: &str, met: impl Fn(&BTreeMap<String, Value>) -> bool) {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        common::wait_for(what, || {
             let all = self.list();
-            if met(&all) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "in vain until {what}: {all:#?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            if met(&all) { Ok(()) } else { Err(format!("{all:#?}")) }
+        });
     }
 
     /// What the trace-agent answers to a request for /info over TCP: the status and the JSON, or nothing if nobody answers.
@@ -130,15 +124,10 @@ impl World {
     /// Waits until a process printed this.
     #[track_caller]
     pub fn wait_for_line(&self, process: &str, text: &str) {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        common::wait_for(&format!("{process} printed `{text}`"), || {
             let lines = self.neap(&["logs", "-n", "1000", process]);
-            if lines.contains(text) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{process} never printed `{text}`: {lines}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            if lines.contains(text) { Ok(()) } else { Err(lines) }
+        });
     }
 
     /// Waits until each is in this state.

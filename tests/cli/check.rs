@@ -107,3 +107,16 @@ fn a_file_or_a_folder_may_be_named() {
     assert!(ended.stdout.contains("2 processes,"), "{}", ended.stdout);
     let _ = Neap::new(["check", "/no/such/file.lua"]).end().expect_code(1);
 }
+
+#[test]
+fn check_takes_the_yaml_of_the_folder_as_it_takes_its_lua_and_names_both_where_there_are_two() {
+    let folder = Folder::new();
+    folder.write("neap.yaml", "processes: { web: { command: 'true' } }");
+    let check = || Neap::new(["check"]).dir(folder.path());
+    assert_eq!(check().end().expect_code(0).stdout, "neap.yaml: 1 process, no errors\n");
+    folder.write("neap.lua", GOOD);
+    let ended = check().end().expect_code(1);
+    assert!(ended.stderr.contains("both `neap.lua` and `neap.yaml` are there"), "{}", ended.stderr);
+    let named = Neap::new(["check", "neap.yaml"]).dir(folder.path()).end().expect_code(0);
+    assert_eq!(named.stdout, "neap.yaml: 1 process, no errors\n");
+}

@@ -47,7 +47,7 @@ fn the_example_of_health_finds_out_who_is_up_and_not_well() {
     let instance = Instance::start(&text);
     assert_eq!(instance.ok(&["health", "--wait", "--timeout", "60s"]), "the instance is well\n");
     for name in ["cache", "web", "shop"] {
-        once(&instance, name, |process| process["health"] == "healthy");
+        assert_eq!(instance.process(name)["health"], "healthy", "{name}");
     }
     let (cache, web) = (instance.process("cache"), instance.process("web"));
 
@@ -84,6 +84,35 @@ fn the_example_of_health_finds_out_who_is_up_and_not_well() {
     once(&instance, "worker", |now| now["state"] == "running" && now["pid"] != worker["pid"]);
     let why = instance.ok(&["why", "worker"]);
     assert!(why.contains("watchdog"), "{why}");
+}
+
+#[test]
+fn who_waits_for_the_instance_to_be_well_waits_for_each_health_check() {
+    let instance = Instance::start(
+        r#"
+local neap = require "neap"
+local check = neap.exec { command = { "test", "-e", "well" }, interval = "20ms", retries = 100000 }
+neap.process "first" { command = { "sleep", "1000" }, ready = neap.exec { command = { "test", "-e", "up" } } }
+neap.process "late" { command = { "sleep", "1000" }, requires = "first", health = check }
+neap.process "own" { command = { "sleep", "1000" }, health = check }
+neap.process "off" { command = { "sleep", "1000" }, auto_start = false, health = check }
+neap.process "idle" { command = { "sleep", "1000" }, listen = neap.listen { unix = "idle.sock" }, health = check }
+"#,
+    );
+    // Nothing is wrong, and nothing is known to be well.
+    instance.ok(&["health"]);
+    let too_late = instance.fails(7, &["health", "--wait", "--timeout", "300ms"]);
+    assert_eq!(too_late.stdout, "");
+    let waiting = instance.child(&["health", "--wait"]);
+    instance.folder.write("up", "");
+    once(&instance, "late", |process| process["state"] == "running");
+    instance.fails(7, &["health", "--wait", "--timeout", "300ms"]);
+    instance.folder.write("well", "");
+    let output = waiting.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"the instance is well\n"[..]), "{output:?}");
+    for (name, health) in [("late", "healthy"), ("own", "healthy"), ("off", "unknown"), ("idle", "unknown")] {
+        assert_eq!(instance.process(name)["health"], health, "{name}");
+    }
 }
 
 #[test]

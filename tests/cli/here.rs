@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
+use crate::common::wait_for;
 use crate::support::{Ended, Folder, Neap};
 
 /// Checks this process in a folder of its own.
@@ -125,14 +126,20 @@ fn a_port_or_path_at_which_another_program_listens_is_refused_naming_it() {
     let port = tcp.local_addr().unwrap().port();
     let at = [format!("tcp = {port}"), format!("tcp = \"0.0.0.0:{port}\""), "unix = \"live.sock\"".to_owned()];
     for listen in &at {
-        let ended = check(&folder, &with(listen), &[]).expect_code(1);
         let us = format!("(pid {}) listens there; end that, or choose another address", std::process::id());
-        assert!(ended.stderr.contains(&us), "{listen}: {}", ended.stderr);
+        // What another test forks has all that we have until it becomes its program, and may be found first.
+        wait_for("we are named", || {
+            let said = check(&folder, &with(listen), &[]).expect_code(1).stderr;
+            if said.contains(&us) { Ok(()) } else { Err(format!("{listen}: {said}")) }
+        });
         // Of another host nothing is known here.
         check(&folder, &with(listen), &["--elsewhere"]).expect_code(0);
     }
     drop(tcp);
-    check(&folder, &with(&at[0]), &["--strict"]).expect_code(0);
+    wait_for("it is free", || {
+        let ended = check(&folder, &with(&at[0]), &["--strict"]);
+        if ended.status.success() { Ok(()) } else { Err(ended.stderr) }
+    });
 }
 
 #[test]

@@ -352,6 +352,8 @@ fn up_goes_on_printing_when_its_supervisor_is_killed() {
     home.config("neap.process 'a' { shell = 'while :; do echo tick; sleep 0.05; done' }");
     let up = home.start(home.command(["up"]));
     up.wait_for("a    | tick");
+    // It is served once its first plan is in force, which may be after the first line.
+    wait_until("it answers", || home.ask(["status"]).status.success());
     let before = identity(pid(&home.list()["a"]));
     kill(up.supervisor(), Signal::SIGKILL).unwrap();
     up.wait_for("the supervisor was started again; 1 process goes on");

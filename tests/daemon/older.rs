@@ -210,7 +210,13 @@ fn dd_procmgr_makes_changes_and_forgets_processes_as_older_scripts_have_it() {
     assert_eq!(refused.status.code(), Some(4), "{refused:?}");
     assert!(said(&refused).starts_with("dd-procmgr: "), "{refused:?}");
     older.ok(&["remove", "web", "--force"]);
-    older.ok(&["create", "job", "--", "sh", "-c", "exit 3"]);
+    // What to call next is what this client has: `neap start` would ask another instance.
+    let made = older.ok(&["create", "job", "--", "sh", "-c", "exit 3"]);
+    assert_eq!(made, "job: created; `dd-procmgr start job` starts it\n");
+    let taken = older.client(&["create", "job", "sleep", "1"]);
+    assert!(said(&taken).contains("`dd-procmgr update job` changes it, `dd-procmgr delete job`"), "{taken:?}");
+    let nothing = older.client(&["create", "none"]);
+    assert!(said(&nothing).contains("`dd-procmgr create none -- PROGRAM"), "{nothing:?}");
     older.ok(&["update", "job", "--success-exit-status", "0,3", "--process-type", "oneshot"]);
     older.ok(&["start", "job"]);
     older.ok(&["health", "--wait", "--timeout", "60"]);

@@ -5,6 +5,8 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::Command;
 use std::time::Duration;
 
+use nix::fcntl::AT_FDCWD;
+use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
 use nix::sys::signal::Signal;
 
 use crate::common::{root_or_skip, skipped};
@@ -122,6 +124,48 @@ fn a_listener_that_cannot_be_bound_or_waits_for_another_process_keeps_nobody_fro
     assert_eq!(home.status()["ready"], true);
     assert!(!home.path("later").exists());
     home.wait_until("it is tried again", |all| all["taken"]["state"] == "backoff");
+    daemon.stop();
+}
+
+#[test]
+fn a_disk_that_does_not_answer_keeps_nobody_from_being_ready_for_ever() {
+    const NAME: &str = "a_disk_that_does_not_answer_keeps_nobody_from_being_ready_for_ever";
+    let home = Home::new();
+    std::fs::write(home.path("hangs"), "A=1\n").unwrap();
+    home.config(
+        "neap.process('other', { command = 'sleep 100000', listen = neap.listen { unix = neap.path 'other' } })",
+    );
+    let (socket, daemon) = told_of(&home);
+    heard(&socket, "READY=1");
+    // Whoever opens the file waits until the test lets him: as it would be on a disk that hangs.
+    let hang = || -> nix::Result<Fanotify> {
+        let disk = Fanotify::init(InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC, EventFFlags::O_RDONLY)?;
+        disk.mark(MarkFlags::FAN_MARK_ADD, MaskFlags::FAN_OPEN_PERM, AT_FDCWD, Some(&home.path("hangs")))?;
+        Ok(disk)
+    };
+    let disk = match hang() {
+        Ok(disk) => disk,
+        Err(errno) => {
+            daemon.stop();
+            return skipped(NAME, &format!("no disk can be made to hang: {errno}"));
+        }
+    };
+    let listens = "neap.process('web', { command = 'sleep 100000', auto_start = true, start_timeout = 'infinity', \
+        env_file = 'hangs', listen = neap.listen { unix = neap.path 'web' } })";
+    home.config(listens);
+    let told = "not bound after 10 s, and no longer waited for: web at ";
+    daemon.signal(Signal::SIGHUP);
+    heard(&socket, "READY=1");
+    daemon.wait_for(told);
+    daemon.crash();
+    heard(&socket, "READY=1");
+    let said = daemon.said();
+    assert_eq!(said.matches(told).count(), 2, "after a crash as after a reload: {said}");
+    assert_eq!(home.status()["ready"], true);
+    // It is late, and no more.
+    drop(disk);
+    home.wait_until("it is up", |all| all["web"]["state"] == "running");
+    UnixStream::connect(home.path("web")).unwrap();
     daemon.stop();
 }
 

@@ -9,17 +9,16 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use neap::driver::identity::Stat;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::common::TempDir;
+pub use crate::common::DEADLINE;
+use crate::common::{TempDir, wait_for};
 
-/// Only fails: nothing waits for this to pass.
-pub const DEADLINE: Duration = Duration::from_secs(90);
 /// What each process started by a test has in its environment.
 const MARK: &str = "TIDE_MARK";
 /// Before each configuration.
@@ -101,15 +100,10 @@ impl Home {
     /// Waits until all of `list` is so.
     #[track_caller]
     pub fn wait_until(&self, what: &str, met: impl Fn(&BTreeMap<String, Value>) -> bool) -> BTreeMap<String, Value> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        wait_for(what, || {
             let all = self.list();
-            if met(&all) {
-                return all;
-            }
-            assert!(Instant::now() < deadline, "in vain until {what}: {all:#?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            if met(&all) { Ok(all) } else { Err(format!("{all:#?}")) }
+        })
     }
 
     /// Starts a daemon of the configuration here.
@@ -293,13 +287,8 @@ pub fn is(row: &Value, state: &str) -> bool {
 /// Waits until the file has this in it.
 #[track_caller]
 pub fn wait_for_file(path: &Path, met: impl Fn(&str) -> bool) -> String {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    wait_for(&format!("{} has it", path.display()), || {
         let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-        if met(&text) {
-            return text;
-        }
-        assert!(Instant::now() < deadline, "in vain in {}: {text}", path.display());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        if met(&text) { Ok(text) } else { Err(text) }
+    })
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
+use crate::common::wait_for;
 use crate::support::{Home, identity, is, pid};
 
 const SLEEPER: &str = "command: sleep 1000\nauto_start: true\n";
@@ -86,6 +87,48 @@ fn a_folder_comes_up_without_its_bad_file_until_that_is_mended() {
 }
 
 #[test]
+fn what_is_told_of_the_configuration_in_force_outlives_its_supervisor() {
+    let home = Home::new();
+    let folder = folder(&home, &[("good.yaml", SLEEPER)]);
+    // One that could not even be read: there is no record of what it said.
+    std::os::unix::fs::symlink("nowhere", folder.join("gone.yaml")).unwrap();
+    let daemon = home.start(home.command(["daemon", "conf"]));
+    daemon.wait_for("neap: ready;");
+    let why = degraded(&home, "conf");
+    assert!(why.len() == 1 && why[0].contains("conf/gone.yaml does not exist"), "{why:?}");
+    std::fs::write(folder.join("good.yaml"), "comand: sleep 1000\n").unwrap();
+    assert_eq!(ask(&home, "conf", &["apply"]).0, Some(1));
+    let told = || {
+        let (_, text) = ask(&home, "conf", &["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (status["degraded"].clone(), status["refused"].clone(), status["pid"].as_i64().unwrap())
+    };
+    let (wrong, refused, first) = told();
+    assert!(refused.as_str().unwrap().contains("conf/good.yaml:1: "), "{refused}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(first).unwrap()), Signal::SIGKILL).unwrap();
+    daemon.wait_for("neap: ready;");
+    let (after_a_crash, still_refused, second) = told();
+    assert_ne!(first, second);
+    assert_eq!((&after_a_crash, &still_refused), (&wrong, &refused));
+    let (code, said) = ask(&home, "conf", &["upgrade"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (after_an_upgrade, still_refused, third) = told();
+    assert_ne!(second, third);
+    assert_eq!((&after_an_upgrade, &still_refused), (&wrong, &refused));
+
+    // Until another is in force: then that is what there is to tell, also after a crash.
+    std::fs::write(folder.join("good.yaml"), SLEEPER).unwrap();
+    std::fs::remove_file(folder.join("gone.yaml")).unwrap();
+    let (code, said) = ask(&home, "conf", &["apply"]);
+    assert_eq!(code, Some(0), "{said}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(told().2).unwrap()), Signal::SIGKILL).unwrap();
+    daemon.wait_for("neap: ready;");
+    let (wrong, refused, _) = told();
+    assert!(wrong.as_array().is_none_or(Vec::is_empty) && refused.is_null(), "{wrong} {refused}");
+    daemon.stop();
+}
+
+#[test]
 fn at_a_terminal_a_bad_file_of_a_folder_refuses_the_whole() {
     let home = Home::new();
     folder(&home, &[("good.yaml", SLEEPER), ("bad.yaml", "command: x\nrestart_polcy: always\n")]);
@@ -142,6 +185,12 @@ fn what_is_imported_plans_to_no_difference_and_is_no_file_of_before() {
     home.neap(["import", "conf", "-o", "conf/all.lua"]);
     let (code, planned) = ask(&home, "conf", &["plan", "--exit-code", "conf/all.lua"]);
     assert_eq!(code, Some(0), "{planned}");
+    // In another folder, relative paths stay those of the YAML's.
+    let elsewhere = home.ask(["import", "conf", "-o", "elsewhere.lua"]);
+    let said = String::from_utf8_lossy(&elsewhere.stderr);
+    assert!(said.contains("relative paths were made absolute") && said.contains(": those of db"), "{said}");
+    let (lua, sub) = (std::fs::read_to_string(home.path("elsewhere.lua")).unwrap(), conf.join("sub"));
+    assert!(lua.contains(&format!("working_dir = \"{}\"", sub.display())), "{lua}");
     // A file of its own, which names one of another.
     let one = home.ask(["import", "conf/web.yaml"]);
     let (lua, said) = (String::from_utf8_lossy(&one.stdout), String::from_utf8_lossy(&one.stderr));
@@ -242,11 +291,10 @@ fn the_example_health_checks_restarts_one_and_leaves_the_other_alone() {
         let spool = home.path("example-spool");
         std::fs::remove_file(&spool).unwrap();
         let wait = |what: &str, met: &dyn Fn(&std::collections::BTreeMap<String, serde_json::Value>) -> bool| {
-            let deadline = std::time::Instant::now() + crate::support::DEADLINE;
-            while !met(&list(home, file)) {
-                assert!(std::time::Instant::now() < deadline, "in vain until {what}: {:#?}", list(home, file));
-                std::thread::sleep(std::time::Duration::from_millis(50));
-            }
+            wait_for(what, || {
+                let rows = list(home, file);
+                if met(&rows) { Ok(()) } else { Err(format!("{rows:#?}")) }
+            });
         };
         wait("worker is unhealthy", &|rows| rows["worker"]["health"] == "unhealthy");
         wait("web was restarted", &|rows| is(&rows["web"], "running") && pid(&rows["web"]) != before);

@@ -202,6 +202,26 @@ fn installed_again_it_is_the_same_and_what_a_version_has_no_more_goes() {
 }
 
 #[test]
+fn a_prefix_by_another_name_is_the_same_prefix() {
+    let ground = Ground::new();
+    let before = ground.tree();
+    ground.install(&[]);
+    let once = ground.tree();
+    // The last of two counts.
+    let named = |path: &str| format!("{}/{path}", ground.dir.path().display());
+    for name in ["prefix/", "/prefix//", "./prefix/."] {
+        ground.install(&["--prefix", &named(name)]);
+        assert_eq!(ground.tree(), once, "{name}");
+    }
+    std::os::unix::fs::symlink("prefix", ground.dir.join("link")).unwrap();
+    let said = ground.install(&["--force", "--prefix", &named("link")]);
+    assert!(!said.contains("removed: "), "{said}");
+    assert_eq!(ground.tree().keys().collect::<Vec<_>>(), once.keys().collect::<Vec<_>>());
+    ground.uninstall(&[]);
+    assert_eq!(ground.tree(), before);
+}
+
+#[test]
 fn what_is_not_its_own_is_neither_replaced_nor_removed() {
     let ground = Ground::new();
     let foreign = ground.prefix().join("bin/neap");

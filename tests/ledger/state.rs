@@ -96,10 +96,14 @@ mod generations {
     use std::os::unix::fs::MetadataExt;
     use std::path::PathBuf;
 
-    use neap::ledger::{Generations, StateError};
+    use neap::ledger::{Generations, Record, StateError, Told};
     use neap::lua::{Entry, Input, InputKind, Recorded};
 
     use crate::support::Folder;
+
+    fn record() -> Record {
+        Record { recorded: recorded(), told: Told::default() }
+    }
 
     fn recorded() -> Recorded {
         let input = |kind, name: &str, content: &[u8]| {
@@ -127,14 +131,15 @@ mod generations {
         let state = folder.path("state");
         let generations = Generations::open(&state).expect("a folder");
         assert_eq!(generations.read(7).expect("read"), None);
-        let text = Recorded { entry: Entry::Source { name: "x".into(), text: "y".into() }, ..recorded() };
-        let many = Recorded { entry: Entry::Folder("/etc/neap/conf.d".into()), ..recorded() };
-        for (number, recorded) in [(7, &recorded()), (8, &text), (10, &many)] {
-            generations.write(number, recorded).expect("written");
+        let of = |entry| Record { recorded: Recorded { entry, ..recorded() }, told: Told::default() };
+        let text = of(Entry::Source { name: "x".into(), text: "y".into() });
+        let many = of(Entry::Folder("/etc/neap/conf.d".into()));
+        for (number, record) in [(7, &record()), (8, &text), (10, &many)] {
+            generations.write(number, record).expect("written");
         }
         let again = Generations::open(&state).expect("a folder");
         assert_eq!(again.numbers().expect("read"), [7, 8, 10]);
-        assert_eq!(again.read(7).expect("read"), Some(recorded()));
+        assert_eq!(again.read(7).expect("read"), Some(record()));
         assert_eq!(again.read(8).expect("read"), Some(text));
         assert_eq!(again.read(10).expect("read"), Some(many));
         again.keep(&[8, 10, 11]).expect("removed");
@@ -144,11 +149,34 @@ mod generations {
         assert_eq!(mode(state.join("generations/8.generation")), 0o600);
     }
 
+    fn told() -> Record {
+        let skipped = vec!["conf/a.yaml: cannot be read".to_owned()];
+        let told = Told { skipped, refused: Some("neap.lua:2: no\nneap.lua:3: no".into()), outdated: true };
+        Record { told, ..record() }
+    }
+
+    #[test]
+    fn what_there_is_to_tell_of_a_generation_is_kept_with_it() {
+        let folder = Folder::new();
+        let generations = Generations::open(&folder.path("")).expect("a folder");
+        generations.write(7, &record()).expect("written");
+        generations.tell(7, &told().told).expect("told");
+        assert_eq!(generations.read(7).expect("read"), Some(told()));
+        let wrong: Vec<String> = told().told.degraded().collect();
+        let refused =
+            "the configuration is refused, and what was in force before goes on: neap.lua:2: no; neap.lua:3: no";
+        assert_eq!(wrong, ["conf/a.yaml: cannot be read", refused]);
+        generations.tell(7, &Told::default()).expect("told");
+        assert_eq!(generations.read(7).expect("read"), Some(record()));
+        generations.tell(8, &told().told).expect("there is nothing to tell of");
+        assert_eq!(generations.numbers().expect("read"), [7]);
+    }
+
     #[test]
     fn e4_any_bit_flipped_and_any_cut_of_a_generations_record_is_found() {
         let folder = Folder::new();
         let generations = Generations::open(&folder.path("")).expect("a folder");
-        generations.write(7, &recorded()).expect("written");
+        generations.write(7, &told()).expect("written");
         let path = folder.path("generations/7.generation");
         let bytes = fs::read(&path).expect("the file");
         let is_found = |changed: &[u8]| {
@@ -177,11 +205,11 @@ mod generations {
         let generations = Generations::open(&folder.path("")).expect("a folder");
         let path = folder.path("generations/7.generation");
         if std::env::var_os("NEAP_BLESS").is_some() {
-            generations.write(7, &recorded()).expect("written");
+            generations.write(7, &record()).expect("written");
             fs::copy(&path, "tests/data/generation-v1").expect("the fixture");
         }
         fs::write(&path, VERSION_1).expect("written");
-        assert_eq!(generations.read(7).expect("read"), Some(recorded()));
+        assert_eq!(generations.read(7).expect("read"), Some(record()));
 
         let mut newer = b"{\"version\":2,\"generation\":\"may be anything then\"}\nwhatever".to_vec();
         newer.extend_from_slice(&crc32fast::hash(&newer).to_le_bytes());

@@ -74,6 +74,20 @@ fn a_follower_gets_each_line_once_from_the_first_that_is_kept() {
 }
 
 #[test]
+fn a_process_that_never_ran_is_followed_by_its_name() {
+    let world = World::new();
+    let job = world.add(Spec::shell("job", "echo one; echo two").oneshot());
+    world.run(async {
+        let request = v1::LogsRequest { names: names(&["job"]), follow: true, ..Default::default() };
+        let mut reader = Reader::open(&world, request).await;
+        job.start().await.unwrap();
+        for expected in ["one", "two"] {
+            assert_eq!(text(&reader.next().await.unwrap()), expected);
+        }
+    });
+}
+
+#[test]
 fn a_glob_that_is_followed_means_those_to_come_and_no_others() {
     let world = World::new();
     world.run(async {

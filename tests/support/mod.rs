@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
+use std::fmt::Display;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -16,14 +17,26 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long anything may take before a test fails. Never how long it does take.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Waits until `met`, by asking: for what has no event to wait on. Fails, naming `what`, after [`DEADLINE`].
+#[track_caller]
 pub fn wait_until(what: &str, mut met: impl FnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !met() {
-        assert!(Instant::now() < end, "waited {DEADLINE:?} in vain until {what}");
-        thread::sleep(Duration::from_millis(2));
+    wait_for(what, || if met() { Ok(()) } else { Err("") });
+}
+
+/// Waits until there is something, by asking, and returns that. Fails, naming `what` and what there was last, after [`DEADLINE`].
+#[track_caller]
+pub fn wait_for<T, E: Display>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
+    let (end, mut pause) = (Instant::now() + DEADLINE, Duration::from_millis(2));
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(instead) => assert!(Instant::now() < end, "waited {DEADLINE:?} in vain until {what}: {instead}"),
+        }
+        thread::sleep(pause);
+        // What is asked for by starting a program leaves it some of the machine.
+        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 

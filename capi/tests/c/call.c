@@ -3,7 +3,7 @@
 
 int main(int argc, char **argv) {
     IS(argc >= 3, 1);
-    neap_t *neap = neap_connect(strcmp(argv[1], "-") == 0 ? NULL : argv[1], 60000);
+    neap_t *neap = neap_connect(strcmp(argv[1], "-") == 0 ? NULL : argv[1], 60000, NULL);
     if (neap == NULL) {
         fprintf(stderr, "%d: %s\n", neap_last_error_code(), neap_last_error());
         return 1;

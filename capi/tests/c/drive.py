@@ -17,9 +17,9 @@ for name, result, arguments in [
     ("neap_start", ctypes.c_int32, [handle, text, ctypes.c_int64, handle, out]),
     ("neap_stop", ctypes.c_int32, [handle, text, ctypes.c_int64, handle, out]),
     ("neap_describe", ctypes.c_int32, [handle, text, handle, out]),
-    ("neap_events_open", handle, [handle, ctypes.c_uint64]),
-    ("neap_events_callback", ctypes.c_int32, [handle, EVENT, ctypes.c_void_p]),
-    ("neap_events_close", ctypes.c_int32, [handle]),
+    ("neap_events_open", handle, [handle, ctypes.c_uint64, handle]),
+    ("neap_stream_callback", ctypes.c_int32, [handle, EVENT, ctypes.c_void_p]),
+    ("neap_stream_close", ctypes.c_int32, [handle]),
 ]:
     function = getattr(neap, name)
     function.restype, function.argtypes = result, arguments
@@ -51,8 +51,8 @@ def hear(event, _):
         states.append(kind.split(".")[1])
 
 
-events = neap.neap_events_open(own, 0)
-assert neap.neap_events_callback(events, hear, None) == 0
+events = neap.neap_events_open(own, 0, None)
+assert neap.neap_stream_callback(events, hear, None) == 0
 made = ask(neap.neap_create, own, b"web", json.dumps({"command": ["sleep", "1000"]}).encode(), 0)
 states.append(made["process"]["state"])
 assert ask(neap.neap_start, own, b"web", 60000)["outcomes"][0]["state"] == "running"
@@ -61,5 +61,5 @@ ask(neap.neap_stop, own, b"web", -1)
 assert neap.neap_free(own) == 0
 # The library's thread reads to the end, which a close would cut short.
 assert over.wait(60)
-assert neap.neap_events_close(events) == 0
+assert neap.neap_stream_close(events) == 0
 print(*states)

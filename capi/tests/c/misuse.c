@@ -3,7 +3,10 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,10 +25,11 @@ static void nothing_is_an_error(void) {
     IS(neap_start(NULL, NULL, 0, NULL, NULL), NEAP_ERROR_BAD_HANDLE);
     IS(neap_cancel(NULL), NEAP_ERROR_BAD_HANDLE);
     IS(neap_cancel_free(NULL), NEAP_ERROR_BAD_HANDLE);
-    IS(neap_events_close(NULL), NEAP_ERROR_BAD_HANDLE);
-    IS(neap_events_next(NULL, 0, NULL, out()), NEAP_ERROR_BAD_HANDLE);
-    IS(neap_events_fd(NULL), -1);
-    IS(neap_events_open(NULL, 0) == NULL, 1);
+    IS(neap_stream_close(NULL), NEAP_ERROR_BAD_HANDLE);
+    IS(neap_stream_next(NULL, 0, NULL, out()), NEAP_ERROR_BAD_HANDLE);
+    IS(neap_stream_fd(NULL), -1);
+    IS(neap_events_open(NULL, 0, NULL) == NULL, 1);
+    IS(neap_logs_open(NULL, NULL, NULL) == NULL, 1);
     neap_string_free(NULL);
 }
 
@@ -50,12 +54,12 @@ static void options_and_addresses_are_looked_at(void) {
     IS(neap_new("{\"nmae\": \"x\"}") == NULL, 1);
     SAYS(neap_last_error(), "`nmae` is no option; there are name, ");
     IS(neap_new("{\"shutdown_timeout\": \"soon\"}") == NULL, 1);
-    IS(neap_connect("/nowhere/neap.sock", 0) == NULL, 1);
+    IS(neap_connect("/nowhere/neap.sock", 0, NULL) == NULL, 1);
     IS(neap_last_error_code(), NEAP_ERROR_ARGUMENT);
-    IS(neap_connect("/nowhere/neap.sock", 5000) == NULL, 1);
+    IS(neap_connect("/nowhere/neap.sock", 5000, NULL) == NULL, 1);
     IS(neap_last_error_code(), NEAP_ERROR_UNREACHABLE);
     SAYS(neap_last_error(), "/nowhere/neap.sock");
-    IS(neap_connect("tcp:nonsense", 5000) == NULL, 1);
+    IS(neap_connect("tcp:nonsense", 5000, NULL) == NULL, 1);
     IS(neap_last_error_code(), NEAP_ERROR_ARGUMENT);
     IS(neap_check_abi(NEAP_ABI_VERSION), NEAP_OK);
     IS(neap_check_abi(NEAP_ABI_VERSION + 1), NEAP_ERROR_REFUSED);
@@ -106,6 +110,10 @@ static void arguments_are_looked_at(neap_t *neap) {
     SAYS(said, "/nowhere/program");
     IS(neap_wait(neap, "a", "running", 0, NULL, out()), NEAP_ERROR_TIMED_OUT);
     SAYS(said, "`a` is created");
+    IS(neap_wait(neap, "a", NULL, 0, NULL, out()), NEAP_ERROR_TIMED_OUT);
+    IS(neap_wait(neap, "gone", NULL, 0, NULL, out()), NEAP_ERROR_FAILED);
+    SAYS(said, "/nowhere/program");
+    IS(neap_wait(neap, "gone", "running", 0, NULL, out()), NEAP_ERROR_TIMED_OUT);
     IS(neap_wait(neap, "a", "running", 30, NULL, out()), NEAP_ERROR_TIMED_OUT);
     IS(neap_start(neap, "a", 0, NULL, out()), NEAP_OK);
     IS(neap_wait(neap, "a", "running", -1, NULL, out()), NEAP_OK);
@@ -120,12 +128,12 @@ static void arguments_are_looked_at(neap_t *neap) {
 
 static neap_t *shared;
 static neap_cancel_t *shared_cancel;
-static neap_events_t *shared_events;
+static neap_stream_t *shared_events;
 
 static void *wait_with_cancel(void *unused) {
     (void)unused;
     IS(neap_wait(shared, "w", "failed", NEAP_FOREVER, shared_cancel, out()), NEAP_ERROR_CANCELLED);
-    IS(neap_events_next(shared_events, NEAP_FOREVER, shared_cancel, out()), NEAP_ERROR_CANCELLED);
+    IS(neap_stream_next(shared_events, NEAP_FOREVER, shared_cancel, out()), NEAP_ERROR_CANCELLED);
     forget();
     return NULL;
 }
@@ -133,22 +141,57 @@ static void *wait_with_cancel(void *unused) {
 static void a_wait_is_ended_from_another_thread(neap_t *neap) {
     shared = neap;
     shared_cancel = neap_cancel_new();
-    shared_events = neap_events_open(neap, NEAP_FROM_NOW);
+    shared_events = neap_events_open(neap, NEAP_FROM_NOW, NULL);
     IS(neap_create(neap, "w", SLEEP, 0, NULL, NULL), NEAP_OK);
-    IS(neap_events_next(shared_events, -1, NULL, out()), NEAP_OK);
+    IS(neap_stream_next(shared_events, -1, NULL, out()), NEAP_OK);
     pthread_t thread;
     IS(pthread_create(&thread, NULL, wait_with_cancel, NULL), 0);
     IS(neap_cancel(shared_cancel), NEAP_OK);
     IS(pthread_join(thread, NULL), 0);
     IS(neap_cancel_free(shared_cancel), NEAP_OK);
-    IS(neap_events_next(shared_events, 0, NULL, out()), NEAP_ERROR_TIMED_OUT);
+    IS(neap_stream_next(shared_events, 0, NULL, out()), NEAP_ERROR_TIMED_OUT);
     IS(neap_list(neap, shared_cancel, out()), NEAP_ERROR_BAD_HANDLE);
-    IS(neap_events_close(shared_events), NEAP_OK);
+    IS(neap_stream_close(shared_events), NEAP_OK);
+}
+
+static struct sockaddr_un mute = {.sun_family = AF_UNIX};
+
+static void *connect_until_cancelled(void *unused) {
+    (void)unused;
+    IS(neap_connect(mute.sun_path, NEAP_FOREVER, shared_cancel) == NULL, 1);
+    IS(neap_last_error_code(), NEAP_ERROR_CANCELLED);
+    SAYS(neap_last_error(), "connecting was cancelled");
+    return NULL;
+}
+
+static void connecting_is_ended_from_another_thread(void) {
+    snprintf(mute.sun_path, sizeof mute.sun_path, "/tmp/neap-mute-%d.sock", (int)getpid());
+    int door = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    IS(bind(door, (struct sockaddr *)&mute, sizeof mute), 0);
+    IS(listen(door, 1), 0);
+    shared_cancel = neap_cancel_new();
+    pthread_t thread;
+    IS(pthread_create(&thread, NULL, connect_until_cancelled, NULL), 0);
+    /* It is let in, and never told anything. */
+    int guest = accept(door, NULL, NULL);
+    IS(guest >= 0, 1);
+    IS(neap_cancel(shared_cancel), NEAP_OK);
+    IS(pthread_join(thread, NULL), 0);
+    char rest[1024];
+    while (read(guest, rest, sizeof rest) > 0) {
+    }
+    connect_until_cancelled(NULL);
+    IS(neap_cancel_free(shared_cancel), NEAP_OK);
+    IS(neap_connect(mute.sun_path, NEAP_FOREVER, shared_cancel) == NULL, 1);
+    IS(neap_last_error_code(), NEAP_ERROR_BAD_HANDLE);
+    IS(close(guest), 0);
+    IS(close(door), 0);
+    IS(unlink(mute.sun_path), 0);
 }
 
 static void *next_until_closed(void *unused) {
     (void)unused;
-    IS(neap_events_next(shared_events, NEAP_FOREVER, NULL, out()), NEAP_ERROR_BAD_HANDLE);
+    IS(neap_stream_next(shared_events, NEAP_FOREVER, NULL, out()), NEAP_ERROR_BAD_HANDLE);
     forget();
     return NULL;
 }
@@ -164,20 +207,20 @@ static void what_is_freed_while_somebody_waits_ends_the_wait(void) {
     neap_t *neap = neap_new(NULL);
     IS(neap_create(neap, "w", SLEEP, 1, NULL, NULL), NEAP_OK);
     shared = neap;
-    shared_events = neap_events_open(neap, NEAP_FROM_NOW);
+    shared_events = neap_events_open(neap, NEAP_FROM_NOW, NULL);
     IS(neap_wait(neap, "w", NULL, -1, NULL, NULL), NEAP_OK);
-    while (neap_events_next(shared_events, 0, NULL, NULL) == NEAP_OK) {
+    while (neap_stream_next(shared_events, 0, NULL, NULL) == NEAP_OK) {
     }
     pthread_t first, second;
     IS(pthread_create(&first, NULL, next_until_closed, NULL), 0);
     IS(pthread_create(&second, NULL, wait_until_freed, NULL), 0);
-    IS(neap_events_close(shared_events), NEAP_OK);
+    IS(neap_stream_close(shared_events), NEAP_OK);
     IS(neap_free(neap), NEAP_OK);
     IS(pthread_join(first, NULL), 0);
     IS(pthread_join(second, NULL), 0);
     IS(neap_free(neap), NEAP_ERROR_BAD_HANDLE);
     SAYS(neap_last_error(), "this neap_t was freed before");
-    IS(neap_events_close(shared_events), NEAP_ERROR_BAD_HANDLE);
+    IS(neap_stream_close(shared_events), NEAP_ERROR_BAD_HANDLE);
 }
 
 static void *work(void *number) {
@@ -210,7 +253,7 @@ static void threads_share_a_handle(neap_t *neap) {
 
 struct heard {
     neap_t *neap;
-    neap_events_t *events;
+    neap_stream_t *events;
     atomic_int calls;
     int ended;
     pthread_mutex_t lock;
@@ -227,15 +270,17 @@ static void misbehave(const char *event, void *user) {
         return;
     }
     if (atomic_fetch_add(&heard->calls, 1) == 0) {
-        IS(neap_events_close(heard->events), NEAP_ERROR_WRONG_THREAD);
-        SAYS(neap_last_error(), "neap_events_close waits, and was called from inside a callback");
+        IS(neap_stream_close(heard->events), NEAP_ERROR_WRONG_THREAD);
+        SAYS(neap_last_error(), "neap_stream_close waits, and was called from inside a callback");
         IS(neap_free(heard->neap), NEAP_ERROR_WRONG_THREAD);
         IS(neap_list(heard->neap, NULL, out()), NEAP_ERROR_WRONG_THREAD);
         IS(neap_start(heard->neap, "cb", -1, NULL, out()), NEAP_ERROR_WRONG_THREAD);
-        IS(neap_events_next(heard->events, 0, NULL, out()), NEAP_ERROR_WRONG_THREAD);
-        IS(neap_events_open(heard->neap, 0) == NULL, 1);
+        IS(neap_stream_next(heard->events, 0, NULL, out()), NEAP_ERROR_WRONG_THREAD);
+        IS(neap_events_open(heard->neap, 0, NULL) == NULL, 1);
         IS(neap_new(NULL) == NULL, 1);
         IS(neap_last_error_code(), NEAP_ERROR_WRONG_THREAD);
+        IS(neap_logs_open(heard->neap, NULL, NULL) == NULL, 1);
+        SAYS(neap_last_error(), "neap_logs_open waits");
         neap_cancel_t *cancel = neap_cancel_new();
         IS(neap_cancel(cancel), NEAP_OK);
         IS(neap_cancel_free(cancel), NEAP_OK);
@@ -246,11 +291,11 @@ static void misbehave(const char *event, void *user) {
 static void a_callback_cannot_wait(void) {
     struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER, .told = PTHREAD_COND_INITIALIZER};
     heard.neap = neap_new(NULL);
-    heard.events = neap_events_open(heard.neap, 0);
-    IS(neap_events_callback(heard.events, NULL, NULL), NEAP_ERROR_ARGUMENT);
-    IS(neap_events_callback(heard.events, misbehave, &heard), NEAP_OK);
-    IS(neap_events_callback(heard.events, misbehave, &heard), NEAP_ERROR_REFUSED);
-    IS(neap_events_next(heard.events, 0, NULL, out()), NEAP_ERROR_REFUSED);
+    heard.events = neap_events_open(heard.neap, 0, NULL);
+    IS(neap_stream_callback(heard.events, NULL, NULL), NEAP_ERROR_ARGUMENT);
+    IS(neap_stream_callback(heard.events, misbehave, &heard), NEAP_OK);
+    IS(neap_stream_callback(heard.events, misbehave, &heard), NEAP_ERROR_REFUSED);
+    IS(neap_stream_next(heard.events, 0, NULL, out()), NEAP_ERROR_REFUSED);
     IS(neap_create(heard.neap, "cb", SLEEP, 1, NULL, NULL), NEAP_OK);
     IS(neap_wait(heard.neap, "cb", NULL, -1, NULL, NULL), NEAP_OK);
     IS(neap_free(heard.neap), NEAP_OK);
@@ -259,8 +304,52 @@ static void a_callback_cannot_wait(void) {
         pthread_cond_wait(&heard.told, &heard.lock);
     }
     pthread_mutex_unlock(&heard.lock);
-    IS(neap_events_close(heard.events), NEAP_OK);
+    IS(neap_stream_close(heard.events), NEAP_OK);
     IS(atomic_load(&heard.calls) > 4, 1);
+}
+
+static sem_t about_to_wait;
+
+static void *next_until_called(void *unused) {
+    (void)unused;
+    IS(sem_post(&about_to_wait), 0);
+    IS(neap_stream_next(shared_events, NEAP_FOREVER, NULL, out()), NEAP_ERROR_REFUSED);
+    SAYS(said, "go to a callback");
+    forget();
+    return NULL;
+}
+
+static void count(const char *event, void *user) {
+    sem_post(event == NULL ? &((sem_t *)user)[1] : (sem_t *)user);
+}
+
+/* Whoever waits already when a callback comes takes nothing from it. */
+static void a_callback_gets_all_from_there_on(void) {
+    neap_t *neap = neap_new(NULL);
+    IS(sem_init(&about_to_wait, 0, 0), 0);
+    for (int round = 0; round < 20; round++) {
+        sem_t heard[2];
+        IS(sem_init(&heard[0], 0, 0), 0);
+        IS(sem_init(&heard[1], 0, 0), 0);
+        shared_events = neap_events_open(neap, NEAP_FROM_NOW, NULL);
+        pthread_t threads[3];
+        for (int i = 0; i < 3; i++) {
+            IS(pthread_create(&threads[i], NULL, next_until_called, NULL), 0);
+        }
+        for (int i = 0; i < 3; i++) {
+            IS(sem_wait(&about_to_wait), 0);
+        }
+        IS(neap_stream_callback(shared_events, count, heard), NEAP_OK);
+        IS(neap_create(neap, "one", SLEEP, 0, NULL, NULL), NEAP_OK);
+        IS(sem_wait(&heard[0]), 0);
+        IS(neap_delete(neap, "one", 0, NULL, NULL), NEAP_OK);
+        IS(sem_wait(&heard[0]), 0);
+        for (int i = 0; i < 3; i++) {
+            IS(pthread_join(threads[i], NULL), 0);
+        }
+        IS(neap_stream_close(shared_events), NEAP_OK);
+    }
+    IS(neap_free(neap), NEAP_OK);
 }
 
 static void what_has_ended_says_so(void) {
@@ -297,7 +386,7 @@ static void a_forked_copy_is_refused(neap_t *neap) {
 /* What happened is all there, from the first event on, also what came with the end. */
 static void events_are_complete_from_the_first(void) {
     neap_t *neap = neap_new(NULL);
-    neap_events_t *events = neap_events_open(neap, 0);
+    neap_stream_t *events = neap_events_open(neap, 0, NULL);
     for (int round = 0; round < 40; round++) {
         IS(neap_create(neap, "e", "{\"command\": [\"true\"], \"type\": \"oneshot\"}", 0, NULL, NULL), NEAP_OK);
         IS(neap_start(neap, "e", -1, NULL, NULL), NEAP_OK);
@@ -306,17 +395,17 @@ static void events_are_complete_from_the_first(void) {
     IS(neap_create(neap, "last", SLEEP, 1, NULL, NULL), NEAP_OK);
     IS(neap_wait(neap, "last", NULL, -1, NULL, NULL), NEAP_OK);
     /* From the middle on it is the same. */
-    neap_events_t *later = neap_events_open(neap, 50);
-    IS(neap_events_next(later, -1, NULL, out()), NEAP_OK);
+    neap_stream_t *later = neap_events_open(neap, 50, NULL);
+    IS(neap_stream_next(later, -1, NULL, out()), NEAP_OK);
     SAYS(said, "{\"sequence\":50,");
-    IS(neap_events_close(later), NEAP_OK);
+    IS(neap_stream_close(later), NEAP_OK);
     IS(neap_free(neap), NEAP_OK);
-    struct pollfd ready = {.fd = neap_events_fd(events), .events = POLLIN};
+    struct pollfd ready = {.fd = neap_stream_fd(events), .events = POLLIN};
     unsigned long long sequence = 0;
     int stopped = 0;
     for (;;) {
         IS(poll(&ready, 1, 0), 1);
-        IS(neap_events_next(events, 0, NULL, out()), NEAP_OK);
+        IS(neap_stream_next(events, 0, NULL, out()), NEAP_OK);
         if (said == NULL) {
             break;
         }
@@ -327,9 +416,57 @@ static void events_are_complete_from_the_first(void) {
     }
     IS(stopped, 1);
     IS(sequence > 200, 1);
-    IS(neap_events_next(events, -1, NULL, out()), NEAP_OK);
+    IS(neap_stream_next(events, -1, NULL, out()), NEAP_OK);
     IS(said == NULL, 1);
-    IS(neap_events_close(events), NEAP_OK);
+    IS(neap_stream_close(events), NEAP_OK);
+}
+
+#define PRINTS(shell) \
+    "{\"command\": [\"sh\", \"-c\", \"" shell "\"], \"log\": {\"stdout\": \"capture\", \"stderr\": \"capture\"}, " \
+    "\"stop\": {\"timeout\": \"500ms\"}, \"type\": "
+
+/* What processes print comes as lines; without `follow` it ends with what there is. */
+static void lines_are_read_back_and_followed(void) {
+    neap_t *neap = neap_new(NULL);
+    IS(neap_logs_open(neap, "{\"names\": [\"nobody\"]}", NULL) == NULL, 1);
+    IS(neap_last_error_code(), NEAP_ERROR_NO_PROCESS);
+    IS(neap_logs_open(neap, "{\"name\": \"job\"}", NULL) == NULL, 1);
+    IS(neap_last_error_code(), NEAP_ERROR_ARGUMENT);
+    SAYS(neap_last_error(), "request_json: name: there is no such field; did you mean `names`?");
+    IS(neap_create(neap, "job", PRINTS("echo one; echo two; echo three") "\"oneshot\"}", 0, NULL, NULL), NEAP_OK);
+    IS(neap_create(neap, "web", PRINTS("echo up; exec sleep 1000") "\"simple\"}", 0, NULL, NULL), NEAP_OK);
+
+    neap_stream_t *followed = neap_logs_open(neap, "{\"names\": [\"job\", \"web\"], \"follow\": true}", NULL);
+    IS(neap_stream_next(followed, 0, NULL, out()), NEAP_ERROR_TIMED_OUT);
+    IS(neap_start(neap, "job", NEAP_FOREVER, NULL, NULL), NEAP_OK);
+    const char *texts[] = {"one", "two", "three"};
+    for (int i = 0; i < 3; i++) {
+        IS(neap_stream_next(followed, NEAP_FOREVER, NULL, out()), NEAP_OK);
+        SAYS(said, "{\"process\":\"job\",");
+        SAYS(said, "\"stream\":\"stdout\"");
+        SAYS(said, texts[i]);
+    }
+    IS(neap_start(neap, "web", NEAP_FOREVER, NULL, NULL), NEAP_OK);
+    IS(neap_stream_next(followed, NEAP_FOREVER, NULL, out()), NEAP_OK);
+    SAYS(said, "\"text\":\"up\"");
+
+    neap_stream_t *kept = neap_logs_open(neap, "{\"names\": [\"job\"], \"tail\": 2}", NULL);
+    for (int i = 1; i < 3; i++) {
+        IS(neap_stream_next(kept, NEAP_FOREVER, NULL, out()), NEAP_OK);
+        SAYS(said, texts[i]);
+    }
+    IS(neap_stream_next(kept, NEAP_FOREVER, NULL, out()), NEAP_OK);
+    IS(said == NULL, 1);
+    IS(neap_stream_close(kept), NEAP_OK);
+    neap_stream_t *none = neap_logs_open(neap, "{\"since\": \"2999-01-01T00:00:00Z\"}", NULL);
+    IS(neap_stream_next(none, NEAP_FOREVER, NULL, out()), NEAP_OK);
+    IS(said == NULL, 1);
+    IS(neap_stream_close(none), NEAP_OK);
+
+    IS(neap_free(neap), NEAP_OK);
+    IS(neap_stream_next(followed, 0, NULL, out()), NEAP_OK);
+    IS(said == NULL, 1);
+    IS(neap_stream_close(followed), NEAP_OK);
 }
 
 int main(void) {
@@ -343,6 +480,7 @@ int main(void) {
     IS(neap_list(another, NULL, out()), NEAP_OK);
     SAYS(said, "[]");
     a_wait_is_ended_from_another_thread(neap);
+    connecting_is_ended_from_another_thread();
     threads_share_a_handle(neap);
     a_forked_copy_is_refused(neap);
     IS(neap_free(neap), NEAP_OK);
@@ -350,7 +488,9 @@ int main(void) {
     IS(neap_free(another), NEAP_OK);
     what_is_freed_while_somebody_waits_ends_the_wait();
     a_callback_cannot_wait();
+    a_callback_gets_all_from_there_on();
     what_has_ended_says_so();
+    lines_are_read_back_and_followed();
     events_are_complete_from_the_first();
     forget();
     puts("fine");

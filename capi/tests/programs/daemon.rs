@@ -134,6 +134,59 @@ fn a_c_program_and_neap_events_see_the_same_events_in_the_same_order() {
 }
 
 #[test]
+fn a_c_program_and_neap_logs_see_the_same_lines() {
+    let Some(daemon) = Daemon::start("a_c_program_and_neap_logs_see_the_same_lines") else { return };
+    let reader = daemon.place.compile(&package().join("tests/c/logs.c"));
+    let read = |request: &str, last: &str| {
+        let mut command = program(&reader);
+        command.args([&daemon.socket(), request, last]);
+        command
+    };
+    let gate = daemon.place.path("gate");
+    succeed(Command::new("mkfifo").arg(&gate));
+    let gate = gate.to_str().unwrap();
+    // Each word that comes through the pipe is a line, by turns of one stream and of the other.
+    let shell = format!("exec 3<>{gate}; echo up; while read one two <&3; do echo $one; echo $two >&2; done");
+    let captured = ["--log-stdout", "capture", "--log-stderr", "capture", "--auto-start", "--"];
+    for name in ["web", "db"] {
+        let shell = if name == "web" { shell.as_str() } else { "echo here; exec sleep 1000" };
+        succeed(daemon.neap(&["create", name]).args(captured).args(["sh", "-c", shell]));
+    }
+    let (mut in_c, from_c) = lines(&mut read(r#"{"names":["web"],"follow":true}"#, "fifth"));
+    let (mut follower, followed) = lines(&mut daemon.neap(&["logs", "-f", "--json", "web"]));
+    let next = |lines: &Receiver<String>| lines.recv_timeout(Duration::from_secs(60)).unwrap();
+    let mut told = vec![(next(&from_c), next(&followed))];
+    for words in ["first second\n", "third fourth\n", "fifth sixth\n"] {
+        std::fs::write(gate, words).unwrap();
+        told.push((next(&from_c), next(&followed)));
+        if words != "fifth sixth\n" {
+            told.push((next(&from_c), next(&followed)));
+        }
+    }
+    for (in_c, shown) in &told {
+        assert_eq!(in_c, shown, "beside each other");
+    }
+    assert!(told[0].0.contains(r#""text":"up""#), "{told:?}");
+    assert!(in_c.wait().unwrap().success());
+    next(&followed);
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    for (request, arguments) in [
+        ("{}", &["-n", "1000"][..]),
+        (r#"{"names":["web"],"tail":2}"#, &["-n", "2", "web"]),
+        (r#"{"names":["w*"],"run":0}"#, &["--run", "0", "w*"]),
+        (r#"{"since":"2026-01-01T00:00:00Z"}"#, &["--since", "2026-01-01T00:00:00Z"]),
+    ] {
+        let shown = succeed(daemon.neap(&["logs", "--json"]).args(arguments));
+        assert_eq!(succeed(&mut read(request, "nothing")), shown, "{request}");
+        assert!(shown.lines().count() >= 2, "{shown}");
+    }
+    let output = read(r#"{"names":["wbe"]}"#, "").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("3: ") && said.contains("`web`"), "{said}");
+}
+
+#[test]
 fn answers_in_c_are_what_the_command_line_prints() {
     let Some(daemon) = Daemon::start("answers_in_c_are_what_the_command_line_prints") else { return };
     let call = daemon.place.compile(&package().join("tests/c/call.c"));

@@ -138,7 +138,8 @@ pub(in crate::cli) struct Stats {
 #[derive(Debug, Args)]
 #[command(
     after_help = "A process is well when its health check says so; without one, when it runs, or has ended with \
-    success. The instance is well when it is ready and nothing of it is unhealthy, failed, crashed or in backoff."
+    success. The instance is well when it is ready and nothing of it is unhealthy, failed, crashed or in backoff; --wait \
+    also waits until what has a health check and is to come up has passed it."
 )]
 pub(in crate::cli) struct Health {
     /// Only these: names, ids or globs [default: the whole instance]

@@ -22,7 +22,8 @@ pub(super) fn create(mut args: Create, context: &mut Context) -> Result<Exit, Fa
         args.spec.command(&args.command);
     } else if !args.spec.has("shell") {
         let name = &args.name;
-        let text = format!("what is to be run? `neap create {name} -- PROGRAM ARGUMENT…`, or --shell 'LINE'");
+        let called = context.voice.called;
+        let text = format!("what is to be run? `{called} create {name} -- PROGRAM ARGUMENT…`, or --shell 'LINE'");
         return Err(Failure::new(text).exit(USAGE));
     }
     let definition = Some(Definition::Json(args.spec.json(Some(&args.name))));
@@ -46,12 +47,12 @@ fn say(args: &Create, response: &CreateResponse, context: &Context) -> Result<Ex
     if context.voice.json {
         context.print(&json::line(response))?;
     } else if context.voice.talk > Talk::Quiet {
-        let name = &args.name;
+        let (name, called) = (&args.name, context.voice.called);
         context.print(&match (args.dry_run, args.spec.is_true("auto_start")) {
             (true, _) => format!("{name}: would be created"),
             (false, true) => format!("{name}: created, and starting"),
             (false, false) if args.spec.has("listen") => format!("{name}: created; a connection starts it"),
-            (false, false) => format!("{name}: created; `neap start {name}` starts it"),
+            (false, false) => format!("{name}: created; `{called} start {name}` starts it"),
         })?;
     }
     Ok(Exit::Done)
@@ -66,13 +67,14 @@ fn taken(error: &ClientError, name: &str, context: &mut Context) -> Option<Failu
     let list = ListRequest { names: vec![name.to_owned()] };
     let there = context.client().list(list).ok()?.processes.into_iter().next()?;
     let pid = there.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+    let called = context.voice.called;
     let (whose, else_what) = match there.runtime {
-        true => ("made at run time", format!("`neap delete {name}` forgets it")),
+        true => ("made at run time", format!("`{called} delete {name}` forgets it")),
         false => ("of the configuration", "take another name".to_owned()),
     };
     let state = word(there.state());
     let text =
-        format!("there is a `{name}` already, {whose}, {state}{pid}; `neap update {name}` changes it, {else_what}");
+        format!("there is a `{name}` already, {whose}, {state}{pid}; `{called} update {name}` changes it, {else_what}");
     Some(Failure::new(text).exit(Exit::Refused))
 }
 

@@ -1,5 +1,7 @@
 //! `neap health`: whether all is well.
 
+use tonic::Code;
+
 use super::args;
 use super::context::{Context, failure};
 use super::json::Json;
@@ -8,7 +10,7 @@ use super::look::word;
 use super::waiting::{Patience, answer, wait};
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure};
-use crate::rpc::proto::v1::{GetStatusRequest, Health, ListRequest, Process, State, WatchRequest};
+use crate::rpc::proto::v1::{DescribeRequest, GetStatusRequest, Health, ListRequest, Process, State, WatchRequest};
 
 /// How it is, and what is not well of it.
 struct Verdict {
@@ -57,7 +59,10 @@ fn until_well(client: &mut Client, names: &[String]) -> Result<Verdict, ClientEr
     let request = WatchRequest { after: Some(sequence), follow: true, names: Vec::new() };
     let mut events = client.watch(request)?;
     loop {
-        let verdict = look(client, names)?;
+        let mut verdict = look(client, names)?;
+        if verdict.wrong.is_empty() && names.is_empty() {
+            verdict.wrong = coming(client)?;
+        }
         if verdict.wrong.is_empty() {
             return Ok(verdict);
         }
@@ -65,6 +70,40 @@ fn until_well(client: &mut Client, names: &[String]) -> Result<Verdict, ClientEr
             Some(event) => drop(event?),
             None => return Err(ClientError::Lost("it ends".into())),
         }
+    }
+}
+
+/// Those with a health check that are on their way to pass it. Nothing is wrong with them, but who waits, waits for them.
+fn coming(client: &mut Client) -> Result<Vec<(Option<String>, String)>, ClientError> {
+    let processes = client.list(ListRequest { names: Vec::new() })?.processes;
+    let on_their_way: Vec<Process> = processes.into_iter().filter(may_come).collect();
+    // Before it has run, only its spec says whether it has one.
+    let unknown = on_their_way.iter().filter(|process| process.health() == Health::Unknown);
+    let names: Vec<String> = unknown.map(|process| process.id.clone()).collect();
+    let checked = if names.is_empty() { Some(Vec::new()) } else { checked(client, names)? };
+    let is_checked = |process: &Process| {
+        process.health() == Health::Starting || checked.as_ref().is_none_or(|checked| checked.contains(&process.id))
+    };
+    let wrong = |process: &Process| (Some(process.name.clone()), "has not passed its health check yet".to_owned());
+    Ok(on_their_way.iter().filter(|process| is_checked(process)).map(wrong).collect())
+}
+
+/// The ids of those of these that have a health check; `None` when one of them is gone by now, which an event tells.
+fn checked(client: &mut Client, names: Vec<String>) -> Result<Option<Vec<String>>, ClientError> {
+    let described = match client.describe(DescribeRequest { names }) {
+        Err(ClientError::Refused { code: Code::NotFound, .. }) => return Ok(None),
+        described => described?.processes,
+    };
+    let checked = described.into_iter().filter(|detail| detail.spec.as_ref().is_some_and(|spec| spec.health.is_some()));
+    Ok(Some(checked.filter_map(|detail| Some(detail.process?.id)).collect()))
+}
+
+/// Whether it is to come up, and may yet have to pass a health check.
+fn may_come(process: &Process) -> bool {
+    match (process.state(), process.health()) {
+        (State::Running, health) => health == Health::Starting,
+        (State::Waiting | State::Starting | State::Stopping, _) => process.wanted,
+        _ => false,
     }
 }
 
@@ -118,7 +157,7 @@ fn because(what: &str, process: &Process) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::look::samples::{migrate, web, worker};
-    use super::{alone, of_instance};
+    use super::{alone, may_come, of_instance};
     use crate::rpc::proto::v1::{Health, Process, State};
 
     #[test]
@@ -132,6 +171,23 @@ mod tests {
         assert_eq!(alone(&migrate()).as_deref(), Some("is failed: killed by SIGKILL"));
         assert_eq!(alone(&Process { state: State::Exited.into(), ..web() }), None);
         assert_eq!(alone(&Process { state: State::Stopped.into(), ..web() }).as_deref(), Some("is stopped"));
+    }
+
+    #[test]
+    fn only_what_is_to_come_up_is_waited_for() {
+        let of = |state: State, health: Health, wanted| {
+            may_come(&Process { state: state.into(), health: health.into(), wanted, ..web() })
+        };
+        for state in [State::Waiting, State::Starting, State::Stopping] {
+            assert!(of(state, Health::Unknown, true) && !of(state, Health::Unknown, false), "{state:?}");
+        }
+        assert!(of(State::Running, Health::Starting, true));
+        for health in [Health::Unknown, Health::Healthy] {
+            assert!(!of(State::Running, health, true), "{health:?}");
+        }
+        for state in [State::Created, State::Stopped, State::Exited] {
+            assert!(!of(state, Health::Unknown, false), "{state:?}");
+        }
     }
 
     #[test]

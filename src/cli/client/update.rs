@@ -9,6 +9,7 @@ use super::link::ClientError;
 use super::look::{pid, word};
 use super::plan;
 use super::waiting::{Patience, wait};
+use crate::cli::args::NAME;
 use crate::cli::escape::escape;
 use crate::cli::exit::{Exit, Failure, USAGE};
 use crate::cli::narrate::Talk;
@@ -20,7 +21,8 @@ pub(super) fn update(mut args: Update, context: &mut Context) -> Result<Exit, Fa
         args.spec.command(&args.command);
     }
     if args.spec.is_empty() && args.unset.is_empty() {
-        let text = format!("what is to change? `neap update {} --restart-delay 5s`, say; see --help", args.name);
+        let (called, name) = (context.voice.called, &args.name);
+        let text = format!("what is to change? `{called} update {name} --restart-delay 5s`, say; see --help");
         return Err(Failure::new(text).exit(USAGE));
     }
     let mut request = UpdateRequest {
@@ -41,7 +43,7 @@ pub(super) fn update(mut args: Update, context: &mut Context) -> Result<Exit, Fa
     if context.voice.json {
         context.print(&json::line(&response))?;
     } else if context.voice.talk > Talk::Quiet {
-        context.print(text(&response, &args, plan::look(context)).trim_end())?;
+        context.print(text(&response, &args, (plan::look(context), context.voice.called)).trim_end())?;
     }
     let process = response.process.as_ref().filter(|_| later && needs_restart(&response));
     let Some(process) = process else { return Ok(Exit::Done) };
@@ -69,7 +71,7 @@ fn needs_restart(response: &UpdateResponse) -> bool {
 }
 
 /// What changed, and what becomes of it.
-fn text(response: &UpdateResponse, args: &Update, look: Look) -> String {
+fn text(response: &UpdateResponse, args: &Update, (look, called): (Look, &str)) -> String {
     let unchanged = Change { name: args.name.clone(), action: "unchanged".into(), ..Change::default() };
     let change = response.change.as_ref().unwrap_or(&unchanged);
     let name = escape(change.name.as_bytes());
@@ -91,15 +93,16 @@ fn text(response: &UpdateResponse, args: &Update, look: Look) -> String {
         format!("{name}: would be updated and restarted\n")
     } else if restarts {
         format!("{name}: updated, and restarting\n")
-    } else if needs_restart(response) && args.dry_run {
-        format!("{name}: would be updated; in force after a restart: {waiting} (--restart-process gives it)\n")
+    } else if needs_restart(response) && (args.dry_run || called != NAME) {
+        format!("{name}: {would}updated; in force after a restart: {waiting} (--restart-process gives it)\n")
     } else if needs_restart(response) {
         format!("{name}: updated; in force after `neap restart {name}`: {waiting}\n")
     } else {
         format!("{name}: {would}updated\n")
     });
     if response.process.as_ref().is_some_and(|process| process.overridden) && !args.dry_run {
-        text.push_str(&format!("{name}: other than its configuration says, until the next `neap apply`\n"));
+        let apply = if called == NAME { "apply" } else { "reload-config" };
+        text.push_str(&format!("{name}: other than its configuration says, until the next `{called} {apply}`\n"));
     }
     text
 }
@@ -113,11 +116,15 @@ mod tests {
     use super::super::look::samples::web;
     use super::super::table::Sheet;
     use super::text;
-    use crate::cli::args::{Cli, Command as Any};
+    use crate::cli::args::{Cli, Command as Any, NAME};
     use crate::cli::paint::Paint;
     use crate::rpc::proto::v1::{Change, FieldChange, State, UpdateResponse};
 
     fn told(flags: &[&str], effect: &str, restarted: bool) -> String {
+        told_by(NAME, flags, effect, restarted)
+    }
+
+    fn told_by(called: &str, flags: &[&str], effect: &str, restarted: bool) -> String {
         let line = [&["neap", "update", "web"], flags].concat();
         let Any::Client(Command::Update(args)) = Cli::try_parse_from(line).unwrap().command else { panic!() };
         let (before, after) = (None, Some("\"2\"".to_owned()));
@@ -127,7 +134,7 @@ mod tests {
         let response =
             UpdateResponse { change: Some(change), restarted, process: Some(web()), ..UpdateResponse::default() };
         let look = Look { sheet: Sheet { paint: Paint::off(), width: None }, whole: false };
-        text(&response, &args, look).lines().skip(2).collect::<Vec<_>>().join("\n")
+        text(&response, &args, (look, called)).lines().skip(2).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
@@ -150,5 +157,8 @@ mod tests {
         ] {
             assert_eq!(told(&flags, effect, restarted), expected, "{flags:?}");
         }
+        // The older client has no `restart`.
+        let older = told_by("dd-procmgr", &env, "restart", false);
+        assert_eq!(older, "web: updated; in force after a restart: env.B (--restart-process gives it)");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 
-use super::config::{self, Process, relations};
+use super::config::{self, Process};
 use super::text::string;
 use crate::cli::app::Voice;
 use crate::cli::args::Import;
@@ -14,19 +14,22 @@ use crate::cli::{locate, problems};
 use crate::instance::root_of;
 use crate::lua::error::error_problem;
 use crate::lua::{EvaluateRequest, Options, Runtime};
-use crate::spec::{Plan, Problem, Severity, Spec};
-use crate::yaml::{Document, Text, decode, join, read};
+use crate::spec::{Plan, Problem, Severity, Spec, make_absolute};
+use crate::yaml::{Definition, Document, Text, decode, join, read};
 
 /// Writes the Lua that means what a YAML file, or a folder of them, means.
 pub(in crate::cli) fn import(args: &Import, voice: Voice) -> Result<Exit, Failure> {
     let path = &args.file;
     locate::check(path)?;
-    let (processes, odd) = match processes(&files(path)?) {
+    let Read { mut processes, head, mut odd } = match processes(&files(path)?) {
         Ok(found) => found,
         Err(found) => return problems::refuse(voice, &found),
     };
-    let text = config::config(&shown(path), &processes);
     let root = root_of(path).map_err(|error| Failure::new(error.to_string()))?;
+    if args.output.as_deref().is_some_and(|out| is_elsewhere(out, &root)) {
+        odd.extend(made_absolute(&mut processes, &root));
+    }
+    let text = config::config(&shown(path), &head, &processes);
     same(&text, &root, processes.iter().map(|process| &process.spec))?;
     if !voice.json {
         problems::show(&mut stderr(), voice.err, &odd);
@@ -78,8 +81,42 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// What these files declare, and what is odd about it. The error is all that is wrong.
-fn processes(files: &[PathBuf]) -> Result<(Vec<Process>, Vec<Problem>), Vec<Problem>> {
+/// Whether a file is written into another folder than this.
+fn is_elsewhere(out: &Path, folder: &Path) -> bool {
+    let Ok(there) = root_of(out) else { return false };
+    let straight = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    straight(&there) != straight(folder)
+}
+
+/// Makes relative paths mean in another folder what they mean in theirs, and says so.
+fn made_absolute(processes: &mut [Process], root: &Path) -> Option<Problem> {
+    let mut changed: Vec<&str> = Vec::new();
+    for Process { spec, .. } in processes {
+        let before = spec.clone();
+        make_absolute(spec, root);
+        if *spec != before {
+            changed.push(&spec.name);
+        }
+    }
+    let message = format!(
+        "the Lua is written into another folder than the YAML, so relative paths were made absolute, below {}: those of {}",
+        root.display(),
+        changed.join(", ")
+    );
+    (!changed.is_empty()).then(|| Problem { severity: Severity::Warning, ..error_problem(message) })
+}
+
+/// What files declare.
+struct Read {
+    processes: Vec<Process>,
+    /// The comments at their heads.
+    head: Vec<String>,
+    /// What is odd about it.
+    odd: Vec<Problem>,
+}
+
+/// What these files declare. The error is all that is wrong.
+fn processes(files: &[PathBuf]) -> Result<Read, Vec<Problem>> {
     let (mut documents, mut odd, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for path in files {
         match document(path) {
@@ -98,12 +135,18 @@ fn processes(files: &[PathBuf]) -> Result<(Vec<Process>, Vec<Problem>), Vec<Prob
     if !problems.is_empty() {
         return Err(problems);
     }
+    let mut head: Vec<String> = Vec::new();
+    for document in documents.iter().filter(|document| !document.comments.is_empty()) {
+        head.extend((!head.is_empty()).then(String::new));
+        head.extend(document.comments.iter().cloned());
+    }
     let (mut processes, mut plan) = (Vec::new(), Plan::new());
     for definition in join(documents)? {
         match definition.spec() {
             Ok(spec) => {
                 problems.extend(plan.insert(spec.clone()).err());
-                processes.push(Process { spec, comments: definition.comments });
+                let Definition { comments, key_comments, .. } = definition;
+                processes.push(Process { spec, comments, key_comments });
             }
             Err(found) => problems.extend(found),
         }
@@ -116,7 +159,7 @@ fn processes(files: &[PathBuf]) -> Result<(Vec<Process>, Vec<Problem>), Vec<Prob
         wrong.into_iter().partition(|problem| problem.severity == Severity::Error);
     odd.extend(warnings);
     problems.extend(errors);
-    if problems.is_empty() { Ok((processes, odd)) } else { Err(problems) }
+    if problems.is_empty() { Ok(Read { processes, head, odd }) } else { Err(problems) }
 }
 
 fn document(path: &Path) -> Result<Document, Vec<Problem>> {
@@ -133,7 +176,8 @@ fn same<'s>(text: &str, root: &Path, specs: impl Iterator<Item = &'s Spec>) -> R
         plan.insert(spec.clone()).map_err(|problem| Failure::new(problem.to_string()))?;
     }
     // What is declared elsewhere stands for itself while this is looked at.
-    let named: BTreeSet<&str> = plan.specs().flat_map(relations).filter(|name| plan.get(name).is_none()).collect();
+    let named: BTreeSet<&str> =
+        plan.specs().flat_map(Spec::relations).filter(|name| plan.get(name).is_none()).collect();
     let others = named.iter().map(|name| format!("neap.process {} {{ command = \"true\" }}\n", string(name)));
     let text = format!("{text}{}", others.collect::<String>());
     let request = EvaluateRequest::source("the import", text, root);

@@ -20,11 +20,18 @@ pub(super) struct Process {
     pub(super) spec: Spec,
     /// The lines of the comment before it.
     pub(super) comments: Vec<String>,
+    /// The lines of the comments of its keys.
+    pub(super) key_comments: Vec<(String, Vec<String>)>,
 }
 
-/// The Lua that declares these processes. `from` is what it is said to come from.
-pub(super) fn config(from: &str, processes: &[Process]) -> String {
-    let mut text = format!("-- From {from}, by `neap import`.\nlocal neap = require \"neap\"\n");
+/// The Lua that declares these processes. `from` is what it is said to come from, `head` the comments at the head of that.
+pub(super) fn config(from: &str, head: &[String], processes: &[Process]) -> String {
+    let mut text = format!("-- From {from}, by `neap import`.\n");
+    if !head.is_empty() {
+        text.push_str("--\n");
+        head.iter().for_each(|comment| text += &text::comment(comment));
+    }
+    text.push_str("local neap = require \"neap\"\n");
     let specs: Vec<&Spec> = processes.iter().map(|process| &process.spec).collect();
     let defaults = defaults(&specs);
     if !defaults.is_empty() {
@@ -35,15 +42,21 @@ pub(super) fn config(from: &str, processes: &[Process]) -> String {
     let referred = referred(&specs);
     let mut locals: HashMap<&str, String> = HashMap::new();
     let mut taken: HashSet<String> = HashSet::from(["neap".to_owned()]);
-    for Process { spec, comments } in processes {
+    for Process { spec, comments, key_comments } in processes {
         let mut fields = table(spec, &defaults);
         fields.iter_mut().for_each(|field| with_handles(field, &locals));
         text.push('\n');
-        for comment in comments {
-            let comment = comment.strip_prefix(' ').unwrap_or(comment);
-            let _ = writeln!(text, "{}", format!("-- {comment}").trim_end());
-        }
-        let declaration = format!("neap.process {} {}", text::string(&spec.name), text::table(&fields));
+        // A key that Lua needs no word for has its comments before the process.
+        let (of_keys, others): (Vec<_>, Vec<_>) =
+            key_comments.iter().cloned().partition(|(key, _)| fields.iter().any(|(name, _)| is_key(key, name)));
+        let others = others.iter().flat_map(|(_, comments)| comments);
+        comments.iter().chain(others).for_each(|comment| text += &text::comment(comment));
+        let before = |name: &str| -> Vec<String> {
+            let comments = of_keys.iter().filter(|(key, _)| is_key(key, name)).flat_map(|(_, comments)| comments);
+            comments.cloned().collect()
+        };
+        let table = text::commented(&fields, &before);
+        let declaration = format!("neap.process {} {table}", text::string(&spec.name));
         if referred.contains(&*spec.name) && locals.len() < MOST_LOCALS {
             let local = local(&spec.name, &mut taken);
             let _ = writeln!(text, "local {local} = {declaration}");
@@ -53,6 +66,12 @@ pub(super) fn config(from: &str, processes: &[Process]) -> String {
         }
     }
     text
+}
+
+/// Whether what was written as this key may stand as that one: a shell's line is a command.
+fn is_key(written: &str, name: &str) -> bool {
+    let command = |key: &str| matches!(key, "command" | "args" | "shell");
+    written == name || command(written) && command(name)
 }
 
 /// The defaults of YAML that differ from Lua's, and that most of these processes have.
@@ -109,25 +128,10 @@ fn referred<'s>(specs: &[&'s Spec]) -> HashSet<&'s str> {
     let mut earlier: HashSet<&str> = HashSet::new();
     let mut referred = HashSet::new();
     for spec in specs {
-        referred.extend(relations(spec).filter(|name| earlier.contains(name)));
+        referred.extend(spec.relations().filter(|name| earlier.contains(name)));
         earlier.insert(&spec.name);
     }
     referred
-}
-
-/// The processes that this one names.
-pub(super) fn relations(spec: &Spec) -> impl Iterator<Item = &str> {
-    let lists = [
-        &spec.requires,
-        &spec.wants,
-        &spec.binds_to,
-        &spec.follows,
-        &spec.part_of,
-        &spec.conflicts,
-        &spec.after,
-        &spec.before,
-    ];
-    lists.into_iter().flatten().map(String::as_str)
 }
 
 /// Names become locals where there are any.

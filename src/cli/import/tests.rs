@@ -90,8 +90,8 @@ proptest! {
     fn whatever_yaml_declares_the_lua_that_it_is_imported_as_declares_too(spec in specs()) {
         let (yaml, specs) = declared(&sayable(spec));
         let processes: Vec<Process> =
-            specs.iter().map(|spec| Process { spec: spec.clone(), comments: Vec::new() }).collect();
-        let lua = config("all.yaml", &processes);
+            specs.iter().map(|spec| Process { spec: spec.clone(), comments: Vec::new(), key_comments: Vec::new() }).collect();
+        let lua = config("all.yaml", &[], &processes);
         let evaluated = Runtime::start(Options::default()).evaluate(EvaluateRequest::source("neap.lua", &lua, "."));
         let evaluated = evaluated.unwrap_or_else(|error| panic!("{error}\n{lua}\n{yaml}"));
         for spec in specs {
@@ -102,12 +102,17 @@ proptest! {
 
 fn imported(yaml: &str) -> String {
     let document = read(&Text { file: "web.yaml", text: yaml, name: Some("web") }).unwrap();
+    let head = document.comments.clone();
     let definitions = join(vec![document]).unwrap();
     let processes: Vec<Process> = definitions
-        .iter()
-        .map(|definition| Process { spec: definition.spec().unwrap(), comments: definition.comments.clone() })
+        .into_iter()
+        .map(|definition| Process {
+            spec: definition.spec().unwrap(),
+            comments: definition.comments,
+            key_comments: definition.key_comments,
+        })
         .collect();
-    config("web.yaml", &processes)
+    config("web.yaml", &head, &processes)
 }
 
 #[test]
@@ -142,6 +147,8 @@ processes:
 ",
     );
     let expected = r#"-- From web.yaml, by `neap import`.
+--
+-- Does the work.
 local neap = require "neap"
 
 -- What YAML means by what it leaves out, where Lua means something else.
@@ -184,4 +191,104 @@ neap.process "later" {
 }
 "#;
     assert_eq!(lua, expected);
+}
+
+#[test]
+fn comments_are_kept_at_the_head_before_the_process_and_before_its_keys() {
+    let lua = imported(
+        "
+# The shop.
+#   (c) Ann
+
+# All of it.
+processes: # by name
+  # The database.
+  db: # first
+    # What it runs.
+    command: db --serve # in the foreground
+    # It comes back,
+    restart_policy: always
+    restart_sec: 3 # but not at once.
+    # For the others
+    # as well.
+    env:
+      A: 1
+      # Not the port.
+      B: 2 # but two
+    requires: # These:
+      # the net,
+      - net # of course,
+      # and the disk.
+      - disk
+    # Nobody sees to it.
+    auto_start: true
+    # Far.
+
+    timeout_stop_sec: 90
+  net: &net { command: net, # Of the host.
+    auto_start: true }
+  # As the net.
+  disk: *net
+",
+    );
+    let expected = r#"-- From web.yaml, by `neap import`.
+--
+-- The shop.
+--   (c) Ann
+-- All of it.
+-- by name
+local neap = require "neap"
+
+-- What YAML means by what it leaves out, where Lua means something else.
+neap.defaults {
+  working_dir = "/",
+  restart = { policy = "never", jitter = 0, limit = { burst = 5, interval = "5m" } },
+  stop = { timeout = "1m30s" },
+  start_timeout = "infinity",
+  log = { stdout = "inherit", stderr = "inherit" },
+}
+
+-- The database.
+-- first
+-- Nobody sees to it.
+neap.process "db" {
+  -- What it runs.
+  -- in the foreground
+  command = { "db", "--serve" },
+  -- For the others
+  -- as well.
+  -- Not the port.
+  -- but two
+  env = { A = "1", B = "2" },
+  -- These:
+  -- the net,
+  -- of course,
+  -- and the disk.
+  requires = { "net", "disk" },
+  -- It comes back,
+  -- but not at once.
+  restart = { policy = "always", delay = "3s" },
+}
+
+neap.process "net" {
+  -- Of the host.
+  command = { "net" },
+}
+
+-- As the net.
+neap.process "disk" {
+  -- Of the host.
+  command = { "net" },
+}
+"#;
+    assert_eq!(lua, expected);
+}
+
+#[test]
+fn comments_of_a_file_that_is_one_process_are_told_once() {
+    let lua = imported("# Licence.\n\n# Serves.\ncommand: a # at once\n# Later.\nuser: web\n");
+    let (head, process) = lua.split_once("local neap").unwrap();
+    assert_eq!(head, "-- From web.yaml, by `neap import`.\n--\n-- Licence.\n");
+    assert!(process.contains("\n-- Serves.\n-- at once\nneap.process \"web\" {\n"), "{lua}");
+    assert!(process.contains("  -- Later.\n  user = \"web\",\n") && lua.matches("Serves").count() == 1, "{lua}");
 }

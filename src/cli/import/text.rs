@@ -18,18 +18,33 @@ pub(super) fn is_name(text: &str) -> bool {
     starts && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !KEYWORDS.contains(&text)
 }
 
+/// A comment's line.
+pub(super) fn comment(text: &str) -> String {
+    let text = text.strip_prefix(' ').unwrap_or(text);
+    format!("{}\n", format!("-- {text}").trim_end())
+}
+
+/// As [`table`], with the comments that stand before each key.
+pub(super) fn commented(fields: &[(String, Node)], before: &dyn Fn(&str) -> Vec<String>) -> String {
+    match fields.iter().any(|(name, _)| !before(name).is_empty()) {
+        true => block(fields, 0, before),
+        false => table(fields),
+    }
+}
+
 /// A table's text as the last argument of a call: a key a line, unless there is but one.
 pub(super) fn table(fields: &[(String, Node)]) -> String {
     match fields {
         [_] if fields_in_line(fields).len() < WIDTH / 2 => fields_in_line(fields),
-        _ => block(fields, 0),
+        _ => block(fields, 0, &|_| Vec::new()),
     }
 }
 
-fn block(fields: &[(String, Node)], depth: usize) -> String {
+fn block(fields: &[(String, Node)], depth: usize, before: &dyn Fn(&str) -> Vec<String>) -> String {
     let indent = "  ".repeat(depth + 1);
     let mut text = String::from("{\n");
     for (name, node) in fields {
+        before(name).iter().for_each(|line| text += &format!("{indent}{}", comment(line)));
         let key = key(name);
         let room = WIDTH.saturating_sub(indent.len() + key.len() + 4);
         text += &format!("{indent}{key} = {},\n", value(&node.value, depth + 1, room));
@@ -48,8 +63,8 @@ fn value(value: &Value, depth: usize, room: usize) -> String {
         return line;
     }
     match value {
-        Value::Map(fields) => block(fields, depth),
-        Value::Made { kind, fields } => format!("neap.{kind} {}", block(fields, depth)),
+        Value::Map(fields) => block(fields, depth, &|_| Vec::new()),
+        Value::Made { kind, fields } => format!("neap.{kind} {}", block(fields, depth, &|_| Vec::new())),
         Value::List(items) => {
             let indent = "  ".repeat(depth + 1);
             let room = WIDTH.saturating_sub(indent.len() + 1);

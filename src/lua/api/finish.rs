@@ -176,6 +176,7 @@ fn without_lines(plan: Plan) -> Plan {
     for mut spec in plan {
         spec.source.fields.clear();
         spec.source.written.clear();
+        spec.source.elsewhere.clear();
         // Names were unique before.
         let _ = bare.insert(spec);
     }

@@ -11,13 +11,21 @@ use crate::lua::problem::{self, Site, did_you_mean, misuse, only_in_evaluation, 
 
 /// The keys, with their LuaLS types and what they mean.
 pub(crate) const KEYS: [(&str, &str, &str); 7] = [
-    ("shutdown_timeout", "neap.Duration", "After this long a shutdown kills what is left."),
+    (
+        "shutdown_timeout",
+        "neap.Duration",
+        "After this long a shutdown kills what is left. Read when the supervisor starts.",
+    ),
     (
         "log_level",
         "\"trace\"|\"debug\"|\"info\"|\"warn\"|\"error\"",
-        "The least serious of the instance's messages that is shown.",
+        "The least serious of the instance's messages that is shown. Read when the supervisor starts.",
     ),
-    ("log_format", "\"text\"|\"json\"|\"datadog\"", "How the instance writes its messages."),
+    (
+        "log_format",
+        "\"text\"|\"json\"|\"datadog\"",
+        "How the instance writes its messages. Read when the supervisor starts.",
+    ),
     (
         "roles",
         "table<\"observer\"|\"operator\"|\"admin\", string|string[]>",
@@ -54,7 +62,7 @@ fn settings(lua: &Lua, given: Value) -> mlua::Result<()> {
     if let Some(first) = first {
         return Err(misuse(lua, format!("neap.settings was called already, at {first}; it is called once")));
     }
-    let mut settings = Settings::default();
+    let mut settings = Settings { file: place.file.clone(), ..Settings::default() };
     let mut pairs = Vec::new();
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair?;
@@ -64,6 +72,7 @@ fn settings(lua: &Lua, given: Value) -> mlua::Result<()> {
     pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (key, value) in pairs {
         let place = key_place(lua, &place, &key)?;
+        settings.lines.extend(place.line.map(|line| (key.clone(), line)));
         let wrong = |message: String| problem::at(&place, None, Some(&format!("neap.settings: {key}")), message);
         match key.as_str() {
             "shutdown_timeout" => settings.shutdown_timeout = Some(duration(&value).map_err(wrong)?),

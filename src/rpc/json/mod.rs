@@ -13,7 +13,7 @@ mod wire;
 mod write;
 
 pub use method::{Method, method, methods};
-pub use read::{ReadError, read};
+pub use read::{ReadError, parse, read};
 #[cfg(feature = "cli")]
 pub(crate) use time::{DAY, HOUR, MINUTE, SECOND, date, write_rfc3339};
 pub use value::Json;

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::{Message, Name};
+use prost_types::Timestamp;
 
 use super::shape::{Field, Kind, Shape, shape};
 use super::value::Json;
@@ -40,6 +42,15 @@ pub fn read(name: &str, text: &str) -> Result<Vec<u8>, ReadError> {
     let mut out = Vec::new();
     message(shape, &json, &mut Path::default(), &mut out)?;
     Ok(out)
+}
+
+/// The same, as the message itself.
+///
+/// # Errors
+/// As for [`read`].
+pub fn parse<M: Message + Name + Default>(text: &str) -> Result<M, ReadError> {
+    let bytes = read(&M::full_name(), text)?;
+    M::decode(&*bytes).map_err(|error| ReadError { field: None, message: error.to_string() })
 }
 
 /// The keys down to where the reader is.
@@ -166,6 +177,10 @@ fn value(field: &'static Field, json: &Json, path: &mut Path, out: &mut Vec<u8>)
             None => return path.wrong(format!("`{}` is none of {}", text.escape_debug(), words.words().join(", "))),
         },
         (Kind::Word(words), _) => return path.wrong(format!("is not one of the words {}", words.words().join(", "))),
+        (Kind::Message(shape), Json::Text(text)) if shape.is_time => match text.parse::<Timestamp>() {
+            Ok(time) => delimited(field, &time.encode_to_vec(), out),
+            Err(_) => return path.wrong(format!("`{}` is no time; write 2026-11-23T14:05:00Z", text.escape_debug())),
+        },
         (Kind::Message(shape), json) => {
             let mut inner = Vec::new();
             message(shape, json, path, &mut inner)?;
@@ -219,7 +234,7 @@ mod tests {
 
     use prost::Message;
 
-    use super::read;
+    use super::{parse, read};
     use crate::rpc::json::line;
     use crate::rpc::proto::v1;
 
@@ -247,6 +262,10 @@ mod tests {
         let wait = v1::WaitRequest::decode(&*read("neap.v1.WaitRequest", wait).unwrap()).unwrap();
         assert_eq!(wait.states, [v1::State::Running as i32, v1::State::Exited as i32]);
         assert_eq!((wait.names, wait.timeout), (vec!["a".to_owned()], Some(3)));
+        let since = Some(prost_types::Timestamp { seconds: 1_795_442_699, nanos: 120_000_000 });
+        let logs = v1::LogsRequest { since, run: Some(-1), ..v1::LogsRequest::default() };
+        assert!(line(&logs).contains(r#""since":"2026-11-23T14:04:59.120Z""#), "{}", line(&logs));
+        assert_eq!(parse::<v1::LogsRequest>(&line(&logs)).unwrap(), logs);
     }
 
     #[test]
@@ -265,6 +284,7 @@ mod tests {
             ("CreateRequest", r#"{"spec":{},"json":"{}"}"#, "json: is one of a choice, and `spec` is given, too"),
             ("CreateRequest", r#"{"spec":{"env":{"A":1}}}"#, "spec.env.A: is not text"),
             ("CreateRequest", r#"{"spec":{"env":[]}}"#, "spec.env: is not an object"),
+            ("LogsRequest", r#"{"since":"soon"}"#, "since: `soon` is no time; write 2026-11-23T14:05:00Z"),
         ] {
             assert_eq!(wrong(name, text), expected, "{text}");
         }

@@ -126,9 +126,14 @@ impl<'d> Reader<'d> {
             file,
             line,
             process: Some(self.process.clone()),
+            message: self.source.elsewhere.told(&path, message.into()),
             field: Some(path).filter(|path| !path.is_empty()),
-            message: message.into(),
         });
+    }
+
+    /// What the user called a key of the process.
+    pub(super) fn called(&self, path: &str) -> String {
+        self.source.place_of(path).1
     }
 
     /// Notes something that is worth a warning; [`Spec::validate`] says it.

@@ -31,10 +31,9 @@ impl Reader<'_> {
             let at = at.key("sequence", node);
             for other in ["signal", "timeout"] {
                 if fields.has(other) {
-                    self.problem(
-                        &at,
-                        format!("each step has its signal and its wait, so `stop.{other}` cannot go with it"),
-                    );
+                    let other = self.called(&format!("stop.{other}"));
+                    let message = format!("each step has its signal and its wait, so `{other}` cannot go with it");
+                    self.problem(&at, message);
                 }
             }
             stop.sequence = self.sequence(&at, node)?;

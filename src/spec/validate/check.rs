@@ -41,6 +41,24 @@ impl<'a> Check<'a> {
         self.problems.push(Problem::of(self.spec, Severity::Warning, field, message.into()));
     }
 
+    /// What the user called a field, for a message about another one.
+    pub(super) fn called(&self, field: &str) -> String {
+        self.spec.source.place_of(field).1
+    }
+
+    /// The value of a field, for a message about another one.
+    pub(super) fn shown(&self, field: &str, value: String) -> String {
+        match self.spec.source.elsewhere.line_of(&self.called(field)) {
+            Some(line) => format!("that of line {line}"),
+            None => value,
+        }
+    }
+
+    /// Whether the front end has told where a field was given.
+    pub(super) fn is_given(&self, field: &str) -> bool {
+        self.spec.source.fields.contains_key(field) || self.spec.source.written.contains_key(field)
+    }
+
     /// Text that the kernel takes: not too long, and without a NUL byte.
     pub(super) fn kernel_text(&mut self, field: &str, text: &str) {
         if is_kernel_text(text) {

@@ -10,6 +10,9 @@ use super::check::{Check, is_kernel_text};
 /// The most memory that one process's newest output may take.
 const LARGEST_RING: u64 = 1 << 30;
 
+/// No program runs in less memory than this.
+const LEAST_MEMORY: u64 = 1 << 20;
+
 /// The most rotated files that are kept.
 const MOST_KEPT: u32 = 10_000;
 
@@ -197,6 +200,14 @@ impl Check<'_> {
                 self.error(field, "must be more than 0");
             }
         }
+        for (field, amount) in [("limits.memory", limits.memory), ("limits.memory_high", limits.memory_high)] {
+            if let Some(bytes) = amount.filter(|bytes| (1..LEAST_MEMORY).contains(bytes)) {
+                // Who leaves the unit out mostly thinks of MiB.
+                let offer =
+                    if bytes < 1 << 16 { format!("; write \"{bytes}MiB\" for {bytes} MiB") } else { String::new() };
+                self.warning(field, format!("is {bytes} bytes, in which no program can run{offer}"));
+            }
+        }
         if limits.oom_score_adj.is_some_and(|score| !(-1_000..=1_000).contains(&score)) {
             self.error("limits.oom_score_adj", "is from -1000 to 1000");
         }
@@ -205,7 +216,9 @@ impl Check<'_> {
                 [("limits.memory_high", limits.memory_high), ("limits.memory_low", limits.memory_low)]
             {
                 if amount.is_some_and(|amount| amount > most) {
-                    self.error(field, format!("is above limits.memory ({})", format_size(most)));
+                    let most = self.shown("limits.memory", format_size(most));
+                    let message = format!("is above {} ({most})", self.called("limits.memory"));
+                    self.error(field, message);
                 }
             }
         }

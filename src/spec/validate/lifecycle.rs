@@ -88,8 +88,11 @@ impl Check<'_> {
                 }
                 let log = &self.spec.log;
                 if [&log.stdout, &log.stderr].into_iter().all(|stream| *stream != Stream::Capture) {
-                    let message = "waits for a line, and none of its output is read: \
-                                   set `log.stdout` or `log.stderr` to \"capture\"";
+                    let message = format!(
+                        "waits for a line, and none of its output is read: set `{}` or `{}` to \"capture\"",
+                        self.called("log.stdout"),
+                        self.called("log.stderr")
+                    );
                     self.warning("ready", message);
                 }
             }
@@ -162,11 +165,22 @@ impl Check<'_> {
             self.error("restart.jitter", format!("is a share from 0 to 1, not {}", restart.jitter));
         }
         if restart.delay > restart.max_delay {
-            let (delay, most) = (format_duration(restart.delay), format_duration(restart.max_delay));
-            self.error("restart.delay", format!("is longer ({delay}) than restart.max_delay ({most})"));
+            let [delay, most] = ["restart.delay", "restart.max_delay"];
+            let length = self.shown(delay, format_duration(restart.delay));
+            let longest = self.shown(most, format_duration(restart.max_delay));
+            // The one that was written is the one to mend.
+            if self.is_given(most) && !self.is_given(delay) {
+                let other = self.called(delay);
+                self.error(most, format!("is shorter ({longest}) than {other}, which is {length} unless it is given"));
+            } else {
+                let other = self.called(most);
+                self.error(delay, format!("is longer ({length}) than {other} ({longest})"));
+            }
         }
         if restart.limit.burst > 0 && restart.limit.interval.is_zero() {
-            self.error("restart.limit.interval", "must be longer than 0; a burst of 0 sets no limit");
+            let burst = self.called("restart.limit.burst");
+            let burst = burst.strip_prefix("restart.limit.").unwrap_or(&burst);
+            self.error("restart.limit.interval", format!("must be longer than 0; a {burst} of 0 sets no limit"));
         }
     }
 

@@ -28,11 +28,12 @@ impl Check<'_> {
         for (place, (listener, field)) in spec.listen.iter().zip(&fields).enumerate() {
             let before = || spec.listen.iter().zip(&fields).take(place);
             if let Some((_, other)) = before().find(|(other, _)| clash(&other.address, &listener.address)) {
+                let other = self.called(other);
                 self.error(field, format!("{} is listened at by {other} already", listener.address));
             }
             let name = listener.name.as_deref();
             if let Some((_, other)) = before().find(|(other, _)| name.is_some() && other.name.as_deref() == name) {
-                let name = quote(name.unwrap_or_default());
+                let (name, other) = (quote(name.unwrap_or_default()), self.called(other));
                 self.error(&format!("{field}.name"), format!("{name} is the name of {other} already"));
             }
         }
@@ -136,7 +137,7 @@ impl Check<'_> {
                 } else if let Some((_, other)) = seen.iter().find(|(other, _)| *other == name) {
                     // Instances have one connection each, so that their listeners may share the variable.
                     if !spec.accepts() {
-                        let message = format!("`{name}` is given by {other} already");
+                        let message = format!("`{name}` is given by {} already", self.called(other));
                         self.error(&field, message);
                     }
                 } else {
@@ -152,6 +153,7 @@ impl Check<'_> {
         let without = spec.listen.iter().zip(fields).find(|(listener, _)| listener.accept.is_none());
         let with = spec.listen.iter().zip(fields).find(|(listener, _)| listener.accept.is_some());
         if let (Some((_, without)), Some((_, with))) = (without, with) {
+            let with = self.called(with);
             let why = format!("has no accept, and {with} has: either each connection has an instance, or none has");
             self.error(without, why);
         }

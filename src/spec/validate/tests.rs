@@ -297,8 +297,8 @@ fn logs_are_checked() {
 }
 
 #[test]
-fn limits_are_nothing_to_warn_of() {
-    let spec = good().limits(Limits { memory: Some(1), oom_score_adj: Some(5), ..Limits::default() });
+fn limits_that_a_program_can_run_in_are_nothing_to_warn_of() {
+    let spec = good().limits(Limits { memory: Some(1 << 20), oom_score_adj: Some(5), ..Limits::default() });
     assert_eq!(spec.validate(), []);
 }
 
