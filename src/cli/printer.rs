@@ -16,8 +16,6 @@ use crate::{Events, Line, Lines, Next, Supervisor, WeakSupervisor};
 
 /// No more than this is taken at once, but for what belongs before it.
 const LARGEST_BATCH: usize = 512;
-/// No more than this is put in order at once.
-const LARGEST_ORDERED: usize = 65_536;
 
 /// Which events are shown.
 pub(super) type Filter = fn(&Event) -> bool;
@@ -64,10 +62,8 @@ impl<S: Show + Send + 'static> Printing<S> {
     pub(super) fn begin(self, supervisor: &Supervisor, tell: impl Fn(Told) + Send + 'static) -> Result<Notes, Failure> {
         let Printing { screen, lines, filter, notes, pending } = self;
         let (lines, events) = (lines.then(|| supervisor.output()), supervisor.events());
-        // What is up already has begun to print before anybody can be told so.
-        let statuses = supervisor.list().unwrap_or_default();
-        let up = statuses.into_iter().filter(|status| status.pid.is_some()).map(|status| status.name).collect();
-        let printer = Printer { screen, filter, tell, told: false, up, supervisor: Some(supervisor.downgrade()) };
+        let knows = lines.is_some().then(|| supervisor.downgrade());
+        let printer = Printer { screen, filter, tell, told: false, supervisor: knows, left: Vec::new() };
         let thread = std::thread::Builder::new().name("neap-print".into());
         let thread = thread.spawn(move || printer.run(lines, events, pending));
         thread.map(|_| notes).map_err(|error| Failure::new(format!("cannot make a thread: {error}")))
@@ -79,10 +75,10 @@ struct Printer<S, T> {
     filter: Filter,
     tell: T,
     told: bool,
-    /// Those whose program was executed.
-    up: BTreeSet<Arc<str>>,
     /// Who knows what belongs before what came.
     supervisor: Option<WeakSupervisor>,
+    /// Lines of which the news that belongs before them is not fetched yet.
+    left: Vec<Next<Line>>,
 }
 
 /// What came in since the last time.
@@ -113,9 +109,9 @@ impl Sources {
     }
 
     /// Takes all that is there, up to a limit. Whether there was anything, the end of a source included.
-    fn take(&mut self, context: &mut Context<'_>, batch: &mut Batch, most: usize) -> bool {
+    fn take(&mut self, context: &mut Context<'_>, batch: &mut Batch) -> bool {
         let mut any = false;
-        while batch.len() < most {
+        while batch.len() < LARGEST_BATCH {
             let note = self.notes.as_mut().map(|notes| notes.poll_recv(context));
             let event = self.events.as_mut().map(|events| pin!(events.next()).poll(context));
             let line = self.lines.as_mut().map(|lines| pin!(lines.next()).poll(context));
@@ -131,17 +127,6 @@ impl Sources {
         }
         any
     }
-
-    /// Takes the lines that are there, to the end of them all, which is near.
-    fn take_last_lines(&mut self, context: &mut Context<'_>, batch: &mut Batch) -> Poll<()> {
-        while self.lines.is_some() {
-            let line = self.lines.as_mut().map(|lines| pin!(lines.next()).poll(context));
-            if !keep(&mut self.lines, line, &mut batch.lines) {
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(())
-    }
 }
 
 /// Keeps what came of a source, or lets go of the source at its end. Whether anything came.
@@ -154,12 +139,22 @@ fn keep<S, T>(source: &mut Option<S>, came: Option<Poll<Option<T>>>, kept: &mut 
     true
 }
 
+/// Takes all that there is of a source now.
+fn take_all<S, T>(source: &mut Option<S>, kept: &mut Vec<T>, mut next: impl FnMut(&mut S) -> Poll<Option<T>>) {
+    loop {
+        let came = source.as_mut().map(&mut next);
+        if !keep(source, came, kept) {
+            return;
+        }
+    }
+}
+
 impl<S: Show, T: Fn(Told)> Printer<S, T> {
     fn run(mut self, lines: Option<Lines>, events: Events, notes: UnboundedReceiver<Note>) {
         let mut sources = Sources { lines, events: Some(events), notes: Some(notes) };
         // Only an executor: it needs neither clock nor sockets.
         if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() {
-            while sources.are_open() {
+            while sources.are_open() || !self.left.is_empty() {
                 let batch = runtime.block_on(self.next_batch(&mut sources));
                 self.print(batch);
             }
@@ -170,13 +165,15 @@ impl<S: Show, T: Fn(Told)> Printer<S, T> {
 
     /// Waits for something to print, and fetches what belongs before it.
     async fn next_batch(&mut self, sources: &mut Sources) -> Batch {
-        let mut batch = Batch::default();
+        let mut batch = Batch { lines: std::mem::take(&mut self.left), ..Batch::default() };
+        let mut waits = batch.lines.is_empty();
         poll_fn(|context| {
-            if sources.take(context, &mut batch, LARGEST_BATCH) {
+            if sources.take(context, &mut batch) || !waits {
                 return Poll::Ready(());
             }
             // Nothing for now: time to show what is there.
             self.screen.flush();
+            waits = true;
             Poll::Pending
         })
         .await;
@@ -184,41 +181,45 @@ impl<S: Show, T: Fn(Told)> Printer<S, T> {
         batch
     }
 
-    /// Fetches the lines of each process before news of it that comes after them, and the news of each start before its
-    /// first lines.
+    /// What processes print and what becomes of them come from two threads, either of which may be late. Fetches the news
+    /// of all that happened before these lines, and then the last lines of those of whose end there is news.
     async fn complete(&mut self, sources: &mut Sources, batch: &mut Batch) {
-        let (mut news, mut lines) = (0, 0);
+        let Some(supervisor) = self.supervisor.as_ref().and_then(WeakSupervisor::upgrade) else { return };
+        // One that has ended has told all; what was printed comes before the end of the lines, then.
+        let mut ended = false;
+        if !batch.lines.is_empty() {
+            ended = supervisor.await_news().is_err();
+            poll_fn(|context| {
+                take_all(&mut sources.events, &mut batch.events, |events| pin!(events.next()).poll(context));
+                Poll::Ready(())
+            })
+            .await;
+        }
         let mut executed = BTreeSet::new();
-        while sources.lines.is_some() && batch.len() < LARGEST_ORDERED {
-            let mut quiet = BTreeSet::new();
-            for next in &batch.events[news..] {
-                let Next::Item(event) = next else { continue };
-                self.note(event);
-                quiet.extend(event.process.filter(|_| comes_after_lines(event, &mut executed)));
-            }
-            let is_early = |next: &Next<Line>| matches!(next, Next::Item(line) if !self.up.contains(&line.process));
-            let early = batch.lines[lines..].iter().any(is_early);
-            (news, lines) = (batch.events.len(), batch.lines.len());
-            let supervisor = self.supervisor.as_ref().and_then(WeakSupervisor::upgrade);
-            let Some(supervisor) = supervisor.filter(|_| early || !quiet.is_empty()) else { return };
-            let answered = if early { supervisor.await_news() } else { Ok(()) };
-            let answered = answered.and_then(|()| supervisor.await_lines(quiet));
-            drop(supervisor);
-            if answered.is_err() {
-                poll_fn(|context| sources.take_last_lines(context, batch)).await;
-            }
-            poll_fn(|context| Poll::Ready(sources.take(context, batch, LARGEST_ORDERED))).await;
+        let news = batch.events.iter().filter_map(|next| match next {
+            Next::Item(event) => Some(event),
+            Next::Lagged(_) => None,
+        });
+        let (quiet, names): (BTreeSet<ProcessId>, BTreeSet<Arc<str>>) = news
+            .filter(|event| comes_after_lines(event, &mut executed))
+            .filter_map(|event| Some((event.process?, event.name.clone()?)))
+            .unzip();
+        if quiet.is_empty() || sources.lines.is_none() {
+            return;
         }
-    }
-
-    /// Notes whose program is executed.
-    fn note(&mut self, event: &Event) {
-        let Some(name) = &event.name else { return };
-        match event.kind {
-            EventKind::Executed { .. } => drop(self.up.insert(Arc::clone(name))),
-            EventKind::State { to: StateName::Starting, .. } => drop(self.up.remove(name)),
-            _ => {}
-        }
+        ended |= supervisor.await_lines(quiet).is_err();
+        drop(supervisor);
+        let mut lines = Vec::new();
+        poll_fn(|context| {
+            take_all(&mut sources.lines, &mut lines, |lines| pin!(lines.next()).poll(context));
+            if ended && sources.lines.is_some() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        // Of the others' lines there may be news that is not fetched.
+        let is_asked = |next: &Next<Line>| matches!(next, Next::Item(line) if names.contains(&line.process));
+        let (asked, left) = lines.into_iter().partition(is_asked);
+        batch.lines.extend::<Vec<Next<Line>>>(asked);
+        self.left = left;
     }
 
     /// What a process prints and what becomes of it come from two threads: its start is put before its first line, and
@@ -343,8 +344,8 @@ mod tests {
             filter: EVERYTHING,
             tell: |_: Told| (),
             told: false,
-            up: BTreeSet::new(),
             supervisor: None,
+            left: Vec::new(),
         };
         printer.print(Batch { notes: Vec::new(), lines, events });
         drop(printer);
