@@ -288,7 +288,6 @@ fn comes_after_lines(event: &Event, executed: &mut BTreeSet<Option<ProcessId>>) 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use super::{Batch, Filter, Printer, Told};
     use crate::cli::narrate::Talk;
@@ -339,14 +338,8 @@ mod tests {
         let mut out = Vec::new();
         let look = Look { paint: Paint::off(), terminal: false, talk: Talk::Normal };
         let screen = Screen::new(&mut out, look, NAMES.into_iter());
-        let mut printer = Printer {
-            screen,
-            filter: EVERYTHING,
-            tell: |_: Told| (),
-            told: false,
-            supervisor: None,
-            left: Vec::new(),
-        };
+        let mut printer =
+            Printer { screen, filter: EVERYTHING, tell: |_: Told| (), told: false, supervisor: None, left: Vec::new() };
         printer.print(Batch { notes: Vec::new(), lines, events });
         drop(printer);
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
