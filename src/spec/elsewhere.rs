@@ -28,7 +28,7 @@ impl Elsewhere {
     }
 
     /// Forgets all of them.
-    #[cfg(feature = "lua")]
+    #[cfg(feature = "yaml")]
     pub(crate) fn clear(&mut self) {
         self.0 = None;
     }

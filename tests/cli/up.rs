@@ -204,7 +204,7 @@ fn a_terminal_gets_colours_and_is_not_steered() {
 fn a_reader_that_goes_away_ends_it_in_order() {
     let folder = Folder::new();
     let config = format!(
-        "neap.process 'a' {{ shell = [[trap 'touch {0}/bye; exit 0' TERM; while :; do echo tick; sleep 0.05; done]] }}",
+        "neap.process 'a' {{ shell = [[trap ': >{0}/bye; exit 0' TERM; while :; do echo tick; sleep 0.05; done]] }}",
         folder.path().display()
     );
     let file = folder.write("neap.lua", &format!("local neap = require \"neap\"\n{config}"));
