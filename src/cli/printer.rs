@@ -5,7 +5,6 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -13,11 +12,9 @@ use super::exit::Failure;
 use super::notes::{Note, Notes};
 use super::paint::Tone;
 use crate::core::{Cause, Event, EventKind, ProcessId, StateName};
-use crate::{Events, Line, Lines, Next, Supervisor};
+use crate::{Events, Line, Lines, Next, Supervisor, WeakSupervisor};
 
-/// How long the printing waits, once something came, for what belongs before it.
-const MOMENT: Duration = Duration::from_millis(5);
-/// No more than this is put in order at once.
+/// No more than this is taken at once, but for what belongs before it.
 const LARGEST_BATCH: usize = 512;
 
 /// Which events are shown.
@@ -65,7 +62,8 @@ impl<S: Show + Send + 'static> Printing<S> {
     pub(super) fn begin(self, supervisor: &Supervisor, tell: impl Fn(Told) + Send + 'static) -> Result<Notes, Failure> {
         let Printing { screen, lines, filter, notes, pending } = self;
         let (lines, events) = (lines.then(|| supervisor.output()), supervisor.events());
-        let printer = Printer { screen, filter, tell, told: false, up: BTreeSet::new() };
+        let knows = lines.is_some().then(|| supervisor.downgrade());
+        let printer = Printer { screen, filter, tell, told: false, supervisor: knows, left: Vec::new() };
         let thread = std::thread::Builder::new().name("neap-print".into());
         let thread = thread.spawn(move || printer.run(lines, events, pending));
         thread.map(|_| notes).map_err(|error| Failure::new(format!("cannot make a thread: {error}")))
@@ -77,8 +75,10 @@ struct Printer<S, T> {
     filter: Filter,
     tell: T,
     told: bool,
-    /// Those whose program was executed.
-    up: BTreeSet<Arc<str>>,
+    /// Who knows what belongs before what came.
+    supervisor: Option<WeakSupervisor>,
+    /// Lines of which the news that belongs before them is not fetched yet.
+    left: Vec<Next<Line>>,
 }
 
 /// What came in since the last time.
@@ -139,12 +139,22 @@ fn keep<S, T>(source: &mut Option<S>, came: Option<Poll<Option<T>>>, kept: &mut 
     true
 }
 
+/// Takes all that there is of a source now.
+fn take_all<S, T>(source: &mut Option<S>, kept: &mut Vec<T>, mut next: impl FnMut(&mut S) -> Poll<Option<T>>) {
+    loop {
+        let came = source.as_mut().map(&mut next);
+        if !keep(source, came, kept) {
+            return;
+        }
+    }
+}
+
 impl<S: Show, T: Fn(Told)> Printer<S, T> {
     fn run(mut self, lines: Option<Lines>, events: Events, notes: UnboundedReceiver<Note>) {
         let mut sources = Sources { lines, events: Some(events), notes: Some(notes) };
         // Only an executor: it needs neither clock nor sockets.
         if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() {
-            while sources.are_open() {
+            while sources.are_open() || !self.left.is_empty() {
                 let batch = runtime.block_on(self.next_batch(&mut sources));
                 self.print(batch);
             }
@@ -153,41 +163,63 @@ impl<S: Show, T: Fn(Told)> Printer<S, T> {
         (self.tell)(Told::Done);
     }
 
-    /// Waits for something to print, and a moment longer for what belongs to it.
+    /// Waits for something to print, and fetches what belongs before it.
     async fn next_batch(&mut self, sources: &mut Sources) -> Batch {
-        let mut batch = Batch::default();
-        let mut waited = false;
+        let mut batch = Batch { lines: std::mem::take(&mut self.left), ..Batch::default() };
+        let mut waits = batch.lines.is_empty();
         poll_fn(|context| {
-            if sources.take(context, &mut batch) {
+            if sources.take(context, &mut batch) || !waits {
                 return Poll::Ready(());
             }
             // Nothing for now: time to show what is there.
             self.screen.flush();
-            waited = true;
+            waits = true;
             Poll::Pending
         })
         .await;
-        if waited && self.may_be_out_of_order(&batch) {
-            std::thread::sleep(MOMENT);
-            poll_fn(|context| Poll::Ready(sources.take(context, &mut batch))).await;
-        }
+        self.complete(sources, &mut batch).await;
         batch
     }
 
-    /// Whether there is news of a process, or the first line of one of whose start there was no news yet. A flood of lines
-    /// is not held up.
-    fn may_be_out_of_order(&mut self, batch: &Batch) -> bool {
-        for next in &batch.events {
-            if let Next::Item(Event { name: Some(name), kind, .. }) = next {
-                match kind {
-                    EventKind::Executed { .. } => drop(self.up.insert(Arc::clone(name))),
-                    EventKind::State { to: StateName::Starting, .. } => drop(self.up.remove(name)),
-                    _ => {}
-                }
-            }
+    /// What processes print and what becomes of them come from two threads, either of which may be late. Fetches the news
+    /// of all that happened before these lines, and then the last lines of those of whose end there is news.
+    async fn complete(&mut self, sources: &mut Sources, batch: &mut Batch) {
+        let Some(supervisor) = self.supervisor.as_ref().and_then(WeakSupervisor::upgrade) else { return };
+        // One that has ended has told all; what was printed comes before the end of the lines, then.
+        let mut ended = false;
+        if !batch.lines.is_empty() {
+            ended = supervisor.await_news().is_err();
+            poll_fn(|context| {
+                take_all(&mut sources.events, &mut batch.events, |events| pin!(events.next()).poll(context));
+                Poll::Ready(())
+            })
+            .await;
         }
-        let early = |next: &Next<Line>| matches!(next, Next::Item(line) if !self.up.contains(&line.process));
-        !batch.events.is_empty() || batch.lines.iter().any(early)
+        let mut executed = BTreeSet::new();
+        let news = batch.events.iter().filter_map(|next| match next {
+            Next::Item(event) => Some(event),
+            Next::Lagged(_) => None,
+        });
+        let (quiet, names): (BTreeSet<ProcessId>, BTreeSet<Arc<str>>) = news
+            .filter(|event| comes_after_lines(event, &mut executed))
+            .filter_map(|event| Some((event.process?, event.name.clone()?)))
+            .unzip();
+        if quiet.is_empty() || sources.lines.is_none() {
+            return;
+        }
+        ended |= supervisor.await_lines(quiet).is_err();
+        drop(supervisor);
+        let mut lines = Vec::new();
+        poll_fn(|context| {
+            take_all(&mut sources.lines, &mut lines, |lines| pin!(lines.next()).poll(context));
+            if ended && sources.lines.is_some() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        // Of the others' lines there may be news that is not fetched.
+        let is_asked = |next: &Next<Line>| matches!(next, Next::Item(line) if names.contains(&line.process));
+        let (asked, left) = lines.into_iter().partition(is_asked);
+        batch.lines.extend::<Vec<Next<Line>>>(asked);
+        self.left = left;
     }
 
     /// What a process prints and what becomes of it come from two threads: its start is put before its first line, and
@@ -256,7 +288,6 @@ fn comes_after_lines(event: &Event, executed: &mut BTreeSet<Option<ProcessId>>) 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use super::{Batch, Filter, Printer, Told};
     use crate::cli::narrate::Talk;
@@ -307,7 +338,8 @@ mod tests {
         let mut out = Vec::new();
         let look = Look { paint: Paint::off(), terminal: false, talk: Talk::Normal };
         let screen = Screen::new(&mut out, look, NAMES.into_iter());
-        let mut printer = Printer { screen, filter: EVERYTHING, tell: |_: Told| (), told: false, up: BTreeSet::new() };
+        let mut printer =
+            Printer { screen, filter: EVERYTHING, tell: |_: Told| (), told: false, supervisor: None, left: Vec::new() };
         printer.print(Batch { notes: Vec::new(), lines, events });
         drop(printer);
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()

@@ -406,8 +406,8 @@ impl Tree {
 
     fn signal(&self, signal: Signal, wanted: impl Fn(Pid) -> bool) -> io::Result<usize> {
         match &self.members {
-            Members::Cgroup(leaf) => tell::all(leaf, &self.reserve, signal, wanted),
-            Members::Group(group) => tell::all(group, &self.reserve, signal, wanted),
+            Members::Cgroup(leaf) => tell::all(leaf, &self.reserve, signal, self.leader, wanted),
+            Members::Group(group) => tell::all(group, &self.reserve, signal, self.leader, wanted),
         }
     }
 

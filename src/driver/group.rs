@@ -155,9 +155,9 @@ impl Group {
     pub(super) fn kill(&self, reserve: &Reserve) -> io::Result<()> {
         const STOP: i32 = nix::sys::signal::Signal::SIGSTOP as i32;
         if let Some(stop) = Signal::from_number(STOP) {
-            let _ = tell::all(self, reserve, stop, |_| true);
+            let _ = tell::all(self, reserve, stop, None, |_| true);
         }
-        tell::all(self, reserve, Signal::KILL, |_| true).map(drop)
+        tell::all(self, reserve, Signal::KILL, None, |_| true).map(drop)
     }
 
     pub(super) fn is_empty(&self) -> io::Result<bool> {

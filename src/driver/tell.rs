@@ -25,7 +25,8 @@ pub(super) trait Roll {
     fn still(&self, pids: &[Pid]) -> io::Result<BTreeSet<Pid>>;
 }
 
-/// Sends a signal to the members that `wanted` picks, until no new ones appear. Returns how many got it.
+/// Sends a signal to the members that `wanted` picks, until no new ones appear. Returns how many got it. The leader gets it
+/// first: a shell whose command is ended by it must know why.
 ///
 /// # Errors
 /// A member was missed, for lack of a descriptor for example, after all others were told; or there are members, and each
@@ -34,6 +35,7 @@ pub(super) fn all(
     roll: &impl Roll,
     reserve: &Reserve,
     signal: Signal,
+    leader: Option<Pid>,
     wanted: impl Fn(Pid) -> bool,
 ) -> io::Result<usize> {
     let mut telling = Telling { roll, signal, told: BTreeSet::new(), refused: None };
@@ -41,6 +43,7 @@ pub(super) fn all(
     for _ in 0..PASSES {
         let mut new = reserve.lend(|| roll.members())?;
         new.retain(|pid| !telling.told.contains(pid) && wanted(*pid));
+        new.sort_by_key(|pid| Some(*pid) != leader);
         // Whoever was missed before is among them, or has ended.
         missed = None;
         if new.is_empty() {
@@ -101,4 +104,49 @@ pub(super) fn open(roll: &impl Roll, pids: &[Pid]) -> io::Result<Opened> {
     let still = roll.still(&found)?;
     opened.retain(|(pid, _)| still.contains(pid));
     Ok(opened)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::io;
+    use std::process::{Child, Command, Stdio};
+
+    use super::{Roll, all};
+    use crate::core::Pid;
+    use crate::driver::reserve::Reserve;
+    use crate::spec::Signal;
+
+    struct Members {
+        pids: Vec<Pid>,
+        asked: RefCell<Vec<Pid>>,
+    }
+
+    impl Roll for Members {
+        fn members(&self) -> io::Result<Vec<Pid>> {
+            Ok(self.pids.clone())
+        }
+
+        fn still(&self, pids: &[Pid]) -> io::Result<BTreeSet<Pid>> {
+            self.asked.borrow_mut().extend(pids);
+            Ok(pids.iter().copied().collect())
+        }
+    }
+
+    fn cat() -> Child {
+        Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
+    }
+
+    #[test]
+    fn the_leader_is_told_first_whatever_its_number() {
+        let children = [cat(), cat(), cat()];
+        let pids: Vec<Pid> = children.iter().map(|child| Pid(child.id().try_into().unwrap())).collect();
+        let roll = Members { pids: pids.clone(), asked: RefCell::default() };
+        assert_eq!(all(&roll, &Reserve::new(), Signal::TERM, Some(pids[2]), |_| true).unwrap(), 3);
+        assert_eq!(roll.asked.into_inner(), [pids[2], pids[0], pids[1]]);
+        for mut child in children {
+            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(15));
+        }
+    }
 }

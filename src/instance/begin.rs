@@ -333,8 +333,10 @@ pub(super) fn named(config: Option<&Path>) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
-    use super::{Before, Evaluator, State, evaluate};
+    use super::{Before, Evaluator, Start, State, begin, evaluate};
+    use crate::Error;
     use crate::lua::{Options, Runtime};
 
     #[test]
@@ -354,6 +356,33 @@ mod tests {
         assert_eq!((first.plan.specs().count(), first.plan.generation), (1, 2), "1 may be written down");
         assert!(begun(0, None).is_none());
         assert!(begun(1, Some(&config)).is_none(), "files may be half edited");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn the_end_stops_everything_though_somebody_else_has_a_handle() {
+        let dir = std::env::temp_dir().join(format!("neap-end-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let config = dir.join("neap.lua");
+        std::fs::write(&config, "require('neap').process('a', { command = 'sleep 1000' })").unwrap();
+        let begun = begin(Start {
+            config: Some(config),
+            may_be_missing: false,
+            profiles: Vec::new(),
+            narrow: None,
+            skip_bad_files: false,
+            print: Arc::new(|_| ()),
+            places: None,
+            log_files: false,
+            anchor: None,
+            open_files: None,
+        });
+        let begun = begun.unwrap();
+        let supervisor = begun.instance.supervisor().clone();
+        begun.instance.put_in_force(begun.first.unwrap(), None).unwrap();
+        assert!(supervisor.get("a").is_some());
+        begun.instance.end();
+        assert!(matches!(supervisor.list(), Err(Error::Ended)), "{:?}", supervisor.list());
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

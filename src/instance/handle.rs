@@ -449,8 +449,11 @@ impl Instance {
         Server::start_all(Arc::new(self.clone()), listeners).map(Some).map_err(failed)
     }
 
-    /// Lets go of the configuration's functions, which keep the supervisor up.
+    /// Stops everything, unless that is over (it failed as it began), and lets go of the configuration's functions, which
+    /// keep the supervisor up. Nothing is left behind then, whoever else has a handle for a moment.
     pub(crate) fn end(&self) {
+        // However the engine ended, it has.
+        let _ = self.0.supervisor.shutdown().wait();
         let mut state = self.state();
         let functions = (state.live.take(), state.bare.take(), std::mem::take(&mut state.needed));
         drop(state);

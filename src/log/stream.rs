@@ -4,7 +4,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Gid, Uid, fchown, getegid, geteuid, pipe2};
@@ -253,10 +253,19 @@ impl Tail {
     }
 
     fn sync(&self) {
+        Tail::sync_all(std::slice::from_ref(self));
+    }
+
+    /// Waits until all that these processes printed before this call is handed out, if that does not take too long.
+    pub fn sync_all(tails: &[Tail]) {
         let (done, wait) = mpsc::channel();
-        if self.logs.order(Order::Sync(self.id, done)) {
-            let _ = wait.recv_timeout(SYNC);
+        for tail in tails {
+            tail.logs.order(Order::Sync(tail.id, done.clone()));
         }
+        drop(done);
+        let until = Instant::now() + SYNC;
+        // Until nobody is left who could answer.
+        while wait.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
     }
 
     /// A reader of the log file; `None` when there is none.

@@ -14,11 +14,13 @@ pub struct Elsewhere(Option<Arc<BTreeMap<String, u32>>>);
 
 impl Elsewhere {
     /// Remembers where the value of a field is from.
+    #[cfg(feature = "yaml")]
     pub(crate) fn insert(&mut self, path: &str, line: u32) {
         self.lines().insert(path.to_owned(), line);
     }
 
     /// Adds the fields of another.
+    #[cfg(feature = "yaml")]
     pub(crate) fn extend(&mut self, other: &Elsewhere) {
         if let Some(lines) = &other.0 {
             self.lines().extend(lines.iter().map(|(path, line)| (path.clone(), *line)));
@@ -26,10 +28,12 @@ impl Elsewhere {
     }
 
     /// Forgets all of them.
+    #[cfg(feature = "yaml")]
     pub(crate) fn clear(&mut self) {
         self.0 = None;
     }
 
+    #[cfg(feature = "yaml")]
     fn lines(&mut self) -> &mut BTreeMap<String, u32> {
         Arc::make_mut(self.0.get_or_insert_default())
     }
@@ -65,7 +69,7 @@ impl Elsewhere {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "yaml"))]
 mod tests {
     use super::Elsewhere;
 

@@ -1,5 +1,7 @@
 //! The handle on a whole supervisor.
 
+#[cfg(feature = "cli")]
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Weak};
@@ -18,8 +20,12 @@ use super::task::{Task, TaskResult};
 #[cfg(feature = "grpc")]
 use crate::core::ProcessId;
 use crate::core::{Applied, Command, Done, Refusal, Status};
+#[cfg(feature = "cli")]
+use crate::driver::Engine;
 use crate::driver::{HostReport, is_in_task};
 use crate::events::{Events, Lines};
+#[cfg(feature = "cli")]
+use crate::log::Tail;
 use crate::spec::{Plan, Spec};
 
 /// A supervisor: its engine runs on a thread of its own until [`shutdown`](Supervisor::shutdown), or until the last
@@ -252,6 +258,30 @@ impl Supervisor {
     /// Lines that processes print, from now on, of the streams that are captured.
     pub fn output(&self) -> Lines {
         Lines(self.shared().lines.subscribe())
+    }
+
+    /// Waits until what these processes had printed when this was called is among the lines that followers get, or a second
+    /// has passed.
+    ///
+    /// # Errors
+    /// [`Error::Ended`]: what was printed comes before the end of the lines, then.
+    #[cfg(feature = "cli")]
+    pub(crate) fn await_lines(&self, processes: BTreeSet<ProcessId>) -> Result<(), Error> {
+        let tails = move |engine: &Engine| processes.into_iter().filter_map(|id| engine.tail(id)).collect::<Vec<_>>();
+        Tail::sync_all(&self.shared().query(tails)?);
+        Ok(())
+    }
+
+    /// Waits until the events tell of all that had happened when this was called.
+    ///
+    /// # Errors
+    /// [`Error::Ended`]: they have told of all.
+    #[cfg(feature = "cli")]
+    pub(crate) fn await_news(&self) -> Result<(), Error> {
+        // The turn in which the engine answers the first time has heard what the kernel had to tell by then; before it
+        // answers again, that turn is over.
+        self.shared().query(|_| ())?;
+        self.shared().query(|_| ())
     }
 
     /// How well this host lets the promises be kept: how children are made and how their trees are held together.

@@ -211,7 +211,12 @@ impl Running {
     pub fn end(mut self) -> Ended {
         let status = self.wait();
         let left = marked(&self.mark);
-        assert!(left.is_empty(), "left behind: {left:?}\n{}", self.seen.lock().unwrap());
+        let told = |pid: &i32| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            status.lines().take(8).collect::<Vec<_>>().join(", ")
+        };
+        let told: Vec<String> = left.iter().map(told).collect();
+        assert!(left.is_empty(), "left behind: {left:?} {told:?}\n{}", self.seen.lock().unwrap());
         self.out.take().unwrap().join().unwrap();
         let stderr = self.err.take().unwrap().join().unwrap();
         let stdout = self.seen.lock().unwrap().clone();

@@ -1,6 +1,6 @@
 //! `neap up`.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
@@ -204,7 +204,7 @@ fn a_terminal_gets_colours_and_is_not_steered() {
 fn a_reader_that_goes_away_ends_it_in_order() {
     let folder = Folder::new();
     let config = format!(
-        "neap.process 'a' {{ shell = [[trap 'touch {0}/bye; exit 0' TERM; while :; do echo tick; sleep 0.05; done]] }}",
+        "neap.process 'a' {{ shell = [[trap ': >{0}/bye; exit 0' TERM; while :; do echo tick; sleep 0.05; done]] }}",
         folder.path().display()
     );
     let file = folder.write("neap.lua", &format!("local neap = require \"neap\"\n{config}"));
@@ -215,8 +215,14 @@ fn a_reader_that_goes_away_ends_it_in_order() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut first = [0; 16];
-    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    // The trap is set once it has printed something.
+    let mut shown = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("tick") {
+        line.clear();
+        assert_ne!(shown.read_line(&mut line).unwrap(), 0, "it prints");
+    }
+    drop(shown);
     child.wait().unwrap();
     assert!(folder.path().join("bye").exists());
 }

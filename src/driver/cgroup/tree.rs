@@ -359,7 +359,9 @@ impl Leaf {
         let path = below(&self.name, "cgroup.kill")?;
         match reserve.lend(|| sys::open_at(Some(self.base.folder.as_fd()), &path, OpenFor::Write)) {
             Ok(file) => sys::write(file.as_fd(), b"1").map(drop),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => tell::all(self, reserve, Signal::KILL, |_| true).map(drop),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                tell::all(self, reserve, Signal::KILL, None, |_| true).map(drop)
+            }
             Err(e) => Err(e),
         }
     }
