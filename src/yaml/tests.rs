@@ -373,7 +373,7 @@ fn sockets_are_held_for_the_process_that_they_name() {
     // Two addresses in one socket are two listeners.
     let both = one("command: a\nsocket: {listen_stream: 8080, listen_unix: /run/a.sock}\n");
     let addresses: Vec<String> = both.listen.iter().map(|listener| listener.address.to_string()).collect();
-    assert_eq!(addresses, ["tcp 127.0.0.1:8080", "unix /run/a.sock"]);
+    assert_eq!(addresses, ["tcp:127.0.0.1:8080", "unix:/run/a.sock"]);
 }
 
 #[test]
