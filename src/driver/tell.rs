@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn the_leader_is_told_first_whatever_its_number() {
         let children = [cat(), cat(), cat()];
-        let pids: Vec<Pid> = children.iter().map(|child| Pid(child.id().try_into().unwrap())).collect();
+        let pids: Vec<Pid> = children.iter().map(|child| Pid(child.id())).collect();
         let roll = Members { pids: pids.clone(), asked: RefCell::default() };
         assert_eq!(all(&roll, &Reserve::new(), Signal::TERM, Some(pids[2]), |_| true).unwrap(), 3);
         assert_eq!(roll.asked.into_inner(), [pids[2], pids[0], pids[1]]);
