@@ -73,7 +73,7 @@ fn what_may_be_there_by_the_time_of_a_start_is_a_warning() {
         ),
         (
             "command = { \"true\" },\n  health = require(\"neap\").exec { \"no-such-program\" }",
-            "health.exec: there is no program",
+            "health.command: there is no program",
         ),
         (
             "command = { \"true\" },\n  reload = { command = { \"no-such-program\" } }",
