@@ -7,7 +7,7 @@ use super::args;
 use super::context::{Context, failure};
 use super::json;
 use super::link::{Client, ClientError};
-use super::waiting::{Patience, wait};
+use super::waiting::{Patience, wait, wait_for};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::narrate::Talk;
 use crate::cli::units::about;
@@ -93,7 +93,7 @@ pub(super) fn upgrade(args: &args::Upgrade, context: &mut Context) -> Result<Exi
     let candidates = context.candidates().clone();
     let timeout = args.waiting.timeout.unwrap_or(UPGRADE_TIMEOUT);
     let patience = Patience { what: "the new binary", action: "the upgrade", timeout: Some(timeout) };
-    let ask = move |_: &mut Client| loop {
+    let ask = move || loop {
         // It takes over between two connections: those to the old one end.
         let client = super::context::reach(&candidates);
         if let Ok(Ok(status)) = client.map(|mut client| client.get_status(GetStatusRequest {}))
@@ -103,7 +103,7 @@ pub(super) fn upgrade(args: &args::Upgrade, context: &mut Context) -> Result<Exi
         }
         std::thread::sleep(PAUSE);
     };
-    let after = wait(context, &patience, ask, &mut |_| None)?.map_err(|error| failure(&error))?;
+    let after = wait_for(context, &patience, ask, &mut |_| None)?.map_err(|error| failure(&error))?;
     upgraded(&before, &after, began, context)
 }
 

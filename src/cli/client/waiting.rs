@@ -47,13 +47,23 @@ pub(super) fn wait<T: Send + 'static>(
     ask: impl FnOnce(&mut Client) -> Result<T, ClientError> + Send + 'static,
     tell: Tell<'_>,
 ) -> Result<Result<T, ClientError>, Failure> {
+    let mut client = context.another()?;
+    wait_for(context, patience, move || ask(&mut client), tell)
+}
+
+/// As [`wait`], for what connects by itself: the instance that this is about may just be going away.
+pub(super) fn wait_for<T: Send + 'static>(
+    context: &mut Context,
+    patience: &Patience<'_>,
+    ask: impl FnOnce() -> Result<T, ClientError> + Send + 'static,
+    tell: Tell<'_>,
+) -> Result<Result<T, ClientError>, Failure> {
     let (sender, news) = channel();
     watch_interrupts(sender.clone())?;
     watch_events(context, sender.clone());
-    let mut client = context.another()?;
     spawn(move || {
         // Nobody waits any more: the answer is of no use.
-        let _ = sender.send(News::Answer(ask(&mut client)));
+        let _ = sender.send(News::Answer(ask()));
     })?;
     let mut progress = Progress::new(context, patience.what);
     let result = listen(&news, patience, tell, &mut progress);
