@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::args;
 use super::context::{Context, failure};
 use super::json;
-use super::link::{Client, ClientError};
+use super::link::ClientError;
 use super::waiting::{Patience, wait, wait_for};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::narrate::Talk;
