@@ -103,10 +103,11 @@ fn e6_who_keeps_the_descriptor_keeps_the_lock_over_the_death_of_who_took_it() {
 #[test]
 fn e6_what_stands_in_a_stale_file_keeps_nobody_out() {
     let folder = Folder::new();
-    let path = folder.path("lock");
     // A pid that is taken again, by us; a text that is none; nothing.
     let ours = serde_json::to_string(&owner("/etc/dead.lua")).expect("text");
-    for stale in [ours.as_str(), "garbage", ""] {
+    for (index, stale) in [ours.as_str(), "garbage", ""].into_iter().enumerate() {
+        // One for each: a child that another test is making may hold the one before for a moment.
+        let path = folder.path(&format!("lock-{index}"));
         fs::write(&path, stale).expect("a file");
         let lock = Lock::take(&path, &owner("/etc/neap.lua")).expect("nobody holds it");
         assert_eq!(lock.owner(), Some(owner("/etc/neap.lua")));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use neap::lua::EvaluateRequest;
 use neap::spec::{Plan, ProbeTarget, Ready, RestartPolicy, Signal, Spec};
 
-use crate::support::{evaluate, text};
+use crate::support::{HANGS, evaluate, text};
 
 /// The plan of a text, with the module at hand.
 fn plan(source: &str) -> Plan {
@@ -231,7 +231,7 @@ fn what_is_small_in_lua_and_boundless_outside_is_refused() {
         ),
     ] {
         let source = format!("local neap = require \"neap\" {source}");
-        let error = evaluate(text(&source)).expect_err("the configuration is refused").to_string();
+        let error = evaluate(text(&source).deadline(HANGS)).expect_err("the configuration is refused").to_string();
         assert!(error.contains(expected) && error.starts_with("test.lua:1:"), "{source}: {error}");
     }
 }

@@ -1,6 +1,6 @@
 //! Case G1: a hostile configuration is refused within its deadline, with a line when there is one.
 
-use crate::support::{DEADLINE, evaluate, refused, text};
+use crate::support::{DEADLINE, HANGS, evaluate, refused, text};
 
 /// The text must be interrupted, and the message must name its line.
 fn is_stopped(source: &str) {
@@ -25,7 +25,7 @@ fn stopped(source: &str) -> String {
 
 /// The text must be refused with a message that contains this.
 fn is_refused(source: &str, expected: &str) {
-    let message = refused(text(source));
+    let message = refused(text(source).deadline(HANGS));
     assert!(message.contains(expected), "{source}:\n{message}");
     assert!(message.starts_with("test.lua:"), "no line for {source}:\n{message}");
 }
@@ -234,7 +234,7 @@ fn more_memory_than_there_is_is_refused() {
 
 #[test]
 fn a_deep_recursion_is_refused() {
-    let message = refused(text("local function f() return 1 + f() end f()").memory(256 * 1024 * 1024));
+    let message = refused(text("local function f() return 1 + f() end f()").memory(256 * 1024 * 1024).deadline(HANGS));
     assert!(message.starts_with("test.lua:1: stack overflow"), "{message}");
     is_refused(
         "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k] end local _ = t.x",

@@ -19,7 +19,7 @@ pub fn evaluate(request: EvaluateRequest) -> Result<Evaluated, PlanError> {
         let result = Runtime::start(Options::default()).evaluate(request);
         drop(sender.send(result));
     });
-    receiver.recv_timeout(HANGS).expect("the evaluation never came back")
+    receiver.recv_timeout(HANGS * 2).expect("the evaluation never came back")
 }
 
 /// A text as `test.lua`.
